@@ -1,0 +1,39 @@
+// fastmetrics._C: importing it registers the CPU kernels; what it exports is build information.
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+#include "simd.h"
+
+namespace {
+
+std::string compiler() {
+#if defined(__clang__)
+  return "clang " __clang_version__;
+#elif defined(__GNUC__)
+  return "gcc " __VERSION__;
+#else
+  return "unknown";
+#endif
+}
+
+bool sanitized() {
+#if defined(__SANITIZE_ADDRESS__)
+  return true;
+#else
+  return false;
+#endif
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_C, module) {
+  module.doc() = "Compiled CPU kernels of fastmetrics.";
+  module.def("compiler", &compiler, "Compiler and version.");
+  module.def("sanitized", &sanitized, "Whether this is a sanitizer build.");
+  module.def(
+      "simd_level", [] { return fastmetrics::simd_name(fastmetrics::simd_level()); },
+      "Instruction set chosen when the module was loaded.");
+}

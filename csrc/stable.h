@@ -1,0 +1,170 @@
+// The project's view of the libtorch stable ABI: aliases, scalar types, strided geometry, errors.
+#pragma once
+
+#include <torch/csrc/stable/library.h>
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+
+#include <array>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <string>
+
+namespace fastmetrics {
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+
+// Columns of the `events` tensor; fastmetrics/ops/library.py documents them.
+enum Event : int64_t { kInvalid = 0, kNan = 1, kOutside = 2 };
+
+// Bit patterns of the 16-bit floats; the kernels compare them through order-preserving integers.
+struct Half {
+  uint16_t bits;
+};
+struct BFloat16 {
+  uint16_t bits;
+};
+
+inline bool is_score_type(ScalarType type) {
+  return type == ScalarType::Float || type == ScalarType::Double || type == ScalarType::Half ||
+         type == ScalarType::BFloat16;
+}
+
+[[noreturn]] inline void unsupported_dtype(const char* what) {
+  throw std::invalid_argument(std::string(what) + " has a dtype that this op does not take.");
+}
+
+// Calls f(T{}) with the element type of a score tensor.
+template <class F>
+auto with_score_type(ScalarType type, F&& f) {
+  switch (type) {
+    case ScalarType::Float:
+      return f(float{});
+    case ScalarType::Double:
+      return f(double{});
+    case ScalarType::Half:
+      return f(Half{});
+    case ScalarType::BFloat16:
+      return f(BFloat16{});
+    default:
+      unsupported_dtype("`preds`");
+  }
+}
+
+// Calls f(T{}) with the element type of a label tensor.
+template <class F>
+auto with_label_type(ScalarType type, F&& f) {
+  switch (type) {
+    case ScalarType::Long:
+      return f(int64_t{});
+    case ScalarType::Int:
+      return f(int32_t{});
+    case ScalarType::Short:
+      return f(int16_t{});
+    case ScalarType::Char:
+      return f(int8_t{});
+    case ScalarType::Byte:
+    case ScalarType::Bool:
+      return f(uint8_t{});
+    default:
+      unsupported_dtype("a label tensor");
+  }
+}
+
+// Memory safety only; the Python side has checked the metadata and worded the errors.
+inline void require(bool ok, const char* message) {
+  if (!ok) {
+    throw std::invalid_argument(message);
+  }
+}
+
+template <class T>
+T* state_data(Tensor& tensor) {
+  require(tensor.is_contiguous(), "the metric state must be contiguous.");
+  return static_cast<T*>(tensor.mutable_data_ptr());
+}
+
+inline int64_t* events_data(Tensor& events) {
+  require(events.scalar_type() == ScalarType::Long && events.numel() == 3,
+          "`events` must be int64 [3].");
+  return state_data<int64_t>(events);
+}
+
+// Positions of two tensors walked together: adjacent axes are merged where both allow it.
+struct Geometry {
+  static constexpr int kMaxAxes = 16;
+  int axes = 0;
+  std::array<int64_t, kMaxAxes> size;
+  std::array<int64_t, kMaxAxes> stride_a;
+  std::array<int64_t, kMaxAxes> stride_b;
+
+  void push(int64_t n, int64_t a, int64_t b) {
+    if (n == 1) {
+      return;
+    }
+    if (axes > 0 && stride_a[axes - 1] == a * n && stride_b[axes - 1] == b * n) {
+      size[axes - 1] *= n;
+      stride_a[axes - 1] = a;
+      stride_b[axes - 1] = b;
+      return;
+    }
+    require(axes < kMaxAxes, "inputs with more than 16 axes are not supported.");
+    size[axes] = n;
+    stride_a[axes] = a;
+    stride_b[axes] = b;
+    ++axes;
+  }
+
+  int64_t inner_a() const { return axes > 0 ? stride_a[axes - 1] : 1; }
+  int64_t inner_b() const { return axes > 0 ? stride_b[axes - 1] : 1; }
+
+  // Calls f(length, offset_a, offset_b) for each run along the innermost axis in [begin, end).
+  template <class F>
+  void for_runs(int64_t begin, int64_t end, F&& f) const {
+    if (axes <= 1) {
+      f(end - begin, begin * inner_a(), begin * inner_b());
+      return;
+    }
+    const int64_t inner = size[axes - 1];
+    while (begin < end) {
+      int64_t rest = begin / inner;
+      const int64_t first = begin % inner;
+      int64_t offset_a = first * inner_a();
+      int64_t offset_b = first * inner_b();
+      for (int axis = axes - 2; axis >= 0; --axis) {
+        const int64_t index = rest % size[axis];
+        rest /= size[axis];
+        offset_a += index * stride_a[axis];
+        offset_b += index * stride_b[axis];
+      }
+      const int64_t length = std::min(inner - first, end - begin);
+      f(length, offset_a, offset_b);
+      begin += length;
+    }
+  }
+};
+
+// The `weight` argument: one number per sample in any real dtype, or nothing.
+class Weights {
+ public:
+  explicit Weights(const std::optional<Tensor>& weight) {
+    if (!weight.has_value()) {
+      return;
+    }
+    data_ = weight->const_data_ptr();
+    stride_ = weight->dim() > 0 ? weight->stride(0) : 0;
+    type_ = weight->scalar_type();
+  }
+  explicit operator bool() const { return data_ != nullptr; }
+  double operator[](int64_t sample) const;
+
+ private:
+  const void* data_ = nullptr;
+  int64_t stride_ = 0;
+  ScalarType type_ = ScalarType::Double;
+};
+
+}  // namespace fastmetrics

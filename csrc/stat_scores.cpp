@@ -1,0 +1,181 @@
+// stat_scores_: per-class counts (tp, fp, tn, fn).
+#include "classes.h"
+
+namespace fastmetrics {
+namespace {
+
+enum Column : int64_t { kTp = 0, kFp = 1, kTn = 2, kFn = 3 };
+
+// Scratch per class while reading: hits, predictions, targets. The rest follows when the batch is
+// done.
+enum Tally : int64_t { kHits = 0, kPredicted = 1, kTargets = 2 };
+inline constexpr int64_t kTallies = 3;
+
+template <class Sum>
+void tally(Sum* sums, int32_t pred, int32_t target, Sum amount) {
+  sums[target * kTallies + kTargets] += amount;
+  sums[pred * kTallies + kPredicted] += amount;
+  sums[target * kTallies + kHits] += pred == target ? amount : Sum{0};
+}
+
+// Adds the tallies of one row of classes to a state row of `columns` classes (all, or 1 for their
+// sums).
+template <class Sum, class StateSum>
+void add_to_state(const Sum* sums, int64_t num_classes, int64_t columns, StateSum factor,
+                  StateSum* state) {
+  Sum total{0};
+  for (int64_t c = 0; c < num_classes; ++c) {
+    total += sums[c * kTallies + kTargets];
+  }
+  for (int64_t c = 0; c < num_classes; ++c) {
+    const Sum* row = sums + c * kTallies;
+    StateSum* out = state + (columns == 1 ? 0 : c) * 4;
+    const Sum fp = row[kPredicted] - row[kHits];
+    const Sum fn = row[kTargets] - row[kHits];
+    out[kTp] += factor * static_cast<StateSum>(row[kHits]);
+    out[kFp] += factor * static_cast<StateSum>(fp);
+    out[kFn] += factor * static_cast<StateSum>(fn);
+    out[kTn] += factor * static_cast<StateSum>(total - row[kHits] - fp - fn);
+  }
+}
+
+template <class Sum>
+void count_all(const ClassReader& reader, const Weights& weights, int64_t num_classes,
+               int64_t columns, bool validate, Sum* state, int64_t* events) {
+  const int64_t size = num_classes * kTallies;
+  const Partition partition(reader.positions(), reader.bytes_per_position(),
+                            size * static_cast<int64_t>(sizeof(Sum)), !weights);
+  Scratch<Sum> scratch(partition.parts, size);
+  partition.run([&](int64_t part, int64_t begin, int64_t end) {
+    Sum* sums = scratch.sums(part);
+    Notes notes;
+    ClassBlock block;
+    for (int64_t first = begin; first < end; first += kBlock) {
+      const int64_t last = std::min(end, first + kBlock);
+      reader.read(first, last, block, notes);
+      for (int64_t i = 0; i < last - first; ++i) {
+        if (block.target[i] >= 0) {
+          const Sum amount =
+              weights ? static_cast<Sum>(weights[(first + i) / reader.depth()]) : Sum{1};
+          tally(sums, block.pred[i], block.target[i], amount);
+        }
+      }
+    }
+    scratch.notes(part) = notes;
+  });
+  const Notes notes = scratch.combine();
+  if (notes.bad > 0 && validate) {
+    reader.raise_bad_label();
+  }
+  events[kNan] += notes.nan;
+  add_to_state(scratch.sums(0), num_classes, columns, Sum{1}, state);
+}
+
+// Without a known number of classes only hits and misses can be told.
+template <class Sum>
+void count_hits(const ClassReader& reader, const Weights& weights, bool validate, Sum* state,
+                int64_t* events) {
+  const Partition partition(reader.positions(), reader.bytes_per_position(), 16, !weights);
+  Scratch<Sum> scratch(partition.parts, 2);
+  partition.run([&](int64_t part, int64_t begin, int64_t end) {
+    Notes notes;
+    ClassBlock block;
+    Sum hits{0};
+    Sum misses{0};
+    for (int64_t first = begin; first < end; first += kBlock) {
+      const int64_t last = std::min(end, first + kBlock);
+      reader.read(first, last, block, notes);
+      for (int64_t i = 0; i < last - first; ++i) {
+        if (block.target[i] >= 0) {
+          const Sum amount =
+              weights ? static_cast<Sum>(weights[(first + i) / reader.depth()]) : Sum{1};
+          (block.pred[i] == block.target[i] ? hits : misses) += amount;
+        }
+      }
+    }
+    scratch.sums(part)[0] = hits;
+    scratch.sums(part)[1] = misses;
+    scratch.notes(part) = notes;
+  });
+  const Notes notes = scratch.combine();
+  if (notes.bad > 0 && validate) {
+    reader.raise_bad_label();
+  }
+  events[kNan] += notes.nan;
+  state[kTp] += scratch.sums(0)[0];
+  state[kFp] += scratch.sums(0)[1];
+  state[kFn] += scratch.sums(0)[1];
+}
+
+// One state row per sample. Labels are checked first, because the rows are written while reading.
+template <class Sum>
+void count_samples(const ClassReader& reader, const Weights& weights, int64_t num_classes,
+                   int64_t columns, bool validate, Sum* state, int64_t* events) {
+  if (validate && reader.has_bad_label()) {
+    reader.raise_bad_label();
+  }
+  const int64_t depth = reader.depth();
+  const int64_t size = num_classes * kTallies;
+  const Partition partition(reader.num_samples(), depth * reader.bytes_per_position(), 0, true, 1);
+  Scratch<int64_t> scratch(partition.parts, size);
+  partition.run([&](int64_t part, int64_t begin, int64_t end) {
+    int64_t* sums = scratch.sums(part);
+    Notes notes;
+    ClassBlock block;
+    for (int64_t sample = begin; sample < end; ++sample) {
+      std::fill(sums, sums + size, 0);
+      const int64_t stop = (sample + 1) * depth;
+      for (int64_t first = sample * depth; first < stop; first += kBlock) {
+        const int64_t last = std::min(stop, first + kBlock);
+        reader.read(first, last, block, notes);
+        for (int64_t i = 0; i < last - first; ++i) {
+          if (block.target[i] >= 0) {
+            tally<int64_t>(sums, block.pred[i], block.target[i], 1);
+          }
+        }
+      }
+      const Sum factor = weights ? static_cast<Sum>(weights[sample]) : Sum{1};
+      add_to_state(sums, num_classes, columns, factor, state + sample * columns * 4);
+    }
+    scratch.notes(part) = notes;
+  });
+  for (int64_t part = 0; part < partition.parts; ++part) {
+    events[kNan] += scratch.notes(part).nan;
+  }
+}
+
+void stat_scores_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
+                     const std::optional<Tensor>& weight, int64_t num_classes, int64_t top_k,
+                     std::optional<int64_t> ignore_index, bool validate) {
+  const ClassReader reader("stat_scores_", preds, target, num_classes, top_k, ignore_index);
+  if (reader.positions() == 0) {
+    return;
+  }
+  const bool samplewise = state.dim() == 3;
+  const int64_t columns = state.size(-2);
+  require(state.size(-1) == 4 && (columns == 1 || columns == num_classes) &&
+              (!samplewise || state.size(0) == reader.num_samples()),
+          "the state of stat_scores_ must be [C, 4], [1, 4] or one of them per sample.");
+  require(num_classes > 0 || !samplewise, "counts per sample need the number of classes.");
+  const Weights weights(weight);
+  int64_t* event_counts = events_data(events);
+  with_sum_type(state, [&](auto sum) {
+    using Sum = decltype(sum);
+    Sum* data = state_data<Sum>(state);
+    if (samplewise) {
+      count_samples(reader, weights, num_classes, columns, validate, data, event_counts);
+    } else if (num_classes == 0) {
+      count_hits(reader, weights, validate, data, event_counts);
+    } else {
+      count_all(reader, weights, num_classes, columns, validate, data, event_counts);
+    }
+  });
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
+  library.impl("stat_scores_", TORCH_BOX(&stat_scores_cpu));
+}
+
+}  // namespace fastmetrics

@@ -1,0 +1,278 @@
+"""Confusion matrix metrics, and the statistics of every metric that reads one.
+
+Arguments are explained in :mod:`fastmetrics.functional.classification.confusion_matrix`. ``update``
+takes ``preds``, ``target`` and optionally ``weight``; further keywords go to
+:class:`fastmetrics.Metric`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from fastmetrics.classification._statistic import CountMetric, LabelCountMetric, TaskWrapper
+from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification.confusion_matrix import (
+    check_binary_arguments,
+    check_multiclass_arguments,
+    check_multilabel_arguments,
+    check_normalize,
+    normalize_matrix,
+)
+from fastmetrics.metric import Metric
+from fastmetrics.ops import confusion_
+from fastmetrics.utilities.plot_confusion import plot_confusion_matrix
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "BinaryConfusionMatrix",
+    "ConfusionMatrix",
+    "MulticlassConfusionMatrix",
+    "MultilabelConfusionMatrix",
+]
+
+
+class BinaryMatrixMetric(LabelCountMetric):
+    """One table ``[[tn, fp], [fn, tp]]`` from binary scores and a threshold."""
+
+    def __init__(
+        self,
+        threshold: float,
+        ignore_index: int | None,
+        validate_args: bool,
+        input: str,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            check_binary_arguments(threshold, ignore_index, input)
+        super().__init__(1, threshold, ignore_index, validate_args, input, **kwargs)
+
+    @property
+    def confmat(self) -> Tensor:
+        """The counts ``[2, 2]``; rows are targets, columns predictions."""
+        return self._final_tables()[0]
+
+
+class MulticlassMatrixMetric(CountMetric):
+    """A matrix ``[C, C]`` of targets against predicted classes."""
+
+    counts: Tensor
+
+    def __init__(
+        self, num_classes: int, ignore_index: int | None, validate_args: bool, **kwargs: Any
+    ) -> None:
+        if validate_args:
+            check_multiclass_arguments(num_classes, ignore_index)
+        super().__init__(validate_args, **kwargs)
+        self.num_classes = num_classes
+        self.ignore_index = ignore_index
+        self._add_counts((num_classes, num_classes))
+
+    def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
+        """Count one batch; arguments as in :func:`fastmetrics.ops.confusion.confusion_`."""
+        counts = self._open_counts(target, weight)
+        confusion_(
+            counts, self.events, preds, target, weight, self.ignore_index, self.validate_args
+        )
+        self._keep_counts(counts)
+
+    @property
+    def confmat(self) -> Tensor:
+        """The counts ``[C, C]``; rows are targets, columns predictions."""
+        return self.counts
+
+    def _statistic(self) -> Hashable:
+        return ("confusion", self.num_classes, self.ignore_index, self.validate_args)
+
+
+class MultilabelMatrixMetric(LabelCountMetric):
+    """One table ``[[tn, fp], [fn, tp]]`` per label from scores and a threshold."""
+
+    def __init__(
+        self,
+        num_labels: int,
+        threshold: float,
+        ignore_index: int | None,
+        validate_args: bool,
+        input: str,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            check_multilabel_arguments(num_labels, threshold, ignore_index, input)
+        super().__init__(num_labels, threshold, ignore_index, validate_args, input, **kwargs)
+        self.num_labels = num_labels
+
+    @property
+    def confmat(self) -> Tensor:
+        """The counts ``[L, 2, 2]``; rows are targets, columns predictions."""
+        return self._final_tables()
+
+
+class _MatrixValue(Metric):
+    """The value is the matrix itself, normalised as ``normalize`` says, and plots as a heat map."""
+
+    confmat: Tensor
+    normalize: str | None
+    higher_is_better = None
+
+    def compute(self) -> Tensor:
+        """Return the matrix: int64, float64 when weighted, float32 when normalised."""
+        return normalize_matrix(self.confmat, self.normalize)
+
+    def plot(  # type: ignore[override]  # heat map arguments, as in torchmetrics
+        self,
+        val: Tensor | None = None,
+        ax: Axes | None = None,
+        add_text: bool = True,
+        labels: list[str] | None = None,
+        cmap: Colormap | str | None = None,
+    ) -> tuple[Figure, Any]:
+        """Draw ``val``, by default what ``compute`` returns, as a heat map.
+
+        Arguments as in :func:`fastmetrics.utilities.plot_confusion.plot_confusion_matrix`.
+
+        Raises:
+            TypeError: ``val`` is not a tensor.
+        """
+        matrix = self.compute() if val is None else val
+        if not isinstance(matrix, Tensor):
+            raise TypeError(f"`val` must be a tensor, got {type(matrix).__name__}.")
+        return plot_confusion_matrix(matrix, ax, add_text, labels, cmap)
+
+
+class BinaryConfusionMatrix(_MatrixValue, BinaryMatrixMetric):
+    """Counts ``[[tn, fp], [fn, tp]]``, ``[2, 2]``.
+
+    ``normalize`` is ``"true"`` (rows sum to 1), ``"pred"`` (columns), ``"all"``, ``"none"`` or None.
+
+    >>> import torch
+    >>> from fastmetrics.classification import BinaryConfusionMatrix
+    >>> metric = BinaryConfusionMatrix()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6]), torch.tensor([0, 1, 0]))
+    tensor([[1, 1],
+            [0, 1]])
+    """
+
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        ignore_index: int | None = None,
+        normalize: str | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            check_normalize(normalize)
+        super().__init__(threshold, ignore_index, validate_args, input, **kwargs)
+        self.normalize = normalize
+
+
+class MulticlassConfusionMatrix(_MatrixValue, MulticlassMatrixMetric):
+    """Counts of targets (rows) against predicted classes (columns), ``[C, C]``.
+
+    ``normalize`` is ``"true"`` (rows sum to 1), ``"pred"`` (columns), ``"all"``, ``"none"`` or None.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MulticlassConfusionMatrix
+    >>> metric = MulticlassConfusionMatrix(num_classes=3)
+    >>> metric(torch.tensor([2, 1, 0, 1]), torch.tensor([2, 1, 0, 0]))
+    tensor([[1, 1, 0],
+            [0, 1, 0],
+            [0, 0, 1]])
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        ignore_index: int | None = None,
+        normalize: str | None = None,
+        validate_args: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            check_normalize(normalize)
+        super().__init__(num_classes, ignore_index, validate_args, **kwargs)
+        self.normalize = normalize
+
+
+class MultilabelConfusionMatrix(_MatrixValue, MultilabelMatrixMetric):
+    """Counts ``[[tn, fp], [fn, tp]]`` per label, ``[L, 2, 2]``.
+
+    ``normalize`` is ``"true"`` (rows sum to 1), ``"pred"`` (columns), ``"all"`` (tables), ``"none"``
+    or None.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MultilabelConfusionMatrix
+    >>> metric = MultilabelConfusionMatrix(num_labels=2)
+    >>> metric(torch.tensor([[0.1, 0.8], [0.7, 0.3]]), torch.tensor([[0, 1], [0, 1]]))
+    tensor([[[1, 1],
+             [0, 0]],
+    <BLANKLINE>
+            [[0, 0],
+             [1, 1]]])
+    """
+
+    def __init__(
+        self,
+        num_labels: int,
+        threshold: float = 0.5,
+        ignore_index: int | None = None,
+        normalize: str | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            check_normalize(normalize)
+        super().__init__(num_labels, threshold, ignore_index, validate_args, input, **kwargs)
+        self.normalize = normalize
+
+
+class ConfusionMatrix(TaskWrapper):
+    """Make the confusion matrix metric of ``task``: binary, multiclass or multilabel.
+
+    Passes the arguments that the task has to :class:`BinaryConfusionMatrix`,
+    :class:`MulticlassConfusionMatrix` (needs ``num_classes``) or
+    :class:`MultilabelConfusionMatrix` (needs ``num_labels``).
+
+    >>> from fastmetrics import ConfusionMatrix
+    >>> type(ConfusionMatrix(task="multiclass", num_classes=3)).__name__
+    'MulticlassConfusionMatrix'
+    """
+
+    def __new__(  # type: ignore[misc]  # makes another class, as in torchmetrics
+        cls,
+        task: str,
+        threshold: float = 0.5,
+        num_classes: int | None = None,
+        num_labels: int | None = None,
+        normalize: str | None = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        **kwargs: Any,
+    ) -> Metric:
+        """Return the metric of ``task``."""
+        return call_for_task(
+            task,
+            {
+                "binary": BinaryConfusionMatrix,
+                "multiclass": MulticlassConfusionMatrix,
+                "multilabel": MultilabelConfusionMatrix,
+            },
+            threshold=threshold,
+            num_classes=num_classes,
+            num_labels=num_labels,
+            normalize=normalize,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            **kwargs,
+        )

@@ -1,0 +1,138 @@
+"""Matthews correlation metrics; see :mod:`fastmetrics.classification.confusion_matrix`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification.confusion_matrix import (
+    BinaryMatrixMetric,
+    MulticlassMatrixMetric,
+    MultilabelMatrixMetric,
+)
+from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification.matthews_corrcoef import matthews_corrcoef_formula
+from fastmetrics.metric import Metric
+
+__all__ = [
+    "BinaryMatthewsCorrCoef",
+    "MatthewsCorrCoef",
+    "MulticlassMatthewsCorrCoef",
+    "MultilabelMatthewsCorrCoef",
+]
+
+
+class _CorrelationValue(Metric):
+    confmat: Tensor
+    higher_is_better = True
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
+
+    def compute(self) -> Tensor:
+        """Return the correlation, a float32 scalar; see :func:`matthews_corrcoef_formula`."""
+        return matthews_corrcoef_formula(self.confmat)
+
+
+class BinaryMatthewsCorrCoef(_CorrelationValue, BinaryMatrixMetric):
+    """Correlation of thresholded predictions with targets, in ``[-1, 1]``.
+
+    >>> import torch
+    >>> from fastmetrics.classification import BinaryMatthewsCorrCoef
+    >>> BinaryMatthewsCorrCoef()(torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 0, 0]))
+    tensor(0.5774)
+    """
+
+    def __init__(
+        self,
+        threshold: float = 0.5,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(threshold, ignore_index, validate_args, input, **kwargs)
+
+
+class MulticlassMatthewsCorrCoef(_CorrelationValue, MulticlassMatrixMetric):
+    """Correlation of predicted classes with targets, in ``[-1, 1]``.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MulticlassMatthewsCorrCoef
+    >>> metric = MulticlassMatthewsCorrCoef(num_classes=3)
+    >>> metric(torch.tensor([2, 1, 0, 1]), torch.tensor([2, 1, 0, 0]))
+    tensor(0.7000)
+    """
+
+    plot_legend_name = "Class"
+
+    def __init__(
+        self,
+        num_classes: int,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_classes, ignore_index, validate_args, **kwargs)
+
+
+class MultilabelMatthewsCorrCoef(_CorrelationValue, MultilabelMatrixMetric):
+    """Correlation over all labels taken together, in ``[-1, 1]``.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MultilabelMatthewsCorrCoef
+    >>> metric = MultilabelMatthewsCorrCoef(num_labels=3)
+    >>> metric(torch.tensor([[0, 0, 1], [1, 0, 1]]), torch.tensor([[0, 1, 0], [1, 0, 1]]))
+    tensor(0.3333)
+    """
+
+    plot_legend_name = "Label"
+
+    def __init__(
+        self,
+        num_labels: int,
+        threshold: float = 0.5,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(num_labels, threshold, ignore_index, validate_args, input, **kwargs)
+
+
+class MatthewsCorrCoef(TaskWrapper):
+    """Make the Matthews correlation metric of ``task``: binary, multiclass or multilabel.
+
+    >>> from fastmetrics import MatthewsCorrCoef
+    >>> type(MatthewsCorrCoef(task="multilabel", num_labels=3)).__name__
+    'MultilabelMatthewsCorrCoef'
+    """
+
+    def __new__(  # type: ignore[misc]  # makes another class, as in torchmetrics
+        cls,
+        task: str,
+        threshold: float = 0.5,
+        num_classes: int | None = None,
+        num_labels: int | None = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        **kwargs: Any,
+    ) -> Metric:
+        """Return the metric of ``task``."""
+        return call_for_task(
+            task,
+            {
+                "binary": BinaryMatthewsCorrCoef,
+                "multiclass": MulticlassMatthewsCorrCoef,
+                "multilabel": MultilabelMatthewsCorrCoef,
+            },
+            threshold=threshold,
+            num_classes=num_classes,
+            num_labels=num_labels,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            **kwargs,
+        )

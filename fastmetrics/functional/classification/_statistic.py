@@ -1,0 +1,204 @@
+"""What counting metrics share: fresh states, the choice between readings, ratios of counts.
+
+Shapes use N samples, C classes (or L labels). A ``counts`` tensor ends in four columns: ``tp, fp,
+tn, fn`` for multiclass inputs, ``tn, fp, fn, tp`` (a flattened two-by-two table) for thresholded
+ones, that is binary and multilabel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from fastmetrics.ops import label_confusion_, stat_scores_
+from fastmetrics.ops.library import OUTSIDE, new_events, raise_events
+
+Counts = tuple[Tensor, Tensor, Tensor, Tensor]
+
+
+class Formula(Protocol):
+    """A value from ``counts`` ``[..., C, 4]``."""
+
+    def __call__(
+        self,
+        counts: Tensor,
+        thresholded: bool,
+        average: str | None,
+        top_k: int = 1,
+        zero_division: float = 0.0,
+    ) -> Tensor:
+        """Return the value."""
+
+
+# Below every count and every usable weight: a denominator of zero becomes this, and 0/0 becomes 0.
+_TINY = 1e-300
+
+
+def new_counts(
+    shape: tuple[int, ...],
+    target: Tensor,
+    weight: Tensor | None,
+    samplewise: bool,
+    device: torch.device,
+    label_axes: int = 0,
+) -> Tensor:
+    """Return zeroed counts of ``shape``, or ``[N, *shape]`` when each sample keeps its own.
+
+    Raises:
+        ValueError: samplewise, and there is a weight or no axis left to count over.
+    """
+    if not samplewise:
+        dtype = torch.int64 if weight is None else torch.float64
+        return torch.zeros(shape, dtype=dtype, device=device)
+    if weight is not None:
+        raise ValueError("`weight` needs multidim_average='global', got 'samplewise'.")
+    if target.ndim < 2 + label_axes:
+        raise ValueError(
+            f"multidim_average='samplewise' needs `target` with at least {2 + label_axes} axes,"
+            f" got shape {tuple(target.shape)}."
+        )
+    return torch.zeros((target.shape[0], *shape), dtype=torch.int64, device=device)
+
+
+def choose_reading(state: Tensor, events: Tensor, dim: int = -4) -> Tensor:
+    """Keep one of the H readings along ``dim``: the logits if any score lay outside [0, 1].
+
+    The axis stays, with size 1. The choice is made on the device of the state.
+    """
+    if state.shape[dim] == 1:
+        return state
+    return state.index_select(dim, events.narrow(0, OUTSIDE, 1).clamp(max=1))
+
+
+def split_counts(counts: Tensor, thresholded: bool) -> Counts:
+    """Return ``tp, fp, tn, fn``, each without the last axis of ``counts``."""
+    if thresholded:
+        tn, fp, fn, tp = counts.unbind(-1)
+    else:
+        tp, fp, tn, fn = counts.unbind(-1)
+    return tp, fp, tn, fn
+
+
+def divide(numerator: Tensor, denominator: Tensor, zero_division: float = 0.0) -> Tensor:
+    """Divide float64 counts; ``zero_division`` stands where the denominator is zero."""
+    if zero_division == 0:
+        return numerator / denominator.clamp_min(_TINY)
+    return torch.where(denominator == 0, zero_division, numerator / denominator)
+
+
+class Ratio(NamedTuple):
+    """A metric that is a ratio of counts for each class, averaged over classes.
+
+    Attributes:
+        terms: numerator and denominator from ``tp, fp, tn, fn``.
+        zero_division: the value of 0/0; None leaves it to the caller.
+        top_k_aware: with ``top_k > 1`` a class without targets is left out of the macro average
+            even if it was predicted.
+    """
+
+    terms: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    zero_division: float | None = None
+    top_k_aware: bool = False
+
+    def __call__(
+        self,
+        counts: Tensor,
+        thresholded: bool,
+        average: str | None,
+        top_k: int = 1,
+        zero_division: float = 0.0,
+    ) -> Tensor:
+        """Return the float32 value of ``counts`` ``[..., C, 4]``.
+
+        ``"micro"`` adds up the classes first; ``"macro"`` is the mean over classes, for multiclass
+        counts over those that occur in predictions or targets; ``"weighted"`` the mean weighted by
+        ``tp + fn``; None and ``"none"`` keep the classes apart. Where ``zero_division`` is NaN,
+        undefined classes are left out of the mean.
+        """
+        if self.zero_division is not None:
+            zero_division = self.zero_division
+        if average == "micro":
+            counts = counts.sum(-2)
+        tp, fp, tn, fn = split_counts(counts.double(), thresholded)
+        score = divide(*self.terms(tp, fp, tn, fn), zero_division)
+        if average in ("micro", "none", None):
+            return score.float()
+        support = tp + fn
+        if average == "weighted":
+            weight = support
+        elif thresholded:
+            weight = torch.ones_like(score)
+        else:
+            weight = (support if self.top_k_aware and top_k != 1 else support + fp).sign()
+        if zero_division != zero_division:
+            weight = weight * (score == score)
+            score = score.nan_to_num(0.0)
+            return divide((score * weight).sum(-1), weight.sum(-1), zero_division).float()
+        return divide((score * weight).sum(-1), weight.sum(-1)).float()
+
+
+def count_classes(
+    owner: str,
+    preds: Tensor,
+    target: Tensor,
+    num_classes: int | None,
+    top_k: int,
+    samplewise: bool,
+    ignore_index: int | None,
+    validate_args: bool,
+    weight: Tensor | None,
+) -> Tensor:
+    """Count one batch per class, ``[C, 4]`` or ``[N, C, 4]``."""
+    counts = new_counts((num_classes or 1, 4), target, weight, samplewise, target.device)
+    events = new_events(target.device)
+    stat_scores_(
+        counts,
+        events,
+        preds,
+        target,
+        weight,
+        num_classes or 0,
+        top_k,
+        ignore_index,
+        validate_args,
+    )
+    if validate_args:
+        raise_events(owner, events)
+    return counts
+
+
+def count_labels(
+    owner: str,
+    preds: Tensor,
+    target: Tensor,
+    num_labels: int,
+    threshold: float,
+    samplewise: bool,
+    ignore_index: int | None,
+    validate_args: bool,
+    weight: Tensor | None,
+    input: str,
+) -> Tensor:
+    """Count one batch per label, ``[L, 4]`` or ``[N, L, 4]``."""
+    shape = (2 if input == "auto" else 1, num_labels, 2, 2)
+    label_axes = int(num_labels > 1)
+    counts = new_counts(shape, target, weight, samplewise, target.device, label_axes)
+    events = new_events(target.device)
+    label_confusion_(
+        counts,
+        events,
+        preds,
+        target,
+        weight,
+        None,
+        threshold,
+        input == "logits",
+        ignore_index,
+        validate_args,
+    )
+    if validate_args:
+        raise_events(owner, events)
+    return choose_reading(counts, events).squeeze(-4).flatten(-2)

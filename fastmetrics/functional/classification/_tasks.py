@@ -1,0 +1,46 @@
+"""The choice between binary, multiclass and multilabel that every task wrapper makes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+TASKS = ("binary", "multiclass", "multilabel")
+
+# Arguments that only some tasks have; a wrapper passes them all and the task takes its own.
+_TASKS_WITH = {
+    "threshold": ("binary", "multilabel"),
+    "input": ("binary", "multilabel"),
+    "num_classes": ("multiclass",),
+    "top_k": ("multiclass",),
+    "num_labels": ("multilabel",),
+    "average": ("multiclass", "multilabel"),
+}
+_INTEGERS = ("num_classes", "top_k", "num_labels")
+
+
+def check_task(task: str, allowed: tuple[str, ...] = TASKS) -> str:
+    """Return the lower-case name of ``task``, or raise ``ValueError`` unless it is allowed."""
+    name = task.lower() if isinstance(task, str) else task
+    if name not in allowed:
+        raise ValueError(f"`task` must be one of {allowed}, got {task!r}.")
+    return name
+
+
+def call_for_task(
+    task: str, implementations: Mapping[str, Callable[..., T]], *args: Any, **options: Any
+) -> T:
+    """Call the implementation of ``task`` with ``args`` and those ``options`` that the task has.
+
+    Raises:
+        ValueError: the task is not among ``implementations``, or an integer argument that it needs
+            (``num_classes``, ``top_k``, ``num_labels``) is not an integer.
+    """
+    name = check_task(task, tuple(implementations))
+    own = {key: value for key, value in options.items() if name in _TASKS_WITH.get(key, TASKS)}
+    for key in _INTEGERS:
+        if not isinstance(own.get(key, 0), int):
+            raise ValueError(f"`{key}` must be an integer for task={name!r}, got {own[key]!r}.")
+    return implementations[name](*args, **own)

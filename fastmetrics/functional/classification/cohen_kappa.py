@@ -1,0 +1,154 @@
+"""Cohen's kappa; shared arguments are explained in ``confusion_matrix``."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification.confusion_matrix import (
+    check_binary_arguments,
+    check_multiclass_arguments,
+    count_matrix,
+    count_tables,
+)
+from fastmetrics.utilities.checks import KAPPA_WEIGHTS, check_choice
+
+__all__ = ["binary_cohen_kappa", "cohen_kappa", "multiclass_cohen_kappa"]
+
+
+def check_weights(weights: str | None) -> None:
+    """Raise ``ValueError`` unless ``weights`` names a weighting of disagreements."""
+    check_choice("weights", weights, KAPPA_WEIGHTS)
+
+
+def cohen_kappa_formula(matrix: Tensor, weights: str | None) -> Tensor:
+    """Agreement beyond chance: ``1 - observed / expected`` disagreement.
+
+    Disagreement sums ``w[i, j]`` over the elements, where w is 1 off the diagonal (``weights`` None
+    or ``"none"``), ``|i - j|`` (``"linear"``) or ``(i - j)**2`` (``"quadratic"``). What is expected
+    is the same sum over the product of the margins. NaN when chance alone cannot disagree: no data,
+    or one class only.
+
+    Args:
+        matrix: ``[C, C]`` counts.
+        weights: the weighting.
+    """
+    counts = matrix.double()
+    support, predicted = counts.sum(1), counts.sum(0)
+    total = predicted.sum()
+    if weights in (None, "none"):
+        observed = total - counts.trace()
+        # No term cancels, so one class gives exactly 0 however large its count.
+        expected = support.dot(total - predicted)
+    else:
+        rank = torch.arange(counts.shape[0], dtype=torch.float64, device=counts.device)
+        distance = (rank.unsqueeze(1) - rank).abs()
+        if weights == "quadratic":
+            distance = distance.square()
+        observed = (distance * counts).sum()
+        expected = support.dot(distance.mv(predicted))
+    return (1 - total * observed / expected).float()
+
+
+def binary_cohen_kappa(
+    preds: Tensor,
+    target: Tensor,
+    threshold: float = 0.5,
+    weights: str | None = None,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> Tensor:
+    """Agreement of thresholded predictions with targets beyond chance, float32 in ``[-1, 1]``.
+
+    ``weights`` is None, ``"none"``, ``"linear"`` or ``"quadratic"``; with two classes they all give
+    the same value. See :func:`cohen_kappa_formula`.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import binary_cohen_kappa
+    >>> binary_cohen_kappa(torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 0, 0]))
+    tensor(0.5000)
+    """
+    if validate_args:
+        check_binary_arguments(threshold, ignore_index, input)
+        check_weights(weights)
+    tables = count_tables(
+        "binary_cohen_kappa",
+        preds,
+        target,
+        1,
+        threshold,
+        ignore_index,
+        validate_args,
+        weight,
+        input,
+    )
+    return cohen_kappa_formula(tables[0], weights)
+
+
+def multiclass_cohen_kappa(
+    preds: Tensor,
+    target: Tensor,
+    num_classes: int,
+    weights: str | None = None,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    *,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Agreement of predicted classes with targets beyond chance, float32, at most 1.
+
+    ``weights`` is None, ``"none"``, ``"linear"`` or ``"quadratic"``: how much a disagreement grows
+    with the distance of the classes. See :func:`cohen_kappa_formula`.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import multiclass_cohen_kappa
+    >>> preds, target = torch.tensor([2, 1, 0, 1]), torch.tensor([2, 1, 0, 0])
+    >>> multiclass_cohen_kappa(preds, target, num_classes=3)
+    tensor(0.6364)
+    """
+    if validate_args:
+        check_multiclass_arguments(num_classes, ignore_index)
+        check_weights(weights)
+    matrix = count_matrix(
+        "multiclass_cohen_kappa", preds, target, num_classes, ignore_index, validate_args, weight
+    )
+    return cohen_kappa_formula(matrix, weights)
+
+
+def cohen_kappa(
+    preds: Tensor,
+    target: Tensor,
+    task: str,
+    threshold: float = 0.5,
+    num_classes: int | None = None,
+    weights: str | None = None,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> Tensor:
+    """Cohen's kappa of ``task``: ``"binary"`` or ``"multiclass"`` (needs ``num_classes``).
+
+    >>> import torch
+    >>> from fastmetrics.functional import cohen_kappa
+    >>> cohen_kappa(torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 0, 0]), task="binary")
+    tensor(0.5000)
+    """
+    return call_for_task(
+        task,
+        {"binary": binary_cohen_kappa, "multiclass": multiclass_cohen_kappa},
+        preds,
+        target,
+        threshold=threshold,
+        num_classes=num_classes,
+        weights=weights,
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        weight=weight,
+        input=input,
+    )

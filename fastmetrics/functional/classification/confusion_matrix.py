@@ -1,0 +1,302 @@
+"""Confusion matrices, and what every metric that reads one shares.
+
+Rows are targets, columns predictions: ``matrix[i, j]`` counts the elements of class ``i`` that were
+predicted as ``j``. A two-by-two table is ``[[tn, fp], [fn, tp]]``.
+
+Shared arguments, for this module and for ``cohen_kappa``, ``matthews_corrcoef`` and ``jaccard``
+(N samples, C classes, L labels; trailing axes ``...`` join the sample axis):
+
+- ``preds``: binary scores or labels ``[N, ...]``; multiclass scores ``[N, C, ...]`` (float16,
+  bfloat16, float32, float64; the class is the argmax) or labels ``[N, ...]``; multilabel scores or
+  labels ``[N, L, ...]``.
+- ``target``: labels in any integer type or bool, ``[N, ...]``, for multilabel ``[N, L, ...]``; 0 or
+  1 for binary and multilabel, in ``[0, C)`` for multiclass.
+- ``threshold``: float in ``[0, 1]``; a probability above it counts as positive.
+- ``num_classes``, ``num_labels``: integers of at least 2.
+- ``ignore_index``: integer or None; elements with this target are left out.
+- ``validate_args``: check the arguments and the labels; False skips both.
+- ``weight``: optional ``[N]``, how much each sample counts.
+- ``input``: ``"probs"`` or ``"logits"`` say what float scores are; ``"auto"`` takes all of them as
+  logits as soon as one score lies outside ``[0, 1]``.
+
+All raise ``ValueError`` for arguments, shapes and dtypes that do not fit and ``RuntimeError`` for
+labels out of range. Formulas run in float64 and return float32.
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fastmetrics.functional.classification._statistic import count_labels, new_counts
+from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.ops import confusion_
+from fastmetrics.ops.library import new_events, raise_events
+from fastmetrics.utilities.checks import (
+    INPUTS,
+    NORMALIZATIONS,
+    check_choice,
+    check_ignore_index,
+    check_int,
+    check_unit_interval,
+)
+
+__all__ = [
+    "binary_confusion_matrix",
+    "confusion_matrix",
+    "multiclass_confusion_matrix",
+    "multilabel_confusion_matrix",
+]
+
+
+def check_binary_arguments(threshold: float, ignore_index: int | None, input: str) -> None:
+    """Raise ``ValueError`` unless the arguments of a thresholding metric are in range."""
+    check_unit_interval("threshold", threshold)
+    check_ignore_index(ignore_index)
+    check_choice("input", input, INPUTS)
+
+
+def check_multiclass_arguments(num_classes: int, ignore_index: int | None) -> None:
+    """Raise ``ValueError`` unless the arguments of an argmax metric are in range."""
+    check_int("num_classes", num_classes, 2)
+    check_ignore_index(ignore_index)
+
+
+def check_multilabel_arguments(
+    num_labels: int, threshold: float, ignore_index: int | None, input: str
+) -> None:
+    """Raise ``ValueError`` unless the arguments of a multilabel metric are in range."""
+    check_int("num_labels", num_labels, 2)
+    check_binary_arguments(threshold, ignore_index, input)
+
+
+def check_normalize(normalize: str | None) -> None:
+    """Raise ``ValueError`` unless ``normalize`` names a normalisation."""
+    check_choice("normalize", normalize, NORMALIZATIONS)
+
+
+def count_tables(
+    owner: str,
+    preds: Tensor,
+    target: Tensor,
+    num_labels: int,
+    threshold: float,
+    ignore_index: int | None,
+    validate_args: bool,
+    weight: Tensor | None,
+    input: str,
+) -> Tensor:
+    """Count one batch into tables ``[L, 2, 2]``, one per label."""
+    counts = count_labels(
+        owner,
+        preds,
+        target,
+        num_labels,
+        threshold,
+        False,
+        ignore_index,
+        validate_args,
+        weight,
+        input,
+    )
+    return counts.view(num_labels, 2, 2)
+
+
+def count_matrix(
+    owner: str,
+    preds: Tensor,
+    target: Tensor,
+    num_classes: int,
+    ignore_index: int | None,
+    validate_args: bool,
+    weight: Tensor | None,
+) -> Tensor:
+    """Count one batch into a matrix ``[C, C]``."""
+    counts = new_counts((num_classes, num_classes), target, weight, False, target.device)
+    events = new_events(target.device)
+    confusion_(counts, events, preds, target, weight, ignore_index, validate_args)
+    if validate_args:
+        raise_events(owner, events)
+    return counts
+
+
+def normalize_matrix(matrix: Tensor, normalize: str | None) -> Tensor:
+    """Divide by the sums over predictions, targets or both; empty rows and columns become 0.
+
+    Args:
+        matrix: ``[..., C, C]`` counts.
+        normalize: ``"true"`` makes rows sum to 1, ``"pred"`` columns, ``"all"`` the matrix;
+            ``"none"`` and None return a copy in the dtype of the counts.
+    """
+    if normalize in (None, "none"):
+        return matrix.clone()
+    axes = {"true": (-1,), "pred": (-2,), "all": (-2, -1)}[str(normalize)]
+    counts = matrix.double()
+    return (counts / counts.sum(axes, keepdim=True)).nan_to_num(nan=0.0).float()
+
+
+def binary_confusion_matrix(
+    preds: Tensor,
+    target: Tensor,
+    threshold: float = 0.5,
+    normalize: str | None = None,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> Tensor:
+    """Count the table ``[[tn, fp], [fn, tp]]``; arguments as in the module docstring.
+
+    ``normalize`` is ``"true"``, ``"pred"``, ``"all"``, ``"none"`` or None, see
+    :func:`normalize_matrix`. Returns ``[2, 2]``: int64, float64 when weighted, float32 when
+    normalised.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import binary_confusion_matrix
+    >>> binary_confusion_matrix(torch.tensor([0.2, 0.9, 0.6]), torch.tensor([0, 1, 0]))
+    tensor([[1, 1],
+            [0, 1]])
+    """
+    if validate_args:
+        check_binary_arguments(threshold, ignore_index, input)
+        check_normalize(normalize)
+    tables = count_tables(
+        "binary_confusion_matrix",
+        preds,
+        target,
+        1,
+        threshold,
+        ignore_index,
+        validate_args,
+        weight,
+        input,
+    )
+    return normalize_matrix(tables[0], normalize)
+
+
+def multiclass_confusion_matrix(
+    preds: Tensor,
+    target: Tensor,
+    num_classes: int,
+    normalize: str | None = None,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    *,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Count targets (rows) against predictions (columns); arguments as in the module docstring.
+
+    ``normalize`` as in :func:`binary_confusion_matrix`. Returns ``[C, C]``: int64, float64 when
+    weighted, float32 when normalised.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import multiclass_confusion_matrix
+    >>> preds, target = torch.tensor([2, 1, 0, 1]), torch.tensor([2, 1, 0, 0])
+    >>> multiclass_confusion_matrix(preds, target, num_classes=3)
+    tensor([[1, 1, 0],
+            [0, 1, 0],
+            [0, 0, 1]])
+    """
+    if validate_args:
+        check_multiclass_arguments(num_classes, ignore_index)
+        check_normalize(normalize)
+    matrix = count_matrix(
+        "multiclass_confusion_matrix",
+        preds,
+        target,
+        num_classes,
+        ignore_index,
+        validate_args,
+        weight,
+    )
+    return normalize_matrix(matrix, normalize)
+
+
+def multilabel_confusion_matrix(
+    preds: Tensor,
+    target: Tensor,
+    num_labels: int,
+    threshold: float = 0.5,
+    normalize: str | None = None,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> Tensor:
+    """Count one table ``[[tn, fp], [fn, tp]]`` per label; arguments as in the module docstring.
+
+    ``normalize`` as in :func:`binary_confusion_matrix`, within each table. Returns ``[L, 2, 2]``:
+    int64, float64 when weighted, float32 when normalised.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import multilabel_confusion_matrix
+    >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.3]])
+    >>> multilabel_confusion_matrix(preds, torch.tensor([[0, 1], [0, 1]]), num_labels=2)
+    tensor([[[1, 1],
+             [0, 0]],
+    <BLANKLINE>
+            [[0, 0],
+             [1, 1]]])
+    """
+    if validate_args:
+        check_multilabel_arguments(num_labels, threshold, ignore_index, input)
+        check_normalize(normalize)
+    tables = count_tables(
+        "multilabel_confusion_matrix",
+        preds,
+        target,
+        num_labels,
+        threshold,
+        ignore_index,
+        validate_args,
+        weight,
+        input,
+    )
+    return normalize_matrix(tables, normalize)
+
+
+def confusion_matrix(
+    preds: Tensor,
+    target: Tensor,
+    task: str,
+    threshold: float = 0.5,
+    num_classes: int | None = None,
+    num_labels: int | None = None,
+    normalize: str | None = None,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> Tensor:
+    """Count the confusion matrix of ``task``: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
+
+    Passes the arguments that the task has to :func:`binary_confusion_matrix`,
+    :func:`multiclass_confusion_matrix` (needs ``num_classes``) or
+    :func:`multilabel_confusion_matrix` (needs ``num_labels``).
+
+    >>> import torch
+    >>> from fastmetrics.functional import confusion_matrix
+    >>> confusion_matrix(torch.tensor([0, 1]), torch.tensor([1, 1]), task="binary")
+    tensor([[0, 0],
+            [1, 1]])
+    """
+    return call_for_task(
+        task,
+        {
+            "binary": binary_confusion_matrix,
+            "multiclass": multiclass_confusion_matrix,
+            "multilabel": multilabel_confusion_matrix,
+        },
+        preds,
+        target,
+        threshold=threshold,
+        num_classes=num_classes,
+        num_labels=num_labels,
+        normalize=normalize,
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        weight=weight,
+        input=input,
+    )

@@ -1,0 +1,390 @@
+"""F-beta scores: the weighted harmonic mean of precision and recall."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from torch import Tensor
+
+from fastmetrics.functional.classification._statistic import Ratio
+from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification.stat_scores import (
+    binary_value,
+    multiclass_value,
+    multilabel_value,
+)
+from fastmetrics.utilities.checks import check_beta
+
+__all__ = [
+    "binary_f1_score",
+    "binary_fbeta_score",
+    "f1_score",
+    "fbeta_score",
+    "multiclass_f1_score",
+    "multiclass_fbeta_score",
+    "multilabel_f1_score",
+    "multilabel_fbeta_score",
+]
+
+
+def _fbeta(beta: float, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> tuple[Tensor, Tensor]:
+    hits = (1 + beta**2) * tp
+    return hits, hits + beta**2 * fn + fp
+
+
+def fbeta(beta: float) -> Ratio:
+    """Return the F-beta formula."""
+    return Ratio(partial(_fbeta, beta))
+
+
+F1 = fbeta(1.0)
+
+
+def binary_fbeta_score(
+    preds: Tensor,
+    target: Tensor,
+    beta: float,
+    threshold: float = 0.5,
+    multidim_average: str = "global",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    zero_division: float = 0.0,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> Tensor:
+    """F-beta score of binary inputs, ``(1 + beta²) tp / ((1 + beta²) tp + beta² fn + fp)``.
+
+    ``beta``: float above 0, how much more recall matters than precision.
+    Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import binary_fbeta_score
+    >>> preds, target = torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1])
+    >>> binary_fbeta_score(preds, target, beta=0.5)
+    @@
+    """
+    if validate_args:
+        check_beta(beta)
+    return binary_value(
+        "binary_fbeta_score",
+        fbeta(beta),
+        preds,
+        target,
+        threshold,
+        multidim_average,
+        ignore_index,
+        validate_args,
+        zero_division,
+        weight,
+        input,
+    )
+
+
+def multiclass_fbeta_score(
+    preds: Tensor,
+    target: Tensor,
+    beta: float,
+    num_classes: int | None,
+    average: str | None = "macro",
+    top_k: int = 1,
+    multidim_average: str = "global",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    zero_division: float = 0.0,
+    *,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """F-beta score of each class, averaged; formula and ``beta`` as in :func:`binary_fbeta_score`.
+
+    Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import multiclass_fbeta_score
+    >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
+    >>> multiclass_fbeta_score(preds, target, beta=0.5, num_classes=3)
+    @@
+    """
+    if validate_args:
+        check_beta(beta)
+    return multiclass_value(
+        "multiclass_fbeta_score",
+        fbeta(beta),
+        preds,
+        target,
+        num_classes,
+        average,
+        top_k,
+        multidim_average,
+        ignore_index,
+        validate_args,
+        zero_division,
+        weight,
+    )
+
+
+def multilabel_fbeta_score(
+    preds: Tensor,
+    target: Tensor,
+    beta: float,
+    num_labels: int,
+    threshold: float = 0.5,
+    average: str | None = "macro",
+    multidim_average: str = "global",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    zero_division: float = 0.0,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> Tensor:
+    """F-beta score of each label, averaged; formula and ``beta`` as in :func:`binary_fbeta_score`.
+
+    Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import multilabel_fbeta_score
+    >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
+    >>> target = torch.tensor([[0, 1], [1, 0], [1, 0]])
+    >>> multilabel_fbeta_score(preds, target, beta=0.5, num_labels=2)
+    @@
+    """
+    if validate_args:
+        check_beta(beta)
+    return multilabel_value(
+        "multilabel_fbeta_score",
+        fbeta(beta),
+        preds,
+        target,
+        num_labels,
+        threshold,
+        average,
+        multidim_average,
+        ignore_index,
+        validate_args,
+        zero_division,
+        weight,
+        input,
+    )
+
+
+def fbeta_score(
+    preds: Tensor,
+    target: Tensor,
+    task: str,
+    beta: float = 1.0,
+    threshold: float = 0.5,
+    num_classes: int | None = None,
+    num_labels: int | None = None,
+    average: str | None = "micro",
+    multidim_average: str = "global",
+    top_k: int = 1,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    zero_division: float = 0.0,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> Tensor:
+    """F-beta score of ``task``, which is binary, multiclass or multilabel.
+
+    Calls the function above that is named after ``task`` with those arguments that it has;
+    multiclass needs ``num_classes``, multilabel ``num_labels``.
+
+    >>> import torch
+    >>> from fastmetrics.functional import fbeta_score
+    >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
+    >>> fbeta_score(preds, target, task="multiclass", beta=0.5, num_classes=3)
+    @@
+    """
+    return call_for_task(
+        task,
+        {
+            "binary": binary_fbeta_score,
+            "multiclass": multiclass_fbeta_score,
+            "multilabel": multilabel_fbeta_score,
+        },
+        preds,
+        target,
+        beta=beta,
+        threshold=threshold,
+        num_classes=num_classes,
+        num_labels=num_labels,
+        average=average,
+        multidim_average=multidim_average,
+        top_k=top_k,
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        zero_division=zero_division,
+        weight=weight,
+        input=input,
+    )
+
+
+def binary_f1_score(
+    preds: Tensor,
+    target: Tensor,
+    threshold: float = 0.5,
+    multidim_average: str = "global",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    zero_division: float = 0.0,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> Tensor:
+    """F1 score of binary inputs, ``2 tp / (2 tp + fn + fp)``.
+
+    Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import binary_f1_score
+    >>> preds, target = torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1])
+    >>> binary_f1_score(preds, target)
+    @@
+    """
+    return binary_value(
+        "binary_f1_score",
+        F1,
+        preds,
+        target,
+        threshold,
+        multidim_average,
+        ignore_index,
+        validate_args,
+        zero_division,
+        weight,
+        input,
+    )
+
+
+def multiclass_f1_score(
+    preds: Tensor,
+    target: Tensor,
+    num_classes: int | None,
+    average: str | None = "macro",
+    top_k: int = 1,
+    multidim_average: str = "global",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    zero_division: float = 0.0,
+    *,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """F1 score of each class, ``2 tp / (2 tp + fn + fp)``, averaged.
+
+    Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import multiclass_f1_score
+    >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
+    >>> multiclass_f1_score(preds, target, num_classes=3)
+    @@
+    """
+    return multiclass_value(
+        "multiclass_f1_score",
+        F1,
+        preds,
+        target,
+        num_classes,
+        average,
+        top_k,
+        multidim_average,
+        ignore_index,
+        validate_args,
+        zero_division,
+        weight,
+    )
+
+
+def multilabel_f1_score(
+    preds: Tensor,
+    target: Tensor,
+    num_labels: int,
+    threshold: float = 0.5,
+    average: str | None = "macro",
+    multidim_average: str = "global",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    zero_division: float = 0.0,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> Tensor:
+    """F1 score of each label, ``2 tp / (2 tp + fn + fp)``, averaged.
+
+    Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import multilabel_f1_score
+    >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
+    >>> target = torch.tensor([[0, 1], [1, 0], [1, 0]])
+    >>> multilabel_f1_score(preds, target, num_labels=2)
+    @@
+    """
+    return multilabel_value(
+        "multilabel_f1_score",
+        F1,
+        preds,
+        target,
+        num_labels,
+        threshold,
+        average,
+        multidim_average,
+        ignore_index,
+        validate_args,
+        zero_division,
+        weight,
+        input,
+    )
+
+
+def f1_score(
+    preds: Tensor,
+    target: Tensor,
+    task: str,
+    threshold: float = 0.5,
+    num_classes: int | None = None,
+    num_labels: int | None = None,
+    average: str | None = "micro",
+    multidim_average: str = "global",
+    top_k: int = 1,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    zero_division: float = 0.0,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> Tensor:
+    """F1 score of ``task``, which is binary, multiclass or multilabel.
+
+    Calls the function above that is named after ``task`` with those arguments that it has;
+    multiclass needs ``num_classes``, multilabel ``num_labels``.
+
+    >>> import torch
+    >>> from fastmetrics.functional import f1_score
+    >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
+    >>> f1_score(preds, target, task="multiclass", num_classes=3)
+    @@
+    """
+    return call_for_task(
+        task,
+        {
+            "binary": binary_f1_score,
+            "multiclass": multiclass_f1_score,
+            "multilabel": multilabel_f1_score,
+        },
+        preds,
+        target,
+        threshold=threshold,
+        num_classes=num_classes,
+        num_labels=num_labels,
+        average=average,
+        multidim_average=multidim_average,
+        top_k=top_k,
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        zero_division=zero_division,
+        weight=weight,
+        input=input,
+    )

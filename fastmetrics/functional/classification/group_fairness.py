@@ -1,0 +1,326 @@
+"""How binary predictions differ between groups of samples.
+
+Shared arguments, beside those explained in ``confusion_matrix``:
+
+- ``groups``: which group each sample belongs to, integers ``[N]`` or ``[N, 1]``. Where the number
+  of groups G is given they lie in ``[0, G)``; otherwise every value that occurs is a group.
+
+A group without counted elements has no rates and takes no part in comparisons. Formulas run in
+float64 and return float32.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import torch
+from torch import Tensor
+
+from fastmetrics.functional.classification._statistic import choose_reading, divide, new_counts
+from fastmetrics.functional.classification.confusion_matrix import check_binary_arguments
+from fastmetrics.ops import label_confusion_
+from fastmetrics.ops.confusion import check_groups
+from fastmetrics.ops.library import new_events, raise_events
+from fastmetrics.utilities.checks import FAIRNESS_TASKS, check_choice, check_int
+
+__all__ = [
+    "binary_fairness",
+    "binary_groups_stat_rates",
+    "demographic_parity",
+    "equal_opportunity",
+]
+
+
+def check_num_groups(num_groups: int) -> None:
+    """Raise ``ValueError`` unless there are at least two groups."""
+    check_int("num_groups", num_groups, 2)
+
+
+def check_fairness_task(task: str) -> None:
+    """Raise ``ValueError`` unless ``task`` names a comparison."""
+    check_choice("task", task, FAIRNESS_TASKS)
+
+
+def flatten_groups(groups: Tensor) -> Tensor:
+    """Return ``[N]`` for ``[N, 1]``."""
+    return groups.squeeze(1) if groups.ndim == 2 else groups
+
+
+def fairness_target(preds: Tensor, target: Tensor | None, task: str) -> Tensor:
+    """Return the targets to count: all 0 for demographic parity, which looks at predictions only.
+
+    Warns when demographic parity is given a target.
+
+    Raises:
+        ValueError: the task needs a target and there is none.
+    """
+    if task != "demographic_parity":
+        if target is None:
+            raise ValueError(f"`target` must be a tensor for task={task!r}, got None.")
+        return target
+    if target is not None:
+        warnings.warn("`target` has no effect on demographic parity.", UserWarning, stacklevel=3)
+    return torch.zeros((), dtype=torch.uint8, device=preds.device).expand(preds.shape)
+
+
+def count_groups(
+    owner: str,
+    preds: Tensor,
+    target: Tensor,
+    groups: Tensor,
+    num_groups: int,
+    threshold: float,
+    ignore_index: int | None,
+    validate_args: bool,
+    weight: Tensor | None,
+    input: str,
+) -> Tensor:
+    """Count one batch into tables ``[G, 2, 2]``, one per group."""
+    shape = (2 if input == "auto" else 1, num_groups, 2, 2)
+    counts = new_counts(shape, target, weight, False, target.device)
+    events = new_events(target.device)
+    label_confusion_(
+        counts,
+        events,
+        preds,
+        target,
+        weight,
+        groups,
+        threshold,
+        input == "logits",
+        ignore_index,
+        validate_args,
+    )
+    if validate_args:
+        raise_events(owner, events)
+    return choose_reading(counts, events).squeeze(0)
+
+
+def group_stat_rates_formula(tables: Tensor) -> dict[str, Tensor]:
+    """Shares of tp, fp, tn, fn in each group, ``{"group_0": [4], ...}``; NaN for an empty group.
+
+    Args:
+        tables: ``[G, 2, 2]`` counts ``[[tn, fp], [fn, tp]]``.
+    """
+    # Flat tables hold tn, fp, fn, tp.
+    counts = tables.double().flatten(1)[:, [3, 1, 0, 2]]
+    rates = (counts / counts.sum(1, keepdim=True)).float()
+    return {f"group_{index}": rate for index, rate in enumerate(rates.unbind())}
+
+
+def _lowest_to_highest(
+    prefix: str, hits: Tensor, total: Tensor, present: Tensor, names: Tensor | None
+) -> dict[str, Tensor]:
+    """Divide the lowest of the rates ``hits / total`` by the highest; the key names both groups."""
+    rates = divide(hits, total)
+    lowest = rates.masked_fill(~present, math.inf).argmin()
+    highest = rates.masked_fill(~present, -math.inf).argmax()
+    ratio = divide(rates[lowest], rates[highest]).float()
+    pair = torch.stack((lowest, highest))
+    low, high = (pair if names is None else names[pair]).tolist()
+    return {f"{prefix}_{low}_{high}": ratio}
+
+
+def fairness_formula(tables: Tensor, task: str, names: Tensor | None = None) -> dict[str, Tensor]:
+    """Lowest over highest rate among the groups, by rate ``{"DP_<lowest>_<highest>": value, ...}``.
+
+    DP compares the shares of positive predictions, ``(tp + fp) / n``, EO those among positive
+    targets, ``tp / (tp + fn)``, which count as 0 without any. 0/0 is 0.
+
+    Args:
+        tables: ``[G, 2, 2]`` counts ``[[tn, fp], [fn, tp]]``.
+        task: ``"demographic_parity"``, ``"equal_opportunity"`` or ``"all"``.
+        names: ``[G]`` what to call the groups, by default their positions.
+    """
+    counts = tables.double()
+    total = counts.sum((1, 2))
+    present = total > 0
+    values: dict[str, Tensor] = {}
+    if task != "equal_opportunity":
+        values |= _lowest_to_highest("DP", counts[:, :, 1].sum(1), total, present, names)
+    if task != "demographic_parity":
+        values |= _lowest_to_highest("EO", counts[:, 1, 1], counts[:, 1].sum(1), present, names)
+    return values
+
+
+def binary_groups_stat_rates(
+    preds: Tensor,
+    target: Tensor,
+    groups: Tensor,
+    num_groups: int,
+    threshold: float = 0.5,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> dict[str, Tensor]:
+    """Shares of true and false positives and negatives, ``[tp, fp, tn, fn]``, in each group.
+
+    Arguments as in the module docstring; ``num_groups`` is an integer of at least 2. Returns
+    ``{"group_0": [4], ...}``, float32 in ``[0, 1]``, NaN for a group without elements.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import binary_groups_stat_rates
+    >>> target, preds = torch.tensor([0, 1, 0, 1]), torch.tensor([0.1, 0.8, 0.2, 0.3])
+    >>> rates = binary_groups_stat_rates(preds, target, torch.tensor([0, 0, 1, 1]), num_groups=2)
+    >>> rates["group_1"]
+    tensor([0.0000, 0.0000, 0.5000, 0.5000])
+    """
+    if validate_args:
+        check_binary_arguments(threshold, ignore_index, input)
+        check_num_groups(num_groups)
+    tables = count_groups(
+        "binary_groups_stat_rates",
+        preds,
+        target,
+        flatten_groups(groups),
+        num_groups,
+        threshold,
+        ignore_index,
+        validate_args,
+        weight,
+        input,
+    )
+    return group_stat_rates_formula(tables)
+
+
+def binary_fairness(
+    preds: Tensor,
+    target: Tensor | None,
+    groups: Tensor,
+    task: str = "all",
+    threshold: float = 0.5,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> dict[str, Tensor]:
+    """Compare groups by :func:`demographic_parity`, :func:`equal_opportunity` or both.
+
+    Arguments as in the module docstring; ``task`` is ``"demographic_parity"`` (``target`` may be
+    None), ``"equal_opportunity"`` or ``"all"``. Returns what they return, in one dict.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import binary_fairness
+    >>> target, preds = torch.tensor([0, 1, 0, 1]), torch.tensor([0.9, 0.8, 0.2, 0.7])
+    >>> binary_fairness(preds, target, torch.tensor([0, 0, 1, 1]))
+    {'DP_1_0': tensor(0.5000), 'EO_0_0': tensor(1.)}
+    """
+    check_fairness_task(task)
+    return _compare_groups(
+        "binary_fairness",
+        preds,
+        fairness_target(preds, target, task),
+        groups,
+        task,
+        threshold,
+        ignore_index,
+        validate_args,
+        weight,
+        input,
+    )
+
+
+def demographic_parity(
+    preds: Tensor,
+    groups: Tensor,
+    threshold: float = 0.5,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> dict[str, Tensor]:
+    """Lowest over highest share of positive predictions among the groups.
+
+    Arguments as in the module docstring. Returns ``{"DP_<lowest>_<highest>": value}``, float32 in
+    ``[0, 1]``; see :func:`fairness_formula`.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import demographic_parity
+    >>> demographic_parity(torch.tensor([0.9, 0.8, 0.2, 0.7]), torch.tensor([0, 0, 1, 1]))
+    {'DP_1_0': tensor(0.5000)}
+    """
+    return _compare_groups(
+        "demographic_parity",
+        preds,
+        fairness_target(preds, None, "demographic_parity"),
+        groups,
+        "demographic_parity",
+        threshold,
+        ignore_index,
+        validate_args,
+        weight,
+        input,
+    )
+
+
+def equal_opportunity(
+    preds: Tensor,
+    target: Tensor,
+    groups: Tensor,
+    threshold: float = 0.5,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> dict[str, Tensor]:
+    """Lowest over highest true positive rate among the groups.
+
+    Arguments as in the module docstring. Returns ``{"EO_<lowest>_<highest>": value}``, float32 in
+    ``[0, 1]``; see :func:`fairness_formula`.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import equal_opportunity
+    >>> target, preds = torch.tensor([1, 1, 0, 1]), torch.tensor([0.9, 0.1, 0.2, 0.7])
+    >>> equal_opportunity(preds, target, torch.tensor([0, 0, 1, 1]))
+    {'EO_0_1': tensor(0.5000)}
+    """
+    return _compare_groups(
+        "equal_opportunity",
+        preds,
+        target,
+        groups,
+        "equal_opportunity",
+        threshold,
+        ignore_index,
+        validate_args,
+        weight,
+        input,
+    )
+
+
+def _compare_groups(
+    owner: str,
+    preds: Tensor,
+    target: Tensor,
+    groups: Tensor,
+    task: str,
+    threshold: float,
+    ignore_index: int | None,
+    validate_args: bool,
+    weight: Tensor | None,
+    input: str,
+) -> dict[str, Tensor]:
+    if validate_args:
+        check_binary_arguments(threshold, ignore_index, input)
+    groups = flatten_groups(groups)
+    check_groups(preds, groups)
+    names, rows = groups.unique(return_inverse=True)
+    tables = count_groups(
+        owner,
+        preds,
+        target,
+        rows,
+        max(len(names), 1),
+        threshold,
+        ignore_index,
+        validate_args,
+        weight,
+        input,
+    )
+    return fairness_formula(tables, task, names if len(names) else None)

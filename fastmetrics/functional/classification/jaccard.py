@@ -1,0 +1,237 @@
+"""Jaccard index (intersection over union); ``confusion_matrix`` explains the shared arguments."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fastmetrics.functional.classification._statistic import divide
+from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification.confusion_matrix import (
+    check_binary_arguments,
+    check_multiclass_arguments,
+    check_multilabel_arguments,
+    count_matrix,
+    count_tables,
+)
+from fastmetrics.utilities.checks import AVERAGES, check_choice, check_zero_division
+
+__all__ = [
+    "binary_jaccard_index",
+    "jaccard_index",
+    "multiclass_jaccard_index",
+    "multilabel_jaccard_index",
+]
+
+
+def check_averaging(average: str | None, zero_division: float) -> None:
+    """Raise ``ValueError`` unless ``average`` and ``zero_division`` are allowed."""
+    check_choice("average", average, AVERAGES)
+    check_zero_division(zero_division)
+
+
+def _weighted_mean(overlap: Tensor, union: Tensor, support: Tensor) -> Tensor:
+    # 0/0 happens only where the support is 0 as well.
+    return (support * overlap / union).nansum() / support.sum()
+
+
+def binary_jaccard_formula(table: Tensor, zero_division: float) -> Tensor:
+    """``tp / (tp + fp + fn)`` of a table ``[2, 2]``, or ``zero_division`` where that is 0/0."""
+    counts = table.double()
+    return divide(counts[1, 1], counts[1].sum() + counts[0, 1], zero_division).float()
+
+
+def multiclass_jaccard_formula(
+    matrix: Tensor, average: str | None, ignore_index: int | None, zero_division: float
+) -> Tensor:
+    """Average ``overlap_k / union_k`` over the classes of a matrix ``[C, C]``.
+
+    ``overlap_k`` counts the elements of class k that were predicted as k, ``union_k`` those that
+    are of class k or predicted as k. ``"macro"`` leaves out classes without any, and the class
+    ``ignore_index``; ``"weighted"`` weighs by the number of targets; both are NaN when no class is
+    left. ``"micro"`` divides the sums, without the union of class ``ignore_index``; ``"none"`` and
+    None return ``[C]``.
+    """
+    counts = matrix.double()
+    overlap, support = counts.diagonal(), counts.sum(1)
+    union = support + counts.sum(0) - overlap
+    if average == "weighted":
+        return _weighted_mean(overlap, union, support).float()
+    if average not in ("micro", "macro"):
+        return divide(overlap, union, zero_division).float()
+    if ignore_index is not None and 0 <= ignore_index < counts.shape[0]:
+        union[ignore_index] = 0
+    if average == "micro":
+        return divide(overlap.sum(), union.sum(), zero_division).float()
+    return ((overlap / union).nansum() / (union > 0).sum()).float()
+
+
+def multilabel_jaccard_formula(tables: Tensor, average: str | None, zero_division: float) -> Tensor:
+    """Average ``tp / (tp + fp + fn)`` over the labels of tables ``[L, 2, 2]``.
+
+    ``"macro"`` is the mean over labels that are not NaN, ``"weighted"`` weighs by the number of
+    positive targets (NaN without any), ``"micro"`` divides the sums, ``"none"`` and None return
+    ``[L]``.
+    """
+    counts = tables.double()
+    overlap, support = counts[:, 1, 1], counts[:, 1].sum(1)
+    union = support + counts[:, 0, 1]
+    if average == "weighted":
+        return _weighted_mean(overlap, union, support).float()
+    if average == "micro":
+        return divide(overlap.sum(), union.sum(), zero_division).float()
+    values = divide(overlap, union, zero_division)
+    return (values.nanmean() if average == "macro" else values).float()
+
+
+def binary_jaccard_index(
+    preds: Tensor,
+    target: Tensor,
+    threshold: float = 0.5,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    zero_division: float = 0.0,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> Tensor:
+    """Overlap of predicted with target positives over their union, float32 in ``[0, 1]``.
+
+    ``zero_division`` (0, 1 or NaN) is the value without any positives. See
+    :func:`binary_jaccard_formula`.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import binary_jaccard_index
+    >>> binary_jaccard_index(torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 0, 0]))
+    tensor(0.5000)
+    """
+    if validate_args:
+        check_binary_arguments(threshold, ignore_index, input)
+        check_zero_division(zero_division)
+    tables = count_tables(
+        "binary_jaccard_index",
+        preds,
+        target,
+        1,
+        threshold,
+        ignore_index,
+        validate_args,
+        weight,
+        input,
+    )
+    return binary_jaccard_formula(tables[0], zero_division)
+
+
+def multiclass_jaccard_index(
+    preds: Tensor,
+    target: Tensor,
+    num_classes: int,
+    average: str | None = "macro",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    zero_division: float = 0.0,
+    *,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Overlap over union of each class, float32 in ``[0, 1]``.
+
+    ``average`` is ``"micro"``, ``"macro"``, ``"weighted"``, ``"none"`` or None; ``zero_division``
+    (0, 1 or NaN) is the value of a class that never occurs. See :func:`multiclass_jaccard_formula`.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import multiclass_jaccard_index
+    >>> preds, target = torch.tensor([2, 1, 0, 1]), torch.tensor([2, 1, 0, 0])
+    >>> multiclass_jaccard_index(preds, target, num_classes=3)
+    tensor(0.6667)
+    """
+    if validate_args:
+        check_multiclass_arguments(num_classes, ignore_index)
+        check_averaging(average, zero_division)
+    matrix = count_matrix(
+        "multiclass_jaccard_index", preds, target, num_classes, ignore_index, validate_args, weight
+    )
+    return multiclass_jaccard_formula(matrix, average, ignore_index, zero_division)
+
+
+def multilabel_jaccard_index(
+    preds: Tensor,
+    target: Tensor,
+    num_labels: int,
+    threshold: float = 0.5,
+    average: str | None = "macro",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    zero_division: float = 0.0,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> Tensor:
+    """Overlap over union of each label's positives, float32 in ``[0, 1]``.
+
+    ``average`` is ``"micro"``, ``"macro"``, ``"weighted"``, ``"none"`` or None; ``zero_division``
+    (0, 1 or NaN) is the value of a label without positives. See :func:`multilabel_jaccard_formula`.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import multilabel_jaccard_index
+    >>> preds = torch.tensor([[0, 0, 1], [1, 0, 1]])
+    >>> target = torch.tensor([[0, 1, 0], [1, 0, 1]])
+    >>> multilabel_jaccard_index(preds, target, num_labels=3)
+    tensor(0.5000)
+    """
+    if validate_args:
+        check_multilabel_arguments(num_labels, threshold, ignore_index, input)
+        check_averaging(average, zero_division)
+    tables = count_tables(
+        "multilabel_jaccard_index",
+        preds,
+        target,
+        num_labels,
+        threshold,
+        ignore_index,
+        validate_args,
+        weight,
+        input,
+    )
+    return multilabel_jaccard_formula(tables, average, zero_division)
+
+
+def jaccard_index(
+    preds: Tensor,
+    target: Tensor,
+    task: str,
+    threshold: float = 0.5,
+    num_classes: int | None = None,
+    num_labels: int | None = None,
+    average: str | None = "macro",
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    zero_division: float = 0.0,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+) -> Tensor:
+    """Jaccard index of ``task``: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
+
+    >>> import torch
+    >>> from fastmetrics.functional import jaccard_index
+    >>> jaccard_index(torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 0, 0]), task="binary")
+    tensor(0.5000)
+    """
+    return call_for_task(
+        task,
+        {
+            "binary": binary_jaccard_index,
+            "multiclass": multiclass_jaccard_index,
+            "multilabel": multilabel_jaccard_index,
+        },
+        preds,
+        target,
+        threshold=threshold,
+        num_classes=num_classes,
+        num_labels=num_labels,
+        average=average,
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        zero_division=zero_division,
+        weight=weight,
+        input=input,
+    )

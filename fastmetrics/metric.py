@@ -1,0 +1,1273 @@
+"""The base of all metrics: states, update, compute, forward, reset, synchronisation, composition."""
+
+from __future__ import annotations
+
+import builtins
+import functools
+import inspect
+import sys
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Generator, Hashable, Sequence
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+from typing_extensions import Self
+
+from fastmetrics.distributed import (
+    Reduction,
+    State,
+    distributed_available,
+    gather_all_tensors,
+    sync_list_state,
+    sync_tensor_state,
+)
+from fastmetrics.utilities.data import (
+    dim_zero_cat,
+    dim_zero_max,
+    dim_zero_mean,
+    dim_zero_min,
+    dim_zero_sum,
+    map_tensors,
+)
+from fastmetrics.utilities.exceptions import TorchMetricsUserError
+from fastmetrics.utilities.prints import rank_zero_warn
+
+jit_distributed_available = distributed_available
+
+_REDUCTIONS: dict[str, Reduction] = {
+    "sum": dim_zero_sum,
+    "mean": dim_zero_mean,
+    "max": dim_zero_max,
+    "min": dim_zero_min,
+    "cat": dim_zero_cat,
+}
+_CONSTANTS = frozenset(
+    {
+        "higher_is_better",
+        "is_differentiable",
+        "full_state_update",
+        "plot_lower_bound",
+        "plot_upper_bound",
+        "plot_legend_name",
+    }
+)
+_SETTINGS = {
+    "compute_on_cpu": False,
+    "dist_sync_on_step": False,
+    "sync_on_compute": True,
+    "compute_with_cache": True,
+}
+# Public attributes that say nothing about what a metric counts, so that a metric may change them
+# and go on sharing its state.
+_NEUTRAL = frozenset({*_SETTINGS, "training", "process_group", "dist_sync_fn"})
+
+# What `forward` puts aside while it looks at one batch.
+_BOOKKEEPING = (
+    "_computed",
+    "_count",
+    "_traced",
+    "_edited",
+    "_to_sync",
+    "_should_unsync",
+    "_enable_grad",
+    "_is_synced",
+    "_cache",
+    "_forward_cache",
+    "compute_on_cpu",
+)
+
+_upstream_metric: type | None = None
+
+
+def _register_with_torchmetrics() -> None:
+    """Make metrics pass ``isinstance(metric, torchmetrics.Metric)`` once someone imported that."""
+    global _upstream_metric
+    module = sys.modules.get("torchmetrics.metric")
+    if module is not None:
+        upstream = getattr(module, "Metric", None)
+        if upstream is not None and upstream is not _upstream_metric:
+            _upstream_metric = upstream
+            upstream.register(Metric)
+
+
+@functools.lru_cache(maxsize=1024)
+def _keywords_of(update: Callable[..., Any]) -> frozenset[str] | None:
+    """Return the names of the arguments of ``update``, or None when it takes any keyword."""
+    parameters = inspect.signature(update).parameters.values()
+    if any(p.kind is p.VAR_KEYWORD for p in parameters):
+        return None
+    return frozenset(p.name for p in parameters if p.kind is not p.VAR_POSITIONAL)
+
+
+class _UpdateSignature:
+    """The signature of ``update`` without ``self``, worked out when somebody asks."""
+
+    def __get__(self, metric: Metric, owner: type[Metric]) -> inspect.Signature:
+        return inspect.signature(metric.update)
+
+
+def _normal_tensor(make: Callable[[], Tensor]) -> Tensor:
+    """Call ``make`` so that its tensor can be changed in place outside of inference mode too."""
+    if torch.is_inference_mode_enabled():
+        with torch.inference_mode(False):
+            return make()
+    return make()
+
+
+def _private_copy(state: State) -> State:
+    """Return a state with the value of ``state``, free of autograd, that shares nothing with it."""
+    if isinstance(state, Tensor):
+        return _normal_tensor(state.detach().clone)
+    return list(state)
+
+
+def _wrap_update(update: Callable[..., Any], fused: bool) -> Callable[..., None]:
+    """Return ``update`` with the bookkeeping around it; called once per class.
+
+    In a region that torch compiles the bookkeeping writes constants and reads no counter, which
+    would be a guard that fails on every step.
+    """
+
+    @functools.wraps(update)
+    def fused_update(self: Metric, *args: Any, **kwargs: Any) -> None:
+        if type(self).update is not fused_update:  # called through super() by an outer update
+            update(self, *args, **kwargs)
+            return
+        own = self.__dict__
+        if own["_link"] is not None:
+            self._leave_group()
+        update(self, *args, **kwargs)
+        if torch.compiler.is_dynamo_compiling():
+            self._note_traced_update()
+            return
+        own["_computed"] = None
+        own["_count"] += 1
+        if own["compute_on_cpu"]:
+            self._move_list_states_to_cpu()
+
+    @functools.wraps(update)
+    def guarded_update(self: Metric, *args: Any, **kwargs: Any) -> None:
+        if type(self).update is not guarded_update:
+            update(self, *args, **kwargs)
+            return
+        if self._link is not None:
+            self._leave_group()
+        if torch.compiler.is_dynamo_compiling():
+            with torch.set_grad_enabled(self._enable_grad):
+                update(self, *args, **kwargs)
+            self._note_traced_update()
+            return
+        self._computed = None
+        self._count += 1
+        with torch.set_grad_enabled(self._enable_grad):
+            try:
+                update(self, *args, **kwargs)
+            except RuntimeError as error:
+                if "Expected all tensors to be on" in str(error):
+                    name = type(self).__name__
+                    raise RuntimeError(
+                        f"{name}.update: the inputs and the metric are on different devices; the"
+                        f" metric is on {self.device}. Move it with `.to(device)`."
+                    ) from error
+                raise
+        if self.compute_on_cpu:
+            self._move_list_states_to_cpu()
+
+    wrapper = fused_update if fused else guarded_update
+    wrapper._wrapper = wrapper  # type: ignore[attr-defined]  # tells a wrapper from a copy of its dict
+    return wrapper
+
+
+def _wrap_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``compute`` with cache and synchronisation around it; called once per class."""
+
+    @functools.wraps(compute)
+    def wrapper(self: Metric, *args: Any, **kwargs: Any) -> Any:
+        if type(self).compute is not wrapper:  # called through super() by an outer compute
+            return compute(self, *args, **kwargs)
+        if not torch.compiler.is_dynamo_compiling():
+            _register_with_torchmetrics()
+        if not self.update_called:
+            rank_zero_warn(
+                f"{type(self).__name__}.compute was called before any update: the value is that of"
+                " the empty state.",
+                UserWarning,
+            )
+        if self._computed is not None:
+            return self._computed
+        if self._is_synced or (self._to_sync and self._is_distributed()):
+            with self.sync_context(
+                dist_sync_fn=self.dist_sync_fn,
+                should_sync=self._to_sync,
+                should_unsync=self._should_unsync,
+            ):
+                value = self._own_value(compute(self, *args, **kwargs))
+        else:
+            value = self._own_value(compute(self, *args, **kwargs))
+        if self.compute_with_cache:
+            object.__setattr__(self, "_computed", value)
+        return value
+
+    wrapper._wrapper = wrapper  # type: ignore[attr-defined]  # tells a wrapper from a copy of its dict
+    return wrapper
+
+
+class Metric(Module, ABC):
+    """A value over a stream of batches, kept as small states that add up.
+
+    A subclass declares its states with :meth:`add_state` in ``__init__``, changes them in
+    ``update`` and turns them into the value in ``compute``. Everything else (reset, forward,
+    copies, checkpoints, devices, processes) follows from the declaration.
+
+    Class attributes a subclass may set: ``is_differentiable``, ``higher_is_better``,
+    ``full_state_update`` (False: ``forward`` updates once, on a scratch state; True or None:
+    twice), ``plot_lower_bound``, ``plot_upper_bound``, ``plot_legend_name``, and ``fused_update``
+    (True promises that ``update`` only calls in-place ops without gradients that leave the states
+    alone when they raise; it must be repeated where ``update`` is overridden).
+
+    Args:
+        kwargs: ``compute_on_cpu`` (move list states to the CPU after each update),
+            ``dist_sync_on_step`` (``forward`` returns the value over all processes),
+            ``process_group``, ``dist_sync_fn`` (a function ``(tensor, group) -> list of tensors``),
+            ``distributed_available_fn``, ``sync_on_compute``, ``compute_with_cache``.
+
+    Raises:
+        ValueError: an unknown keyword, or a value of the wrong type.
+
+    Example:
+        >>> import torch
+        >>> from fastmetrics.metric import Metric
+        >>> class Total(Metric):
+        ...     full_state_update = False
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.add_state("total", torch.tensor(0.0), dist_reduce_fx="sum")
+        ...     def update(self, x):
+        ...         self.total += x.sum()
+        ...     def compute(self):
+        ...         return self.total
+        >>> total = Total()
+        >>> total(torch.tensor([1.0, 2.0])), total(torch.tensor([3.0]))
+        (tensor(3.), tensor(3.))
+        >>> total.compute()
+        tensor(6.)
+    """
+
+    __jit_ignored_attributes__: ClassVar[list[str]] = ["device"]
+    __jit_unused_properties__: ClassVar[list[str]] = [
+        *sorted(_CONSTANTS),
+        "metric_state",
+        "_update_called",
+        "_update_count",
+        "update_called",
+        "update_count",
+        "dtype",
+    ]
+
+    is_differentiable: bool | None = None
+    higher_is_better: bool | None = None
+    full_state_update: bool | None = None
+    plot_lower_bound: float | None = None
+    plot_upper_bound: float | None = None
+    plot_legend_name: str | None = None
+
+    fused_update: bool = False
+    _wraps_compute: ClassVar[bool] = True
+    _raw_update: Callable[..., Any]
+    _raw_compute: Callable[..., Any]
+    _update_signature = _UpdateSignature()
+
+    compute_on_cpu: bool
+    dist_sync_on_step: bool
+    sync_on_compute: bool
+    compute_with_cache: bool
+    _defaults: dict[str, State]
+    _persistent: dict[str, bool]
+    _reductions: dict[str, Reduction]
+    _cache: dict[str, State] | None
+    _is_synced: bool
+    _to_sync: bool
+    _should_unsync: bool
+    _enable_grad: bool
+    _computed: Any
+    _forward_cache: Any
+    # The number of updates, whether a compiled step made some that nobody counted, and whether
+    # the state was changed in another way.
+    _count: int
+    _traced: bool
+    _edited: bool
+    # The group of a collection that this metric shares its state with.
+    _link: Any
+    # The tensors `forward` fills for one batch, and those made here that no user can hold.
+    _scratch: dict[str, Tensor] | None
+    _owned: dict[str, Tensor]
+    # The states, when `forward` can simply add those of the batch.
+    _summed: tuple[str, ...] | None
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        # The promise of `fused_update` holds for the update it was made for; the classes of this
+        # package keep it throughout.
+        ours = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+        if "update" in cls.__dict__ and "fused_update" not in cls.__dict__ and not ours:
+            cls.fused_update = False
+        for name in ("update", "compute"):
+            method = getattr(cls, name)
+            if getattr(method, "_wrapper", None) is method or getattr(
+                method, "__isabstractmethod__", False
+            ):
+                continue
+            setattr(cls, f"_raw_{name}", method)
+            if name == "update":
+                cls.update = _wrap_update(method, cls.fused_update)  # type: ignore[method-assign]  # that is the point
+            elif cls._wraps_compute:
+                cls.compute = _wrap_compute(method)  # type: ignore[method-assign]  # that is the point
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__()
+        _register_with_torchmetrics()
+        own = self.__dict__
+        for name, default in _SETTINGS.items():
+            own[name] = kwargs.pop(name, default)
+            if not isinstance(own[name], bool):
+                raise ValueError(f"`{name}` must be a bool, got {own[name]!r}.")
+        self.process_group = kwargs.pop("process_group", None)
+        self.dist_sync_fn = kwargs.pop("dist_sync_fn", None)
+        if self.dist_sync_fn is not None and not callable(self.dist_sync_fn):
+            raise ValueError(f"`dist_sync_fn` must be a function, got {self.dist_sync_fn!r}.")
+        available = kwargs.pop("distributed_available_fn", None)
+        self.distributed_available_fn = available or jit_distributed_available
+        if kwargs:
+            unknown = ", ".join(f"`{name}`" for name in sorted(kwargs))
+            raise ValueError(f"Unexpected keyword arguments: {unknown}.")
+        own.update(
+            _device=torch.get_default_device(),
+            _dtype=torch.get_default_dtype(),
+            _defaults={},
+            _persistent={},
+            _reductions={},
+            _computed=None,
+            _forward_cache=None,
+            _count=0,
+            _traced=False,
+            _edited=False,
+            _to_sync=self.sync_on_compute,
+            _should_unsync=True,
+            _enable_grad=False,
+            _dtype_convert=False,
+            _is_synced=False,
+            _cache=None,
+            _link=None,
+            _scratch=None,
+            _owned={},
+            _summed=(),
+        )
+
+    @abstractmethod
+    def update(self, *_: Any, **__: Any) -> None:
+        """Add a batch to the states."""
+
+    @abstractmethod
+    def compute(self) -> Any:
+        """Return the value of the states, over all processes when they are synchronised."""
+
+    # -- states ----------------------------------------------------------------------------------
+
+    def add_state(
+        self,
+        name: str,
+        default: list[Any] | Tensor,
+        dist_reduce_fx: str | Callable[..., Any] | None = None,
+        persistent: bool = False,
+    ) -> None:
+        """Declare the state ``self.<name>``; ``reset`` returns it to ``default``.
+
+        Args:
+            name: the attribute that holds the state.
+            default: a tensor, or an empty list to which ``update`` appends tensors.
+            dist_reduce_fx: how states of two batches or processes become one: ``"sum"``,
+                ``"mean"``, ``"max"``, ``"min"``, ``"cat"``, a function of the states stacked along
+                a new first axis (of the flat list for a list state), or None to keep them apart.
+            persistent: whether the state is part of ``state_dict``.
+
+        Raises:
+            ValueError: ``default`` or ``dist_reduce_fx`` is none of these.
+        """
+        if not isinstance(default, (Tensor, list)) or (isinstance(default, list) and default):
+            raise ValueError(f"`default` must be a tensor or an empty list, got {default!r}.")
+        if isinstance(dist_reduce_fx, str) and dist_reduce_fx in _REDUCTIONS:
+            reduction = _REDUCTIONS[dist_reduce_fx]
+        elif dist_reduce_fx is None or callable(dist_reduce_fx):
+            reduction = dist_reduce_fx
+        else:
+            raise ValueError(
+                f"`dist_reduce_fx` must be callable, None or one of {[*_REDUCTIONS]}, got"
+                f" {dist_reduce_fx!r}."
+            )
+        if isinstance(default, Tensor):
+            default = _normal_tensor(default.detach().clone().contiguous)
+            if default.is_inference():
+                default = _normal_tensor(default.clone)
+        setattr(self, name, _private_copy(default))
+        self._defaults[name] = default
+        self._persistent[name] = persistent
+        self._reductions[name] = reduction
+        self.__dict__["_scratch"] = None
+        if isinstance(default, Tensor):
+            self._owned[name] = getattr(self, name)
+        if self._summed is not None:
+            summed = isinstance(default, Tensor) and reduction is dim_zero_sum
+            zero = summed and self.fused_update and not bool(default.any())  # type: ignore[union-attr]  # a tensor here
+            self.__dict__["_summed"] = (*self._summed, name) if zero else None
+
+    @property
+    def metric_state(self) -> dict[str, State]:
+        """The states themselves, by name."""
+        return {name: getattr(self, name) for name in self._defaults}
+
+    @property
+    def update_called(self) -> bool:
+        """Whether ``update`` or ``forward`` was called since the last ``reset``."""
+        return self._count > 0 or self._traced
+
+    @property
+    def update_count(self) -> int:
+        """The number of calls of ``update`` and ``forward`` since the last ``reset``.
+
+        Calls inside a compiled region are not counted; if there were no others, the count is 1.
+        """
+        return self._count or int(self._traced)
+
+    @property
+    def _update_count(self) -> int:
+        return self.update_count
+
+    @_update_count.setter
+    def _update_count(self, count: int) -> None:
+        self.__dict__.update(_count=count, _traced=False)
+
+    @property
+    def _update_called(self) -> bool:
+        rank_zero_warn("Use `update_called` instead of `_update_called`.", DeprecationWarning)
+        return self.update_called
+
+    def _note_traced_update(self) -> None:
+        object.__setattr__(self, "_computed", None)
+        object.__setattr__(self, "_traced", True)
+
+    def _statistic(self) -> Hashable | None:
+        """Return what the states count, or None when no other metric counts the same.
+
+        Two metrics of a collection whose keys are equal share one state; the key must hold the
+        family and every argument that changes what ``update`` does.
+        """
+        return None
+
+    def _promote_state(self, name: str, dtype: torch.dtype) -> Tensor:
+        """Replace the tensor state ``name`` by one of ``dtype``, unless it has it, and return it."""
+        state: Tensor = getattr(self, name)
+        if state.dtype != dtype:
+            state = _normal_tensor(lambda: state.to(dtype))
+            object.__setattr__(self, name, state)
+        return state
+
+    def _assign(self, name: str, value: State) -> None:
+        """Give the state ``name`` the value of ``value``, in place where nobody else can see it."""
+        current = self.__dict__.get(name)
+        if isinstance(value, Tensor):
+            if isinstance(current, Tensor) and self._writable(name, current, value):
+                with torch.no_grad():
+                    current.copy_(value)
+                return
+            self._owned[name] = value = _private_copy(value)  # type: ignore[assignment]  # a tensor
+        elif isinstance(current, list):
+            if current is not value:
+                current[:] = value
+            return
+        object.__setattr__(self, name, value)
+
+    def _writable(self, name: str, current: Tensor, value: Tensor) -> bool:
+        return (
+            (self.fused_update or self._owned.get(name) is current)
+            and current.shape == value.shape
+            and current.dtype == value.dtype
+            and current.device == value.device
+            and not current.is_inference()
+            and not current.requires_grad
+        )
+
+    def _leave_group(self) -> None:
+        """Stop sharing states with the other metrics of a collection."""
+        own = self.__dict__
+        own["_link"].broken = True
+        own["_link"] = None
+        for name in self._defaults:
+            own[name] = _private_copy(own[name])
+            if isinstance(own[name], Tensor):
+                self._owned[name] = own[name]
+
+    def _move_list_states_to_cpu(self) -> None:
+        for name in self._defaults:
+            state = getattr(self, name)
+            if isinstance(state, list):
+                state[:] = [element.to("cpu") for element in state]
+
+    def _own_value(self, value: Any) -> Any:
+        """Return ``value`` with one-element tensors as scalars, sharing no memory with a state."""
+        if self.fused_update and not torch.compiler.is_dynamo_compiling():
+            own = self.__dict__
+            states = [own[name] for name in self._defaults]
+            memory = [s.untyped_storage().data_ptr() for s in states if isinstance(s, Tensor)]
+            if len(memory) < len(states):
+                memory = None
+        else:
+            memory = None
+
+        def finish(tensor: Tensor) -> Tensor:
+            if memory is None or tensor.untyped_storage().data_ptr() in memory:
+                tensor = tensor.clone()
+            return tensor.squeeze() if tensor.ndim and tensor.numel() == 1 else tensor
+
+        return finish(value) if isinstance(value, Tensor) else map_tensors(finish, value)
+
+    # -- forward, reset, merge -------------------------------------------------------------------
+
+    @torch.jit.unused
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Add a batch to the states, as ``update`` does, and return the value of the batch alone.
+
+        With ``full_state_update=False`` the batch is counted once, into a scratch state that is
+        then merged. When ``update`` or ``compute`` raises there, the states are as before.
+
+        Raises:
+            TorchMetricsUserError: the states are those of all processes (``sync``).
+        """
+        own = self.__dict__
+        if own["_link"] is not None:
+            self._leave_group()
+        if own["_is_synced"]:
+            raise TorchMetricsUserError(
+                f"{type(self).__name__} is synchronised; call `unsync` before `forward`."
+            )
+        if self._adds_batches():
+            return self._forward_summed(args, kwargs)
+        return self._forward_shared((self,), args, kwargs)[0]
+
+    def _adds_batches(self) -> bool:
+        """Whether ``forward`` only has to add the states of the batch to the totals."""
+        own = self.__dict__
+        return (
+            bool(own["_summed"])
+            and self.fused_update
+            and self.full_state_update is False
+            and not own["dist_sync_on_step"]
+            and "update" not in own
+            and not torch.compiler.is_dynamo_compiling()
+        )
+
+    def _forward_summed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """One update into the scratch states, the value from them, and one addition per state."""
+        own = self.__dict__
+        names: tuple[str, ...] = own["_summed"]
+        totals = {name: own[name] for name in names}
+        scratch = own["_scratch"]
+        if scratch is None:
+            scratch = own["_scratch"] = {
+                name: _private_copy(self._defaults[name]) for name in names
+            }
+        else:
+            for name in names:
+                scratch[name].zero_()
+        own.update(scratch)
+        try:
+            self._raw_update(*args, **kwargs)
+            value = self._own_value(self._raw_compute())
+            for name in names:
+                batch = scratch[name] = own[name]
+                if batch.dtype != totals[name].dtype and batch.is_floating_point():
+                    totals[name] = _normal_tensor(functools.partial(totals[name].to, batch.dtype))
+                totals[name].add_(batch)
+        finally:
+            own.update(totals)
+        own["_computed"] = None
+        own["_count"] += 1
+        own["_forward_cache"] = value
+        return value
+
+    def _forward_shared(
+        self, members: Sequence[Metric], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[Any]:
+        """Forward for all ``members``, which share the states of this metric, itself included."""
+        twice = any(m.full_state_update is not False or m.dist_sync_on_step for m in members)
+        if twice:
+            self.update(*args, **kwargs)
+        count = self._count
+        totals = self.metric_state
+        saved = [{name: m.__dict__[name] for name in _BOOKKEEPING} for m in members]
+        try:
+            scratch = {name: _private_copy(default) for name, default in self._defaults.items()}
+            for member in members:
+                member._begin_batch(scratch)
+            self._enable_grad = True
+            self.update(*args, **kwargs)
+            batch = self.metric_state
+            for member in members[1:]:
+                member.__dict__.update(batch, _count=self._count, _traced=self._traced)
+            values = [member.compute() for member in members]
+        except BaseException:
+            for member, before in zip(members, saved, strict=True):
+                member.__dict__.update(totals, **before)
+            raise
+        for member, before in zip(members, saved, strict=True):
+            member.__dict__.update(totals, **before)
+        if not twice:
+            count += 1
+            self._absorb(batch, count - 1, 1)
+            totals = self.metric_state
+        for member, value in zip(members, values, strict=True):
+            member.__dict__.update(totals, _computed=None, _count=count, _forward_cache=value)
+            if member.compute_on_cpu:
+                member._move_list_states_to_cpu()
+        return values
+
+    def _begin_batch(self, scratch: dict[str, State]) -> None:
+        """Put the metric in the state of one batch, from which ``_forward_shared`` restores it."""
+        self.__dict__.update(
+            scratch,
+            _computed=None,
+            _count=0,
+            _traced=False,
+            _to_sync=self.dist_sync_on_step,
+            _should_unsync=False,
+            compute_on_cpu=False,
+        )
+        if type(self).reset is not Metric.reset:  # it may hold more than states
+            self.reset()
+
+    def _absorb(self, batch: dict[str, State], count: int, batch_count: int) -> None:
+        """Merge the states of a batch behind those of ``count`` updates."""
+        with torch.no_grad():
+            for name, reduction in self._reductions.items():
+                total, part = getattr(self, name), batch[name]
+                if isinstance(part, list):
+                    part = [e.detach() if isinstance(e, Tensor) else e for e in part]
+                if isinstance(total, list) and isinstance(part, list):
+                    total.extend(part)
+                else:
+                    merged = _merge(reduction, total, part, count, batch_count)
+                    self._assign(name, merged)
+
+    def reset(self) -> None:
+        """Return the states to their defaults, in place where that is possible."""
+        own = self.__dict__
+        if own["_link"] is not None:
+            self._leave_group()
+        if own["_cache"] is not None:  # synchronised: the own states are the ones to keep
+            own.update(own["_cache"])
+        own.update(
+            _count=0,
+            _traced=False,
+            _edited=False,
+            _computed=None,
+            _forward_cache=None,
+            _cache=None,
+            _is_synced=False,
+        )
+        for name, default in self._defaults.items():
+            current = own.get(name)
+            if isinstance(default, Tensor):
+                if isinstance(current, Tensor) and current.device != default.device:
+                    default = default.to(current.device)
+                self._assign(name, default)
+            elif isinstance(current, list):
+                current.clear()
+            else:
+                own[name] = []
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Merge the states of another metric, or a dict of states, into those of this one.
+
+        Lists and stacked states put the incoming part first. Means are weighted by the number of
+        updates behind them, a dict counting as one, and the update counts add up.
+
+        Raises:
+            ValueError: ``incoming_state`` is neither a dict nor a metric of this class, or lacks a
+                state.
+            RuntimeError: the metric needs its whole state to update (``full_state_update``), or
+                synchronises on every step.
+        """
+        if not isinstance(incoming_state, (dict, Metric)):
+            raise ValueError(
+                f"`incoming_state` must be a dict or a Metric, got {type(incoming_state)}."
+            )
+        if self.full_state_update is not False or self.dist_sync_on_step:
+            raise RuntimeError(
+                "`merge_state` needs `full_state_update=False` and `dist_sync_on_step=False`;"
+                f" override it in {type(self).__name__} otherwise."
+            )
+        count = 1
+        if isinstance(incoming_state, Metric):
+            if not isinstance(incoming_state, type(self)):
+                raise ValueError(
+                    f"`incoming_state` must be a {type(self).__name__}, got"
+                    f" {type(incoming_state).__name__}."
+                )
+            count = incoming_state.update_count
+            incoming_state = incoming_state.metric_state
+        for name in self._defaults:
+            if name not in incoming_state:
+                raise ValueError(
+                    f"`incoming_state` must hold the state {name!r}, got {[*incoming_state]}."
+                )
+        if self._link is not None:
+            self._leave_group()
+        own_count = self.update_count
+        with torch.no_grad():
+            merged = {
+                name: _merge(fx, incoming_state[name], getattr(self, name), count, own_count)
+                for name, fx in self._reductions.items()
+            }
+        for name, state in merged.items():
+            self._assign(name, state)
+        self.__dict__.update(_count=own_count + count, _computed=None, _edited=True)
+
+    def clone(self) -> Self:
+        """Return a deep copy."""
+        return deepcopy(self)
+
+    # -- processes -------------------------------------------------------------------------------
+
+    def _is_distributed(self) -> bool:
+        available = self.distributed_available_fn
+        return bool(available()) if callable(available) else False
+
+    def sync(
+        self,
+        dist_sync_fn: Callable[..., Any] | None = None,
+        process_group: Any | None = None,
+        should_sync: bool = True,
+        distributed_available: Callable[[], bool] | None = None,
+    ) -> None:
+        """Replace the states by those of all processes; does nothing with one process.
+
+        Args:
+            dist_sync_fn: gathers a tensor, ``(tensor, group) -> list``; the metric's own by
+                default.
+            process_group: the processes; those of the metric by default.
+            should_sync: False turns the call into nothing.
+            distributed_available: tells whether there is a process group.
+
+        Raises:
+            TorchMetricsUserError: the states are those of all processes already.
+        """
+        if self._is_synced and should_sync:
+            raise TorchMetricsUserError(f"{type(self).__name__} is synchronised already.")
+        available = (
+            self._is_distributed() if distributed_available is None else distributed_available()
+        )
+        if not should_sync or not available:
+            return
+        # No copies: synchronising replaces states, it never changes them.
+        cache = self.metric_state
+        try:
+            self._sync_dist(dist_sync_fn or self.dist_sync_fn or gather_all_tensors, process_group)
+        except BaseException:
+            self.__dict__.update(cache)
+            raise
+        self.__dict__.update(_cache=cache, _is_synced=True)
+
+    def _sync_dist(
+        self,
+        dist_sync_fn: Callable[..., Any] = gather_all_tensors,
+        process_group: Any | None = None,
+    ) -> None:
+        group = process_group or self.process_group
+        count = self.update_count
+        for name, reduction in self._reductions.items():
+            state = getattr(self, name)
+            if isinstance(state, Tensor):
+                synced = sync_tensor_state(state, reduction, dist_sync_fn, group, count)
+            else:
+                empty = torch.empty(0, device=self.device, dtype=self.dtype)
+                synced = sync_list_state(state, reduction, dist_sync_fn, group, empty)
+            object.__setattr__(self, name, synced)
+
+    def unsync(self, should_unsync: bool = True) -> None:
+        """Return to the states of this process.
+
+        Raises:
+            TorchMetricsUserError: the states are those of this process already.
+        """
+        if not should_unsync:
+            return
+        if not self._is_synced:
+            raise TorchMetricsUserError(f"{type(self).__name__} is not synchronised.")
+        if self._cache is None:
+            raise TorchMetricsUserError(
+                f"{type(self).__name__} has lost the states of this process and cannot unsync."
+            )
+        self.__dict__.update(self._cache, _is_synced=False, _cache=None)
+
+    @contextmanager
+    def sync_context(
+        self,
+        dist_sync_fn: Callable[..., Any] | None = None,
+        process_group: Any | None = None,
+        should_sync: bool = True,
+        should_unsync: bool = True,
+        distributed_available: Callable[[], bool] | None = None,
+    ) -> Generator[None, None, None]:
+        """Hold the states of all processes inside a ``with`` block; arguments as for ``sync``."""
+        self.sync(
+            dist_sync_fn=dist_sync_fn,
+            process_group=process_group,
+            should_sync=should_sync,
+            distributed_available=distributed_available,
+        )
+        try:
+            yield
+        finally:
+            self.unsync(should_unsync=self._is_synced and should_unsync)
+
+    # -- plots -----------------------------------------------------------------------------------
+
+    def plot(self, *args: Any, **kwargs: Any) -> Any:
+        """Plot ``val``, a value or a list of values, by default that of ``compute``.
+
+        Args:
+            args: ``val`` and ``ax``, a matplotlib axis; both may be left out.
+            kwargs: the same by name.
+
+        Returns:
+            The figure (None when ``ax`` was given) and the axis.
+
+        Raises:
+            ModuleNotFoundError: matplotlib is not installed.
+        """
+        return self._plot(*args, **kwargs)
+
+    def _plot(self, val: Any | None = None, ax: Any | None = None) -> Any:
+        from fastmetrics.utilities.plot import plot_single_or_multi_val
+
+        return plot_single_or_multi_val(
+            self.compute() if val is None else val,
+            ax=ax,
+            higher_is_better=self.higher_is_better,
+            lower_bound=self.plot_lower_bound,
+            upper_bound=self.plot_upper_bound,
+            legend_name=self.plot_legend_name,
+            name=type(self).__name__,
+        )
+
+    # -- devices, dtypes, checkpoints, copies ----------------------------------------------------
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the states."""
+        device: torch.device = self.__dict__["_device"]
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point dtype chosen with ``set_dtype``; the default one otherwise."""
+        dtype: torch.dtype = self.__dict__["_dtype"]
+        return dtype
+
+    def type(self, dst_type: str | torch.dtype) -> Self:  # type: ignore[override]  # no conversion
+        """Do nothing: states keep their dtype, see :meth:`set_dtype`."""
+        return self
+
+    def float(self) -> Self:
+        """Do nothing: states keep their dtype, see :meth:`set_dtype`."""
+        return self
+
+    def double(self) -> Self:
+        """Do nothing: states keep their dtype, see :meth:`set_dtype`."""
+        return self
+
+    def half(self) -> Self:
+        """Do nothing: states keep their dtype, see :meth:`set_dtype`."""
+        return self
+
+    def bfloat16(self) -> Self:
+        """Do nothing: states keep their dtype, see :meth:`set_dtype`."""
+        return self
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> Self:
+        """Convert the floating-point states to ``dst_type``; counts stay integers."""
+        metrics = [m for m in self.modules() if isinstance(m, Metric)]
+        for metric in metrics:
+            metric.__dict__["_dtype_convert"] = True
+        try:
+            self._apply(lambda t: t.type(dst_type) if t.is_floating_point() else t)
+        finally:
+            for metric in metrics:
+                metric.__dict__["_dtype_convert"] = False
+        return self
+
+    def _apply(  # type: ignore[override]  # user code passes exclude_state second
+        self,
+        fn: Callable[[Tensor], Tensor],
+        exclude_state: Sequence[str] = "",
+        recurse: bool = True,
+    ) -> Self:
+        """Move states, defaults and cached values as ``fn`` does; their dtypes stay.
+
+        Only ``set_dtype`` converts: a model cast to half precision must not count in half
+        precision.
+        """
+        _register_with_torchmetrics()
+        own = self.__dict__
+        if own["_link"] is not None:
+            self._leave_group()
+        super()._apply(fn, recurse)
+
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            if own["_dtype_convert"] or moved.dtype == tensor.dtype:
+                return moved
+            return tensor.to(moved.device)
+
+        def move_normal(tensor: Tensor) -> Tensor:
+            return _normal_tensor(lambda: move(tensor))
+
+        for name, default in self._defaults.items():
+            if name not in exclude_state:
+                self._defaults[name] = map_tensors(move_normal, default)
+                own[name] = map_tensors(move_normal, own[name])
+        probe = move(torch.zeros(1, device=self.device))
+        own["_device"] = probe.device
+        if own["_dtype_convert"]:
+            own["_dtype"] = probe.dtype
+        for name in ("_computed", "_forward_cache", "_cache"):
+            own[name] = map_tensors(move, own[name])
+        own["_scratch"] = None
+        return self
+
+    def persistent(self, mode: bool = False) -> None:
+        """Choose whether the states are part of ``state_dict``."""
+        for name in self._persistent:
+            self._persistent[name] = mode
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+
+        def copy(tensor: Tensor) -> Tensor:
+            return (tensor if keep_vars else tensor.detach()).clone()
+
+        for name, persistent in self._persistent.items():
+            if persistent:
+                destination[prefix + name] = map_tensors(copy, getattr(self, name))
+
+    def state_dict(  # type: ignore[override]  # arguments by position, as user code passes them
+        self,
+        destination: dict[str, Any] | None = None,
+        prefix: str = "",
+        keep_vars: bool = False,
+    ) -> dict[str, Any]:
+        """Return copies of the persistent states, and those of submodules, by name."""
+        result: dict[str, Any] = super().state_dict(
+            destination=destination,  # type: ignore[arg-type]  # torch asks for its own dict type
+            prefix=prefix,
+            keep_vars=keep_vars,
+        )
+        return result
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        loaded = [name for name in self._defaults if prefix + name in state_dict]
+        if loaded and self._link is not None:
+            self._leave_group()
+        for name in loaded:
+            # Popped, so that the base class does not take it for an unexpected key.
+            value = state_dict.pop(prefix + name)
+            self._assign(name, map_tensors(lambda t: t.detach().to(self.device), value))
+        if loaded:
+            self.__dict__.update(_computed=None, _edited=True)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all attributes; the copy stands alone, whatever this metric shares."""
+        state = dict(self.__dict__)
+        if state["_link"] is not None:
+            state.update({name: _private_copy(state[name]) for name in self._defaults})
+        return {**state, "_link": None, "_scratch": None, "_owned": {}}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore all attributes."""
+        super().__setstate__(state)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in _CONSTANTS:
+            raise RuntimeError(f"`{name}` is a constant of {type(self).__name__}.")
+        own = self.__dict__
+        is_state = name in own.get("_defaults", ())
+        if own.get("_link") is not None and (
+            is_state or not (name.startswith("_") or name in _NEUTRAL)
+        ):
+            self._leave_group()
+        if is_state:  # never a parameter, buffer or submodule
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:
+        """Return those of ``kwargs`` that ``update`` takes."""
+        update = self.__dict__.get("update") or type(self).update
+        names = _keywords_of(update)
+        return kwargs if names is None else {k: v for k, v in kwargs.items() if k in names}
+
+    def __hash__(self) -> int:
+        # The states themselves hash by identity; the counts tell apart what changed in place.
+        values: list[Any] = [type(self).__name__, id(self), self._count, self._traced]
+        for state in self.metric_state.values():
+            values.extend(state if isinstance(state, list) else [state])
+        return hash(tuple(values))
+
+    # -- arithmetic ------------------------------------------------------------------------------
+
+    __iter__ = None
+
+    def __add__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.add, self, other)
+
+    def __radd__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.add, other, self)
+
+    def __sub__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.sub, self, other)
+
+    def __rsub__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.sub, other, self)
+
+    def __mul__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.mul, self, other)
+
+    def __rmul__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.mul, other, self)
+
+    def __truediv__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.true_divide, self, other)
+
+    def __rtruediv__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.true_divide, other, self)
+
+    def __floordiv__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.floor_divide, self, other)
+
+    def __rfloordiv__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.floor_divide, other, self)
+
+    def __mod__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.fmod, self, other)
+
+    def __rmod__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.fmod, other, self)
+
+    def __pow__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.pow, self, other)
+
+    def __rpow__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.pow, other, self)
+
+    def __matmul__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.matmul, self, other)
+
+    def __rmatmul__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.matmul, other, self)
+
+    def __and__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.bitwise_and, self, other)
+
+    def __rand__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.bitwise_and, self, other)  # takes no number first
+
+    def __or__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.bitwise_or, self, other)
+
+    def __ror__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.bitwise_or, other, self)
+
+    def __xor__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.bitwise_xor, self, other)
+
+    def __rxor__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.bitwise_xor, other, self)
+
+    def __eq__(self, other: Any) -> CompositionalMetric:  # type: ignore[override]  # elementwise
+        return CompositionalMetric(torch.eq, self, other)
+
+    def __ne__(self, other: Any) -> CompositionalMetric:  # type: ignore[override]  # elementwise
+        return CompositionalMetric(torch.ne, self, other)
+
+    def __lt__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.lt, self, other)
+
+    def __le__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.le, self, other)
+
+    def __gt__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.gt, self, other)
+
+    def __ge__(self, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(torch.ge, self, other)
+
+    def __abs__(self) -> CompositionalMetric:
+        return CompositionalMetric(torch.abs, self, None)
+
+    def __pos__(self) -> CompositionalMetric:
+        return CompositionalMetric(torch.abs, self, None)
+
+    def __neg__(self) -> CompositionalMetric:
+        return CompositionalMetric(_neg, self, None)
+
+    def __inv__(self) -> CompositionalMetric:
+        return CompositionalMetric(torch.bitwise_not, self, None)
+
+    def __invert__(self) -> CompositionalMetric:
+        return self.__inv__()
+
+    def __getitem__(self, idx: Any) -> CompositionalMetric:
+        return CompositionalMetric(_Item(idx), self, None)
+
+
+def _merge(fx: Reduction, first: Any, second: Any, n_first: int, n_second: int) -> Any:
+    """Return one state for two, which stand for ``n_first`` and ``n_second`` updates."""
+    if fx is dim_zero_sum:
+        return first + second
+    if fx is dim_zero_max:
+        return torch.maximum(first, second)
+    if fx is dim_zero_min:
+        return torch.minimum(first, second)
+    if fx is dim_zero_mean:
+        if not n_first or not n_second:
+            return first if n_first else second
+        mean = (n_first * first + n_second * second) / (n_first + n_second)
+        return mean.to(first.dtype) if first.is_floating_point() else mean
+    if fx is dim_zero_cat or fx is None:
+        if isinstance(first, list) and isinstance(second, list):
+            return [*first, *second]
+        return torch.cat([first, second]) if fx else torch.stack([first, second])
+    return fx(torch.stack([first, second]))
+
+
+def _neg(x: Tensor) -> Tensor:
+    return -torch.abs(x)
+
+
+class _Item:
+    """``x[index]`` as a function that can be pickled."""
+
+    __name__ = "getitem"
+
+    def __init__(self, index: Any) -> None:
+        self.index = index
+
+    def __call__(self, x: Any) -> Any:
+        return x[self.index]
+
+
+class CompositionalMetric(Metric):
+    """An operator applied to the values of metrics: what ``metric_a + metric_b`` returns.
+
+    A metric that occurs more than once in an expression, as in ``2 * p * r / (p + r)``, is updated
+    once.
+
+    Args:
+        operator: a function of one value (``metric_b=None``) or two.
+        metric_a: a metric, number or tensor.
+        metric_b: a metric, number, tensor or None.
+    """
+
+    fused_update = True
+    _wraps_compute = False
+
+    def __init__(self, operator: Callable[..., Any], metric_a: Any, metric_b: Any) -> None:
+        super().__init__()
+        self.op = operator
+        for name, operand in (("metric_a", metric_a), ("metric_b", metric_b)):
+            if isinstance(operand, Tensor):
+                self.register_buffer(name, operand, persistent=False)
+            else:
+                setattr(self, name, operand)
+
+    def _leaves(self) -> dict[int, Metric]:
+        """Return the metrics that the expression is made of, each once."""
+        leaves: dict[int, Metric] = {}
+        for operand in (self.metric_a, self.metric_b):
+            if isinstance(operand, CompositionalMetric):
+                leaves.update(operand._leaves())
+            elif isinstance(operand, Metric):
+                leaves[id(operand)] = operand
+        return leaves
+
+    def _evaluate(self, value_of: Callable[[Metric], Any]) -> Any:
+        """Return the value of the expression; None when a metric has none."""
+        values = []
+        for operand in (self.metric_a, self.metric_b):
+            if isinstance(operand, CompositionalMetric):
+                values.append(operand._evaluate(value_of))
+            elif isinstance(operand, Metric):
+                values.append(value_of(operand))
+            else:
+                values.append(operand)
+                continue
+            if values[-1] is None:
+                return None
+        return self.op(values[0]) if self.metric_b is None else self.op(*values)
+
+    def _sync_dist(
+        self, dist_sync_fn: Callable[..., Any] | None = None, process_group: Any | None = None
+    ) -> None:
+        """Do nothing: the metrics synchronise themselves."""
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Update each metric once; keywords that its ``update`` does not take are left out."""
+        for leaf in self._leaves().values():
+            leaf.update(*args, **leaf._filter_kwargs(**kwargs))
+
+    def compute(self) -> Any:
+        """Return the operator applied to the values of the metrics."""
+        return self._evaluate(lambda leaf: leaf.compute())
+
+    @torch.jit.unused
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Update each metric once and return the operator applied to their values of the batch."""
+        values = {
+            key: leaf(*args, **leaf._filter_kwargs(**kwargs))
+            for key, leaf in self._leaves().items()
+        }
+        self._forward_cache = self._evaluate(lambda leaf: values[id(leaf)])
+        return self._forward_cache
+
+    def reset(self) -> None:
+        """Reset the metrics."""
+        super().reset()
+        for leaf in self._leaves().values():
+            leaf.reset()
+
+    def persistent(self, mode: bool = False) -> None:
+        """Choose whether the states of the metrics are part of ``state_dict``."""
+        for leaf in self._leaves().values():
+            leaf.persistent(mode=mode)
+
+    def __repr__(self) -> str:
+        """Return the operator and its operands."""
+        name = getattr(self.op, "__name__", repr(self.op))
+        return f"{type(self).__name__}(\n  {name}(\n    {self.metric_a!r},\n    {self.metric_b!r}\n  )\n)"

@@ -1,0 +1,10 @@
+"""The update ops: one module per statistic family."""
+
+from fastmetrics.ops import backend
+from fastmetrics.ops.confusion import confusion_, label_confusion_
+from fastmetrics.ops.exact_match import exact_match_, label_exact_match_
+from fastmetrics.ops.stat_scores import stat_scores_
+
+backend.load()
+
+__all__ = ["confusion_", "exact_match_", "label_confusion_", "label_exact_match_", "stat_scores_"]

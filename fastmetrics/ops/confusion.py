@@ -1,0 +1,229 @@
+"""Confusion matrices: multiclass, and one two-by-two table per label for thresholded scores."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastmetrics.ops import library
+from fastmetrics.ops.library import INVALID, check_label_dtype, shape_text
+from fastmetrics.ops.reading import (
+    LOGITS,
+    PROBS,
+    check_class_inputs,
+    check_label_inputs,
+    int_sum,
+    read_classes,
+    read_labels,
+    sample_weights,
+)
+
+
+def check_confusion(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Metadata check of `confusion_`, and its fake."""
+    check_class_inputs("confusion_", state, preds, target, weight, state.shape[0])
+
+
+def check_label_confusion(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    groups: Tensor | None,
+    threshold: float,
+    logits: bool,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Metadata check of `label_confusion_`, and its fake."""
+    num_labels = 1 if groups is not None else state.shape[-3]
+    check_label_inputs("label_confusion_", state, preds, target, weight, num_labels)
+    if groups is not None:
+        check_groups(preds, groups)
+
+
+def check_groups(preds: Tensor, groups: Tensor) -> None:
+    """Raise unless ``groups`` holds one integer per sample."""
+    if groups.shape != preds.shape[:1]:
+        raise ValueError(
+            "label_confusion_: `groups` must have one entry per sample, shape"
+            f" ({preds.shape[0]},), got {shape_text(groups)}."
+        )
+    check_label_dtype("label_confusion_", "groups", groups)
+    if groups.device != preds.device:
+        raise ValueError(
+            "label_confusion_: `groups` must be on the device of `preds`,"
+            f" {preds.device}, got {groups.device}."
+        )
+
+
+def confusion_reference(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Plain torch twin of the compiled kernels."""
+    num_classes = state.shape[0]
+    pred, labels, counted, _ = read_classes(
+        "confusion_", events, preds, target, num_classes, 1, ignore_index, validate
+    )
+    cell = torch.where(counted, labels * num_classes + pred, 0)
+    contribution = sample_weights(counted, weight)
+    delta = contribution.new_zeros(num_classes * num_classes)
+    delta.index_add_(0, cell.flatten(), contribution.flatten())
+    state += delta.view(state.shape)
+
+
+def label_confusion_reference(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    groups: Tensor | None,
+    threshold: float,
+    logits: bool,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Plain torch twin of the compiled kernels."""
+    num_readings, num_rows = state.shape[-4], state.shape[-3]
+    num_samples = target.shape[0]
+    readings = (PROBS, LOGITS) if num_readings == 2 else (int(logits),)
+    position = torch.arange(num_samples, device=target.device).view(-1, *[1] * (target.ndim - 1))
+    invalid_groups = None
+    if groups is not None:
+        invalid_groups = (groups < 0) | (groups >= num_rows)
+        if validate and target.device.type == "cpu" and invalid_groups.any():
+            library.raise_first_invalid(
+                "label_confusion_", "groups", groups, invalid_groups, num_rows, None
+            )
+        row = groups.long().where(~invalid_groups, 0).view(position.shape)
+    elif num_rows > 1:
+        row = torch.arange(num_rows, device=target.device).view(-1, *[1] * (target.ndim - 2))
+    else:
+        row = torch.zeros_like(position)
+    if state.ndim == 5:
+        row = position * num_rows + row
+    predicted, labels, counted, _ = read_labels(
+        "label_confusion_", events, preds, target, threshold, readings, ignore_index, validate
+    )
+    if invalid_groups is not None:
+        outside = invalid_groups.view(position.shape)
+        if validate and target.device.type != "cpu":
+            events[INVALID] += int_sum(counted & outside)
+        counted = counted & ~outside
+    depth = target[0].numel() if num_samples else 0
+    contribution = sample_weights(counted.reshape(num_samples, depth), weight).flatten()
+    samples = state.shape[0] if state.ndim == 5 else 1
+    for index, pred in enumerate(predicted):
+        cell = torch.where(counted, row * 4 + labels * 2 + pred, 0)
+        delta = contribution.new_zeros(samples * num_rows * 4)
+        delta.index_add_(0, cell.flatten(), contribution)
+        state.select(-4, index).add_(delta.view(state.select(-4, index).shape))
+
+
+_confusion = library.define(
+    "confusion_",
+    "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
+    " int? ignore_index, bool validate)",
+    confusion_reference,
+    check_confusion,
+)
+
+
+_label_confusion = library.define(
+    "label_confusion_",
+    "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
+    " Tensor? groups, float threshold, bool logits, int? ignore_index, bool validate)",
+    label_confusion_reference,
+    check_label_confusion,
+)
+
+
+def confusion_(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    ignore_index: int | None = None,
+    validate: bool = True,
+) -> None:
+    """Add one batch to the confusion matrix: rows are targets, columns predictions.
+
+    Args:
+        state: ``[C, C]``, int64, or float64 once weights are used. Changed in place.
+        events, preds, target, weight, ignore_index, validate: as in
+            :func:`fastmetrics.ops.stat_scores.stat_scores_`.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit.
+        RuntimeError: a label is out of range (CPU); the state is unchanged.
+
+    Cost: reads ``preds`` and ``target`` once; temporaries are bounded by the state's size.
+    """
+    check_class_inputs("confusion_", state, preds, target, weight, state.shape[0])
+    _confusion(state, events, preds, target, weight, ignore_index, validate)
+
+
+def label_confusion_(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    groups: Tensor | None = None,
+    threshold: float = 0.5,
+    logits: bool = False,
+    ignore_index: int | None = None,
+    validate: bool = True,
+) -> None:
+    """Add one batch to the two-by-two tables ``[[tn, fp], [fn, tp]]`` of each label.
+
+    A score counts as positive above ``threshold``. With two readings (H = 2) the batch is counted
+    both as probabilities (``score > threshold``) and as logits (``sigmoid(score) > threshold``), and
+    ``events`` counts the scores outside ``[0, 1]``, so that whoever reads the state decides for all
+    of the data at once. With one reading, ``logits`` names it.
+
+    Args:
+        state: ``[H, L, 2, 2]`` with H in {1, 2}; L is 1 for binary inputs, or the number of groups.
+            With a leading ``[N]`` axis each sample is counted on its own. int64, or float64 once
+            weights are used. Changed in place.
+        events: int64 ``[3]``. Changed in place.
+        preds: scores in a float type or labels 0 and 1, ``[N, ...]``; ``[N, L, ...]`` when L > 1
+            and there are no groups.
+        target: labels 0 and 1, any integer type or bool, same shape as ``preds``.
+        weight: optional ``[N]``.
+        groups: optional ``[N]`` integers in ``[0, L)``: the table to which a sample belongs.
+        threshold: in ``[0, 1]``.
+        logits: which reading a state with H = 1 holds.
+        ignore_index: elements with this target are left out.
+        validate: as in :func:`fastmetrics.ops.stat_scores.stat_scores_`.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit.
+        RuntimeError: a label is not 0 or 1, or a group is out of range (CPU); the state is unchanged.
+
+    Cost: reads each input once; temporaries do not grow with N.
+    """
+    num_labels = 1 if groups is not None else state.shape[-3]
+    check_label_inputs("label_confusion_", state, preds, target, weight, num_labels)
+    if groups is not None:
+        check_groups(preds, groups)
+    _label_confusion(
+        state, events, preds, target, weight, groups, threshold, logits, ignore_index, validate
+    )

@@ -1,0 +1,227 @@
+"""Reading inputs: the metadata checks and the label decisions that every counting op shares."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from fastmetrics.ops import library
+from fastmetrics.ops.library import (
+    INVALID,
+    NAN,
+    OUTSIDE,
+    SCORE_DTYPES,
+    check_devices,
+    check_label_dtype,
+    check_weight,
+    shape_text,
+)
+
+PROBS, LOGITS = 0, 1
+
+
+def check_class_inputs(
+    op: str,
+    state: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    num_classes: int,
+    top_k: int = 1,
+) -> None:
+    """Check multiclass inputs by their metadata alone; shared by every op that takes an argmax."""
+    preds_shape, target_shape = preds.shape, target.shape
+    check_label_dtype(op, "target", target)
+    if not target_shape:
+        raise ValueError(
+            f"{op}: `preds` and `target` need at least one axis, got a scalar `target`."
+        )
+    if preds_shape == target_shape:
+        check_label_dtype(op, "preds", preds)
+        if top_k > 1:
+            raise ValueError(
+                f"{op}: `top_k`={top_k} needs scores of shape (N, C, ...), got labels."
+            )
+    elif (
+        len(preds_shape) == len(target_shape) + 1
+        and preds_shape[0] == target_shape[0]
+        and preds_shape[2:] == target_shape[1:]
+    ):
+        if preds.dtype not in SCORE_DTYPES:
+            raise ValueError(
+                f"{op}: `preds` with one axis more than `target` must be a float tensor,"
+                f" got dtype {preds.dtype}."
+            )
+        if preds_shape[1] != num_classes and num_classes:
+            raise ValueError(
+                f"{op}: `preds` must have shape (N, C, ...) with C={num_classes},"
+                f" got {shape_text(preds)}."
+            )
+        if not preds_shape[1]:
+            raise ValueError(
+                f"{op}: `preds` must have at least one class, got {shape_text(preds)}."
+            )
+    else:
+        raise ValueError(
+            f"{op}: `preds` must have the shape of `target` or (N, C, ...) with `target` (N, ...),"
+            f" got {shape_text(preds)} and {shape_text(target)}."
+        )
+    check_devices(op, state, preds, target)
+    if weight is not None:
+        check_weight(op, state, weight, target_shape[0])
+
+
+def check_label_inputs(
+    op: str, state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None, num_labels: int
+) -> None:
+    """Check binary and multilabel inputs by their metadata alone."""
+    shape = preds.shape
+    if target.shape != shape:
+        raise ValueError(
+            f"{op}: `preds` and `target` must have the same shape,"
+            f" got {shape_text(preds)} and {shape_text(target)}."
+        )
+    if not shape:
+        raise ValueError(f"{op}: `preds` and `target` need at least one axis, got scalars.")
+    if num_labels > 1 and (len(shape) < 2 or shape[1] != num_labels):
+        raise ValueError(
+            f"{op}: `preds` and `target` must have shape (N, L, ...) with L={num_labels},"
+            f" got {shape_text(preds)}."
+        )
+    check_label_dtype(op, "target", target)
+    if preds.dtype not in SCORE_DTYPES:
+        check_label_dtype(op, "preds", preds)
+    check_devices(op, state, preds, target)
+    if weight is not None:
+        check_weight(op, state, weight, shape[0])
+
+
+def int_sum(mask: Tensor) -> Tensor:
+    """Count the true entries as an int64 scalar."""
+    return mask.sum(dtype=torch.int64)
+
+
+def sample_weights(mask: Tensor, weight: Tensor | None) -> Tensor:
+    """``[N, D]`` contributions: 0 where masked out, else 1 (int64) or the weight (float64)."""
+    if weight is None:
+        return mask.long()
+    return torch.where(mask, weight.to(torch.float64).unsqueeze(1), 0.0)
+
+
+def _is_valid(labels: Tensor, num_classes: int) -> Tensor:
+    inside = labels >= 0
+    return inside & (labels < num_classes) if num_classes else inside
+
+
+def _target_in_top_k(scores: Tensor, target: Tensor, top_k: int) -> Tensor:
+    """Whether fewer than ``top_k`` scores outrank the target's; ties go to the lower class."""
+    own = scores.gather(-1, target.unsqueeze(-1))
+    nan, own_nan = scores.isnan(), own.isnan()
+    larger = (scores > own) | (nan & ~own_nan)
+    equal = (scores == own) | (nan & own_nan)
+    lower_class = torch.arange(scores.shape[-1], device=scores.device) < target.unsqueeze(-1)
+    return (larger | (equal & lower_class)).sum(-1) < top_k
+
+
+def read_classes(
+    op: str,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    num_classes: int,
+    top_k: int,
+    ignore_index: int | None,
+    validate: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Turn multiclass inputs into labels: ``(pred, target, counted, invalid)``, each ``[N, D]``.
+
+    ``counted`` is false where the target is ignored or a label is invalid.
+    """
+    has_scores = preds.ndim == target.ndim + 1
+    num_samples = target.shape[0]
+    depth = target[0].numel() if num_samples else 0
+    labels = target.reshape(num_samples, depth).long()
+    kept = (
+        labels != ignore_index
+        if ignore_index is not None
+        else torch.ones_like(labels, dtype=torch.bool)
+    )
+    bad_target = kept & ~_is_valid(labels, preds.shape[1] if has_scores else num_classes)
+    if has_scores:
+        scores = preds.reshape(num_samples, preds.shape[1], depth).movedim(1, -1)
+        pred = scores.argmax(-1)
+        counted = kept & ~bad_target
+        if top_k > 1:
+            safe = labels.where(counted, 0)
+            pred = torch.where(_target_in_top_k(scores, safe, top_k), safe, pred)
+        nan = int_sum(scores.isnan().any(-1) & counted)
+        bad_pred = torch.zeros_like(kept)
+    else:
+        pred = preds.reshape(num_samples, depth).long()
+        bad_pred = kept & ~_is_valid(pred, num_classes)
+        counted = kept & ~bad_target & ~bad_pred
+        nan = None
+    invalid = bad_target | bad_pred
+    if validate:
+        if target.device.type == "cpu":
+            limit = preds.shape[1] if has_scores else num_classes
+            for name, values, bad in (("target", labels, bad_target), ("preds", pred, bad_pred)):
+                if bad.any():
+                    library.raise_first_invalid(op, name, values, bad, limit, ignore_index)
+        else:
+            events[INVALID] += int_sum(invalid)
+    if nan is not None:
+        events[NAN] += nan
+    return pred, labels, counted, invalid
+
+
+def logit(threshold: float) -> float:
+    """Return the logit above which ``sigmoid(logit) > threshold``."""
+    if threshold <= 0.0:
+        return -math.inf
+    return math.inf if threshold >= 1.0 else math.log(threshold) - math.log1p(-threshold)
+
+
+def read_labels(
+    op: str,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    threshold: float,
+    readings: tuple[int, ...],
+    ignore_index: int | None,
+    validate: bool,
+) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
+    """Threshold the scores under each reading: ``(preds, target, counted, invalid)``."""
+    labels = target.long()
+    kept = (
+        labels != ignore_index
+        if ignore_index is not None
+        else torch.ones_like(labels, dtype=torch.bool)
+    )
+    bad_target = kept & (labels != 0) & (labels != 1)
+    if preds.is_floating_point():
+        bad_pred = torch.zeros_like(kept)
+    else:
+        bad_pred = kept & (preds.long() != 0) & (preds.long() != 1)
+    invalid = bad_target | bad_pred
+    counted = kept & ~invalid
+    if validate:
+        if target.device.type == "cpu":
+            for name, values, bad in (("target", target, bad_target), ("preds", preds, bad_pred)):
+                if bad.any():
+                    library.raise_first_invalid(op, name, values, bad, 2, ignore_index)
+        else:
+            events[INVALID] += int_sum(invalid)
+    if not preds.is_floating_point():
+        return [preds == 1] * len(readings), labels, counted, invalid
+    events[NAN] += int_sum(preds.isnan() & counted)
+    if len(readings) > 1:
+        events[OUTSIDE] += int_sum(((preds < 0) | (preds > 1)) & counted)
+    positive = {
+        PROBS: lambda: preds > threshold,
+        LOGITS: lambda: preds.double() > logit(threshold),
+    }
+    return [positive[reading]() for reading in readings], labels, counted, invalid

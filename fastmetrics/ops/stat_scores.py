@@ -1,0 +1,117 @@
+"""Per-class counts of true and false positives and negatives."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastmetrics.ops import library
+from fastmetrics.ops.reading import check_class_inputs, read_classes, sample_weights
+
+TP, FP, TN, FN = 0, 1, 2, 3
+
+
+def check_stat_scores(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    num_classes: int,
+    top_k: int,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Metadata check of `stat_scores_`, and its fake."""
+    check_class_inputs("stat_scores_", state, preds, target, weight, num_classes, top_k)
+
+
+def stat_scores_reference(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    num_classes: int,
+    top_k: int,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Plain torch twin of the compiled kernels."""
+    pred, labels, counted, _ = read_classes(
+        "stat_scores_", events, preds, target, num_classes, top_k, ignore_index, validate
+    )
+    num_rows, row_classes = (
+        (state.shape[0], state.shape[1]) if state.ndim == 3 else (1, state.shape[0])
+    )
+    contribution = sample_weights(counted, weight)
+    sample = torch.arange(labels.shape[0], device=labels.device).unsqueeze(1).expand_as(labels)
+    row = sample if state.ndim == 3 else torch.zeros_like(sample)
+
+    def per_class(classes: Tensor, mask: Tensor) -> Tensor:
+        column = classes.where(counted, 0) if row_classes > 1 else torch.zeros_like(classes)
+        sums = contribution.new_zeros(num_rows * row_classes)
+        sums.index_add_(0, (row * row_classes + column).flatten(), (contribution * mask).flatten())
+        return sums.view(num_rows, row_classes)
+
+    hit = pred == labels
+    tp = per_class(labels, hit)
+    fp = per_class(pred, ~hit)
+    fn = per_class(labels, ~hit)
+    if num_classes:
+        total = contribution.new_zeros(num_rows).index_add_(
+            0, row.flatten(), contribution.flatten()
+        )
+        cells = num_classes if row_classes == 1 else 1
+        tn = cells * total.unsqueeze(1) - tp - fp - fn
+    else:
+        tn = torch.zeros_like(tp)
+    state += torch.stack((tp, fp, tn, fn), dim=-1).view(state.shape)
+
+
+_stat_scores = library.define(
+    "stat_scores_",
+    "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
+    " int num_classes, int top_k, int? ignore_index, bool validate)",
+    stat_scores_reference,
+    check_stat_scores,
+)
+
+
+def stat_scores_(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    num_classes: int = 0,
+    top_k: int = 1,
+    ignore_index: int | None = None,
+    validate: bool = True,
+) -> None:
+    """Add one batch to the per-class counts ``(tp, fp, tn, fn)``.
+
+    The prediction is the argmax over classes (first of equals, NaN largest, as ``torch.argmax``).
+    With ``top_k > 1`` a sample counts as its target when fewer than ``top_k`` classes outrank it.
+
+    Args:
+        state: ``[C, 4]``, or ``[1, 4]`` for the sums over classes; with a leading ``[N]`` axis each
+            sample is counted on its own. int64, or float64 once weights are used. Changed in place.
+        events: int64 ``[3]``, see :mod:`fastmetrics.ops.library`. Changed in place.
+        preds: scores ``[N, C, ...]`` (float16, bfloat16, float32, float64) or labels ``[N, ...]``.
+        target: labels ``[N, ...]`` in ``[0, C)``, any integer type or bool.
+        weight: optional ``[N]``.
+        num_classes: C; 0 when unknown (then ``tn`` stays 0, and only ``[1, 4]`` states fit).
+        top_k: how many of the highest scores may hold the target, at least 1.
+        ignore_index: samples with this target are left out.
+        validate: raise for labels out of range (CPU) or count them in ``events`` (GPU);
+            otherwise such samples are left out in silence.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit.
+        RuntimeError: a label is out of range (CPU); the state is unchanged.
+
+    Cost: reads ``preds`` and ``target`` once; temporaries do not grow with N.
+    """
+    check_class_inputs("stat_scores_", state, preds, target, weight, num_classes, top_k)
+    _stat_scores(state, events, preds, target, weight, num_classes, top_k, ignore_index, validate)

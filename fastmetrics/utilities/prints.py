@@ -1,0 +1,50 @@
+"""Warnings and log lines that only the first process of a machine emits."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+_log = logging.getLogger("fastmetrics")
+
+
+def rank_zero_only(fn: Callable[..., Any]) -> Callable[..., Any]:
+    """Make ``fn`` do nothing, and return None, unless ``rank_zero_only.rank`` is 0.
+
+    A trainer may assign ``rank_zero_only.rank``; until then ``LOCAL_RANK`` decides.
+    """
+
+    @functools.wraps(fn)
+    def call_on_rank_zero(*args: Any, **kwargs: Any) -> Any:
+        if getattr(rank_zero_only, "rank", 0) == 0:
+            return fn(*args, **kwargs)
+        return None
+
+    return call_on_rank_zero
+
+
+rank_zero_only.rank = int(os.environ.get("LOCAL_RANK", "0"))  # type: ignore[attr-defined]  # set by trainers too
+
+
+@rank_zero_only
+def rank_zero_warn(
+    message: str, category: type[Warning] = UserWarning, stacklevel: int = 2
+) -> None:
+    """Warn once per machine; ``stacklevel`` counts from the caller."""
+    warnings.warn(message, category, stacklevel=stacklevel + 2)
+
+
+@rank_zero_only
+def rank_zero_info(*args: Any, **kwargs: Any) -> None:
+    """Log at level INFO, once per machine."""
+    _log.info(*args, **kwargs)
+
+
+@rank_zero_only
+def rank_zero_debug(*args: Any, **kwargs: Any) -> None:
+    """Log at level DEBUG, once per machine."""
+    _log.debug(*args, **kwargs)
