@@ -5,36 +5,6 @@
 #include "argmax.h"
 
 namespace fastmetrics {
-namespace {
-
-#define ARGMAX(name, type)                                                                       \
-  FM_INLINE bool argmax_##name##_impl(const void* scores, int64_t offset, const ScoreRun& run,   \
-                                      int64_t count, int32_t* best_class, uint8_t* nan) {        \
-    return argmax_run_impl(static_cast<const type*>(scores) + offset, run, count, best_class,    \
-                           nan);                                                                 \
-  }                                                                                              \
-  FM_MULTIVERSION(bool, argmax_##name,                                                           \
-                  (const void* scores, int64_t offset, const ScoreRun& run, int64_t count,       \
-                   int32_t* best_class, uint8_t* nan),                                           \
-                  (scores, offset, run, count, best_class, nan))                                 \
-  FM_INLINE void prefer_target_##name##_impl(                                                    \
-      const void* scores, int64_t offset, const ScoreRun& run, int64_t count,                    \
-      const int32_t* target, int64_t top_k, int32_t* best_class) {                               \
-    prefer_target_run_impl(static_cast<const type*>(scores) + offset, run, count, target, top_k, \
-                           best_class);                                                          \
-  }                                                                                              \
-  FM_MULTIVERSION(void, prefer_target_##name,                                                    \
-                  (const void* scores, int64_t offset, const ScoreRun& run, int64_t count,       \
-                   const int32_t* target, int64_t top_k, int32_t* best_class),                   \
-                  (scores, offset, run, count, target, top_k, best_class))
-ARGMAX(float32, float)
-ARGMAX(float64, double)
-ARGMAX(float16, Half)
-ARGMAX(bfloat16, BFloat16)
-#undef ARGMAX
-
-}  // namespace
-
 ClassReader::ClassReader(const char* op, const Tensor& preds, const Tensor& target,
                          int64_t num_classes, int64_t top_k, std::optional<int64_t> ignore_index)
     : op_(op),
@@ -65,26 +35,7 @@ ClassReader::ClassReader(const char* op, const Tensor& preds, const Tensor& targ
   scores_ = preds.const_data_ptr();
   bytes_per_position_ = num_classes_ * static_cast<int64_t>(preds.element_size()) +
                         static_cast<int64_t>(target.element_size());
-  switch (preds.scalar_type()) {
-    case ScalarType::Float:
-      argmax_ = argmax_float32;
-      prefer_target_ = prefer_target_float32;
-      break;
-    case ScalarType::Double:
-      argmax_ = argmax_float64;
-      prefer_target_ = prefer_target_float64;
-      break;
-    case ScalarType::Half:
-      argmax_ = argmax_float16;
-      prefer_target_ = prefer_target_float16;
-      break;
-    case ScalarType::BFloat16:
-      argmax_ = argmax_bfloat16;
-      prefer_target_ = prefer_target_bfloat16;
-      break;
-    default:
-      unsupported_dtype("`preds`");
-  }
+  kernels_ = &argmax_kernels(preds.scalar_type());
 }
 
 void ClassReader::read(int64_t begin, int64_t end, ClassBlock& block, Notes& notes) const {
@@ -92,31 +43,24 @@ void ClassReader::read(int64_t begin, int64_t end, ClassBlock& block, Notes& not
   geometry_.for_runs(begin, end, [&](int64_t length, int64_t pred_offset, int64_t target_offset) {
     int32_t* target = block.target.data() + done;
     int32_t* pred = block.pred.data() + done;
-    target_labels_.read(target_offset, geometry_.inner_b(), length, target);
+    notes.bad += target_labels_.read(target_offset, geometry_.inner_b(), length, target);
     if (has_scores_) {
       const ScoreRun run{geometry_.inner_a(), class_stride_, num_classes_};
       std::array<uint8_t, kBlock> nan;
-      if (argmax_(scores_, pred_offset, run, length, pred, nan.data())) {
+      if (kernels_->argmax(scores_, pred_offset, run, length, pred, nan.data())) {
         for (int64_t i = 0; i < length; ++i) {
           notes.nan += nan[i] != 0 && target[i] >= 0;
         }
       }
       if (top_k_ > 1) {
-        prefer_target_(scores_, pred_offset, run, length, target, top_k_, pred);
+        kernels_->prefer_target(scores_, pred_offset, run, length, target, top_k_, pred);
       }
     } else {
       pred_labels_->read(pred_offset, geometry_.inner_a(), length, pred);
-      for (int64_t i = 0; i < length; ++i) {
-        target[i] = target[i] >= 0 && pred[i] == kBad ? kBad : target[i];
-      }
+      notes.bad += pair_kernels().spoil_targets(pred, length, target);
     }
     done += length;
   });
-  int64_t bad = 0;
-  for (int64_t i = 0; i < done; ++i) {
-    bad += block.target[i] == kBad;
-  }
-  notes.bad += bad;
 }
 
 bool ClassReader::has_bad_label() const {
@@ -126,12 +70,10 @@ bool ClassReader::has_bad_label() const {
   for (int64_t begin = 0; begin < positions(); begin += kBlock) {
     const int64_t end = std::min(positions(), begin + kBlock);
     geometry_.for_runs(begin, end, [&](int64_t length, int64_t pred_offset, int64_t target_offset) {
-      target_labels_.read(target_offset, geometry_.inner_b(), length, target.data());
+      bad += target_labels_.read(target_offset, geometry_.inner_b(), length, target.data());
       if (!has_scores_) {
         pred_labels_->read(pred_offset, geometry_.inner_a(), length, pred.data());
-      }
-      for (int64_t i = 0; i < length; ++i) {
-        bad += target[i] == kBad || (!has_scores_ && target[i] >= 0 && pred[i] == kBad);
+        bad += pair_kernels().spoil_targets(pred.data(), length, target.data());
       }
     });
   }

@@ -3,12 +3,11 @@
 
 #include <vector>
 
+#include "argmax.h"
 #include "labels.h"
 #include "parallel.h"
 
 namespace fastmetrics {
-
-struct ScoreRun;
 
 inline constexpr int64_t kBlock = 1024;
 
@@ -36,10 +35,6 @@ class ClassReader {
   [[noreturn]] void raise_bad_label() const;
 
  private:
-  using Argmax = bool (*)(const void*, int64_t, const ScoreRun&, int64_t, int32_t*, uint8_t*);
-  using PreferTarget = void (*)(const void*, int64_t, const ScoreRun&, int64_t, const int32_t*,
-                                int64_t, int32_t*);
-
   const char* op_;
   const Tensor& preds_;
   const Tensor& target_;
@@ -56,8 +51,32 @@ class ClassReader {
   LabelReader target_labels_;
   std::optional<LabelReader> pred_labels_;
   const void* scores_ = nullptr;
-  Argmax argmax_ = nullptr;
-  PreferTarget prefer_target_ = nullptr;
+  const ArgmaxKernels* kernels_ = nullptr;
 };
+
+// Adds positions [begin, end) to a matrix of num_classes^2 cells with one cell to spare.
+template <class Sum>
+Notes tally_cells(const ClassReader& reader, const Weights& weights, int64_t num_classes,
+                  int64_t begin, int64_t end, Sum* matrix) {
+  Notes notes;
+  ClassBlock block;
+  std::array<int32_t, kBlock> cells;
+  for (int64_t first = begin; first < end; first += kBlock) {
+    const int64_t last = std::min(end, first + kBlock);
+    reader.read(first, last, block, notes);
+    pair_kernels().pair_cells(block.target.data(), block.pred.data(), last - first,
+                              static_cast<int32_t>(num_classes), cells.data());
+    if (weights) {
+      for (int64_t i = 0; i < last - first; ++i) {
+        matrix[cells[i]] += static_cast<Sum>(weights[(first + i) / reader.depth()]);
+      }
+    } else {
+      for (int64_t i = 0; i < last - first; ++i) {
+        matrix[cells[i]] += 1;
+      }
+    }
+  }
+  return notes;
+}
 
 }  // namespace fastmetrics

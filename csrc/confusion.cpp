@@ -5,33 +5,25 @@
 namespace fastmetrics {
 namespace {
 
-// Cells of all positions [begin, end), in order; f(cell, position) for those that count.
-template <class F>
-void for_cells(const ClassReader& reader, int64_t num_classes, int64_t begin, int64_t end,
-               Notes& notes, F&& f) {
-  ClassBlock block;
-  for (int64_t first = begin; first < end; first += kBlock) {
-    const int64_t last = std::min(end, first + kBlock);
-    reader.read(first, last, block, notes);
-    for (int64_t i = 0; i < last - first; ++i) {
-      if (block.target[i] >= 0) {
-        f(block.target[i] * num_classes + block.pred[i], first + i);
-      }
-    }
-  }
-}
-
 // A batch with fewer positions than the matrix has cells: note the cells, then add them one by one.
 template <class Sum>
 Notes add_by_list(const ClassReader& reader, const Weights& weights, int64_t num_classes,
                   bool validate, Sum* state) {
   const Partition partition(reader.positions(), reader.bytes_per_position(), 0, true);
-  std::vector<int64_t> cells(reader.positions(), -1);
+  const int64_t cells = num_classes * num_classes;
+  std::vector<int64_t> list(reader.positions());
   Scratch<Sum> scratch(partition.parts, 0);
   partition.run([&](int64_t part, int64_t begin, int64_t end) {
     Notes notes;
-    for_cells(reader, num_classes, begin, end, notes,
-              [&](int64_t cell, int64_t position) { cells[position] = cell; });
+    ClassBlock block;
+    for (int64_t first = begin; first < end; first += kBlock) {
+      const int64_t last = std::min(end, first + kBlock);
+      reader.read(first, last, block, notes);
+      for (int64_t i = 0; i < last - first; ++i) {
+        list[first + i] =
+            block.target[i] >= 0 ? block.target[i] * num_classes + block.pred[i] : cells;
+      }
+    }
     scratch.notes(part) = notes;
   });
   const Notes notes = scratch.combine();
@@ -39,35 +31,31 @@ Notes add_by_list(const ClassReader& reader, const Weights& weights, int64_t num
     reader.raise_bad_label();
   }
   for (int64_t position = 0; position < reader.positions(); ++position) {
-    if (cells[position] >= 0) {
-      state[cells[position]] +=
+    if (list[position] < cells) {
+      state[list[position]] +=
           weights ? static_cast<Sum>(weights[position / reader.depth()]) : Sum{1};
     }
   }
   return notes;
 }
 
-template <class Sum>
+template <class Sum, class StateSum>
 Notes add_by_matrix(const ClassReader& reader, const Weights& weights, int64_t num_classes,
-                    bool validate, Sum* state) {
-  const int64_t size = num_classes * num_classes;
+                    bool validate, StateSum* state) {
+  const int64_t cells = num_classes * num_classes;
   const Partition partition(reader.positions(), reader.bytes_per_position(),
-                            size * static_cast<int64_t>(sizeof(Sum)), !weights);
-  Scratch<Sum> scratch(partition.parts, size);
+                            cells * static_cast<int64_t>(sizeof(Sum)), !weights);
+  Scratch<Sum> scratch(partition.parts, cells + 1);
   partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    Sum* sums = scratch.sums(part);
-    Notes notes;
-    for_cells(reader, num_classes, begin, end, notes, [&](int64_t cell, int64_t position) {
-      sums[cell] += weights ? static_cast<Sum>(weights[position / reader.depth()]) : Sum{1};
-    });
-    scratch.notes(part) = notes;
+    scratch.notes(part) =
+        tally_cells(reader, weights, num_classes, begin, end, scratch.sums(part));
   });
   const Notes notes = scratch.combine();
   if (notes.bad > 0 && validate) {
     reader.raise_bad_label();
   }
-  for (int64_t i = 0; i < size; ++i) {
-    state[i] += scratch.sums(0)[i];
+  for (int64_t i = 0; i < cells; ++i) {
+    state[i] += static_cast<StateSum>(scratch.sums(0)[i]);
   }
   return notes;
 }
@@ -84,12 +72,12 @@ void confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const Tenso
   }
   const Weights weights(weight);
   int64_t* event_counts = events_data(events);
-  with_sum_type(state, [&](auto sum) {
-    using Sum = decltype(sum);
-    Sum* data = state_data<Sum>(state);
+  with_sum_types(state, weights, [&](auto sum, auto state_sum) {
+    auto* data = state_data<decltype(state_sum)>(state);
     const bool sparse = reader.positions() < num_classes * num_classes;
-    const Notes notes = sparse ? add_by_list(reader, weights, num_classes, validate, data)
-                               : add_by_matrix(reader, weights, num_classes, validate, data);
+    const Notes notes =
+        sparse ? add_by_list(reader, weights, num_classes, validate, data)
+               : add_by_matrix<decltype(sum)>(reader, weights, num_classes, validate, data);
     event_counts[kNan] += notes.nan;
   });
 }
@@ -111,62 +99,78 @@ struct TableOf {
       groups->read(sample * group_stride, 1, 1, &code);
       return code;
     }
-    if (tables == 1) {
-      until = std::numeric_limits<int64_t>::max();
-      return 0;
-    }
     const int64_t label = i / label_size;
     until = (label + 1) * label_size;
     return label % tables;
   }
 };
 
-// Adds the kinds of decisions of [begin, end) to `kinds`, kDecisionKinds for each table.
+// Below this length a run of one table is counted element by element.
+inline constexpr int64_t kShortRun = 64;
+
+// Adds the decisions of elements [begin, end) to `slots`, kDecisionSlots for each table. Only the first
+// kDecisionKinds slots of a table mean something.
+template <class Sum>
+void tally_block(const uint8_t* decisions, const TableOf& table_of, const Weights& weights,
+                 int64_t begin, int64_t end, Sum* slots, Notes& notes) {
+  const bool label_by_element =
+      table_of.groups == nullptr && table_of.label_size == 1 && table_of.tables > 1;
+  if (label_by_element && !weights) {
+    Sum* table = slots + begin % table_of.tables * kDecisionSlots;
+    Sum* const last_table = slots + table_of.tables * kDecisionSlots;
+    for (int64_t i = 0; i < end - begin; ++i) {
+      table[decisions[i]] += 1;
+      table += kDecisionSlots;
+      table = table == last_table ? slots : table;
+    }
+    return;
+  }
+  for (int64_t i = begin; i < end;) {
+    int64_t until;
+    const int64_t table = table_of.at(i, until);
+    until = std::min(until, end);
+    const uint8_t* run = decisions + (i - begin);
+    Sum* sums = slots + table * kDecisionSlots;
+    if (table < 0) {
+      notes.bad += until - i;
+    } else if (weights) {
+      for (int64_t j = i; j < until; ++j) {
+        sums[run[j - i]] += static_cast<Sum>(weights[j / table_of.sample_size]);
+      }
+    } else if (until - i < kShortRun) {
+      for (int64_t j = 0; j < until - i; ++j) {
+        sums[run[j]] += 1;
+      }
+    } else {
+      std::array<int64_t, kDecisionKinds> counts{};
+      count_decisions(run, until - i, counts.data());
+      for (int64_t kind = 0; kind < kDecisionKinds; ++kind) {
+        sums[kind] += static_cast<Sum>(counts[kind]);
+      }
+    }
+    i = until;
+  }
+}
+
 template <class Sum>
 void tally_decisions(const ThresholdReader& reader, const TableOf& table_of, const Weights& weights,
-                     int64_t begin, int64_t end, Sum* kinds, Notes& notes) {
+                     int64_t begin, int64_t end, Sum* slots, Notes& notes) {
   std::array<uint8_t, kDecisions> decisions;
   for (int64_t first = begin; first < end; first += kDecisions) {
     const int64_t last = std::min(end, first + kDecisions);
     reader.read(first, last, decisions.data(), notes);
-    for (int64_t i = first; i < last;) {
-      int64_t until;
-      const int64_t table = table_of.at(i, until);
-      until = std::min(until, last);
-      if (table < 0) {
-        notes.bad += until - i;
-        i = until;
-        continue;
-      }
-      Sum* sums = kinds + table * kDecisionKinds;
-      const uint8_t* decision = decisions.data() - first;
-      if (!weights && until - i >= 32) {
-        std::array<int64_t, kDecisionKinds> counts{};
-        count_decisions(decision + i, until - i, counts.data());
-        for (int64_t kind = 0; kind < kDecisionKinds; ++kind) {
-          sums[kind] += static_cast<Sum>(counts[kind]);
-        }
-        i = until;
-        continue;
-      }
-      for (; i < until; ++i) {
-        if (decision[i] < kDecisionKinds) {
-          sums[decision[i]] +=
-              weights ? static_cast<Sum>(weights[i / table_of.sample_size]) : Sum{1};
-        }
-      }
-    }
+    tally_block(decisions.data(), table_of, weights, first, last, slots, notes);
   }
 }
 
-// Adds kinds of decisions to the tables [[tn, fp], [fn, tp]] of each reading.
-template <class Sum>
-void add_tables(const Sum* kinds, int64_t tables, std::span<const Reading> readings, Sum* state) {
+// Adds counted decisions to the tables [[tn, fp], [fn, tp]] of each reading.
+template <class Sum, class StateSum>
+void add_tables(const Sum* slots, int64_t tables, std::span<const Reading> readings, StateSum* state) {
   for (const Reading reading : readings) {
     for (int64_t table = 0; table < tables; ++table) {
       for (int64_t kind = 0; kind < kDecisionKinds; ++kind) {
         state[(kind & kTarget) * 2 + positive(kind, reading)] +=
-            kinds[table * kDecisionKinds + kind];
+            static_cast<StateSum>(slots[table * kDecisionSlots + kind]);
       }
       state += 4;
     }
@@ -190,7 +194,7 @@ void label_confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const
           "the state of label_confusion_ must be [H, L, 2, 2], or one of them per sample.");
   const std::span<const Reading> readings = readings_of(num_readings, logits);
 
-  TableOf table_of{tables, reader.elements() / num_samples, 1};
+  TableOf table_of{tables, reader.elements() / num_samples, reader.elements()};
   std::optional<LabelReader> group_labels;
   if (groups.has_value()) {
     require(groups->numel() == num_samples, "`groups` must have one entry per sample.");
@@ -211,10 +215,10 @@ void label_confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const
 
   const Weights weights(weight);
   int64_t* event_counts = events_data(events);
-  with_sum_type(state, [&](auto sum) {
+  with_sum_types(state, weights, [&](auto sum, auto state_sum) {
     using Sum = decltype(sum);
-    Sum* data = state_data<Sum>(state);
-    const int64_t size = tables * kDecisionKinds;
+    auto* data = state_data<decltype(state_sum)>(state);
+    const int64_t size = tables * kDecisionSlots;
     Notes notes;
     if (samplewise) {
       // Rows are written while reading, so the labels are checked first.

@@ -43,8 +43,8 @@ void exact_match_cpu(Tensor state, Tensor events, const Tensor& preds, const Ten
           "the state of exact_match_ must be [2], or [N, 2].");
   const Weights weights(weight);
   int64_t* event_counts = events_data(events);
-  with_sum_type(state, [&](auto sum) {
-    using Sum = decltype(sum);
+  with_sum_types(state, weights, [&](auto, auto state_sum) {
+    using Sum = decltype(state_sum);
     Sum* data = state_data<Sum>(state);
     if (samplewise && validate && reader.has_bad_label()) {
       reader.raise_bad_label();
@@ -68,39 +68,59 @@ void exact_match_cpu(Tensor state, Tensor events, const Tensor& preds, const Ten
   });
 }
 
+// What each decision leaves of an item: a bit per reading that is right, and a bit for a usable label.
+inline constexpr uint8_t kUsable = 4;
+
+std::array<uint8_t, kDecisionSlots> verdicts() {
+  std::array<uint8_t, kDecisionSlots> table{};
+  for (int64_t decision = 0; decision < kDecisionKinds; ++decision) {
+    const bool target = (decision & kTarget) != 0;
+    table[decision] = kUsable | (positive(decision, kProbs) == target ? 1 << kProbs : 0) |
+                      (positive(decision, kLogits) == target ? 1 << kLogits : 0);
+  }
+  table[kIgnoredDecision] = kUsable | 1 << kProbs | 1 << kLogits;
+  return table;
+}
+
 // The same for items of `num_labels` adjacent decisions, with a pair (correct, items) per reading.
 template <class Sum>
 void match_labels(const ThresholdReader& reader, const Weights& weights, int64_t num_labels,
-                  int64_t sample_size, std::span<const Reading> readings, int64_t begin,
-                  int64_t end, bool advance, Sum* row, Notes& notes) {
+                  int64_t sample_size, std::span<const Reading> readings, int64_t begin, int64_t end,
+                  bool advance, Sum* row, Notes& notes) {
+  static const std::array<uint8_t, kDecisionSlots> kVerdicts = verdicts();
   std::array<uint8_t, kDecisions> decisions;
-  std::array<bool, 2> correct{true, true};
-  bool usable = true;
+  uint8_t verdict = 0xff;
+  int64_t sample = begin;
   int64_t labels_left = num_labels;
+  int64_t sample_left = sample_size;
   for (int64_t first = begin * sample_size; first < end * sample_size; first += kDecisions) {
-    const int64_t last = std::min(end * sample_size, first + kDecisions);
-    reader.read(first, last, decisions.data(), notes);
-    for (int64_t i = first; i < last; ++i) {
-      const uint8_t decision = decisions[i - first];
-      usable &= decision != kBadDecision;
-      for (size_t r = 0; r < readings.size(); ++r) {
-        correct[r] &= decision >= kDecisionKinds ||
-                      positive(decision, readings[r]) == ((decision & kTarget) != 0);
+    const int64_t count = std::min(end * sample_size - first, kDecisions);
+    reader.read(first, first + count, decisions.data(), notes);
+    for (int64_t i = 0; i < count;) {
+      const int64_t stop = std::min(count, i + labels_left);
+      labels_left -= stop - i;
+      for (; i < stop; ++i) {
+        verdict &= kVerdicts[decisions[i]];
       }
-      if (--labels_left > 0) {
+      if (labels_left > 0) {
         continue;
       }
-      const int64_t sample = i / sample_size;
-      const Sum amount = !usable ? Sum{0} : weights ? static_cast<Sum>(weights[sample]) : Sum{1};
-      Sum* pair =
-          row + (advance ? (sample - begin) * 2 * static_cast<int64_t>(readings.size()) : 0);
-      for (size_t r = 0; r < readings.size(); ++r, pair += 2) {
-        pair[0] += correct[r] ? amount : Sum{0};
+      const Sum weight = weights ? static_cast<Sum>(weights[sample]) : Sum{1};
+      const Sum amount = verdict & kUsable ? weight : Sum{0};
+      Sum* pair = row;
+      for (const Reading reading : readings) {
+        pair[0] += verdict & (1 << reading) ? amount : Sum{0};
         pair[1] += amount;
+        pair += 2;
       }
-      correct = {true, true};
-      usable = true;
+      verdict = 0xff;
       labels_left = num_labels;
+      sample_left -= num_labels;
+      if (sample_left == 0) {
+        sample_left = sample_size;
+        ++sample;
+        row = advance ? pair : row;
+      }
     }
   }
 }
@@ -125,8 +145,8 @@ void label_exact_match_cpu(Tensor state, Tensor events, const Tensor& preds, con
   const int64_t pairs = num_readings * 2;
   const Weights weights(weight);
   int64_t* event_counts = events_data(events);
-  with_sum_type(state, [&](auto sum) {
-    using Sum = decltype(sum);
+  with_sum_types(state, weights, [&](auto, auto state_sum) {
+    using Sum = decltype(state_sum);
     Sum* data = state_data<Sum>(state);
     if (samplewise && validate && reader.has_bad_label()) {
       reader.raise_bad_label();

@@ -5,49 +5,11 @@
 
 #include "scores.h"
 
+#define FM_KERNELS "labels.inl"
+#include "each_isa.h"
+
 namespace fastmetrics {
 namespace {
-
-template <class T>
-FM_INLINE int32_t code_of(T label, int64_t limit, bool has_ignore, int64_t ignore) {
-  const int64_t value = static_cast<int64_t>(label);
-  const bool inside = static_cast<uint64_t>(value) < static_cast<uint64_t>(limit);
-  const int32_t code = inside ? static_cast<int32_t>(value) : kBad;
-  return has_ignore && value == ignore ? kIgnored : code;
-}
-
-template <class T>
-FM_INLINE void read_impl(const T* labels, int64_t stride, int64_t count, const LabelRule& rule,
-                         int32_t* codes) {
-  const int64_t limit = rule.limit;
-  const bool has_ignore = rule.ignore.has_value();
-  const int64_t ignore = rule.ignore.value_or(0);
-  if (stride == 1) {
-    for (int64_t i = 0; i < count; ++i) {
-      codes[i] = code_of(labels[i], limit, has_ignore, ignore);
-    }
-  } else {
-    for (int64_t i = 0; i < count; ++i) {
-      codes[i] = code_of(labels[i * stride], limit, has_ignore, ignore);
-    }
-  }
-}
-
-#define READ(name, type)                                                                  \
-  FM_INLINE void name##_impl(const void* data, int64_t offset, int64_t stride, int64_t n, \
-                             const LabelRule& rule, int32_t* codes) {                     \
-    read_impl(static_cast<const type*>(data) + offset, stride, n, rule, codes);           \
-  }                                                                                       \
-  FM_MULTIVERSION(void, name,                                                             \
-                  (const void* data, int64_t offset, int64_t stride, int64_t n,           \
-                   const LabelRule& rule, int32_t* codes),                                \
-                  (data, offset, stride, n, rule, codes))
-READ(read_int64, int64_t)
-READ(read_int32, int32_t)
-READ(read_int16, int16_t)
-READ(read_int8, int8_t)
-READ(read_uint8, uint8_t)
-#undef READ
 
 struct Found {
   int64_t position;
@@ -83,28 +45,16 @@ std::optional<Found> first_bad(const LabelArgument& argument, std::optional<int6
 
 }  // namespace
 
+const PairKernels& pair_kernels() {
+  static const PairKernels& kernels = FM_PICK(kPairs);
+  return kernels;
+}
+
 LabelReader::LabelReader(const Tensor& labels, LabelRule rule)
     : data_(labels.const_data_ptr()), rule_(rule) {
-  switch (labels.scalar_type()) {
-    case ScalarType::Long:
-      read_ = read_int64;
-      break;
-    case ScalarType::Int:
-      read_ = read_int32;
-      break;
-    case ScalarType::Short:
-      read_ = read_int16;
-      break;
-    case ScalarType::Char:
-      read_ = read_int8;
-      break;
-    case ScalarType::Byte:
-    case ScalarType::Bool:
-      read_ = read_uint8;
-      break;
-    default:
-      unsupported_dtype("a label tensor");
-  }
+  read_ = with_label_type(labels.scalar_type(), [](auto type) {
+    return FM_PICK(kReadLabels<decltype(type)>);
+  });
 }
 
 void raise_if_bad(const char* op, const LabelArgument& argument, std::optional<int64_t> ignore) {

@@ -16,20 +16,32 @@ struct LabelRule {
   std::optional<int64_t> ignore;
 };
 
+using ReadLabels = int64_t (*)(const void* labels, int64_t offset, int64_t stride, int64_t count,
+                            const LabelRule& rule, int32_t* codes);
+
+// Loops over decoded labels. `spoil_targets` marks targets bad whose predicted label is, and counts them;
+// `pair_cells` writes target * num_classes + pred, or one past the last cell where the target does not count.
+struct PairKernels {
+  int64_t (*spoil_targets)(const int32_t* pred, int64_t count, int32_t* target);
+  void (*pair_cells)(const int32_t* target, const int32_t* pred, int64_t count, int32_t num_classes,
+                     int32_t* cells);
+};
+const PairKernels& pair_kernels();
+
 class LabelReader {
  public:
   LabelReader(const Tensor& labels, LabelRule rule);
 
-  // Writes the codes of `count` labels that start at `offset` and lie `stride` apart (in elements).
-  void read(int64_t offset, int64_t stride, int64_t count, int32_t* codes) const {
-    read_(data_, offset, stride, count, rule_, codes);
+  // Writes the codes of `count` labels that start at `offset` and lie `stride` apart (in elements), and
+  // returns how many are bad.
+  int64_t read(int64_t offset, int64_t stride, int64_t count, int32_t* codes) const {
+    return read_(data_, offset, stride, count, rule_, codes);
   }
 
  private:
-  using Read = void (*)(const void*, int64_t, int64_t, int64_t, const LabelRule&, int32_t*);
   const void* data_;
   LabelRule rule_;
-  Read read_;
+  ReadLabels read_;
 };
 
 // Raise for the first bad label of an argument, or of several in their order. Only called when a

@@ -101,15 +101,20 @@ class Scratch {
   std::vector<Notes> notes_;
 };
 
-// Calls f(Sum{}) with the number type of a state: int64 counts, or float64 sums once weighted.
+// Calls f(Sum{}, StateSum{}): what an update adds up, and what its state holds. Unweighted updates count
+// in int64; a state is int64 until its first weighted update.
 template <class F>
-void with_sum_type(const Tensor& state, F&& f) {
-  if (state.scalar_type() == ScalarType::Long) {
-    f(int64_t{});
+void with_sum_types(const Tensor& state, const Weights& weights, F&& f) {
+  const bool counts = state.scalar_type() == ScalarType::Long;
+  require(counts || state.scalar_type() == ScalarType::Double,
+          "the metric state must be int64 or float64.");
+  require(!counts || !weights, "a weighted update needs a float64 state.");
+  if (weights) {
+    f(double{}, double{});
+  } else if (counts) {
+    f(int64_t{}, int64_t{});
   } else {
-    require(state.scalar_type() == ScalarType::Double,
-            "the metric state must be int64 or float64.");
-    f(double{});
+    f(int64_t{}, double{});
   }
 }
 

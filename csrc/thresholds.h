@@ -3,14 +3,16 @@
 
 #include "labels.h"
 #include "parallel.h"
+#include "scores.h"
 
 namespace fastmetrics {
 
-inline constexpr int64_t kDecisions = 1024;
+inline constexpr int64_t kDecisions = 2048;
 
 // A decision packs the target with the prediction of each reading, or says that nothing counts.
 enum Decision : uint8_t { kTarget = 1, kProbPositive = 2, kLogitPositive = 4 };
 inline constexpr int64_t kDecisionKinds = 8;
+inline constexpr int64_t kDecisionSlots = 16;  // room for every value, so that counting needs no branch
 inline constexpr uint8_t kIgnoredDecision = 8;
 inline constexpr uint8_t kBadDecision = 9;
 
@@ -28,6 +30,9 @@ inline std::span<const Reading> readings_of(int64_t count, bool logits) {
 inline bool positive(int64_t decision, Reading reading) {
   return (decision & (reading == kProbs ? kProbPositive : kLogitPositive)) != 0;
 }
+
+using Decide = void (*)(const void* scores, int64_t offset, int64_t stride, const int32_t* target,
+                        int64_t count, const Cuts& cuts, uint8_t* decisions, Notes& notes);
 
 class ThresholdReader {
  public:
@@ -47,10 +52,9 @@ class ThresholdReader {
   [[noreturn]] void raise_bad_label() const;
 
  private:
-  using Decide = void (*)(const void*, int64_t, int64_t, const int32_t*, int64_t, const void*,
-                          uint8_t*, Notes&);
-  void read_codes(int64_t length, int64_t pred_offset, int64_t target_offset, int32_t* target,
-                  int32_t* pred) const;
+  // Returns how many labels are bad.
+  int64_t read_codes(int64_t length, int64_t pred_offset, int64_t target_offset, int32_t* target,
+                     int32_t* pred) const;
 
   const char* op_;
   const Tensor& preds_;
@@ -63,7 +67,7 @@ class ThresholdReader {
   std::optional<LabelReader> pred_labels_;
   const void* scores_ = nullptr;
   Decide decide_ = nullptr;
-  alignas(8) std::array<char, 32> cuts_;
+  Cuts cuts_;
 };
 
 // Adds how often each decision occurs among `count` of them.

@@ -1,11 +1,11 @@
-"""The base of all metrics: states, update, compute, forward, reset, synchronisation, composition."""
+"""The base of all metrics: states, forward, reset, synchronisation, copies, composition."""
 
 from __future__ import annotations
 
-import builtins
 import functools
 import inspect
 import sys
+import weakref
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import contextmanager
@@ -32,6 +32,7 @@ from fastmetrics.utilities.data import (
     dim_zero_min,
     dim_zero_sum,
     map_tensors,
+    normal_tensor,
 )
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 from fastmetrics.utilities.prints import rank_zero_warn
@@ -80,6 +81,9 @@ _BOOKKEEPING = (
     "compute_on_cpu",
 )
 
+# The methods that carry the bookkeeping already.
+_wrappers: weakref.WeakSet[Callable[..., Any]] = weakref.WeakSet()
+
 _upstream_metric: type | None = None
 
 
@@ -110,31 +114,23 @@ class _UpdateSignature:
         return inspect.signature(metric.update)
 
 
-def _normal_tensor(make: Callable[[], Tensor]) -> Tensor:
-    """Call ``make`` so that its tensor can be changed in place outside of inference mode too."""
-    if torch.is_inference_mode_enabled():
-        with torch.inference_mode(False):
-            return make()
-    return make()
-
-
-def _private_copy(state: State) -> State:
+def private_copy(state: Any) -> Any:
     """Return a state with the value of ``state``, free of autograd, that shares nothing with it."""
     if isinstance(state, Tensor):
-        return _normal_tensor(state.detach().clone)
+        return normal_tensor(state.detach().clone)
     return list(state)
 
 
-def _wrap_update(update: Callable[..., Any], fused: bool) -> Callable[..., None]:
-    """Return ``update`` with the bookkeeping around it; called once per class.
+def _wrap_fused_update(update: Callable[..., Any]) -> Callable[..., None]:
+    """Return ``update`` with the bookkeeping behind it, so that a raise leaves no trace.
 
     In a region that torch compiles the bookkeeping writes constants and reads no counter, which
     would be a guard that fails on every step.
     """
 
     @functools.wraps(update)
-    def fused_update(self: Metric, *args: Any, **kwargs: Any) -> None:
-        if type(self).update is not fused_update:  # called through super() by an outer update
+    def wrapper(self: Metric, *args: Any, **kwargs: Any) -> None:
+        if type(self).update is not wrapper:  # called through super() by an outer update
             update(self, *args, **kwargs)
             return
         own = self.__dict__
@@ -149,36 +145,40 @@ def _wrap_update(update: Callable[..., Any], fused: bool) -> Callable[..., None]
         if own["compute_on_cpu"]:
             self._move_list_states_to_cpu()
 
+    return wrapper
+
+
+def _wrap_user_update(update: Callable[..., Any]) -> Callable[..., None]:
+    """Return ``update`` with the bookkeeping before it, and without gradients except in forward."""
+
     @functools.wraps(update)
-    def guarded_update(self: Metric, *args: Any, **kwargs: Any) -> None:
-        if type(self).update is not guarded_update:
+    def wrapper(self: Metric, *args: Any, **kwargs: Any) -> None:
+        if type(self).update is not wrapper:  # called through super() by an outer update
             update(self, *args, **kwargs)
             return
         if self._link is not None:
             self._leave_group()
         if torch.compiler.is_dynamo_compiling():
+            self._note_traced_update()
             with torch.set_grad_enabled(self._enable_grad):
                 update(self, *args, **kwargs)
-            self._note_traced_update()
             return
-        self._computed = None
-        self._count += 1
-        with torch.set_grad_enabled(self._enable_grad):
+        own = self.__dict__
+        own["_computed"] = None
+        own["_count"] += 1
+        with torch.set_grad_enabled(own["_enable_grad"]):
             try:
                 update(self, *args, **kwargs)
             except RuntimeError as error:
                 if "Expected all tensors to be on" in str(error):
-                    name = type(self).__name__
                     raise RuntimeError(
-                        f"{name}.update: the inputs and the metric are on different devices; the"
-                        f" metric is on {self.device}. Move it with `.to(device)`."
+                        f"{type(self).__name__}.update: the inputs and the metric are on different"
+                        f" devices; the metric is on {self.device}. Move it with `.to(device)`."
                     ) from error
                 raise
-        if self.compute_on_cpu:
+        if own["compute_on_cpu"]:
             self._move_list_states_to_cpu()
 
-    wrapper = fused_update if fused else guarded_update
-    wrapper._wrapper = wrapper  # type: ignore[attr-defined]  # tells a wrapper from a copy of its dict
     return wrapper
 
 
@@ -212,8 +212,32 @@ def _wrap_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
             object.__setattr__(self, "_computed", value)
         return value
 
-    wrapper._wrapper = wrapper  # type: ignore[attr-defined]  # tells a wrapper from a copy of its dict
     return wrapper
+
+
+def _neg(x: Tensor) -> Tensor:
+    return -torch.abs(x)
+
+
+def _binary(
+    operator: Callable[..., Tensor],
+) -> tuple[Callable[[Any, Any], Any], Callable[[Any, Any], Any]]:
+    """Return the methods for ``metric <operator> other`` and ``other <operator> metric``."""
+
+    def forwards(self: Metric, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(operator, self, other)
+
+    def backwards(self: Metric, other: Any) -> CompositionalMetric:
+        return CompositionalMetric(operator, other, self)
+
+    return forwards, backwards
+
+
+def _unary(operator: Callable[..., Tensor]) -> Callable[[Any], Any]:
+    def method(self: Metric) -> CompositionalMetric:
+        return CompositionalMetric(operator, self, None)
+
+    return method
 
 
 class Metric(Module, ABC):
@@ -317,15 +341,15 @@ class Metric(Module, ABC):
             cls.fused_update = False
         for name in ("update", "compute"):
             method = getattr(cls, name)
-            if getattr(method, "_wrapper", None) is method or getattr(
-                method, "__isabstractmethod__", False
-            ):
+            if method in _wrappers or getattr(method, "__isabstractmethod__", False):
                 continue
             setattr(cls, f"_raw_{name}", method)
             if name == "update":
-                cls.update = _wrap_update(method, cls.fused_update)  # type: ignore[method-assign]  # that is the point
+                method = (_wrap_fused_update if cls.fused_update else _wrap_user_update)(method)
             elif cls._wraps_compute:
-                cls.compute = _wrap_compute(method)  # type: ignore[method-assign]  # that is the point
+                method = _wrap_compute(method)
+            setattr(cls, name, method)
+            _wrappers.add(method)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
@@ -375,8 +399,6 @@ class Metric(Module, ABC):
     def compute(self) -> Any:
         """Return the value of the states, over all processes when they are synchronised."""
 
-    # -- states ----------------------------------------------------------------------------------
-
     def add_state(
         self,
         name: str,
@@ -409,10 +431,8 @@ class Metric(Module, ABC):
                 f" {dist_reduce_fx!r}."
             )
         if isinstance(default, Tensor):
-            default = _normal_tensor(default.detach().clone().contiguous)
-            if default.is_inference():
-                default = _normal_tensor(default.clone)
-        setattr(self, name, _private_copy(default))
+            default = private_copy(default.contiguous())
+        setattr(self, name, private_copy(default))
         self._defaults[name] = default
         self._persistent[name] = persistent
         self._reductions[name] = reduction
@@ -467,23 +487,14 @@ class Metric(Module, ABC):
         """
         return None
 
-    def _promote_state(self, name: str, dtype: torch.dtype) -> Tensor:
-        """Replace the tensor state ``name`` by one of ``dtype``, unless it has it, and return it."""
-        state: Tensor = getattr(self, name)
-        if state.dtype != dtype:
-            state = _normal_tensor(lambda: state.to(dtype))
-            object.__setattr__(self, name, state)
-        return state
-
     def _assign(self, name: str, value: State) -> None:
         """Give the state ``name`` the value of ``value``, in place where nobody else can see it."""
         current = self.__dict__.get(name)
         if isinstance(value, Tensor):
             if isinstance(current, Tensor) and self._writable(name, current, value):
-                with torch.no_grad():
-                    current.copy_(value)
+                current.copy_(value)
                 return
-            self._owned[name] = value = _private_copy(value)  # type: ignore[assignment]  # a tensor
+            self._owned[name] = value = private_copy(value)  # type: ignore[assignment]  # a tensor
         elif isinstance(current, list):
             if current is not value:
                 current[:] = value
@@ -506,7 +517,7 @@ class Metric(Module, ABC):
         own["_link"].broken = True
         own["_link"] = None
         for name in self._defaults:
-            own[name] = _private_copy(own[name])
+            own[name] = private_copy(own[name])
             if isinstance(own[name], Tensor):
                 self._owned[name] = own[name]
 
@@ -518,23 +529,28 @@ class Metric(Module, ABC):
 
     def _own_value(self, value: Any) -> Any:
         """Return ``value`` with one-element tensors as scalars, sharing no memory with a state."""
-        if self.fused_update and not torch.compiler.is_dynamo_compiling():
-            own = self.__dict__
-            states = [own[name] for name in self._defaults]
-            memory = [s.untyped_storage().data_ptr() for s in states if isinstance(s, Tensor)]
-            if len(memory) < len(states):
-                memory = None
-        else:
-            memory = None
+        return (
+            self._own_tensor(value)
+            if isinstance(value, Tensor)
+            else map_tensors(self._own_tensor, value)
+        )
 
-        def finish(tensor: Tensor) -> Tensor:
-            if memory is None or tensor.untyped_storage().data_ptr() in memory:
-                tensor = tensor.clone()
-            return tensor.squeeze() if tensor.ndim and tensor.numel() == 1 else tensor
+    def _own_tensor(self, value: Tensor) -> Tensor:
+        # What a user's `compute` returns may belong to anybody; a fused one makes it, or returns
+        # (part of) a state.
+        if not self.fused_update or self._holds_memory_of(value):
+            value = value.clone()
+        return value.squeeze() if value.ndim and value.numel() == 1 else value
 
-        return finish(value) if isinstance(value, Tensor) else map_tensors(finish, value)
-
-    # -- forward, reset, merge -------------------------------------------------------------------
+    def _holds_memory_of(self, value: Tensor) -> bool:
+        if torch.compiler.is_dynamo_compiling():
+            return True
+        memory = value.untyped_storage().data_ptr()
+        for name in self._defaults:
+            state = self.__dict__[name]
+            if isinstance(state, list) or state.untyped_storage().data_ptr() == memory:
+                return True
+        return False
 
     @torch.jit.unused
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -554,7 +570,7 @@ class Metric(Module, ABC):
                 f"{type(self).__name__} is synchronised; call `unsync` before `forward`."
             )
         if self._adds_batches():
-            return self._forward_summed(args, kwargs)
+            return self._forward_summed((self,), args, kwargs)[0]
         return self._forward_shared((self,), args, kwargs)[0]
 
     def _adds_batches(self) -> bool:
@@ -566,37 +582,49 @@ class Metric(Module, ABC):
             and self.full_state_update is False
             and not own["dist_sync_on_step"]
             and "update" not in own
+            and "compute" not in own
             and not torch.compiler.is_dynamo_compiling()
         )
 
-    def _forward_summed(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """One update into the scratch states, the value from them, and one addition per state."""
+    def _forward_summed(
+        self, members: Sequence[Metric], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[Any]:
+        """Forward for all ``members``, which share the states of this metric, itself first.
+
+        One update into the scratch states, the values from them, and one addition per state.
+        """
         own = self.__dict__
         names: tuple[str, ...] = own["_summed"]
         totals = {name: own[name] for name in names}
         scratch = own["_scratch"]
         if scratch is None:
-            scratch = own["_scratch"] = {
-                name: _private_copy(self._defaults[name]) for name in names
-            }
+            own["_scratch"] = scratch = {name: private_copy(self._defaults[name]) for name in names}
         else:
             for name in names:
                 scratch[name].zero_()
         own.update(scratch)
+        values = []
         try:
             self._raw_update(*args, **kwargs)
-            value = self._own_value(self._raw_compute())
             for name in names:
-                batch = scratch[name] = own[name]
-                if batch.dtype != totals[name].dtype and batch.is_floating_point():
-                    totals[name] = _normal_tensor(functools.partial(totals[name].to, batch.dtype))
-                totals[name].add_(batch)
+                scratch[name] = own[name]
+            for member in members:
+                member.__dict__.update(scratch)
+                values.append(member._own_value(member._raw_compute()))
+            for name, batch in scratch.items():
+                total = totals[name]
+                if batch.dtype != total.dtype and batch.is_floating_point():
+                    totals[name] = total = normal_tensor(functools.partial(total.to, batch.dtype))
+                total.add_(batch)
         finally:
-            own.update(totals)
-        own["_computed"] = None
-        own["_count"] += 1
-        own["_forward_cache"] = value
-        return value
+            for member in members:
+                member.__dict__.update(totals)
+        for member, value in zip(members, values, strict=True):
+            own = member.__dict__
+            own["_computed"] = None
+            own["_count"] += 1
+            own["_forward_cache"] = value
+        return values
 
     def _forward_shared(
         self, members: Sequence[Metric], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -609,7 +637,7 @@ class Metric(Module, ABC):
         totals = self.metric_state
         saved = [{name: m.__dict__[name] for name in _BOOKKEEPING} for m in members]
         try:
-            scratch = {name: _private_copy(default) for name, default in self._defaults.items()}
+            scratch = {name: private_copy(default) for name, default in self._defaults.items()}
             for member in members:
                 member._begin_batch(scratch)
             self._enable_grad = True
@@ -731,15 +759,13 @@ class Metric(Module, ABC):
                 name: _merge(fx, incoming_state[name], getattr(self, name), count, own_count)
                 for name, fx in self._reductions.items()
             }
-        for name, state in merged.items():
-            self._assign(name, state)
+            for name, state in merged.items():
+                self._assign(name, state)
         self.__dict__.update(_count=own_count + count, _computed=None, _edited=True)
 
     def clone(self) -> Self:
         """Return a deep copy."""
         return deepcopy(self)
-
-    # -- processes -------------------------------------------------------------------------------
 
     def _is_distributed(self) -> bool:
         available = self.distributed_available_fn
@@ -833,8 +859,6 @@ class Metric(Module, ABC):
         finally:
             self.unsync(should_unsync=self._is_synced and should_unsync)
 
-    # -- plots -----------------------------------------------------------------------------------
-
     def plot(self, *args: Any, **kwargs: Any) -> Any:
         """Plot ``val``, a value or a list of values, by default that of ``compute``.
 
@@ -863,8 +887,6 @@ class Metric(Module, ABC):
             name=type(self).__name__,
         )
 
-    # -- devices, dtypes, checkpoints, copies ----------------------------------------------------
-
     @property
     def device(self) -> torch.device:
         """The device of the states."""
@@ -877,7 +899,7 @@ class Metric(Module, ABC):
         dtype: torch.dtype = self.__dict__["_dtype"]
         return dtype
 
-    def type(self, dst_type: str | torch.dtype) -> Self:  # type: ignore[override]  # no conversion
+    def type(self, dst_type: str | torch.dtype) -> Self:
         """Do nothing: states keep their dtype, see :meth:`set_dtype`."""
         return self
 
@@ -924,7 +946,7 @@ class Metric(Module, ABC):
         own = self.__dict__
         if own["_link"] is not None:
             self._leave_group()
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
 
         def move(tensor: Tensor) -> Tensor:
             moved = fn(tensor)
@@ -933,7 +955,7 @@ class Metric(Module, ABC):
             return tensor.to(moved.device)
 
         def move_normal(tensor: Tensor) -> Tensor:
-            return _normal_tensor(lambda: move(tensor))
+            return normal_tensor(lambda: move(tensor))
 
         for name, default in self._defaults.items():
             if name not in exclude_state:
@@ -1006,12 +1028,12 @@ class Metric(Module, ABC):
         """Return all attributes; the copy stands alone, whatever this metric shares."""
         state = dict(self.__dict__)
         if state["_link"] is not None:
-            state.update({name: _private_copy(state[name]) for name in self._defaults})
+            state.update({name: private_copy(state[name]) for name in self._defaults})
         return {**state, "_link": None, "_scratch": None, "_owned": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore all attributes."""
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]  # untyped in torch
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _CONSTANTS:
@@ -1040,108 +1062,28 @@ class Metric(Module, ABC):
             values.extend(state if isinstance(state, list) else [state])
         return hash(tuple(values))
 
-    # -- arithmetic ------------------------------------------------------------------------------
-
     __iter__ = None
 
-    def __add__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.add, self, other)
-
-    def __radd__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.add, other, self)
-
-    def __sub__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.sub, self, other)
-
-    def __rsub__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.sub, other, self)
-
-    def __mul__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.mul, self, other)
-
-    def __rmul__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.mul, other, self)
-
-    def __truediv__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.true_divide, self, other)
-
-    def __rtruediv__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.true_divide, other, self)
-
-    def __floordiv__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.floor_divide, self, other)
-
-    def __rfloordiv__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.floor_divide, other, self)
-
-    def __mod__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.fmod, self, other)
-
-    def __rmod__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.fmod, other, self)
-
-    def __pow__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.pow, self, other)
-
-    def __rpow__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.pow, other, self)
-
-    def __matmul__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.matmul, self, other)
-
-    def __rmatmul__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.matmul, other, self)
-
-    def __and__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.bitwise_and, self, other)
-
-    def __rand__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.bitwise_and, self, other)  # takes no number first
-
-    def __or__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.bitwise_or, self, other)
-
-    def __ror__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.bitwise_or, other, self)
-
-    def __xor__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.bitwise_xor, self, other)
-
-    def __rxor__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.bitwise_xor, other, self)
-
-    def __eq__(self, other: Any) -> CompositionalMetric:  # type: ignore[override]  # elementwise
-        return CompositionalMetric(torch.eq, self, other)
-
-    def __ne__(self, other: Any) -> CompositionalMetric:  # type: ignore[override]  # elementwise
-        return CompositionalMetric(torch.ne, self, other)
-
-    def __lt__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.lt, self, other)
-
-    def __le__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.le, self, other)
-
-    def __gt__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.gt, self, other)
-
-    def __ge__(self, other: Any) -> CompositionalMetric:
-        return CompositionalMetric(torch.ge, self, other)
-
-    def __abs__(self) -> CompositionalMetric:
-        return CompositionalMetric(torch.abs, self, None)
-
-    def __pos__(self) -> CompositionalMetric:
-        return CompositionalMetric(torch.abs, self, None)
-
-    def __neg__(self) -> CompositionalMetric:
-        return CompositionalMetric(_neg, self, None)
-
-    def __inv__(self) -> CompositionalMetric:
-        return CompositionalMetric(torch.bitwise_not, self, None)
-
-    def __invert__(self) -> CompositionalMetric:
-        return self.__inv__()
+    __add__, __radd__ = _binary(torch.add)
+    __sub__, __rsub__ = _binary(torch.sub)
+    __mul__, __rmul__ = _binary(torch.mul)
+    __truediv__, __rtruediv__ = _binary(torch.true_divide)
+    __floordiv__, __rfloordiv__ = _binary(torch.floor_divide)
+    __mod__, __rmod__ = _binary(torch.fmod)
+    __pow__, __rpow__ = _binary(torch.pow)
+    __matmul__, __rmatmul__ = _binary(torch.matmul)
+    __and__ = __rand__ = _binary(torch.bitwise_and)[0]  # its first operand must be a tensor
+    __or__, __ror__ = _binary(torch.bitwise_or)
+    __xor__, __rxor__ = _binary(torch.bitwise_xor)
+    __eq__ = _binary(torch.eq)[0]  # elementwise, like the next
+    __ne__ = _binary(torch.ne)[0]
+    __lt__ = _binary(torch.lt)[0]
+    __le__ = _binary(torch.le)[0]
+    __gt__ = _binary(torch.gt)[0]
+    __ge__ = _binary(torch.ge)[0]
+    __abs__ = __pos__ = _unary(torch.abs)
+    __neg__ = _unary(_neg)
+    __inv__ = __invert__ = _unary(torch.bitwise_not)
 
     def __getitem__(self, idx: Any) -> CompositionalMetric:
         return CompositionalMetric(_Item(idx), self, None)
@@ -1165,10 +1107,6 @@ def _merge(fx: Reduction, first: Any, second: Any, n_first: int, n_second: int) 
             return [*first, *second]
         return torch.cat([first, second]) if fx else torch.stack([first, second])
     return fx(torch.stack([first, second]))
-
-
-def _neg(x: Tensor) -> Tensor:
-    return -torch.abs(x)
 
 
 class _Item:
@@ -1270,4 +1208,5 @@ class CompositionalMetric(Metric):
     def __repr__(self) -> str:
         """Return the operator and its operands."""
         name = getattr(self.op, "__name__", repr(self.op))
-        return f"{type(self).__name__}(\n  {name}(\n    {self.metric_a!r},\n    {self.metric_b!r}\n  )\n)"
+        operands = f"    {self.metric_a!r},\n    {self.metric_b!r}"
+        return f"{type(self).__name__}(\n  {name}(\n{operands}\n  )\n)"

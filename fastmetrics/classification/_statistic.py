@@ -35,7 +35,7 @@ class CountMetric(Metric):
     def _add_counts(
         self, shape: tuple[int, ...], samplewise: bool = False, label_axes: int = 0
     ) -> None:
-        """Declare ``counts`` (int64 of ``shape``, summed; or one ``[N, *shape]`` per update) and ``events``."""
+        """Declare ``events`` and ``counts``: int64 of ``shape``, or ``[N, *shape]`` per update."""
         self._counts_shape = shape
         self._samplewise = samplewise
         self._label_axes = label_axes
@@ -59,7 +59,7 @@ class CountMetric(Metric):
         if self._samplewise:
             self.counts.append(counts)  # type: ignore[union-attr]  # a list when samplewise
         elif counts is not self.counts:
-            self.counts = counts
+            object.__setattr__(self, "counts", counts)
 
     def _final_counts(self) -> Tensor:
         """Return the counts of all updates as one tensor."""
@@ -68,11 +68,6 @@ class CountMetric(Metric):
         if self.counts:
             return torch.cat(self.counts)
         return torch.zeros((0, *self._counts_shape), dtype=torch.int64, device=self.events.device)
-
-    def _weigh_counts(self) -> None:
-        """Turn the counts into float64 sums; the first weighted update needs it."""
-        if self.counts.dtype != torch.float64:  # type: ignore[union-attr]  # never samplewise
-            object.__setattr__(self, "counts", self.counts.double())  # type: ignore[union-attr]
 
     def _report_events(self) -> None:
         """Raise for invalid labels that an update on the GPU left out, warn for NaN scores."""

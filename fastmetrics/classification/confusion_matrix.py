@@ -125,7 +125,7 @@ class _MatrixValue(Metric):
         """Return the matrix: int64, float64 when weighted, float32 when normalised."""
         return normalize_matrix(self.confmat, self.normalize)
 
-    def plot(  # type: ignore[override]  # heat map arguments, as in torchmetrics
+    def plot(
         self,
         val: Tensor | None = None,
         ax: Axes | None = None,
@@ -149,7 +149,8 @@ class _MatrixValue(Metric):
 class BinaryConfusionMatrix(_MatrixValue, BinaryMatrixMetric):
     """Counts ``[[tn, fp], [fn, tp]]``, ``[2, 2]``.
 
-    ``normalize`` is ``"true"`` (rows sum to 1), ``"pred"`` (columns), ``"all"``, ``"none"`` or None.
+    ``normalize`` is ``"true"`` (rows sum to 1), ``"pred"`` (columns), ``"all"``, ``"none"`` or
+    None.
 
     >>> import torch
     >>> from fastmetrics.classification import BinaryConfusionMatrix
@@ -178,7 +179,8 @@ class BinaryConfusionMatrix(_MatrixValue, BinaryMatrixMetric):
 class MulticlassConfusionMatrix(_MatrixValue, MulticlassMatrixMetric):
     """Counts of targets (rows) against predicted classes (columns), ``[C, C]``.
 
-    ``normalize`` is ``"true"`` (rows sum to 1), ``"pred"`` (columns), ``"all"``, ``"none"`` or None.
+    ``normalize`` is ``"true"`` (rows sum to 1), ``"pred"`` (columns), ``"all"``, ``"none"`` or
+    None.
 
     >>> import torch
     >>> from fastmetrics.classification import MulticlassConfusionMatrix
@@ -206,8 +208,8 @@ class MulticlassConfusionMatrix(_MatrixValue, MulticlassMatrixMetric):
 class MultilabelConfusionMatrix(_MatrixValue, MultilabelMatrixMetric):
     """Counts ``[[tn, fp], [fn, tp]]`` per label, ``[L, 2, 2]``.
 
-    ``normalize`` is ``"true"`` (rows sum to 1), ``"pred"`` (columns), ``"all"`` (tables), ``"none"``
-    or None.
+    ``normalize`` is ``"true"`` (rows sum to 1), ``"pred"`` (columns), ``"all"`` (tables),
+    ``"none"`` or None.
 
     >>> import torch
     >>> from fastmetrics.classification import MultilabelConfusionMatrix

@@ -1,7 +1,8 @@
 """Jaccard index metrics; arguments as in :mod:`fastmetrics.classification.confusion_matrix`.
 
-``average`` is ``"micro"``, ``"macro"``, ``"weighted"``, ``"none"`` or None, and ``zero_division`` (0,
-1 or NaN) the value of 0/0; :mod:`fastmetrics.functional.classification.jaccard` says what they do.
+``average`` is ``"micro"``, ``"macro"``, ``"weighted"``, ``"none"`` or None, and ``zero_division``
+(0, 1 or NaN) the value of 0/0; :mod:`fastmetrics.functional.classification.jaccard` says what they
+do.
 """
 
 from __future__ import annotations

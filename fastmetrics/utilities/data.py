@@ -46,6 +46,14 @@ def dim_zero_min(x: Tensor) -> Tensor:
     return torch.amin(x, dim=0)
 
 
+def normal_tensor(make: Callable[[], Tensor]) -> Tensor:
+    """Call ``make`` so that its tensor can be changed in place outside of inference mode too."""
+    if not torch.compiler.is_dynamo_compiling() and torch.is_inference_mode_enabled():
+        with torch.inference_mode(False):
+            return make()
+    return make()
+
+
 def map_tensors(fn: Callable[[Tensor], Tensor], data: Any) -> Any:
     """Apply ``fn`` to every tensor in nested mappings, sequences and dataclasses; keep the rest."""
     if isinstance(data, Tensor):

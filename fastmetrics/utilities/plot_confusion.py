@@ -49,7 +49,7 @@ def plot_confusion_matrix(
     if labels is not None and len(labels) != matrix.shape[0]:
         raise ValueError(f"`labels` must have {matrix.shape[0]} entries, got {len(labels)}.")
     if matrix.ndim == 2:
-        figure = pyplot.figure(layout="constrained") if ax is None else ax.get_figure()
+        figure: Any = pyplot.figure(layout="constrained") if ax is None else ax.get_figure()
         ax = figure.add_subplot() if ax is None else ax
         names = range(matrix.shape[0]) if labels is None else labels
         _draw_matrix(ax, matrix, names, add_text, cmap)
@@ -112,8 +112,8 @@ def _draw_matrix(
             )
 
 
-def _readable_on(background: tuple[float, float, float, float]) -> str:
-    """Choose a text colour by the relative luminance (sRGB) of the background."""
+def _readable_on(background: Any) -> str:
+    """Choose a text colour by the relative luminance of an sRGB background (r, g, b, a)."""
     linear = [
         channel / 12.92 if channel <= 0.04045 else ((channel + 0.055) / 1.055) ** 2.4
         for channel in background[:3]

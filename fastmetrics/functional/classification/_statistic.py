@@ -8,7 +8,7 @@ ones, that is binary and multilabel.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor
@@ -35,6 +35,9 @@ class Formula(Protocol):
 
 # Below every count and every usable weight: a denominator of zero becomes this, and 0/0 becomes 0.
 _TINY = 1e-300
+
+# Up to here numbers are faster than tensors: for ten classes on a CPU 5 against 15 to 20 µs.
+_FEW = 32
 
 
 def new_counts(
@@ -63,13 +66,20 @@ def new_counts(
     return torch.zeros((target.shape[0], *shape), dtype=torch.int64, device=device)
 
 
+def _readable(tensor: Tensor) -> bool:
+    """Whether the host can look at values for free: on the CPU, outside of compiled regions."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+
+
 def choose_reading(state: Tensor, events: Tensor, dim: int = -4) -> Tensor:
     """Keep one of the H readings along ``dim``: the logits if any score lay outside [0, 1].
 
-    The axis stays, with size 1. The choice is made on the device of the state.
+    The axis stays, with size 1. On a GPU the choice is made there, without waiting for it.
     """
     if state.shape[dim] == 1:
         return state
+    if _readable(events):
+        return state.narrow(dim, int(events.tolist()[OUTSIDE] > 0), 1)
     return state.index_select(dim, events.narrow(0, OUTSIDE, 1).clamp(max=1))
 
 
@@ -93,13 +103,13 @@ class Ratio(NamedTuple):
     """A metric that is a ratio of counts for each class, averaged over classes.
 
     Attributes:
-        terms: numerator and denominator from ``tp, fp, tn, fn``.
+        terms: numerator and denominator from ``tp, fp, tn, fn``, for tensors and for numbers.
         zero_division: the value of 0/0; None leaves it to the caller.
         top_k_aware: with ``top_k > 1`` a class without targets is left out of the macro average
             even if it was predicted.
     """
 
-    terms: Callable[[Tensor, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+    terms: Callable[[Any, Any, Any, Any], tuple[Any, Any]]
     zero_division: float | None = None
     top_k_aware: bool = False
 
@@ -120,6 +130,10 @@ class Ratio(NamedTuple):
         """
         if self.zero_division is not None:
             zero_division = self.zero_division
+        labelled = self.top_k_aware and top_k != 1
+        if counts.ndim == 2 and counts.shape[0] <= _FEW and _readable(counts):
+            value = self._of_rows(counts.tolist(), thresholded, average, labelled, zero_division)
+            return torch.tensor(value, dtype=torch.float32)
         if average == "micro":
             counts = counts.sum(-2)
         tp, fp, tn, fn = split_counts(counts.double(), thresholded)
@@ -132,12 +146,44 @@ class Ratio(NamedTuple):
         elif thresholded:
             weight = torch.ones_like(score)
         else:
-            weight = (support if self.top_k_aware and top_k != 1 else support + fp).sign()
+            weight = (support if labelled else support + fp).sign()
         if zero_division != zero_division:
             weight = weight * (score == score)
             score = score.nan_to_num(0.0)
             return divide((score * weight).sum(-1), weight.sum(-1), zero_division).float()
         return divide((score * weight).sum(-1), weight.sum(-1)).float()
+
+    def _of_rows(
+        self,
+        rows: list[list[float]],
+        thresholded: bool,
+        average: str | None,
+        labelled: bool,
+        zero_division: float,
+    ) -> float | list[float]:
+        """Do the same with numbers."""
+        if average == "micro":
+            rows = [[sum(column) for column in zip(*rows, strict=True)]]
+        scores, weights = [], []
+        for row in rows:
+            tp, fp, tn, fn = (row[3], row[1], row[0], row[2]) if thresholded else row
+            numerator, denominator = self.terms(tp, fp, tn, fn)
+            scores.append(numerator / denominator if denominator else zero_division)
+            if average == "weighted":
+                weights.append(tp + fn)
+            else:
+                weights.append(thresholded or (tp + fn if labelled else tp + fn + fp) > 0)
+        if average in ("none", None):
+            return scores
+        if average == "micro":
+            return scores[0]
+        if zero_division != zero_division:
+            weights = [w if score == score else 0 for w, score in zip(weights, scores, strict=True)]
+            scores = [score if score == score else 0.0 for score in scores]
+        total = sum(weights)
+        if not total:
+            return zero_division if zero_division != zero_division else 0.0
+        return sum(w * score for w, score in zip(weights, scores, strict=True)) / total
 
 
 def count_classes(

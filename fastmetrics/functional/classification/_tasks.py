@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, overload
 
-T = TypeVar("T")
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from fastmetrics.metric import Metric
 
 TASKS = ("binary", "multiclass", "multilabel")
 
@@ -29,9 +32,17 @@ def check_task(task: str, allowed: tuple[str, ...] = TASKS) -> str:
     return name
 
 
+@overload
 def call_for_task(
-    task: str, implementations: Mapping[str, Callable[..., T]], *args: Any, **options: Any
-) -> T:
+    task: str, implementations: Mapping[str, Callable[..., Metric]], *args: Any, **options: Any
+) -> Metric: ...
+@overload
+def call_for_task(
+    task: str, implementations: Mapping[str, Callable[..., Tensor]], *args: Any, **options: Any
+) -> Tensor: ...
+def call_for_task(
+    task: str, implementations: Mapping[str, Callable[..., Any]], *args: Any, **options: Any
+) -> Any:
     """Call the implementation of ``task`` with ``args`` and those ``options`` that the task has.
 
     Raises:

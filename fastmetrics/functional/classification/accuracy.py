@@ -53,7 +53,7 @@ def binary_accuracy(
     >>> from fastmetrics.functional.classification import binary_accuracy
     >>> preds, target = torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1])
     >>> binary_accuracy(preds, target)
-    @@
+    tensor(0.5000)
     """
     return binary_value(
         "binary_accuracy",
@@ -92,7 +92,7 @@ def multiclass_accuracy(
     >>> from fastmetrics.functional.classification import multiclass_accuracy
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> multiclass_accuracy(preds, target, num_classes=3)
-    @@
+    tensor(0.6667)
     """
     return multiclass_value(
         "multiclass_accuracy",
@@ -134,7 +134,7 @@ def multilabel_accuracy(
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
     >>> target = torch.tensor([[0, 1], [1, 0], [1, 0]])
     >>> multilabel_accuracy(preds, target, num_labels=2)
-    @@
+    tensor(0.6667)
     """
     return multilabel_value(
         "multilabel_accuracy",
@@ -178,7 +178,7 @@ def accuracy(
     >>> from fastmetrics.functional import accuracy
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> accuracy(preds, target, task="multiclass", num_classes=3)
-    @@
+    tensor(0.6000)
     """
     return call_for_task(
         task,

@@ -125,10 +125,10 @@ def normalize_matrix(matrix: Tensor, normalize: str | None) -> Tensor:
     Args:
         matrix: ``[..., C, C]`` counts.
         normalize: ``"true"`` makes rows sum to 1, ``"pred"`` columns, ``"all"`` the matrix;
-            ``"none"`` and None return a copy in the dtype of the counts.
+            ``"none"`` and None return ``matrix`` itself.
     """
     if normalize in (None, "none"):
-        return matrix.clone()
+        return matrix
     axes = {"true": (-1,), "pred": (-2,), "all": (-2, -1)}[str(normalize)]
     counts = matrix.double()
     return (counts / counts.sum(axes, keepdim=True)).nan_to_num(nan=0.0).float()

@@ -45,7 +45,7 @@ def multiclass_exact_match(
     >>> from fastmetrics.functional.classification import multiclass_exact_match
     >>> preds, target = torch.tensor([[0, 2], [1, 1]]), torch.tensor([[0, 2], [1, 0]])
     >>> multiclass_exact_match(preds, target, num_classes=3)
-    @@
+    tensor(0.5000)
     """
     if validate_args:
         check_multiclass_arguments(num_classes, 1, None, multidim_average, ignore_index, 0)
@@ -77,7 +77,7 @@ def multilabel_exact_match(
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
     >>> target = torch.tensor([[0, 1], [1, 0], [1, 0]])
     >>> multilabel_exact_match(preds, target, num_labels=2)
-    @@
+    tensor(0.3333)
     """
     if validate_args:
         check_multilabel_arguments(
@@ -127,7 +127,7 @@ def exact_match(
     >>> from fastmetrics.functional import exact_match
     >>> preds, target = torch.tensor([[0, 2], [1, 1]]), torch.tensor([[0, 2], [1, 0]])
     >>> exact_match(preds, target, task="multiclass", num_classes=3)
-    @@
+    tensor(0.5000)
     """
     return call_for_task(
         task,

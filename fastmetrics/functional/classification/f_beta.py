@@ -62,7 +62,7 @@ def binary_fbeta_score(
     >>> from fastmetrics.functional.classification import binary_fbeta_score
     >>> preds, target = torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1])
     >>> binary_fbeta_score(preds, target, beta=0.5)
-    @@
+    tensor(0.5000)
     """
     if validate_args:
         check_beta(beta)
@@ -103,7 +103,7 @@ def multiclass_fbeta_score(
     >>> from fastmetrics.functional.classification import multiclass_fbeta_score
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> multiclass_fbeta_score(preds, target, beta=0.5, num_classes=3)
-    @@
+    tensor(0.6296)
     """
     if validate_args:
         check_beta(beta)
@@ -147,7 +147,7 @@ def multilabel_fbeta_score(
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
     >>> target = torch.tensor([[0, 1], [1, 0], [1, 0]])
     >>> multilabel_fbeta_score(preds, target, beta=0.5, num_labels=2)
-    @@
+    tensor(0.6944)
     """
     if validate_args:
         check_beta(beta)
@@ -195,7 +195,7 @@ def fbeta_score(
     >>> from fastmetrics.functional import fbeta_score
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> fbeta_score(preds, target, task="multiclass", beta=0.5, num_classes=3)
-    @@
+    tensor(0.6000)
     """
     return call_for_task(
         task,
@@ -241,7 +241,7 @@ def binary_f1_score(
     >>> from fastmetrics.functional.classification import binary_f1_score
     >>> preds, target = torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1])
     >>> binary_f1_score(preds, target)
-    @@
+    tensor(0.5000)
     """
     return binary_value(
         "binary_f1_score",
@@ -279,7 +279,7 @@ def multiclass_f1_score(
     >>> from fastmetrics.functional.classification import multiclass_f1_score
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> multiclass_f1_score(preds, target, num_classes=3)
-    @@
+    tensor(0.6111)
     """
     return multiclass_value(
         "multiclass_f1_score",
@@ -320,7 +320,7 @@ def multilabel_f1_score(
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
     >>> target = torch.tensor([[0, 1], [1, 0], [1, 0]])
     >>> multilabel_f1_score(preds, target, num_labels=2)
-    @@
+    tensor(0.6667)
     """
     return multilabel_value(
         "multilabel_f1_score",
@@ -365,7 +365,7 @@ def f1_score(
     >>> from fastmetrics.functional import f1_score
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> f1_score(preds, target, task="multiclass", num_classes=3)
-    @@
+    tensor(0.6000)
     """
     return call_for_task(
         task,

@@ -310,7 +310,7 @@ def _compare_groups(
         check_binary_arguments(threshold, ignore_index, input)
     groups = flatten_groups(groups)
     check_groups(preds, groups)
-    names, rows = groups.unique(return_inverse=True)
+    names, rows = torch.unique(groups, return_inverse=True)
     tables = count_groups(
         owner,
         preds,

@@ -54,7 +54,7 @@ def binary_hamming_distance(
     >>> from fastmetrics.functional.classification import binary_hamming_distance
     >>> preds, target = torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1])
     >>> binary_hamming_distance(preds, target)
-    @@
+    tensor(0.5000)
     """
     return binary_value(
         "binary_hamming_distance",
@@ -93,7 +93,7 @@ def multiclass_hamming_distance(
     >>> from fastmetrics.functional.classification import multiclass_hamming_distance
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> multiclass_hamming_distance(preds, target, num_classes=3)
-    @@
+    tensor(0.3333)
     """
     return multiclass_value(
         "multiclass_hamming_distance",
@@ -135,7 +135,7 @@ def multilabel_hamming_distance(
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
     >>> target = torch.tensor([[0, 1], [1, 0], [1, 0]])
     >>> multilabel_hamming_distance(preds, target, num_labels=2)
-    @@
+    tensor(0.3333)
     """
     return multilabel_value(
         "multilabel_hamming_distance",
@@ -179,7 +179,7 @@ def hamming_distance(
     >>> from fastmetrics.functional import hamming_distance
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> hamming_distance(preds, target, task="multiclass", num_classes=3)
-    @@
+    tensor(0.4000)
     """
     return call_for_task(
         task,

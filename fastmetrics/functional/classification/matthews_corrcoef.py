@@ -44,9 +44,7 @@ def matthews_corrcoef_formula(matrix: Tensor) -> Tensor:
     # The same sum as s * tp_k - t_k * p_k, without its cancellation.
     covariance = (tp * (rest - fp) - fp * fn).sum()
     variances = support.dot(rest) * predicted.dot(predicted_rest)
-    undefined = torch.zeros_like(variances)
-    if counts.shape[0] == 2:
-        undefined = tp.sum().sign() - fp.sum().sign()
+    undefined = tp.sum().sign() - fp.sum().sign() if counts.shape[0] == 2 else 0.0
     return torch.where(variances > 0, covariance / variances.sqrt(), undefined).float()
 
 

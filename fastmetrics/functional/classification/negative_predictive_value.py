@@ -49,7 +49,7 @@ def binary_negative_predictive_value(
     >>> from fastmetrics.functional.classification import binary_negative_predictive_value
     >>> preds, target = torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1])
     >>> binary_negative_predictive_value(preds, target)
-    @@
+    tensor(0.5000)
     """
     return binary_value(
         "binary_negative_predictive_value",
@@ -87,7 +87,7 @@ def multiclass_negative_predictive_value(
     >>> from fastmetrics.functional.classification import multiclass_negative_predictive_value
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> multiclass_negative_predictive_value(preds, target, num_classes=3)
-    @@
+    tensor(0.8056)
     """
     return multiclass_value(
         "multiclass_negative_predictive_value",
@@ -128,7 +128,7 @@ def multilabel_negative_predictive_value(
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
     >>> target = torch.tensor([[0, 1], [1, 0], [1, 0]])
     >>> multilabel_negative_predictive_value(preds, target, num_labels=2)
-    @@
+    tensor(0.7500)
     """
     return multilabel_value(
         "multilabel_negative_predictive_value",
@@ -173,7 +173,7 @@ def negative_predictive_value(
     >>> from fastmetrics.functional import negative_predictive_value
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> negative_predictive_value(preds, target, task="multiclass", num_classes=3)
-    @@
+    tensor(0.8000)
     """
     return call_for_task(
         task,

@@ -56,7 +56,7 @@ def binary_precision(
     >>> from fastmetrics.functional.classification import binary_precision
     >>> preds, target = torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1])
     >>> binary_precision(preds, target)
-    @@
+    tensor(0.5000)
     """
     return binary_value(
         "binary_precision",
@@ -94,7 +94,7 @@ def multiclass_precision(
     >>> from fastmetrics.functional.classification import multiclass_precision
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> multiclass_precision(preds, target, num_classes=3)
-    @@
+    tensor(0.6667)
     """
     return multiclass_value(
         "multiclass_precision",
@@ -135,7 +135,7 @@ def multilabel_precision(
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
     >>> target = torch.tensor([[0, 1], [1, 0], [1, 0]])
     >>> multilabel_precision(preds, target, num_labels=2)
-    @@
+    tensor(0.7500)
     """
     return multilabel_value(
         "multilabel_precision",
@@ -180,7 +180,7 @@ def precision(
     >>> from fastmetrics.functional import precision
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> precision(preds, target, task="multiclass", num_classes=3)
-    @@
+    tensor(0.6000)
     """
     return call_for_task(
         task,
@@ -225,7 +225,7 @@ def binary_recall(
     >>> from fastmetrics.functional.classification import binary_recall
     >>> preds, target = torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1])
     >>> binary_recall(preds, target)
-    @@
+    tensor(0.5000)
     """
     return binary_value(
         "binary_recall",
@@ -263,7 +263,7 @@ def multiclass_recall(
     >>> from fastmetrics.functional.classification import multiclass_recall
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> multiclass_recall(preds, target, num_classes=3)
-    @@
+    tensor(0.6667)
     """
     return multiclass_value(
         "multiclass_recall",
@@ -304,7 +304,7 @@ def multilabel_recall(
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
     >>> target = torch.tensor([[0, 1], [1, 0], [1, 0]])
     >>> multilabel_recall(preds, target, num_labels=2)
-    @@
+    tensor(0.7500)
     """
     return multilabel_value(
         "multilabel_recall",
@@ -349,7 +349,7 @@ def recall(
     >>> from fastmetrics.functional import recall
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> recall(preds, target, task="multiclass", num_classes=3)
-    @@
+    tensor(0.6000)
     """
     return call_for_task(
         task,

@@ -48,7 +48,7 @@ def binary_specificity(
     >>> from fastmetrics.functional.classification import binary_specificity
     >>> preds, target = torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1])
     >>> binary_specificity(preds, target)
-    @@
+    tensor(0.5000)
     """
     return binary_value(
         "binary_specificity",
@@ -87,7 +87,7 @@ def multiclass_specificity(
     >>> from fastmetrics.functional.classification import multiclass_specificity
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> multiclass_specificity(preds, target, num_classes=3)
-    @@
+    tensor(0.8056)
     """
     return multiclass_value(
         "multiclass_specificity",
@@ -129,7 +129,7 @@ def multilabel_specificity(
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
     >>> target = torch.tensor([[0, 1], [1, 0], [1, 0]])
     >>> multilabel_specificity(preds, target, num_labels=2)
-    @@
+    tensor(0.7500)
     """
     return multilabel_value(
         "multilabel_specificity",
@@ -173,7 +173,7 @@ def specificity(
     >>> from fastmetrics.functional import specificity
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> specificity(preds, target, task="multiclass", num_classes=3)
-    @@
+    tensor(0.8000)
     """
     return call_for_task(
         task,

@@ -259,7 +259,7 @@ def binary_stat_scores(
     >>> from fastmetrics.functional.classification import binary_stat_scores
     >>> preds, target = torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1])
     >>> binary_stat_scores(preds, target)
-    @@
+    tensor([1, 1, 1, 1, 2])
     """
     return binary_value(
         "binary_stat_scores",
@@ -297,7 +297,7 @@ def multiclass_stat_scores(
     >>> from fastmetrics.functional.classification import multiclass_stat_scores
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> multiclass_stat_scores(preds, target, num_classes=3)
-    @@
+    tensor([1.0000, 0.6667, 2.6667, 0.6667, 1.6667])
     """
     return multiclass_value(
         "multiclass_stat_scores",
@@ -338,7 +338,7 @@ def multilabel_stat_scores(
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
     >>> target = torch.tensor([[0, 1], [1, 0], [1, 0]])
     >>> multilabel_stat_scores(preds, target, num_labels=2)
-    @@
+    tensor([1.0000, 0.5000, 1.0000, 0.5000, 1.5000])
     """
     return multilabel_value(
         "multilabel_stat_scores",
@@ -382,7 +382,7 @@ def stat_scores(
     >>> from fastmetrics.functional import stat_scores
     >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
     >>> stat_scores(preds, target, task="multiclass", num_classes=3)
-    @@
+    tensor([3, 2, 8, 2, 5])
     """
     return call_for_task(
         task,

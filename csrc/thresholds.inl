@@ -1,0 +1,98 @@
+#include "scores.inl"
+
+template <class T>
+struct KeyCuts {
+  typename Score<T>::Key prob;
+  typename Score<T>::Key logit;
+  typename Score<T>::Key one;
+
+  FM_INLINE explicit KeyCuts(const Cuts& cuts)
+      : prob(static_cast<typename Score<T>::Key>(cuts.prob)),
+        logit(static_cast<typename Score<T>::Key>(cuts.logit)),
+        one(static_cast<typename Score<T>::Key>(cuts.one)) {}
+};
+
+// Decides one element or a vector of them; Bits is the integer type of the same shape as Key.
+template <class T, class Key, class Bits>
+FM_INLINE Bits decide_keys(Key key, Bits target, const KeyCuts<T>& cuts, Bits* nan, Bits* outside) {
+  const Bits zero{};
+  const Bits counted = target >= 0 ? zero + 1 : zero;
+  const Bits prob = key > cuts.prob ? zero + int{kProbPositive} : zero;
+  const Bits logit = key > cuts.logit ? zero + int{kLogitPositive} : zero;
+  const Bits is_nan = Score<T>::nan(key) ? counted : zero;
+  const Bits is_outside = (key < 0) | (key > cuts.one) ? counted : zero;
+  const Bits left_out = target == kBad ? zero + kBadDecision : zero + kIgnoredDecision;
+  *nan += is_nan;
+  *outside += is_outside;
+  return target >= 0 ? target | prob | logit : left_out;
+}
+
+template <class T>
+void decide(const void* scores, int64_t offset, int64_t stride, const int32_t* target, int64_t count,
+            const Cuts& all_cuts, uint8_t* decisions, Notes& notes) {
+  using L = Lanes<T>;
+  using Index = typename L::Index;
+  using Indices = typename L::Indices;
+  typedef int32_t Codes __attribute__((vector_size(4 * L::kCount)));
+  typedef uint8_t Bytes __attribute__((vector_size(L::kCount)));
+  const T* first = static_cast<const T*>(scores) + offset;
+  const KeyCuts<T> cuts(all_cuts);
+  int64_t i = 0;
+  if (stride == 1) {
+    Indices nan{};
+    Indices outside{};
+    for (; i + L::kCount <= count; i += L::kCount) {
+      Codes codes;
+      std::memcpy(&codes, target + i, sizeof(codes));
+      const Indices decided =
+          decide_keys<T>(L::load(first + i), __builtin_convertvector(codes, Indices), cuts, &nan,
+                         &outside);
+      const Bytes bytes = __builtin_convertvector(decided, Bytes);
+      std::memcpy(decisions + i, &bytes, sizeof(bytes));
+    }
+    for (int lane = 0; lane < L::kCount; ++lane) {
+      notes.nan += nan[lane];
+      notes.outside += outside[lane];
+    }
+  }
+  for (; i < count; ++i) {
+    Index nan = 0;
+    Index outside = 0;
+    decisions[i] = static_cast<uint8_t>(decide_keys<T>(
+        Score<T>::key(first[i * stride]), static_cast<Index>(target[i]), cuts, &nan, &outside));
+    notes.nan += nan;
+    notes.outside += outside;
+  }
+}
+
+template <class T>
+constexpr Decide kDecide = decide<T>;
+
+// Counts in bytes, 64 decisions at a time: at most kDecisions / 64 per byte, so no byte overflows.
+inline void count_kinds(const uint8_t* decisions, int64_t count, int64_t* kinds) {
+  typedef uint8_t Bytes __attribute__((vector_size(64)));
+  static_assert(kDecisions / sizeof(Bytes) < 256);
+  Bytes found[kDecisionKinds] = {};
+  int64_t i = 0;
+  for (; i + static_cast<int64_t>(sizeof(Bytes)) <= count; i += sizeof(Bytes)) {
+    Bytes v;
+    std::memcpy(&v, decisions + i, sizeof(v));
+    for (int64_t kind = 0; kind < kDecisionKinds; ++kind) {
+      found[kind] -= static_cast<Bytes>(v == static_cast<uint8_t>(kind));
+    }
+  }
+  for (int64_t kind = 0; kind < kDecisionKinds; ++kind) {
+    int32_t total = 0;
+    for (size_t byte = 0; byte < sizeof(Bytes); ++byte) {
+      total += found[kind][byte];
+    }
+    kinds[kind] += total;
+  }
+  for (; i < count; ++i) {
+    if (decisions[i] < kDecisionKinds) {
+      ++kinds[decisions[i]];
+    }
+  }
+}
+
+constexpr auto kCountKinds = count_kinds;

@@ -1,0 +1,92 @@
+"""Accuracy: the share of predictions that are right."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import ClassVar
+
+from fastmetrics.classification.stat_scores import (
+    BinaryRatio,
+    MulticlassRatio,
+    MultilabelRatio,
+    StatScoreWrapper,
+)
+from fastmetrics.functional.classification.accuracy import ACCURACY, MULTICLASS_ACCURACY
+from fastmetrics.metric import Metric
+
+__all__ = [
+    "Accuracy",
+    "BinaryAccuracy",
+    "MulticlassAccuracy",
+    "MultilabelAccuracy",
+]
+
+
+class BinaryAccuracy(BinaryRatio):
+    """Accuracy of binary inputs, ``(tp + tn) / (tp + fp + tn + fn)``; 0 where nothing was counted.
+
+    Arguments as in :class:`~fastmetrics.classification.stat_scores.BinaryStatScores`.
+
+    >>> import torch
+    >>> from fastmetrics.classification import BinaryAccuracy
+    >>> metric = BinaryAccuracy()
+    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
+    >>> metric.compute()
+    tensor(0.5000)
+    """
+
+    higher_is_better = True
+    formula = ACCURACY
+
+
+class MulticlassAccuracy(MulticlassRatio):
+    """Accuracy of each class, ``tp / (tp + fn)``, averaged; 0 where nothing was counted.
+
+    Arguments as in :class:`~fastmetrics.classification.stat_scores.MulticlassStatScores`.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MulticlassAccuracy
+    >>> metric = MulticlassAccuracy(num_classes=3)
+    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
+    >>> metric.compute()
+    tensor(0.6667)
+    """
+
+    higher_is_better = True
+    formula = MULTICLASS_ACCURACY
+
+
+class MultilabelAccuracy(MultilabelRatio):
+    """Accuracy of each label, ``(tp + tn) / (tp + fp + tn + fn)``, averaged.
+
+    Arguments as in :class:`~fastmetrics.classification.stat_scores.MultilabelStatScores`.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MultilabelAccuracy
+    >>> metric = MultilabelAccuracy(num_labels=2)
+    >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
+    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
+    >>> metric.compute()
+    tensor(0.6667)
+    """
+
+    higher_is_better = True
+    formula = ACCURACY
+
+
+class Accuracy(StatScoreWrapper):
+    """Make the accuracy of ``task``, which is binary, multiclass or multilabel.
+
+    Calls the class above that is named after ``task`` with those arguments that it has; multiclass
+    needs ``num_classes``, multilabel ``num_labels``.
+
+    >>> from fastmetrics import Accuracy
+    >>> Accuracy(task="multiclass", num_classes=3)
+    MulticlassAccuracy()
+    """
+
+    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
+        "binary": BinaryAccuracy,
+        "multiclass": MulticlassAccuracy,
+        "multilabel": MultilabelAccuracy,
+    }

@@ -1,0 +1,290 @@
+"""F-beta scores: the weighted harmonic mean of precision and recall."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification.stat_scores import (
+    BinaryRatio,
+    MulticlassRatio,
+    MultilabelRatio,
+    StatScoreWrapper,
+)
+from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification.f_beta import F1, fbeta
+from fastmetrics.metric import Metric
+from fastmetrics.utilities.checks import check_beta
+
+__all__ = [
+    "BinaryF1Score",
+    "BinaryFBetaScore",
+    "F1Score",
+    "FBetaScore",
+    "MulticlassF1Score",
+    "MulticlassFBetaScore",
+    "MultilabelF1Score",
+    "MultilabelFBetaScore",
+]
+
+
+class BinaryFBetaScore(BinaryRatio):
+    """F-beta score of binary inputs.
+
+    ``(1 + beta²) tp / ((1 + beta²) tp + beta² fn + fp)``, with ``beta`` a float above 0: how
+    much more recall matters than precision. Other arguments as in
+    :class:`~fastmetrics.classification.stat_scores.BinaryStatScores`.
+
+    >>> import torch
+    >>> from fastmetrics.classification import BinaryFBetaScore
+    >>> metric = BinaryFBetaScore(beta=0.5)
+    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
+    >>> metric.compute()
+    tensor(0.5000)
+    """
+
+    higher_is_better = True
+    beta = 1.0
+
+    def __init__(
+        self,
+        beta: float,
+        threshold: float = 0.5,
+        multidim_average: str = "global",
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        zero_division: float = 0.0,
+        *,
+        input: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            check_beta(beta)
+        super().__init__(
+            threshold,
+            multidim_average,
+            ignore_index,
+            validate_args,
+            zero_division,
+            input=input,
+            **kwargs,
+        )
+        self.beta = beta
+        self.formula = fbeta(beta)
+
+
+class MulticlassFBetaScore(MulticlassRatio):
+    """F-beta score of each class, averaged.
+
+    ``(1 + beta²) tp / ((1 + beta²) tp + beta² fn + fp)``, with ``beta`` a float above 0: how
+    much more recall matters than precision. Other arguments as in
+    :class:`~fastmetrics.classification.stat_scores.MulticlassStatScores`.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MulticlassFBetaScore
+    >>> metric = MulticlassFBetaScore(beta=0.5, num_classes=3)
+    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
+    >>> metric.compute()
+    tensor(0.6296)
+    """
+
+    higher_is_better = True
+    beta = 1.0
+
+    def __init__(
+        self,
+        beta: float,
+        num_classes: int | None,
+        top_k: int = 1,
+        average: str | None = "macro",
+        multidim_average: str = "global",
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        zero_division: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            check_beta(beta)
+        super().__init__(
+            num_classes,
+            top_k,
+            average,
+            multidim_average,
+            ignore_index,
+            validate_args,
+            zero_division,
+            **kwargs,
+        )
+        self.beta = beta
+        self.formula = fbeta(beta)
+
+
+class MultilabelFBetaScore(MultilabelRatio):
+    """F-beta score of each label, averaged.
+
+    ``(1 + beta²) tp / ((1 + beta²) tp + beta² fn + fp)``, with ``beta`` a float above 0: how
+    much more recall matters than precision. Other arguments as in
+    :class:`~fastmetrics.classification.stat_scores.MultilabelStatScores`.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MultilabelFBetaScore
+    >>> metric = MultilabelFBetaScore(beta=0.5, num_labels=2)
+    >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
+    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
+    >>> metric.compute()
+    tensor(0.6944)
+    """
+
+    higher_is_better = True
+    beta = 1.0
+
+    def __init__(
+        self,
+        beta: float,
+        num_labels: int,
+        threshold: float = 0.5,
+        average: str | None = "macro",
+        multidim_average: str = "global",
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        zero_division: float = 0.0,
+        *,
+        input: str = "auto",
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            check_beta(beta)
+        super().__init__(
+            num_labels,
+            threshold,
+            average,
+            multidim_average,
+            ignore_index,
+            validate_args,
+            zero_division,
+            input=input,
+            **kwargs,
+        )
+        self.beta = beta
+        self.formula = fbeta(beta)
+
+
+class BinaryF1Score(BinaryFBetaScore):
+    """F1 score of binary inputs, ``2 tp / (2 tp + fn + fp)``.
+
+    Arguments as in :class:`~fastmetrics.classification.stat_scores.BinaryStatScores`.
+
+    >>> import torch
+    >>> from fastmetrics.classification import BinaryF1Score
+    >>> metric = BinaryF1Score()
+    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
+    >>> metric.compute()
+    tensor(0.5000)
+    """
+
+    formula = F1
+    __init__ = BinaryRatio.__init__  # beta stays 1
+
+
+class MulticlassF1Score(MulticlassFBetaScore):
+    """F1 score of each class, ``2 tp / (2 tp + fn + fp)``, averaged.
+
+    Arguments as in :class:`~fastmetrics.classification.stat_scores.MulticlassStatScores`.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MulticlassF1Score
+    >>> metric = MulticlassF1Score(num_classes=3)
+    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
+    >>> metric.compute()
+    tensor(0.6111)
+    """
+
+    formula = F1
+    __init__ = MulticlassRatio.__init__  # beta stays 1
+
+
+class MultilabelF1Score(MultilabelFBetaScore):
+    """F1 score of each label, ``2 tp / (2 tp + fn + fp)``, averaged.
+
+    Arguments as in :class:`~fastmetrics.classification.stat_scores.MultilabelStatScores`.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MultilabelF1Score
+    >>> metric = MultilabelF1Score(num_labels=2)
+    >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
+    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
+    >>> metric.compute()
+    tensor(0.6667)
+    """
+
+    formula = F1
+    __init__ = MultilabelRatio.__init__  # beta stays 1
+
+
+class FBetaScore(TaskWrapper):
+    """Make the F-beta score of ``task``, which is binary, multiclass or multilabel.
+
+    Calls the class above that is named after ``task`` with those arguments that it has; multiclass
+    needs ``num_classes``, multilabel ``num_labels``.
+
+    >>> from fastmetrics import FBetaScore
+    >>> FBetaScore(task="multiclass", num_classes=3)
+    MulticlassFBetaScore()
+    """
+
+    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
+        "binary": BinaryFBetaScore,
+        "multiclass": MulticlassFBetaScore,
+        "multilabel": MultilabelFBetaScore,
+    }
+
+    def __new__(  # type: ignore[misc]  # makes the metric of the task
+        cls,
+        task: str,
+        beta: float = 1.0,
+        threshold: float = 0.5,
+        num_classes: int | None = None,
+        num_labels: int | None = None,
+        average: str | None = "micro",
+        multidim_average: str = "global",
+        top_k: int = 1,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        zero_division: float = 0.0,
+        **kwargs: Any,
+    ) -> Metric:
+        """Make the metric of ``task``."""
+        return call_for_task(
+            task,
+            cls.tasks,
+            beta=beta,
+            threshold=threshold,
+            num_classes=num_classes,
+            num_labels=num_labels,
+            average=average,
+            multidim_average=multidim_average,
+            top_k=top_k,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            zero_division=zero_division,
+            **kwargs,
+        )
+
+
+class F1Score(StatScoreWrapper):
+    """Make the F1 score of ``task``, which is binary, multiclass or multilabel.
+
+    Calls the class above that is named after ``task`` with those arguments that it has; multiclass
+    needs ``num_classes``, multilabel ``num_labels``.
+
+    >>> from fastmetrics import F1Score
+    >>> F1Score(task="multiclass", num_classes=3)
+    MulticlassF1Score()
+    """
+
+    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
+        "binary": BinaryF1Score,
+        "multiclass": MulticlassF1Score,
+        "multilabel": MultilabelF1Score,
+    }

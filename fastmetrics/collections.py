@@ -1,0 +1,583 @@
+"""Several metrics under one call, with one update per distinct statistic."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import (
+    Generator,
+    Hashable,
+    ItemsView,
+    Iterable,
+    Iterator,
+    KeysView,
+    Sequence,
+    ValuesView,
+)
+from contextlib import contextmanager
+from copy import deepcopy
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import ModuleDict
+from typing_extensions import Self
+
+from fastmetrics.metric import Metric, private_copy
+from fastmetrics.utilities.exceptions import TorchMetricsUserError
+from fastmetrics.utilities.prints import rank_zero_warn
+
+
+class _Group:
+    """Metrics of a collection that share one state.
+
+    The first updates it, the others hold references to its tensors. A metric that is changed by
+    anybody but the collection takes a copy of the state and marks the group as broken.
+    """
+
+    def __init__(self, members: Sequence[Any]) -> None:
+        self.members = members
+        self.broken = False
+
+    def link(self) -> None:
+        """Share the state of the first metric, if there are more."""
+        if len(self.members) > 1:
+            for member in self.members:
+                member.__dict__["_link"] = self
+            self.share()
+
+    def release(self) -> None:
+        """Let the collection change the metrics one by one, until ``link``."""
+        if len(self.members) > 1:
+            for member in self.members:
+                object.__setattr__(member, "_link", None)
+
+    def share(self) -> None:
+        """Hand the state of the first metric, and how often it was updated, to the others."""
+        leader, *others = self.members
+        if torch.compiler.is_dynamo_compiling():
+            for member in others:
+                member._note_traced_update()
+                for name in leader._defaults:
+                    object.__setattr__(member, name, getattr(leader, name))
+            return
+        own = leader.__dict__
+        shared = {name: own[name] for name in leader._defaults}
+        shared.update(
+            _computed=None, _count=own["_count"], _traced=own["_traced"], _edited=own["_edited"]
+        )
+        for member in others:
+            member.__dict__.update(shared)
+
+    def separate(self) -> None:
+        """Give each metric but the first a copy of the state, until the next ``share``."""
+        leader, *others = self.members
+        for member in others:
+            own = member.__dict__
+            for name in leader._defaults:
+                if own[name] is getattr(leader, name):
+                    own[name] = private_copy(own[name])
+
+    def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        leader = self.members[0]
+        if kwargs:
+            kwargs = leader._filter_kwargs(**kwargs)
+        if len(self.members) == 1:
+            leader.update(*args, **kwargs)
+            return
+        object.__setattr__(leader, "_link", None)
+        try:
+            leader.update(*args, **kwargs)
+        finally:
+            object.__setattr__(leader, "_link", self)
+            self.share()
+
+    def forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
+        leader = self.members[0]
+        if len(self.members) == 1 or any(
+            type(m).forward is not Metric.forward for m in self.members
+        ):
+            return [m(*args, **m._filter_kwargs(**kwargs)) for m in self.members]
+        if any(m._is_synced for m in self.members):
+            raise TorchMetricsUserError(
+                "A metric of the collection is synchronised; call `unsync` before `forward`."
+            )
+        kwargs = leader._filter_kwargs(**kwargs) if kwargs else kwargs
+        added = all(m._adds_batches() for m in self.members)
+        forward = leader._forward_summed if added else leader._forward_shared
+        self.release()
+        try:
+            values: list[Any] = forward(self.members, args, kwargs)
+        finally:
+            for member in self.members:
+                member.__dict__["_link"] = self
+        return values
+
+
+def _is_metric(value: object) -> bool:
+    """Whether ``value`` is a metric, be it of this package or of torchmetrics."""
+    if isinstance(value, Metric):
+        return True
+    upstream = getattr(sys.modules.get("torchmetrics.metric"), "Metric", None)
+    return upstream is not None and isinstance(value, upstream)
+
+
+def _sharing_key(metric: Any) -> Hashable | None:
+    """Return a key that is equal for metrics whose states are the same after the same updates."""
+    statistic = metric._statistic() if isinstance(metric, Metric) else None
+    if statistic is None:
+        return None
+    return (
+        statistic,
+        tuple(metric._defaults),
+        metric.compute_on_cpu,
+        metric.dist_sync_on_step,
+        metric.full_state_update,
+    )
+
+
+def _same_history(a: Any, b: Any) -> bool:
+    """Whether two metrics of the same statistic have seen the same data so far."""
+    if a is b or not isinstance(a, Metric) or not isinstance(b, Metric):
+        return a is b
+    if a._link is not None and a._link is b._link:
+        return True
+    return (
+        a._count == b._count
+        and a._traced == b._traced
+        and a._defaults.keys() == b._defaults.keys()
+        and all(_equal(getattr(a, name), getattr(b, name)) for name in a._defaults)
+    )
+
+
+def _equal(a: Any, b: Any) -> bool:
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
+    return (
+        isinstance(a, Tensor)
+        and isinstance(b, Tensor)
+        and (a.shape, a.dtype, a.device) == (b.shape, b.dtype, b.device)
+        and (a is b or a.is_meta or torch.equal(a, b))
+    )
+
+
+# A subclass of a collection class and of torchmetrics' one, for each pair of them.
+_lookalikes: dict[tuple[type, type], type] = {}
+
+
+class _TorchmetricsLookalike:
+    """Makes ``isinstance(collection, torchmetrics.MetricCollection)`` true without importing it.
+
+    That class has no ABC to register with; ``isinstance`` also believes ``__class__``, which
+    names a subclass of both once torchmetrics is loaded.
+    """
+
+    @property
+    def __class__(self) -> type:  # type: ignore[misc]  # read-only is enough here
+        own = type(self)
+        module = sys.modules.get("torchmetrics.collections")
+        upstream = getattr(module, "MetricCollection", None)
+        if upstream is None:
+            return own
+        if (own, upstream) not in _lookalikes:
+            _lookalikes[own, upstream] = type(own.__name__, (own, upstream), {})
+        return _lookalikes[own, upstream]
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Name the real class: pickle would compare it with ``__class__``."""
+        return object.__new__, (type(self),), self.__getstate__()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__
+
+
+class MetricCollection(_TorchmetricsLookalike, ModuleDict):
+    """Metrics that are called together and return one dict.
+
+    Metrics whose declared statistic (family and arguments) is the same share one state, which is
+    updated once; values of states play no part in that. A metric that is changed on its own
+    (``collection["Accuracy"].update(...)``) takes its copy of the state and goes its own way until
+    the collection is reset.
+
+    Args:
+        metrics: a metric or a list or tuple of metrics (named by their classes), a dict of
+            metrics, or collections in place of metrics, whose entries are taken over.
+        additional_metrics: more metrics after a metric or list.
+        prefix: put before every name of the results.
+        postfix: put behind every name of the results.
+        compute_groups: True shares as declared, False never, and a list of lists of names shares
+            as the list says.
+
+    Raises:
+        ValueError: something that is no metric, a name twice, a ``prefix`` or ``postfix`` that is
+            no string, or ``compute_groups`` that name an unknown metric.
+
+    Example:
+        >>> import torch
+        >>> from fastmetrics import MetricCollection
+        >>> from fastmetrics.classification import BinaryPrecision, BinaryRecall
+        >>> metrics = MetricCollection(BinaryPrecision(), BinaryRecall(), prefix="val/")
+        >>> metrics.update(torch.tensor([0, 1, 1, 1]), torch.tensor([0, 1, 0, 1]))
+        >>> metrics.compute()
+        {'val/BinaryPrecision': tensor(0.6667), 'val/BinaryRecall': tensor(1.)}
+    """
+
+    _modules: dict[str, Any]  # metrics, all of them
+
+    def __init__(
+        self,
+        metrics: Any,
+        *additional_metrics: Metric,
+        prefix: str | None = None,
+        postfix: str | None = None,
+        compute_groups: bool | list[list[str]] = True,
+    ) -> None:
+        super().__init__()
+        self.prefix = self._check_arg(prefix, "prefix")
+        self.postfix = self._check_arg(postfix, "postfix")
+        self._enable_compute_groups = compute_groups
+        self._groups: dict[int, list[str]] = {}
+        # The groups themselves, and whether metrics came or went since they were formed.
+        self._shared: list[_Group] = []
+        self._stale = False
+        # The affixes of the nested collection a metric came from.
+        self._affixes: dict[str, tuple[str, str]] = {}
+        self.add_metrics(metrics, *additional_metrics)
+
+    @staticmethod
+    def _check_arg(arg: str | None, name: str) -> str | None:
+        if arg is None or isinstance(arg, str):
+            return arg
+        raise ValueError(f"`{name}` must be a string or None, got {arg!r}.")
+
+    def add_metrics(self, metrics: Any, *additional_metrics: Metric) -> None:
+        """Add metrics; arguments and errors as for the constructor.
+
+        They share no state with metrics that have seen data.
+        """
+        if _is_metric(metrics):
+            metrics = [metrics]
+        if isinstance(metrics, Sequence):
+            ignored = [m for m in additional_metrics if not _is_metric(m)]
+            if ignored:
+                rank_zero_warn(f"Ignored extra arguments that are no metrics: {ignored}.")
+            metrics = [*metrics, *(m for m in additional_metrics if _is_metric(m))]
+        elif additional_metrics:
+            raise ValueError(
+                "More metrics can follow a metric or a list of metrics only, got"
+                f" {additional_metrics} behind a {type(metrics).__name__}."
+            )
+        if isinstance(metrics, dict):
+            self._add_dict(metrics)
+        elif isinstance(metrics, Sequence):
+            self._add_sequence(metrics)
+        elif isinstance(metrics, MetricCollection):
+            self._add_sequence([metrics], unique=True)
+        else:
+            raise ValueError(
+                "`metrics` must be a metric, a collection, or a dict or list of those, got"
+                f" {metrics!r}."
+            )
+        self._form_groups()
+
+    def _add_dict(self, metrics: dict[str, Any]) -> None:
+        for name, metric in metrics.items():
+            if not _is_metric(metric) and not isinstance(metric, MetricCollection):
+                raise ValueError(f"`metrics[{name!r}]` must be a metric, got {metric!r}.")
+        for name in sorted(metrics):
+            metric = metrics[name]
+            if isinstance(metric, MetricCollection):
+                for inner, nested in metric.items(copy_state=False):
+                    self._add_nested(f"{name}_{inner}", nested, metric)
+            else:
+                self[name] = metric
+
+    def _add_sequence(self, metrics: Sequence[Any], unique: bool = False) -> None:
+        for metric in metrics:
+            if not _is_metric(metric) and not isinstance(metric, MetricCollection):
+                raise ValueError(f"`metrics` must hold metrics, got {metric!r}.")
+        for metric in metrics:
+            if isinstance(metric, MetricCollection):
+                for name, nested in metric.items(copy_state=False):
+                    self._check_new(name, unique)
+                    self._add_nested(name, nested, metric)
+            else:
+                name = type(metric).__name__
+                self._check_new(name, True)
+                self[name] = metric
+
+    def _check_new(self, name: str, unique: bool) -> None:
+        if unique and name in self:
+            raise ValueError(f"Two metrics have the name {name!r}; pass a dict to name them.")
+
+    def _add_nested(self, name: str, metric: Any, collection: MetricCollection) -> None:
+        self[name] = metric
+        self._affixes[name] = (collection.prefix or "", collection.postfix or "")
+
+    def __setitem__(self, key: str, module: Any) -> None:
+        if key in self:
+            del self[key]
+        super().__setitem__(key, module)
+        self._stale = True
+
+    def __delitem__(self, key: str) -> None:
+        metric = self._modules[key]
+        if isinstance(metric, Metric) and metric._link is not None:
+            metric._leave_group()
+        super().__delitem__(key)
+        self._affixes.pop(key, None)
+        self._stale = True
+
+    def clear(self) -> None:
+        """Remove all metrics."""
+        for key in list(self._modules):
+            del self[key]
+
+    def _form_groups(self) -> None:
+        """Decide which metrics share a state, and let them."""
+        names = self._modules.keys()
+        if isinstance(self._enable_compute_groups, list):
+            declared = [list(group) for group in self._enable_compute_groups]
+            listed = {name for group in declared for name in group}
+            unknown = sorted(listed - names)
+            if unknown:
+                raise ValueError(f"`compute_groups` must name some of {[*names]}, got {unknown}.")
+            declared += [[name] for name in names if name not in listed]
+        else:
+            keyed: dict[Hashable, list[str]] = {}
+            for name, metric in self._modules.items():
+                key = _sharing_key(metric) if self._enable_compute_groups else None
+                keyed.setdefault((name,) if key is None else (None, key), []).append(name)
+            declared = list(keyed.values())
+        together = [group for candidates in declared for group in self._split(candidates)]
+        self._groups = dict(enumerate(together)) if self._enable_compute_groups else {}
+        self._link_groups(together)
+
+    def _split(self, names: list[str]) -> list[list[str]]:
+        """Split metrics that may share a state into those whose states are the same now."""
+        groups: list[list[str]] = []
+        for name in names:
+            metric = self._modules[name]
+            for group in groups:
+                if _same_history(self._modules[group[0]], metric):
+                    group.append(name)
+                    break
+            else:
+                groups.append([name])
+        return groups
+
+    def _link_groups(self, together: list[list[str]]) -> None:
+        groups = [_Group([self._modules[name] for name in group]) for group in together]
+        for group in groups:
+            for metric in group.members:
+                if not isinstance(metric, Metric) or metric._link is None:
+                    continue
+                if metric._link in self._shared:  # all that still share it are in this group
+                    metric.__dict__["_link"] = None
+                elif len(group.members) > 1:  # it shares with metrics of another collection
+                    metric._leave_group()
+        for group in groups:
+            group.link()
+        self._shared = groups
+        self._stale = False
+
+    def _live_groups(self) -> list[_Group]:
+        """Return the groups, formed again when a metric left one, came or went."""
+        stale = self._stale
+        for group in self._shared:
+            stale = stale or group.broken
+        if stale:
+            self._form_groups()
+        return self._shared
+
+    @contextmanager
+    def _one_by_one(self) -> Generator[None, None, None]:
+        """Let metrics be changed one by one, all in the same way, and share again."""
+        groups = self._live_groups()
+        for group in groups:
+            group.release()
+        try:
+            yield
+        finally:
+            for group in groups:
+                group.link()
+
+    @property
+    def compute_groups(self) -> dict[int, list[str]]:
+        """The names of the metrics that share a state, group by group."""
+        self._live_groups()
+        return self._groups
+
+    @property
+    def _groups_checked(self) -> bool:
+        return bool(self._enable_compute_groups)
+
+    @property
+    def metric_state(self) -> dict[str, dict[str, Any]]:
+        """The states of each metric, by name."""
+        return {k: m.metric_state for k, m in self.items(copy_state=False)}
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Update each distinct state once; keywords go to the metrics that take them."""
+        for group in self._live_groups():
+            group.update(args, kwargs)
+
+    @torch.jit.unused
+    def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Add a batch, as ``update`` does, and return the values of the batch alone."""
+        values: dict[int, Any] = {}
+        for group in self._live_groups():
+            batch = group.forward(args, kwargs)
+            values.update(zip(map(id, group.members), batch, strict=True))
+        return self._flatten({name: values[id(m)] for name, m in self._modules.items()})
+
+    def compute(self) -> dict[str, Any]:
+        """Return the value of each metric, by name."""
+        return self._flatten({name: metric.compute() for name, metric in self._modules.items()})
+
+    def _flatten(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Merge the values that are dicts into the result; keys they have in common get a name."""
+        keys = [k for name, value in values.items() for k in _keys_of(name, value)]
+        duplicates = len(set(keys)) < len(keys)
+        flat = {}
+        for name, value in values.items():
+            prefix, postfix = self._affixes.get(name, ("", ""))
+            for key in _keys_of(name, value):
+                if not isinstance(value, dict):
+                    flat[name] = value
+                    continue
+                base = name.replace(prefix, "").replace(postfix, "")
+                unique = f"{base}_{key}" if duplicates else key
+                flat[f"{prefix}{unique}{postfix}"] = value[key]
+        return {self._set_name(name): value for name, value in flat.items()}
+
+    def reset(self) -> None:
+        """Reset all metrics; those that went their own way share a state again."""
+        with self._one_by_one():
+            for metric in self._modules.values():
+                metric.reset()
+        self._form_groups()
+
+    def clone(self, prefix: str | None = None, postfix: str | None = None) -> Self:
+        """Return a deep copy, with another prefix or postfix if given."""
+        copy = deepcopy(self)
+        if prefix:
+            copy.prefix = self._check_arg(prefix, "prefix")
+        if postfix:
+            copy.postfix = self._check_arg(postfix, "postfix")
+        return copy
+
+    def persistent(self, mode: bool = True) -> None:
+        """Choose whether the states of the metrics are part of ``state_dict``."""
+        for metric in self._modules.values():
+            metric.persistent(mode)
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> Self:
+        """Convert the floating-point states of the metrics to ``dst_type``."""
+        with self._one_by_one():
+            for metric in self._modules.values():
+                metric.set_dtype(dst_type)
+        return self
+
+    def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        with self._one_by_one():
+            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
+        return self
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all attributes; copies form their groups anew."""
+        return {**self.__dict__, "_shared": [], "_stale": True}
+
+    def _set_name(self, base: str) -> str:
+        return f"{self.prefix or ''}{base}{self.postfix or ''}"
+
+    def _to_renamed_dict(self) -> dict[str, Any]:
+        return {self._set_name(name): metric for name, metric in self._modules.items()}
+
+    def _separate(self, copy_state: bool) -> None:
+        if copy_state:
+            for group in self._live_groups():
+                group.separate()
+
+    def __iter__(self) -> Iterator[str]:
+        """Iterate over the names."""
+        return iter(self.keys())
+
+    def keys(self, keep_base: bool = False) -> KeysView[str]:
+        """Return the names, with prefix and postfix unless ``keep_base``."""
+        return self._modules.keys() if keep_base else self._to_renamed_dict().keys()
+
+    def items(self, keep_base: bool = False, copy_state: bool = True) -> ItemsView[str, Any]:
+        """Return names and metrics.
+
+        Args:
+            keep_base: leave prefix and postfix out of the names.
+            copy_state: give each metric a copy of the state it shares, until the next update.
+        """
+        self._separate(copy_state)
+        return self._modules.items() if keep_base else self._to_renamed_dict().items()
+
+    def values(self, copy_state: bool = True) -> ValuesView[Any]:
+        """Return the metrics; ``copy_state`` as for ``items``."""
+        self._separate(copy_state)
+        return self._modules.values()
+
+    def __getitem__(self, key: str, copy_state: bool = True) -> Any:
+        """Return the metric of a name, with or without prefix and postfix."""
+        self._separate(copy_state)
+        return self._modules[key.removeprefix(self.prefix or "").removesuffix(self.postfix or "")]
+
+    def __repr__(self) -> str:
+        """Return the metrics, prefix and postfix."""
+        lines = [super().__repr__()[:-2]]
+        lines += [f"prefix={self.prefix}"] if self.prefix else []
+        lines += [f"postfix={self.postfix}"] if self.postfix else []
+        return ",\n  ".join(lines) + "\n)"
+
+    def plot(
+        self,
+        val: dict[str, Any] | Sequence[dict[str, Any]] | None = None,
+        ax: Any | None = None,
+        together: bool = False,
+    ) -> Any:
+        """Plot values, by default those of ``compute``, in one figure per metric.
+
+        Args:
+            val: a result of ``compute`` or ``forward``, or a list of them.
+            ax: one axis per metric to draw on; a single axis if ``together``.
+            together: draw all metrics in one figure.
+
+        Returns:
+            A list of (figure, axis) pairs, or one pair if ``together``.
+
+        Raises:
+            ModuleNotFoundError: matplotlib is not installed.
+            ValueError: ``together`` is no bool, or ``ax`` does not fit it.
+        """
+        from fastmetrics.utilities.plot import is_axis, plot_single_or_multi_val
+
+        if not isinstance(together, bool):
+            raise ValueError(f"`together` must be a bool, got {together!r}.")
+        if ax is not None and together and not is_axis(ax):
+            raise ValueError(f"`ax` must be one axis when `together=True`, got {ax!r}.")
+        if ax is not None and not together and not _are_axes(ax, len(self)):
+            raise ValueError(
+                f"`ax` must be a list of {len(self)} axes when `together=False`, got {ax!r}."
+            )
+        val = val or self.compute()
+        if together:
+            return plot_single_or_multi_val(val, ax=ax)
+        figures = []
+        for i, (name, metric) in enumerate(self.items(copy_state=False)):
+            own = val[name] if isinstance(val, dict) else [step[name] for step in val]
+            figures.append(metric.plot(own, ax=None if ax is None else ax[i]))
+        return figures
+
+
+def _keys_of(name: str, value: Any) -> Iterable[str]:
+    return value if isinstance(value, dict) else [name]
+
+
+def _are_axes(ax: Any, count: int) -> bool:
+    from fastmetrics.utilities.plot import is_axis
+
+    return isinstance(ax, Sequence) and len(ax) == count and all(is_axis(a) for a in ax)

@@ -1,0 +1,400 @@
+"""What every kernel shares: walking strided inputs, the decision per position, and adding it up.
+
+**Walking.** A kernel numbers positions ``0 .. N*D - 1`` and turns a number into offsets by the sizes
+and strides of its axes, innermost first. The host merges neighbouring axes that one stride can
+express (`walk`), so contiguous inputs have one axis, and any strided input is read in place. Offsets
+are int64. Position numbers are int32 (a division costs a third as much) unless there are 2**31.
+
+**Adding up.** Counts are int64 in the state and added by relaxed integer atomics, whose order cannot
+be seen in the result. Weighted float64 sums never use atomics: each program of a grid that depends
+on the shapes alone sums its own share into its own row of a buffer (`add_ordered`), and a second
+kernel adds the rows in a fixed tree (`add_partials`). The buffer has at most 256 rows, and fewer
+for large states (`ordered_programs`); nothing here grows with N.
+
+**Grids.** A fixed number of programs per multiprocessor loops over blocks of positions, so private
+counts are flushed a bounded number of times. No autotuning: it would wait for the device, and its
+choice could change between two captures of a CUDA graph. Block sizes follow from the table in
+`class_blocks`.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import struct
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fastmetrics.ops.reading import LOGITS, logit
+
+MAX_ORDERED_PROGRAMS = 256
+PROGRAMS_PER_MULTIPROCESSOR = 4
+LABEL_BLOCK = 1024
+ORDERED_BLOCK = 64
+
+# How a kernel adds to its cells.
+PRIVATE = tl.constexpr(0)  # histogram in registers, flushed once per program
+SCATTER = tl.constexpr(1)  # one integer atomic per position
+ORDERED = tl.constexpr(2)  # plain read and write in memory that one program owns
+
+
+class Walk(NamedTuple):
+    """Axes of a set of tensors that are read together."""
+
+    positions: int
+    sizes: tuple[int, ...]
+    """Sizes of all axes but the outermost, innermost first."""
+    strides: tuple[tuple[int, ...], ...]
+    """Per tensor, the strides of all axes, innermost first."""
+
+
+def walk(shape: tuple[int, ...], *strides: tuple[int, ...]) -> Walk:
+    """Merge neighbouring axes of ``shape`` that one stride per tensor can express."""
+    if len(shape) == 1:
+        return Walk(shape[0], (), strides)
+    sizes: list[int] = []
+    steps: list[tuple[int, ...]] = []
+    for axis in reversed(range(len(shape))):
+        if shape[axis] == 1:
+            continue
+        step = tuple(tensor[axis] for tensor in strides)
+        if sizes and step == tuple(sizes[-1] * inner for inner in steps[-1]):
+            sizes[-1] *= shape[axis]
+        else:
+            sizes.append(shape[axis])
+            steps.append(step)
+    if not steps:
+        steps.append((0,) * len(strides))
+    return Walk(math.prod(shape), tuple(sizes[:-1]), tuple(zip(*steps, strict=True)))
+
+
+def is_wide(positions: int) -> bool:
+    """Whether position numbers, rounded up to a block, need more than 31 bits."""
+    return positions > 2**31 - 2**16
+
+
+def alignment(preds: Tensor, class_axis: bool, strides: tuple[int, ...]) -> int:
+    """Elements by which every row of scores is aligned, up to one 16-byte load.
+
+    Triton sees by itself only strides that are multiples of 16; ten float32 classes allow 8-byte loads.
+    """
+    if not class_axis or preds.stride(1) != 1:
+        return 1
+    return math.gcd(16 // preds.element_size(), *strides) or 1
+
+
+class ClassBlocks(NamedTuple):
+    """Tile of one program: positions, classes."""
+
+    positions: int
+    classes: int
+
+
+@functools.cache
+def class_blocks(classes: int, element_size: int, most_positions: int = 512) -> ClassBlocks:
+    """Tile for scores of shape ``[N, C]``: 32 scores per thread (16 in float64) of 4 warps.
+
+    ======== ============== ==========================
+    classes  tile           passes over the class axis
+    ======== ============== ==========================
+    2        512 x 2        1
+    10       256 x 16       1
+    100      32 x 128       1
+    1000     4 x 1024       1
+    >= 4096  1 x 4096       ceil(C / 4096)
+    ======== ============== ==========================
+    """
+    elements = 2048 if element_size == 8 else 4096
+    block = min(triton.next_power_of_2(classes), elements)
+    if elements // block > most_positions:
+        return ClassBlocks(most_positions, block)
+    return ClassBlocks(elements // block, block)
+
+
+@functools.cache
+def multiprocessors(kind: str, index: int | None) -> int:
+    """Multiprocessors of a device; Triton's interpreter on the CPU counts as two."""
+    if kind == "cuda":
+        return int(torch.cuda.get_device_properties(index).multi_processor_count)
+    if kind == "xpu":
+        return int(torch.xpu.get_device_properties(index).gpu_subslice_count)
+    return 2
+
+
+def programs_for(blocks: int, device: torch.device) -> int:
+    """Grid size of an integer count."""
+    most = PROGRAMS_PER_MULTIPROCESSOR * multiprocessors(device.type, device.index)
+    return max(1, min(blocks, most))
+
+
+def ordered_programs(blocks: int, cells: int) -> int:
+    """Grid size of a weighted sum: the same on every device, with partials of at most 64 MiB.
+
+    States of more than 2**21 cells get 4 partial copies all the same.
+    """
+    return max(1, min(blocks, MAX_ORDERED_PROGRAMS, max(4, 2**23 // cells)))
+
+
+def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **config: Any) -> None:
+    """Launch on the current stream of the device of the first argument."""
+    device = args[0].device
+    if device.type == "cpu":
+        kernel[grid](*args, **config)
+        return
+    module = getattr(torch, device.type)
+    if device.index == module.current_device():
+        kernel[grid](*args, **config)
+    else:
+        with module.device(device.index):
+            kernel[grid](*args, **config)
+
+
+def with_dense_state(op: Callable[..., None]) -> Callable[..., None]:
+    """Let kernels assume a contiguous state and events; others are copied there and back."""
+
+    @functools.wraps(op)
+    def entry(state: Tensor, events: Tensor, *args: Any) -> None:
+        if state.is_contiguous() and events.is_contiguous():
+            op(state, events, *args)
+            return
+        dense_state, dense_events = state.contiguous(), events.contiguous()
+        op(dense_state, dense_events, *args)
+        state.copy_(dense_state)
+        events.copy_(dense_events)
+
+    return entry
+
+
+@functools.cache
+def score_cuts(threshold: float, readings: tuple[int, ...], dtype: torch.dtype) -> tuple[int, int]:
+    """Bits of the float64 scores above which each reading is positive.
+
+    Kernel arguments of type float are float32, so the float64 bits travel as an integer. Scores of
+    smaller types are compared as float32: a probability threshold is rounded to the type of the
+    scores as torch does, a logit threshold down to the next float32, which decides alike.
+    """
+    cuts = [_cut(threshold, reading, dtype) for reading in readings]
+    bits = [struct.unpack("<q", struct.pack("<d", cut))[0] for cut in cuts]
+    return bits[0], bits[-1]
+
+
+def _cut(threshold: float, reading: int, dtype: torch.dtype) -> float:
+    if not dtype.is_floating_point:
+        return 0.0
+    if reading != LOGITS:
+        return float(torch.tensor(threshold, dtype=dtype, device="cpu"))
+    exact = logit(threshold)
+    if dtype == torch.float64 or math.isinf(exact):
+        return exact
+    rounded = torch.tensor(exact, dtype=torch.float32, device="cpu")
+    if float(rounded) > exact:
+        rounded = rounded.nextafter(torch.full_like(rounded, -math.inf))
+    return float(rounded)
+
+
+@triton.jit
+def nan_max(left, right):
+    """Larger of two scores; NaN is the largest, as in ``torch.argmax``."""
+    return tl.maximum(left, right, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def numbers(block, BLOCK: tl.constexpr, WIDE: tl.constexpr):
+    """Position numbers of one block."""
+    if WIDE:
+        block = block.to(tl.int64)
+    return block * BLOCK + tl.arange(0, BLOCK)
+
+
+@triton.jit
+def locate(position, sizes, strides):
+    """Offset of each position in a tensor with these strides, as int64."""
+    offset = tl.zeros_like(position).to(tl.int64)
+    rest = position
+    for axis in tl.static_range(len(strides) - 1):
+        offset += (rest % sizes[axis]).to(tl.int64) * strides[axis]
+        rest = rest // sizes[axis]
+    return offset + rest.to(tl.int64) * strides[len(strides) - 1]
+
+
+@triton.jit
+def as_score(values):
+    """Scores in the type in which they are compared: float64 or float32."""
+    if values.dtype == tl.float64:
+        return values
+    else:
+        return values.to(tl.float32)
+
+
+@triton.jit
+def best_class(
+    scores, label, counted, read, class_stride, top_k,
+    CLASSES: tl.constexpr, TOP_K: tl.constexpr, BLOCK_C: tl.constexpr,
+):  # fmt: skip
+    """First of the largest scores per row, and whether a row holds NaN.
+
+    One pass over the classes carries the best score and its class. With ``TOP_K`` the score of the
+    target is fetched first, and the pass counts the classes that outrank it; the row's target is
+    returned when fewer than ``top_k`` do.
+    """
+    best = tl.full(read.shape, float("-inf"), tl.float32)
+    if scores.dtype.element_ty == tl.float64:
+        best = best.to(tl.float64)
+    index = tl.zeros(read.shape, tl.int32)
+    above = tl.zeros(read.shape, tl.int32)
+    if TOP_K:
+        own = as_score(tl.load(scores + label * class_stride, mask=counted, other=0.0))
+    for start in range(0, CLASSES, BLOCK_C):
+        column = start + tl.arange(0, BLOCK_C)
+        x = as_score(
+            tl.load(
+                scores[:, None] + column.to(tl.int64)[None, :] * class_stride,
+                mask=read[:, None] & (column < CLASSES)[None, :],
+                other=float("-inf"),
+            )
+        )
+        largest = tl.reduce(x, 1, nan_max)
+        first = tl.where((x == largest[:, None]) | (x != x), column[None, :], CLASSES)
+        better = (largest > best) | ((largest != largest) & (best == best))
+        index = tl.where(better, tl.min(first, axis=1), index)
+        best = tl.where(better, largest, best)
+        if TOP_K:
+            rival = own[:, None]
+            larger = (x > rival) | ((x != x) & (rival == rival))
+            equal = (x == rival) | ((x != x) & (rival != rival))
+            outranks = larger | (equal & (column.to(tl.int64)[None, :] < label[:, None]))
+            above += tl.sum(outranks.to(tl.int32), axis=1)
+    pred = index.to(tl.int64)
+    if TOP_K:
+        pred = tl.where(above < top_k, label, pred)
+    return pred, best != best
+
+
+@triton.jit
+def read_classes(
+    preds, target, position, inside, sizes, preds_strides, target_strides, class_stride,
+    ignore_index, top_k,
+    CLASSES: tl.constexpr, SCORES: tl.constexpr, TOP_K: tl.constexpr, HAS_IGNORE: tl.constexpr,
+    BLOCK_C: tl.constexpr, ALIGN: tl.constexpr,
+):  # fmt: skip
+    """Read one block of multiclass inputs: pred, label, counted, invalid, nan.
+
+    ``CLASSES`` is 0 when labels have no upper bound. Scores of ignored positions are not read.
+    """
+    label = tl.load(target + locate(position, sizes, target_strides), mask=inside, other=0)
+    label = label.to(tl.int64)
+    kept = inside
+    if HAS_IGNORE:
+        kept = inside & (label != ignore_index)
+    valid = label >= 0
+    if CLASSES > 0:
+        valid = valid & (label < CLASSES)
+    offset = locate(position, sizes, preds_strides) // ALIGN * ALIGN
+    if SCORES:
+        pred, nan = best_class(
+            preds + offset, label, kept & valid, kept, class_stride, top_k, CLASSES, TOP_K, BLOCK_C
+        )
+    else:
+        pred = tl.load(preds + offset, mask=kept, other=0).to(tl.int64)
+        valid = valid & (pred >= 0)
+        if CLASSES > 0:
+            valid = valid & (pred < CLASSES)
+        nan = tl.zeros_like(kept)
+    counted = kept & valid
+    return pred, label, counted, kept & ~valid, nan & counted
+
+
+@triton.jit
+def read_labels(
+    preds, target, preds_offset, target_offset, inside, cut_0, cut_1, ignore_index,
+    SCORES: tl.constexpr, HAS_IGNORE: tl.constexpr,
+):  # fmt: skip
+    """Read one block of thresholded inputs: label, two decisions, counted, invalid, nan, outside."""
+    value = tl.load(target + target_offset, mask=inside, other=0).to(tl.int64)
+    kept = inside
+    if HAS_IGNORE:
+        kept = inside & (value != ignore_index)
+    valid = (value == 0) | (value == 1)
+    if SCORES:
+        x = as_score(tl.load(preds + preds_offset, mask=inside, other=0.0))
+        first = x > cut_0.to(tl.int64).to(tl.float64, bitcast=True).to(x.dtype)
+        second = x > cut_1.to(tl.int64).to(tl.float64, bitcast=True).to(x.dtype)
+        nan = x != x
+        outside = (x < 0) | (x > 1)
+    else:
+        decided = tl.load(preds + preds_offset, mask=inside, other=0).to(tl.int64)
+        valid = valid & ((decided == 0) | (decided == 1))
+        first = decided == 1
+        second = first
+        nan = tl.zeros_like(first)
+        outside = nan
+    counted = kept & valid
+    return value == 1, first, second, counted, kept & ~valid, nan & counted, outside & counted
+
+
+@triton.jit
+def add_event(events, column: tl.constexpr, marks):
+    """Add the number of marks to one event counter; most programs have none and stay silent."""
+    count = tl.sum(marks.to(tl.int64))
+    tl.atomic_add(events + column, count, mask=count > 0, sem="relaxed")
+
+
+@triton.jit
+def add_ordered(cells, cell, value, active, BLOCK: tl.constexpr):
+    """Add values to cells that this program alone owns, in an order fixed by the positions.
+
+    Every position sums the values of its whole block that go to its cell, in the order of the
+    block; the first of them writes. The barrier orders this block's writes before the next reads.
+    """
+    lane = tl.arange(0, BLOCK)
+    same = (cell[:, None] == cell[None, :]) & active[:, None] & active[None, :]
+    total = tl.sum(tl.where(same, value[None, :], tl.zeros_like(value)[None, :]), axis=1)
+    leader = tl.min(tl.where(same, lane[None, :], BLOCK), axis=1) == lane
+    old = tl.load(cells + cell, mask=leader, other=0)
+    tl.store(cells + cell, old + total, mask=leader)
+    tl.debug_barrier()
+
+
+@triton.jit
+def ones_or_weights(
+    weight, position, inside, sizes, weight_strides, WEIGHTED: tl.constexpr, INTEGER: tl.constexpr
+):
+    """What each position adds: its weight, or one, in the type of the state."""
+    if WEIGHTED:
+        offset = locate(position, sizes, weight_strides)
+        return tl.load(weight + offset, mask=inside, other=0).to(tl.float64)
+    elif INTEGER:
+        return inside.to(tl.int64)
+    else:
+        return inside.to(tl.float64)
+
+
+@triton.jit
+def add_partials(
+    state, partial, cells, programs, PROGRAMS: tl.constexpr, BLOCK: tl.constexpr
+):
+    """Add the rows of ``partial`` ``[programs, cells]`` to the state, in a fixed tree.
+
+    Moves ``8 * cells * (programs + 2)`` bytes.
+    """
+    cell = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    row = tl.arange(0, PROGRAMS)
+    mask = (row < programs)[:, None] & (cell < cells)[None, :]
+    values = tl.load(partial + row.to(tl.int64)[:, None] * cells + cell[None, :], mask=mask, other=0.0)
+    old = tl.load(state + cell, mask=cell < cells, other=0.0)
+    tl.store(state + cell, old + tl.sum(values, axis=0), mask=cell < cells)
+
+
+def fold_partials(state: Tensor, partial: Tensor) -> None:
+    """Launch `add_partials` for a ``partial`` of shape ``[programs, cells]``."""
+    programs, cells = partial.shape
+    block = 16
+    launch(
+        add_partials, (triton.cdiv(cells, block),), state, partial, cells, programs,
+        PROGRAMS=triton.next_power_of_2(programs), BLOCK=block,
+    )  # fmt: skip

@@ -1,0 +1,34 @@
+"""Fixtures that several test folders share."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+import torch
+
+from fastmetrics.ops import backend
+
+REQUIRE_NATIVE = os.environ.get("FASTMETRICS_REQUIRE_NATIVE") == "1"
+
+
+@pytest.fixture
+def native() -> None:
+    """Ask for the compiled kernels: skip without them, or fail under FASTMETRICS_REQUIRE_NATIVE=1."""
+    if backend.native is None:
+        reason = f"no compiled kernels: {backend.native_reason}"
+        if REQUIRE_NATIVE:
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+@pytest.fixture(autouse=True)
+def _keep_global_state() -> Iterator[None]:
+    """Start every test from one seed, and undo what it does to torch's threads and default dtype."""
+    threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
+    torch.manual_seed(0)
+    yield
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    torch.set_default_dtype(dtype)
