@@ -47,8 +47,7 @@ Notes add_by_matrix(const ClassReader& reader, const Weights& weights, int64_t n
                             cells * static_cast<int64_t>(sizeof(Sum)), !weights);
   Scratch<Sum> scratch(partition.parts, cells + 1);
   partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    scratch.notes(part) =
-        tally_cells(reader, weights, num_classes, begin, end, scratch.sums(part));
+    scratch.notes(part) = tally_cells(reader, weights, num_classes, begin, end, scratch.sums(part));
   });
   const Notes notes = scratch.combine();
   if (notes.bad > 0 && validate) {
@@ -108,8 +107,8 @@ struct TableOf {
 // Below this length a run of one table is counted element by element.
 inline constexpr int64_t kShortRun = 64;
 
-// Adds the decisions of elements [begin, end) to `slots`, kDecisionSlots for each table. Only the first
-// kDecisionKinds slots of a table mean something.
+// Adds the decisions of elements [begin, end) to `slots`, kDecisionSlots for each table. Only the
+// first kDecisionKinds slots of a table mean something.
 template <class Sum>
 void tally_block(const uint8_t* decisions, const TableOf& table_of, const Weights& weights,
                  int64_t begin, int64_t end, Sum* slots, Notes& notes) {
@@ -165,7 +164,8 @@ void tally_decisions(const ThresholdReader& reader, const TableOf& table_of, con
 
 // Adds counted decisions to the tables [[tn, fp], [fn, tp]] of each reading.
 template <class Sum, class StateSum>
-void add_tables(const Sum* slots, int64_t tables, std::span<const Reading> readings, StateSum* state) {
+void add_tables(const Sum* slots, int64_t tables, std::span<const Reading> readings,
+                StateSum* state) {
   for (const Reading reading : readings) {
     for (int64_t table = 0; table < tables; ++table) {
       for (int64_t kind = 0; kind < kDecisionKinds; ++kind) {

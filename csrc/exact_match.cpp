@@ -68,7 +68,8 @@ void exact_match_cpu(Tensor state, Tensor events, const Tensor& preds, const Ten
   });
 }
 
-// What each decision leaves of an item: a bit per reading that is right, and a bit for a usable label.
+// What each decision leaves of an item: a bit per reading that is right, and a bit for a usable
+// label.
 inline constexpr uint8_t kUsable = 4;
 
 std::array<uint8_t, kDecisionSlots> verdicts() {
@@ -85,8 +86,8 @@ std::array<uint8_t, kDecisionSlots> verdicts() {
 // The same for items of `num_labels` adjacent decisions, with a pair (correct, items) per reading.
 template <class Sum>
 void match_labels(const ThresholdReader& reader, const Weights& weights, int64_t num_labels,
-                  int64_t sample_size, std::span<const Reading> readings, int64_t begin, int64_t end,
-                  bool advance, Sum* row, Notes& notes) {
+                  int64_t sample_size, std::span<const Reading> readings, int64_t begin,
+                  int64_t end, bool advance, Sum* row, Notes& notes) {
   static const std::array<uint8_t, kDecisionSlots> kVerdicts = verdicts();
   std::array<uint8_t, kDecisions> decisions;
   uint8_t verdict = 0xff;

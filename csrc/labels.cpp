@@ -52,9 +52,8 @@ const PairKernels& pair_kernels() {
 
 LabelReader::LabelReader(const Tensor& labels, LabelRule rule)
     : data_(labels.const_data_ptr()), rule_(rule) {
-  read_ = with_label_type(labels.scalar_type(), [](auto type) {
-    return FM_PICK(kReadLabels<decltype(type)>);
-  });
+  read_ = with_label_type(labels.scalar_type(),
+                          [](auto type) { return FM_PICK(kReadLabels<decltype(type)>); });
 }
 
 void raise_if_bad(const char* op, const LabelArgument& argument, std::optional<int64_t> ignore) {

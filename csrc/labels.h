@@ -17,10 +17,11 @@ struct LabelRule {
 };
 
 using ReadLabels = int64_t (*)(const void* labels, int64_t offset, int64_t stride, int64_t count,
-                            const LabelRule& rule, int32_t* codes);
+                               const LabelRule& rule, int32_t* codes);
 
-// Loops over decoded labels. `spoil_targets` marks targets bad whose predicted label is, and counts them;
-// `pair_cells` writes target * num_classes + pred, or one past the last cell where the target does not count.
+// Loops over decoded labels. `spoil_targets` marks targets bad whose predicted label is, and counts
+// them; `pair_cells` writes target * num_classes + pred, or one past the last cell where the target
+// does not count.
 struct PairKernels {
   int64_t (*spoil_targets)(const int32_t* pred, int64_t count, int32_t* target);
   void (*pair_cells)(const int32_t* target, const int32_t* pred, int64_t count, int32_t num_classes,
@@ -32,8 +33,8 @@ class LabelReader {
  public:
   LabelReader(const Tensor& labels, LabelRule rule);
 
-  // Writes the codes of `count` labels that start at `offset` and lie `stride` apart (in elements), and
-  // returns how many are bad.
+  // Writes the codes of `count` labels that start at `offset` and lie `stride` apart (in elements),
+  // and returns how many are bad.
   int64_t read(int64_t offset, int64_t stride, int64_t count, int32_t* codes) const {
     return read_(data_, offset, stride, count, rule_, codes);
   }

@@ -10,7 +10,7 @@ FM_INLINE int32_t code_of(T label, int64_t limit, bool has_ignore, int64_t ignor
 
 template <class T>
 FM_INLINE int64_t read_labels(const T* labels, int64_t stride, int64_t count, const LabelRule& rule,
-                         int32_t* codes) {
+                              int32_t* codes) {
   const int64_t limit = rule.limit;
   const bool has_ignore = rule.ignore.has_value();
   const int64_t ignore = rule.ignore.value_or(0);
@@ -30,8 +30,8 @@ FM_INLINE int64_t read_labels(const T* labels, int64_t stride, int64_t count, co
 }
 
 template <class T>
-int64_t read(const void* labels, int64_t offset, int64_t stride, int64_t count, const LabelRule& rule,
-          int32_t* codes) {
+int64_t read(const void* labels, int64_t offset, int64_t stride, int64_t count,
+             const LabelRule& rule, int32_t* codes) {
   return read_labels(static_cast<const T*>(labels) + offset, stride, count, rule, codes);
 }
 

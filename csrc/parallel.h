@@ -101,8 +101,8 @@ class Scratch {
   std::vector<Notes> notes_;
 };
 
-// Calls f(Sum{}, StateSum{}): what an update adds up, and what its state holds. Unweighted updates count
-// in int64; a state is int64 until its first weighted update.
+// Calls f(Sum{}, StateSum{}): what an update adds up, and what its state holds. Unweighted updates
+// count in int64; a state is int64 until its first weighted update.
 template <class F>
 void with_sum_types(const Tensor& state, const Weights& weights, F&& f) {
   const bool counts = state.scalar_type() == ScalarType::Long;

@@ -48,8 +48,8 @@ T round_nearest(double value) {
   }
 }
 
-// Thresholds as keys of a score type: probabilities are positive above `prob`, logits above `logit`,
-// and scores outside [0, one] cannot be probabilities. Every key is exact as a double.
+// Thresholds as keys of a score type: probabilities are positive above `prob`, logits above
+// `logit`, and scores outside [0, one] cannot be probabilities. Every key is exact as a double.
 struct Cuts {
   double prob;
   double logit;

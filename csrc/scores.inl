@@ -65,26 +65,3 @@ struct Score<int32_t> {
     return key < key;
   }
 };
-
-// 64-byte vectors of keys; the compiler lowers them to what the instruction set has.
-template <class T>
-struct Lanes {
-  using Key = typename Score<T>::Key;
-  static constexpr int kCount = 64 / sizeof(Key);
-  typedef Key Vector __attribute__((vector_size(64)));
-  using Index = std::conditional_t<sizeof(Key) == 8, int64_t, int32_t>;
-  typedef Index Indices __attribute__((vector_size(64)));
-
-  FM_INLINE static Vector load(const T* data) {
-    if constexpr (std::is_same_v<T, Key>) {
-      Vector v;
-      std::memcpy(&v, data, sizeof(v));
-      return v;
-    } else {
-      typedef int16_t Bits __attribute__((vector_size(2 * kCount)));
-      Bits bits;
-      std::memcpy(&bits, data, sizeof(bits));
-      return Score<T>::from_bits(__builtin_convertvector(bits, Vector));
-    }
-  }
-};

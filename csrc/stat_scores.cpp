@@ -76,9 +76,9 @@ Notes tally_part(const ClassReader& reader, const Weights& weights, int64_t num_
     const int64_t last = std::min(end, first + kBlock);
     reader.read(first, last, block, notes);
     if (weights) {
-      tally(block, last - first, [&](int64_t i) {
-        return static_cast<Sum>(weights[(first + i) / reader.depth()]);
-      }, sums);
+      tally(
+          block, last - first,
+          [&](int64_t i) { return static_cast<Sum>(weights[(first + i) / reader.depth()]); }, sums);
     } else {
       tally(block, last - first, [](int64_t) { return Sum{1}; }, sums);
     }

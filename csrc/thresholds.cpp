@@ -67,8 +67,8 @@ void ThresholdReader::read(int64_t begin, int64_t end, uint8_t* decisions, Notes
     if (pred_labels_.has_value()) {
       decide_(pred.data(), 0, 1, target.data(), length, cuts_, decisions, notes);
     } else {
-      decide_(scores_, pred_offset, geometry_.inner_a(), target.data(), length, cuts_,
-              decisions, notes);
+      decide_(scores_, pred_offset, geometry_.inner_a(), target.data(), length, cuts_, decisions,
+              notes);
     }
     decisions += length;
   });

@@ -12,7 +12,8 @@ inline constexpr int64_t kDecisions = 2048;
 // A decision packs the target with the prediction of each reading, or says that nothing counts.
 enum Decision : uint8_t { kTarget = 1, kProbPositive = 2, kLogitPositive = 4 };
 inline constexpr int64_t kDecisionKinds = 8;
-inline constexpr int64_t kDecisionSlots = 16;  // room for every value, so that counting needs no branch
+inline constexpr int64_t kDecisionSlots =
+    16;  // room for every value, so that counting needs no branch
 inline constexpr uint8_t kIgnoredDecision = 8;
 inline constexpr uint8_t kBadDecision = 9;
 

@@ -1,4 +1,4 @@
-#include "scores.inl"
+#include "lanes.inl"
 
 template <class T>
 struct KeyCuts {
@@ -28,8 +28,8 @@ FM_INLINE Bits decide_keys(Key key, Bits target, const KeyCuts<T>& cuts, Bits* n
 }
 
 template <class T>
-void decide(const void* scores, int64_t offset, int64_t stride, const int32_t* target, int64_t count,
-            const Cuts& all_cuts, uint8_t* decisions, Notes& notes) {
+void decide(const void* scores, int64_t offset, int64_t stride, const int32_t* target,
+            int64_t count, const Cuts& all_cuts, uint8_t* decisions, Notes& notes) {
   using L = Lanes<T>;
   using Index = typename L::Index;
   using Indices = typename L::Indices;
@@ -44,9 +44,8 @@ void decide(const void* scores, int64_t offset, int64_t stride, const int32_t* t
     for (; i + L::kCount <= count; i += L::kCount) {
       Codes codes;
       std::memcpy(&codes, target + i, sizeof(codes));
-      const Indices decided =
-          decide_keys<T>(L::load(first + i), __builtin_convertvector(codes, Indices), cuts, &nan,
-                         &outside);
+      const Indices decided = decide_keys<T>(
+          L::load(first + i), __builtin_convertvector(codes, Indices), cuts, &nan, &outside);
       const Bytes bytes = __builtin_convertvector(decided, Bytes);
       std::memcpy(decisions + i, &bytes, sizeof(bytes));
     }
@@ -68,9 +67,9 @@ void decide(const void* scores, int64_t offset, int64_t stride, const int32_t* t
 template <class T>
 constexpr Decide kDecide = decide<T>;
 
-// Counts in bytes, 64 decisions at a time: at most kDecisions / 64 per byte, so no byte overflows.
+// Counts in bytes, a register of decisions at a time; few enough that no byte overflows.
 inline void count_kinds(const uint8_t* decisions, int64_t count, int64_t* kinds) {
-  typedef uint8_t Bytes __attribute__((vector_size(64)));
+  typedef uint8_t Bytes __attribute__((vector_size(FM_VECTOR_BYTES)));
   static_assert(kDecisions / sizeof(Bytes) < 256);
   Bytes found[kDecisionKinds] = {};
   int64_t i = 0;

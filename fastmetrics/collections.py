@@ -171,8 +171,8 @@ class _TorchmetricsLookalike:
     names a subclass of both once torchmetrics is loaded.
     """
 
-    @property
-    def __class__(self) -> type:  # type: ignore[misc]  # read-only is enough here
+    @property  # type: ignore[misc]  # read-only is enough here
+    def __class__(self) -> type:
         own = type(self)
         module = sys.modules.get("torchmetrics.collections")
         upstream = getattr(module, "MetricCollection", None)
@@ -181,13 +181,6 @@ class _TorchmetricsLookalike:
         if (own, upstream) not in _lookalikes:
             _lookalikes[own, upstream] = type(own.__name__, (own, upstream), {})
         return _lookalikes[own, upstream]
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        """Name the real class: pickle would compare it with ``__class__``."""
-        return object.__new__, (type(self),), self.__getstate__()
-
-    def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__
 
 
 class MetricCollection(_TorchmetricsLookalike, ModuleDict):
@@ -486,6 +479,10 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
     def __getstate__(self) -> dict[str, Any]:
         """Return all attributes; copies form their groups anew."""
         return {**self.__dict__, "_shared": [], "_stale": True}
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        """Name the real class: pickle would compare it with ``__class__``."""
+        return object.__new__, (type(self),), self.__getstate__()
 
     def _set_name(self, base: str) -> str:
         return f"{self.prefix or ''}{base}{self.postfix or ''}"

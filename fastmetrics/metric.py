@@ -494,7 +494,7 @@ class Metric(Module, ABC):
             if isinstance(current, Tensor) and self._writable(name, current, value):
                 current.copy_(value)
                 return
-            self._owned[name] = value = private_copy(value)  # type: ignore[assignment]  # a tensor
+            self._owned[name] = value = private_copy(value)
         elif isinstance(current, list):
             if current is not value:
                 current[:] = value

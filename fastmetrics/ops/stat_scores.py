@@ -26,6 +26,20 @@ def check_stat_scores(
     check_class_inputs("stat_scores_", state, preds, target, weight, num_classes, top_k)
 
 
+def _true_negatives(tp: Tensor, fp: Tensor, fn: Tensor, num_classes: int) -> Tensor:
+    """The rest of all samples, for counts ``[rows, C]`` or their sums over classes ``[rows, 1]``.
+
+    Weighted sums are rounded, so the difference is taken where it is exactly 0 when every
+    prediction, or every target, is the class itself; formulas ask for zero denominators.
+    """
+    if tp.shape[1] == 1:
+        return (num_classes - 1) * (tp + fp) - fn
+    predicted, targets = tp + fp, tp + fn
+    unpredicted = predicted.sum(1, keepdim=True) - predicted
+    untargeted = targets.sum(1, keepdim=True) - targets
+    return torch.where(fn == 0, unpredicted, untargeted - fp)
+
+
 def stat_scores_reference(
     state: Tensor,
     events: Tensor,
@@ -58,14 +72,7 @@ def stat_scores_reference(
     tp = per_class(labels, hit)
     fp = per_class(pred, ~hit)
     fn = per_class(labels, ~hit)
-    if num_classes:
-        total = contribution.new_zeros(num_rows).index_add_(
-            0, row.flatten(), contribution.flatten()
-        )
-        cells = num_classes if row_classes == 1 else 1
-        tn = cells * total.unsqueeze(1) - tp - fp - fn
-    else:
-        tn = torch.zeros_like(tp)
+    tn = _true_negatives(tp, fp, fn, num_classes) if num_classes else torch.zeros_like(tp)
     state += torch.stack((tp, fp, tn, fn), dim=-1).view(state.shape)
 
 

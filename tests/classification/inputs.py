@@ -52,7 +52,7 @@ def class_inputs(
     dtype: torch.dtype = torch.float32,
     ignore_index: int | None = None,
 ) -> tuple[Tensor, Tensor]:
-    """Multiclass ``preds`` and ``target`` for positions of ``shape`` ``(N, ...)``; no two scores tie."""
+    """Multiclass ``preds`` and ``target`` for positions of ``shape`` ``(N, ...)``; no ties."""
     target = ignore_some(torch.randint(0, num_classes, shape), ignore_index)
     if kind == "labels":
         return torch.randint(0, num_classes, shape), target
@@ -85,10 +85,11 @@ def _is_positive(score: float, threshold: float, logits: bool) -> bool:
 
 def _predicted_class(scores: list[float], target: int, top_k: int) -> int:
     """Rank by score, NaN first, the lower class first among equals."""
-    ranked = sorted(
-        range(len(scores)), key=lambda c: (not math.isnan(scores[c]), -scores[c], c)
-        if not math.isnan(scores[c]) else (False, 0.0, c)
-    )
+
+    def rank(c: int) -> tuple[int, float, int]:
+        return (0, 0.0, c) if math.isnan(scores[c]) else (1, -scores[c], c)
+
+    ranked = sorted(range(len(scores)), key=rank)
     return target if target in ranked[:top_k] else ranked[0]
 
 

@@ -128,7 +128,9 @@ def check(call: Call) -> oracles.Answer:
 def check_refusal(call: Call, answer: oracles.Answer) -> None:
     """Same type, same text, nothing changed."""
     name, value, index = answer.bad[0]
-    text = f"{call.op}: `{name}` must {allowed_text(call, name)}, got {value} at flat index {index}."
+    text = (
+        f"{call.op}: `{name}` must {allowed_text(call, name)}, got {value} at flat index {index}."
+    )
     for who, implementation in implementations(call.op).items():
         outcome = run(call, implementation)
         assert type(outcome.error) is RuntimeError, f"{who}: {outcome.error!r} for {call}"

@@ -298,7 +298,9 @@ def label_exact_match(
             continue
         delta = answer.delta[sample] if samplewise else answer.delta
         for reading, rule in enumerate(rules):
-            correct = all(kind == "ignored" or rule(score) == mark for kind, score, mark in elements)
+            correct = all(
+                kind == "ignored" or rule(score) == mark for kind, score, mark in elements
+            )
             delta[reading, 0] += amount[sample] if correct else 0
             delta[reading, 1] += amount[sample]
     answer.outside = answer.outside if state_shape[-2] == 2 else 0

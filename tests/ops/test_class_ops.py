@@ -50,8 +50,14 @@ def test_sizes_around_blocks(op, num_classes):
         preds, target = class_inputs((size,), num_classes, dtype, seed=size)
         check(class_call(op, preds, target, num_classes))
         if size:
-            check(class_call(op, preds[None].movedim(-1, 1) if preds.ndim == 2 else preds[None],
-                             target[None], num_classes))
+            check(
+                class_call(
+                    op,
+                    preds[None].movedim(-1, 1) if preds.ndim == 2 else preds[None],
+                    target[None],
+                    num_classes,
+                )
+            )
 
 
 @pytest.mark.parametrize("dtype", SCORE_DTYPES)
@@ -94,7 +100,9 @@ def test_score_dtypes(preds_dtype, target_dtype):
 @pytest.mark.parametrize("target_layout", LAYOUTS)
 @pytest.mark.parametrize("preds_layout", LAYOUTS)
 def test_layouts(preds_layout, target_layout):
-    for dtype, num_classes in itertools.product((torch.float32, torch.bfloat16, torch.int16), (3, 18)):
+    for dtype, num_classes in itertools.product(
+        (torch.float32, torch.bfloat16, torch.int16), (3, 18)
+    ):
         for shape in ((70,), (5, 33), (3, 4, 6)):
             preds, target = class_inputs(shape, num_classes, dtype, seed=7)
             preds, target = LAYOUTS[preds_layout](preds), LAYOUTS[target_layout](target)
@@ -111,8 +119,17 @@ def test_top_k(dtype, layout):
         for top_k in {1, 2, 3, num_classes - 1, num_classes} - {0}:
             for kind in STATE_KINDS["stat_scores_"]:
                 preds = LAYOUTS[layout](preds)
-                check(class_call("stat_scores_", preds, target, num_classes, kind, top_k=top_k,
-                                 ignore_index=-1))
+                check(
+                    class_call(
+                        "stat_scores_",
+                        preds,
+                        target,
+                        num_classes,
+                        kind,
+                        top_k=top_k,
+                        ignore_index=-1,
+                    )
+                )
 
 
 @pytest.mark.smoke
@@ -189,8 +206,9 @@ def test_unknown_number_of_classes(ignore_index):
     rng = np.random.default_rng(23)
     values = torch.tensor([0, 1, 5, 2**31 - 1, 2**31, 2**32, 2**32 + 1, 2**40, 2**62])
     for shape in ((50,), (20, 3)):
-        preds, target = (values[torch.from_numpy(rng.integers(0, len(values), shape))]
-                         for _ in range(2))
+        preds, target = (
+            values[torch.from_numpy(rng.integers(0, len(values), shape))] for _ in range(2)
+        )
         call = class_call("stat_scores_", preds, target, 0, "total", ignore_index=ignore_index)
         check(call)
         check(class_call("exact_match_", preds, target, 0, "total", ignore_index=ignore_index))
@@ -217,9 +235,15 @@ def random_class_call(seed):
 
     op, kind = pick(OPS_AND_KINDS)
     num_classes = int(pick((2, 3, 5, 10, 16, 17, 40)))
-    shape = pick(((1,), (9,), (70,), (200,), (3, 5), (2, 70), (70, 2), (2, 3, 5), (5, 1, 9), (2, 2, 3, 3)))
+    shape = pick(
+        ((1,), (9,), (70,), (200,), (3, 5), (2, 70), (70, 2), (2, 3, 5), (5, 1, 9), (2, 2, 3, 3))
+    )
     preds, target = class_inputs(
-        shape, num_classes, pick(SCORE_DTYPES + LABEL_DTYPES), seed, pick(LABEL_DTYPES),
+        shape,
+        num_classes,
+        pick(SCORE_DTYPES + LABEL_DTYPES),
+        seed,
+        pick(LABEL_DTYPES),
         special=float(pick((0, 0, 0.2))),
     )
     ignore_index = pick((None, None, 0, 1, -1, 255))

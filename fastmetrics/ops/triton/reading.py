@@ -30,6 +30,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastmetrics.ops import library
 from fastmetrics.ops.reading import LOGITS, logit
 
 MAX_ORDERED_PROGRAMS = 256
@@ -37,26 +38,27 @@ PROGRAMS_PER_MULTIPROCESSOR = 4
 LABEL_BLOCK = 1024
 ORDERED_BLOCK = 64
 
+# Columns of `events`.
+INVALID = tl.constexpr(library.INVALID)
+NAN = tl.constexpr(library.NAN)
+OUTSIDE = tl.constexpr(library.OUTSIDE)
+
 # How a kernel adds to its cells.
 PRIVATE = tl.constexpr(0)  # histogram in registers, flushed once per program
 SCATTER = tl.constexpr(1)  # one integer atomic per position
 ORDERED = tl.constexpr(2)  # plain read and write in memory that one program owns
 
 
-class Walk(NamedTuple):
-    """Axes of a set of tensors that are read together."""
+def walk(
+    shape: tuple[int, ...], *strides: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
+    """Merge neighbouring axes of ``shape`` that one stride per tensor can express.
 
-    positions: int
-    sizes: tuple[int, ...]
-    """Sizes of all axes but the outermost, innermost first."""
-    strides: tuple[tuple[int, ...], ...]
-    """Per tensor, the strides of all axes, innermost first."""
-
-
-def walk(shape: tuple[int, ...], *strides: tuple[int, ...]) -> Walk:
-    """Merge neighbouring axes of ``shape`` that one stride per tensor can express."""
+    Returns the sizes of all axes but the outermost, and per tensor the strides of all axes, both
+    innermost first.
+    """
     if len(shape) == 1:
-        return Walk(shape[0], (), strides)
+        return (), strides
     sizes: list[int] = []
     steps: list[tuple[int, ...]] = []
     for axis in reversed(range(len(shape))):
@@ -70,22 +72,67 @@ def walk(shape: tuple[int, ...], *strides: tuple[int, ...]) -> Walk:
             steps.append(step)
     if not steps:
         steps.append((0,) * len(strides))
-    return Walk(math.prod(shape), tuple(sizes[:-1]), tuple(zip(*steps, strict=True)))
+    return tuple(sizes[:-1]), tuple(zip(*steps, strict=True))
+
+
+class Plan(NamedTuple):
+    """How a kernel walks its inputs: ``samples`` rounds over ``positions`` each."""
+
+    samples: int
+    positions: int
+    sizes: tuple[int, ...]
+    strides: tuple[tuple[int, ...], ...]
+    steps: tuple[int, ...]
+    """Per tensor, elements from one sample to the next."""
+    class_stride: int
+    align: int
+    """Elements by which every row of scores is aligned, up to one 16-byte load. Triton itself sees
+    only strides that are multiples of 16; ten float32 classes still allow 8-byte loads."""
+
+
+def plan(samplewise: bool, preds: Tensor, target: Tensor, *others: Tensor | None) -> Plan:
+    """Plan one pass over multiclass inputs; ``others`` are ``[N]`` tensors or None.
+
+    Samplewise the samples are the rounds; otherwise there is one round, and N is an axis as the rest.
+    """
+    shape, strides, class_stride = tuple(target.shape), preds.stride(), 0
+    if preds.ndim > target.ndim:
+        class_stride = strides[1]
+        strides = strides[:1] + strides[2:]
+    rest = (0,) * (len(shape) - 1)
+    every = (strides, target.stride(), *(() if x is None else (x.stride(0), *rest) for x in others))
+    align = 1
+    if class_stride == 1:
+        align = math.gcd(16 // preds.element_size(), *strides)
+    return _plan(samplewise, shape, every, class_stride, align)
+
+
+def _plan(
+    samplewise: bool,
+    shape: tuple[int, ...],
+    strides: tuple[tuple[int, ...], ...],
+    axis_stride: int,
+    align: int,
+) -> Plan:
+    present = tuple(x for x in strides if x)
+    begin = int(samplewise)
+    sizes, merged = walk(shape[begin:], *(x[begin:] for x in present))
+    filled = iter(merged)
+    steps = tuple(x[0] if samplewise and x else 0 for x in strides)
+    return Plan(
+        shape[0] if samplewise else 1,
+        math.prod(shape[begin:]),
+        sizes,
+        tuple(next(filled) if x else () for x in strides),
+        steps,
+        axis_stride,
+        align,
+    )
 
 
 def is_wide(positions: int) -> bool:
     """Whether position numbers, rounded up to a block, need more than 31 bits."""
     return positions > 2**31 - 2**16
-
-
-def alignment(preds: Tensor, class_axis: bool, strides: tuple[int, ...]) -> int:
-    """Elements by which every row of scores is aligned, up to one 16-byte load.
-
-    Triton sees by itself only strides that are multiples of 16; ten float32 classes allow 8-byte loads.
-    """
-    if not class_axis or preds.stride(1) != 1:
-        return 1
-    return math.gcd(16 // preds.element_size(), *strides) or 1
 
 
 class ClassBlocks(NamedTuple):
@@ -207,7 +254,7 @@ def nan_max(left, right):
 def numbers(block, BLOCK: tl.constexpr, WIDE: tl.constexpr):
     """Position numbers of one block."""
     if WIDE:
-        block = block.to(tl.int64)
+        block = tl.cast(block, tl.int64)
     return block * BLOCK + tl.arange(0, BLOCK)
 
 
@@ -355,23 +402,26 @@ def add_ordered(cells, cell, value, active, BLOCK: tl.constexpr):
     same = (cell[:, None] == cell[None, :]) & active[:, None] & active[None, :]
     total = tl.sum(tl.where(same, value[None, :], tl.zeros_like(value)[None, :]), axis=1)
     leader = tl.min(tl.where(same, lane[None, :], BLOCK), axis=1) == lane
-    old = tl.load(cells + cell, mask=leader, other=0)
-    tl.store(cells + cell, old + total, mask=leader)
+    add_to(cells + cell, total, leader)
     tl.debug_barrier()
 
 
 @triton.jit
 def ones_or_weights(
-    weight, position, inside, sizes, weight_strides, WEIGHTED: tl.constexpr, INTEGER: tl.constexpr
+    cells, weight, start, position, counted, sizes, weight_strides, WEIGHTED: tl.constexpr
 ):
-    """What each position adds: its weight, or one, in the type of the state."""
+    """What each counted position adds, in the type of the cells: its weight, or one."""
     if WEIGHTED:
-        offset = locate(position, sizes, weight_strides)
-        return tl.load(weight + offset, mask=inside, other=0).to(tl.float64)
-    elif INTEGER:
-        return inside.to(tl.int64)
+        offset = start + locate(position, sizes, weight_strides)
+        return tl.load(weight + offset, mask=counted, other=0).to(cells.dtype.element_ty)
     else:
-        return inside.to(tl.float64)
+        return counted.to(cells.dtype.element_ty)
+
+
+@triton.jit
+def add_to(pointers, values, mask):
+    """Add to memory that nobody else touches."""
+    tl.store(pointers, tl.load(pointers, mask=mask, other=0) + values, mask=mask)
 
 
 @triton.jit
@@ -386,8 +436,7 @@ def add_partials(
     row = tl.arange(0, PROGRAMS)
     mask = (row < programs)[:, None] & (cell < cells)[None, :]
     values = tl.load(partial + row.to(tl.int64)[:, None] * cells + cell[None, :], mask=mask, other=0.0)
-    old = tl.load(state + cell, mask=cell < cells, other=0.0)
-    tl.store(state + cell, old + tl.sum(values, axis=0), mask=cell < cells)
+    add_to(state + cell, tl.sum(values, axis=0), cell < cells)
 
 
 def fold_partials(state: Tensor, partial: Tensor) -> None:

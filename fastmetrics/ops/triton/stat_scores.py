@@ -3,113 +3,107 @@
 Every position marks its target's class (tp or fn) and, where wrong, its prediction's class (fp).
 True negatives follow from the number of counted positions, which no program knows alone:
 
-* up to 256 classes for scores, 1024 for labels, and sums over classes: each program counts in
+* Few classes (256 for scores, 1024 for labels) or one sum over classes: each program counts in
   registers and at its end adds ``counted - tp - fp - fn`` of its own positions to every class. That
-  is exact, because the sum over programs is linear.
-* more classes: private counts no longer fit, and no atomic is contended. Program ``i`` adds the
-  number of all positions to the true negatives of its share of the classes; each position takes
+  is exact, because the sum over programs is linear. One launch.
+* More classes: private counts no longer fit, and atomics no longer collide. Program ``i`` adds the
+  number of all positions to the true negatives of its share of the classes, and each position takes
   itself back from the classes that it marks. Only left-out positions remain, and their number is
-  known to one program each: without ``ignore_index`` they are bad labels, so a program that met any
-  takes them back from every class itself. With ``ignore_index`` they are the rule, and C atomics
-  per program would cost more than the reading (6.6 million for 132 programs and 50 000 classes), so
-  the programs leave their numbers in a small buffer and a second launch adds them once.
-* weighted, or samplewise: see `count_ordered`.
+  known to one program each. Without ``ignore_index`` they are bad labels, so a program that met any
+  takes them back from every class itself: one launch. With ``ignore_index`` they are the rule, and C
+  atomics per program would cost more than the reading (6.6 million for 132 programs and 50 000
+  classes), so the programs leave their totals in a small buffer and a second launch adds them once.
+* Weighted or samplewise: see `count_ordered`.
 """
 
 from __future__ import annotations
 
-import functools
-from typing import NamedTuple
+from typing import Any
 
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastmetrics.ops.library import INVALID as INVALID_COLUMN
-from fastmetrics.ops.library import NAN as NAN_COLUMN
 from fastmetrics.ops.triton.reading import (
+    INVALID,
     LABEL_BLOCK,
+    NAN,
     ORDERED_BLOCK,
     PRIVATE,
     SCATTER,
     add_event,
     add_ordered,
-    alignment,
+    add_to,
     class_blocks,
     is_wide,
     launch,
-    locate,
     numbers,
     ones_or_weights,
     ordered_programs,
+    plan,
     programs_for,
     read_classes,
-    walk,
     with_dense_state,
 )
 
-INVALID = tl.constexpr(INVALID_COLUMN)
-NAN = tl.constexpr(NAN_COLUMN)
-
-# Columns of the state.
 TP = tl.constexpr(0)
 FP = tl.constexpr(1)
 TN = tl.constexpr(2)
 FN = tl.constexpr(3)
 
+ROW_BLOCK = tl.constexpr(256)
+
 MOST_PRIVATE_CLASSES = {True: 256, False: 1024}
-"""Scores, labels: beyond, histograms cost more than they save."""
+"""Scores, labels: beyond, a histogram per block costs more than atomics."""
 
 
 @triton.jit
-def add_to_negatives(state, amount, first, step, ROWS: tl.constexpr, BLOCK: tl.constexpr):
-    """Add ``amount`` to the true negatives of every class of the blocks ``first, first + step, ...``."""
-    for start in range(first * BLOCK, ROWS, step * BLOCK):
-        row = start + tl.arange(0, BLOCK)
-        cell = row.to(tl.int64) * 4 + TN
-        tl.atomic_add(state + cell, amount, mask=row < ROWS, sem="relaxed")
+def add_to_negatives(state, amount, first, step, ROWS: tl.constexpr):
+    """Add ``amount`` to the true negatives of the row blocks ``first, first + step, ...``."""
+    for start in range(first * ROW_BLOCK, ROWS, step * ROW_BLOCK):
+        row = start + tl.arange(0, ROW_BLOCK)
+        tl.atomic_add(state + row.to(tl.int64) * 4 + TN, amount, mask=row < ROWS, sem="relaxed")
 
 
 @triton.jit
-def flush_private(state, counts, total, rows_per_total, ROWS: tl.constexpr, BINS: tl.constexpr):
+def flush_private(
+    state, counts, total, ROWS: tl.constexpr, BINS: tl.constexpr, NEGATIVES: tl.constexpr
+):
     """Add one program's counts ``[BINS]``, laid out as the state, and its true negatives."""
     bins = tl.arange(0, BINS)
-    marked = tl.sum(tl.reshape(counts, (BINS // 4, 4)), axis=1).to(tl.int64)
-    negatives = rows_per_total * total - marked
-    tl.atomic_add(
-        state + bins, counts.to(tl.int64), mask=(counts > 0) & (bins < ROWS * 4), sem="relaxed"
-    )
-    row = tl.arange(0, BINS // 4)
-    # Without a number of classes there are no true negatives to speak of.
-    mask = (row < ROWS) & (rows_per_total > 0)
-    tl.atomic_add(state + row * 4 + TN, negatives, mask=mask, sem="relaxed")
+    tl.atomic_add(state + bins, counts.to(tl.int64), mask=counts > 0, sem="relaxed")
+    if NEGATIVES > 0:
+        row = tl.arange(0, BINS // 4)
+        marked = tl.sum(tl.reshape(counts, (BINS // 4, 4)), axis=1).to(tl.int64)
+        rest = NEGATIVES * total - marked
+        tl.atomic_add(state + row * 4 + TN, rest, mask=row < ROWS, sem="relaxed")
 
 
 @triton.jit
-def scatter(state, pred, label, counted):
-    """One position at a time: mark the cells, and take the position back from the true negatives."""
-    miss = counted & (pred != label)
+def scatter(state, pred, label, counted, miss):
+    """Mark cells one position at a time, and take each mark back from the true negatives."""
     tl.atomic_add(state + label * 4 + tl.where(miss, FN, TP), 1, mask=counted, sem="relaxed")
     tl.atomic_add(state + label * 4 + TN, -1, mask=counted, sem="relaxed")
     tl.atomic_add(state + pred * 4 + FP, 1, mask=miss, sem="relaxed")
     tl.atomic_add(state + pred * 4 + TN, -1, mask=miss, sem="relaxed")
 
 
-@triton.jit(do_not_specialize=["positions", "ignore_index", "top_k", "rows_per_total"])
+@triton.jit(do_not_specialize=["positions", "ignore_index", "top_k"])
 def count(
-    state, events, left_out, preds, target, sizes, preds_strides, target_strides, class_stride,
-    positions, ignore_index, top_k, rows_per_total,
-    CLASSES: tl.constexpr, ROWS: tl.constexpr, SCORES: tl.constexpr, TOP_K: tl.constexpr,
-    HAS_IGNORE: tl.constexpr, VALIDATE: tl.constexpr, MODE: tl.constexpr, BINS: tl.constexpr,
-    BLOCK: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr, ALIGN: tl.constexpr,
+    state, events, totals, preds, target, sizes, preds_strides, target_strides, class_stride,
+    positions, ignore_index, top_k,
+    CLASSES: tl.constexpr, ROWS: tl.constexpr, NEGATIVES: tl.constexpr, SCORES: tl.constexpr,
+    TOP_K: tl.constexpr, HAS_IGNORE: tl.constexpr, VALIDATE: tl.constexpr, MODE: tl.constexpr,
+    BINS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr,
+    ALIGN: tl.constexpr,
 ):  # fmt: skip
     """Unweighted counts of the whole batch.
 
-    Bytes to move for N positions of C scores of s bytes and t-byte targets: ``N * (C * s + t)`` read
-    once; labels ``N * 2t``. ``32 * ROWS`` bytes of state per program when private, else about 32
-    bytes of atomic traffic in the L2 cache per mark. Private counts are int32: a program would need
-    2**31 positions of its own to overflow, 2**40 in a full grid.
+    Bytes to move for N positions of C scores of s bytes and targets of t bytes: ``N * (C*s + t)``,
+    read once; for labels ``N * 2t``. Private: ``32 * ROWS`` bytes of atomics per program. Scattered:
+    two or four atomics per position, in the L2 cache. Private counts are int32: one program would need
+    2**31 positions of its own to overflow them, a full grid 2**40.
     """
     program, programs = tl.program_id(0), tl.num_programs(0)
     seen = tl.zeros([BLOCK], tl.int32)
@@ -119,40 +113,239 @@ def count(
     counts = tl.zeros([BINS], tl.int32)
     for block in range(program, tl.cdiv(positions, BLOCK), programs):
         position = numbers(block, BLOCK, WIDE)
-        inside = position < positions
         pred, label, counted, invalid, nan = read_classes(
-            preds, target, position, inside, sizes, preds_strides, target_strides, class_stride,
-            ignore_index, top_k, CLASSES, SCORES, TOP_K, HAS_IGNORE, BLOCK_C, ALIGN,
+            preds, target, position, position < positions, sizes, preds_strides, target_strides,
+            class_stride, ignore_index, top_k, CLASSES, SCORES, TOP_K, HAS_IGNORE, BLOCK_C, ALIGN,
         )  # fmt: skip
+        miss = counted & (pred != label)
         seen += counted.to(tl.int32)
         hits += (counted & (pred == label)).to(tl.int32)
         bad += invalid.to(tl.int32)
         nans += nan.to(tl.int32)
         if MODE == SCATTER:
-            scatter(state, pred, label, counted)
+            scatter(state, pred, label, counted, miss)
         elif ROWS > 1:
-            miss = counted & (pred != label)
-            marked = label.to(tl.int32) * 4 + tl.where(miss, FN, TP)
-            counts += tl.histogram(marked, BINS, mask=counted)
+            own = label.to(tl.int32) * 4 + tl.where(miss, FN, TP)
+            counts += tl.histogram(own, BINS, mask=counted)
             counts += tl.histogram(pred.to(tl.int32) * 4 + FP, BINS, mask=miss)
     total = tl.sum(seen.to(tl.int64))
     if MODE == PRIVATE:
         if ROWS == 1:
-            hit = tl.sum(hits.to(tl.int64))
             bins = tl.arange(0, BINS)
-            sums = tl.where(bins == TP, hit, tl.where(bins == TN, 0, total - hit))
-            flush_private(state, sums, total, rows_per_total, ROWS, BINS)
+            hit = tl.sum(hits.to(tl.int64))
+            counts = tl.where(bins == TP, hit, tl.where(bins == TN, 0, total - hit))
+            flush_private(state, counts, total, ROWS, BINS, NEGATIVES)
         else:
-            flush_private(state, counts, total, rows_per_total, ROWS, BINS)
+            flush_private(state, counts, total, ROWS, BINS, NEGATIVES)
     elif HAS_IGNORE:
-        tl.store(left_out + program, total)
+        tl.store(totals + program, total)
     else:
-        add_to_negatives(state, tl.cast(positions, tl.int64), program, programs, ROWS, 256)
-        last = tl.minimum(positions, numbers_seen(program, programs, positions, BLOCK))
-        missing = last - total
-        if missing > 0:
-            add_to_negatives(state, -missing, 0, 1, ROWS, 256)
+        add_to_negatives(state, tl.cast(positions, tl.int64), program, programs, ROWS)
+        left_out = tl.sum(bad.to(tl.int64))
+        if left_out > 0:
+            add_to_negatives(state, -left_out, 0, 1, ROWS)
     if VALIDATE:
         add_event(events, INVALID, bad)
     if SCORES:
         add_event(events, NAN, nans)
+
+
+@triton.jit
+def add_totals(state, totals, programs, ROWS: tl.constexpr, PROGRAMS: tl.constexpr):
+    """Second launch of a scattered count: add all counted positions to every true negative."""
+    program = tl.arange(0, PROGRAMS)
+    total = tl.sum(tl.load(totals + program, mask=program < programs, other=0))
+    row = tl.program_id(0) * ROW_BLOCK + tl.arange(0, ROW_BLOCK)
+    add_to(state + row.to(tl.int64) * 4 + TN, total, row < ROWS)
+
+
+@triton.jit(do_not_specialize=["samples", "positions", "ignore_index", "top_k"])
+def count_ordered(
+    cells, events, preds, target, weight, sizes, preds_strides, target_strides, weight_strides,
+    preds_step, target_step, weight_step, class_stride,
+    samples, positions, ignore_index, top_k,
+    CLASSES: tl.constexpr, ROWS: tl.constexpr, NEGATIVES: tl.constexpr, SCORES: tl.constexpr,
+    TOP_K: tl.constexpr, HAS_IGNORE: tl.constexpr, VALIDATE: tl.constexpr, WEIGHTED: tl.constexpr,
+    SAMPLEWISE: tl.constexpr, BLOCK: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr,
+    ALIGN: tl.constexpr,
+):  # fmt: skip
+    """Counts in memory that one program owns: float64 sums, and one table per sample.
+
+    Whole batch: ``cells`` is a zeroed float64 buffer ``[programs, 4 * ROWS + 4]``. A program takes
+    every ``programs``-th block of positions and keeps its total in the last four places;
+    `fold_ordered` adds the rows to the state and derives the true negatives. Samplewise: ``cells``
+    is the state, a program takes every ``programs``-th sample, and each mark is taken back from the
+    true negatives as in `scatter`.
+
+    Bytes to move: the inputs once (see `count`), the state or the buffer once, and 32 bytes per mark
+    that stay in the caches.
+    """
+    program, programs = tl.program_id(0), tl.num_programs(0)
+    bad = tl.zeros([BLOCK], tl.int32)
+    nans = tl.zeros([BLOCK], tl.int32)
+    for turn in range(program if SAMPLEWISE else 0, samples, programs if SAMPLEWISE else 1):
+        sample = tl.cast(turn, tl.int64)
+        if SAMPLEWISE:
+            own = cells + sample * (4 * ROWS)
+        else:
+            own = cells + program.to(tl.int64) * (4 * ROWS + 4)
+        total = tl.zeros([BLOCK], cells.dtype.element_ty)
+        for block in range(
+            0 if SAMPLEWISE else program,
+            tl.cdiv(positions, BLOCK),
+            1 if SAMPLEWISE else programs,
+        ):
+            position = numbers(block, BLOCK, WIDE)
+            pred, label, counted, invalid, nan = read_classes(
+                preds + sample * preds_step, target + sample * target_step,
+                position, position < positions, sizes, preds_strides, target_strides,
+                class_stride, ignore_index, top_k,
+                CLASSES, SCORES, TOP_K, HAS_IGNORE, BLOCK_C, ALIGN,
+            )  # fmt: skip
+            bad += invalid.to(tl.int32)
+            nans += nan.to(tl.int32)
+            value = ones_or_weights(
+                cells, weight, sample * weight_step, position, counted, sizes, weight_strides, WEIGHTED
+            )
+            miss = counted & (pred != label)
+            if ROWS == 1:
+                pred = tl.zeros_like(pred)
+                label = tl.zeros_like(label)
+            add_ordered(own, label * 4 + tl.where(miss, FN, TP), value, counted, BLOCK)
+            add_ordered(own, pred * 4 + FP, value, miss, BLOCK)
+            if not SAMPLEWISE:
+                add_ordered(own, tl.full([BLOCK], 4 * ROWS, tl.int64), value, counted, BLOCK)
+            elif NEGATIVES > 0:
+                add_ordered(own, label * 4 + TN, -value, counted, BLOCK)
+                add_ordered(own, pred * 4 + TN, -value, miss, BLOCK)
+                total += value
+        if SAMPLEWISE and NEGATIVES > 0:
+            everything = tl.sum(total) * NEGATIVES
+            for start in range(0, ROWS, ROW_BLOCK):
+                row = start + tl.arange(0, ROW_BLOCK)
+                add_to(own + row.to(tl.int64) * 4 + TN, everything, row < ROWS)
+    if VALIDATE:
+        add_event(events, INVALID, bad)
+    if SCORES:
+        add_event(events, NAN, nans)
+
+
+@triton.jit
+def fold_ordered(
+    state, partial, programs,
+    ROWS: tl.constexpr, NEGATIVES: tl.constexpr, PROGRAMS: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """Add the buffer of a weighted `count_ordered` to the state, in a fixed tree.
+
+    All sums take the same tree, so that ``total - tp - fp - fn`` is exactly zero where one cell holds
+    everything. Moves ``8 * (4 * ROWS + 4) * programs`` bytes.
+    """
+    row = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.int64)
+    program = tl.arange(0, PROGRAMS)
+    mask = (program < programs)[:, None] & (row < ROWS)[None, :]
+    begin = partial + program.to(tl.int64)[:, None] * (4 * ROWS + 4)
+    tp = tl.sum(tl.load(begin + row[None, :] * 4 + TP, mask=mask, other=0.0), axis=0)
+    fp = tl.sum(tl.load(begin + row[None, :] * 4 + FP, mask=mask, other=0.0), axis=0)
+    fn = tl.sum(tl.load(begin + row[None, :] * 4 + FN, mask=mask, other=0.0), axis=0)
+    add_to(state + row * 4 + TP, tp, row < ROWS)
+    add_to(state + row * 4 + FP, fp, row < ROWS)
+    add_to(state + row * 4 + FN, fn, row < ROWS)
+    if NEGATIVES > 0:
+        total = tl.sum(tl.load(begin + row[None, :] * 0 + 4 * ROWS, mask=mask, other=0.0), axis=0)
+        add_to(state + row * 4 + TN, NEGATIVES * total - tp - fp - fn, row < ROWS)
+
+
+@with_dense_state
+def stat_scores_(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    num_classes: int,
+    top_k: int,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Launch the kernels of :func:`fastmetrics.ops.stat_scores.stat_scores_`."""
+    if not target.numel():
+        return
+    scores, rows = preds.ndim > target.ndim, state.shape[-2]
+    flags = {
+        "CLASSES": preds.shape[1] if scores else num_classes,
+        "ROWS": rows,
+        "NEGATIVES": num_classes if rows == 1 else int(num_classes > 0),
+        "SCORES": scores,
+        "TOP_K": top_k > 1,
+        "HAS_IGNORE": ignore_index is not None,
+        "VALIDATE": validate,
+    }
+    values = (0 if ignore_index is None else ignore_index, top_k)
+    if state.ndim == 3 or state.dtype == torch.float64:
+        _count_ordered(state, events, preds, target, weight, values, flags)
+    else:
+        _count(state, events, preds, target, values, flags)
+
+
+def _count(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    values: tuple[int, int],
+    flags: dict[str, Any],
+) -> None:
+    inputs = plan(False, preds, target)
+    scores, rows, classes = flags["SCORES"], flags["ROWS"], flags["CLASSES"]
+    block, block_classes = LABEL_BLOCK, 1
+    if scores:
+        block, block_classes = class_blocks(classes, preds.element_size())
+    scattered = rows > MOST_PRIVATE_CLASSES[scores]
+    programs = programs_for(triton.cdiv(inputs.positions, block), state.device)
+    totals = None
+    if scattered and flags["HAS_IGNORE"]:
+        totals = torch.empty(programs, dtype=torch.int64, device=state.device)
+    launch(
+        count, (programs,), state, events, totals, preds, target, inputs.sizes, *inputs.strides,
+        inputs.class_stride, inputs.positions, *values, **flags,
+        MODE=(SCATTER if scattered else PRIVATE).value,
+        BINS=1 if scattered else 4 * triton.next_power_of_2(rows),
+        BLOCK=block, BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
+    )  # fmt: skip
+    if totals is not None:
+        launch(
+            add_totals, (triton.cdiv(rows, ROW_BLOCK.value),), state, totals, programs,
+            ROWS=rows, PROGRAMS=triton.next_power_of_2(programs),
+        )  # fmt: skip
+
+
+def _count_ordered(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    values: tuple[int, int],
+    flags: dict[str, Any],
+) -> None:
+    samplewise, rows = state.ndim == 3, flags["ROWS"]
+    inputs = plan(samplewise, preds, target, weight)
+    block = min(ORDERED_BLOCK, max(16, triton.next_power_of_2(inputs.positions)))
+    block_classes = min(triton.next_power_of_2(flags["CLASSES"]), 64) if flags["SCORES"] else 1
+    if samplewise:
+        cells, programs = state, programs_for(inputs.samples, state.device)
+    else:
+        programs = ordered_programs(triton.cdiv(inputs.positions, block), 4 * rows)
+        cells = state.new_zeros(programs, 4 * rows + 4)
+    launch(
+        count_ordered, (programs,), cells, events, preds, target, weight, inputs.sizes,
+        *inputs.strides, *inputs.steps, inputs.class_stride, inputs.samples, inputs.positions,
+        *values, **flags, WEIGHTED=weight is not None, SAMPLEWISE=samplewise,
+        BLOCK=block, BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
+    )  # fmt: skip
+    if not samplewise:
+        launch(
+            fold_ordered, (triton.cdiv(rows, 16),), state, cells, programs,
+            ROWS=rows, NEGATIVES=flags["NEGATIVES"],
+            PROGRAMS=triton.next_power_of_2(programs), BLOCK=16,
+        )  # fmt: skip
