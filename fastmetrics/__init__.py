@@ -1,1 +1,57 @@
 """Metrics for PyTorch: one compiled pass over the data, no host syncs, fixed-size states."""
+
+from typing import TYPE_CHECKING
+
+from fastmetrics.collections import MetricCollection
+from fastmetrics.metric import Metric
+from fastmetrics.utilities.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from fastmetrics import classification as classification
+    from fastmetrics import functional as functional
+    from fastmetrics import utilities as utilities
+    from fastmetrics.classification import Accuracy as Accuracy
+    from fastmetrics.classification import CohenKappa as CohenKappa
+    from fastmetrics.classification import ConfusionMatrix as ConfusionMatrix
+    from fastmetrics.classification import ExactMatch as ExactMatch
+    from fastmetrics.classification import F1Score as F1Score
+    from fastmetrics.classification import FBetaScore as FBetaScore
+    from fastmetrics.classification import HammingDistance as HammingDistance
+    from fastmetrics.classification import JaccardIndex as JaccardIndex
+    from fastmetrics.classification import MatthewsCorrCoef as MatthewsCorrCoef
+    from fastmetrics.classification import NegativePredictiveValue as NegativePredictiveValue
+    from fastmetrics.classification import Precision as Precision
+    from fastmetrics.classification import Recall as Recall
+    from fastmetrics.classification import Specificity as Specificity
+    from fastmetrics.classification import StatScores as StatScores
+    from fastmetrics.config import __version__ as __version__
+    from fastmetrics.config import show_config as show_config
+
+_CLASSIFICATION = (
+    "Accuracy",
+    "CohenKappa",
+    "ConfusionMatrix",
+    "ExactMatch",
+    "F1Score",
+    "FBetaScore",
+    "HammingDistance",
+    "JaccardIndex",
+    "MatthewsCorrCoef",
+    "NegativePredictiveValue",
+    "Precision",
+    "Recall",
+    "Specificity",
+    "StatScores",
+)
+
+__all__ = ["Metric", "MetricCollection", "functional", "show_config", *_CLASSIFICATION]
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "__version__": "fastmetrics.config",
+        "show_config": "fastmetrics.config",
+        **dict.fromkeys(_CLASSIFICATION, "fastmetrics.classification"),
+    },
+    submodules=("classification", "functional"),
+)

@@ -529,28 +529,23 @@ class Metric(Module, ABC):
 
     def _own_value(self, value: Any) -> Any:
         """Return ``value`` with one-element tensors as scalars, sharing no memory with a state."""
-        return (
-            self._own_tensor(value)
-            if isinstance(value, Tensor)
-            else map_tensors(self._own_tensor, value)
-        )
+        if isinstance(value, Tensor):
+            return self._own_tensor(value)
+        return map_tensors(self._own_tensor, value)
 
     def _own_tensor(self, value: Tensor) -> Tensor:
         # What a user's `compute` returns may belong to anybody; a fused one makes it, or returns
         # (part of) a state.
-        if not self.fused_update or self._holds_memory_of(value):
+        if self.fused_update and not torch.compiler.is_dynamo_compiling():
+            memory = value.untyped_storage().data_ptr()
+            for name in self._defaults:
+                state = self.__dict__[name]
+                if isinstance(state, list) or state.untyped_storage().data_ptr() == memory:
+                    value = value.clone()
+                    break
+        else:
             value = value.clone()
         return value.squeeze() if value.ndim and value.numel() == 1 else value
-
-    def _holds_memory_of(self, value: Tensor) -> bool:
-        if torch.compiler.is_dynamo_compiling():
-            return True
-        memory = value.untyped_storage().data_ptr()
-        for name in self._defaults:
-            state = self.__dict__[name]
-            if isinstance(state, list) or state.untyped_storage().data_ptr() == memory:
-                return True
-        return False
 
     @torch.jit.unused
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -595,25 +590,24 @@ class Metric(Module, ABC):
         """
         own = self.__dict__
         names: tuple[str, ...] = own["_summed"]
-        totals = {name: own[name] for name in names}
         scratch = own["_scratch"]
         if scratch is None:
             own["_scratch"] = scratch = {name: private_copy(self._defaults[name]) for name in names}
-        else:
-            for name in names:
-                scratch[name].zero_()
-        own.update(scratch)
+        totals = {name: own[name] for name in names}
+        for name in names:
+            own[name] = scratch[name].zero_()
         values = []
         try:
             self._raw_update(*args, **kwargs)
             for name in names:
                 scratch[name] = own[name]
             for member in members:
-                member.__dict__.update(scratch)
+                if member is not self:
+                    member.__dict__.update(scratch)
                 values.append(member._own_value(member._raw_compute()))
-            for name, batch in scratch.items():
-                total = totals[name]
-                if batch.dtype != total.dtype and batch.is_floating_point():
+            for name in names:
+                total, batch = totals[name], scratch[name]
+                if batch.dtype is not total.dtype and batch.is_floating_point():
                     totals[name] = total = normal_tensor(functools.partial(total.to, batch.dtype))
                 total.add_(batch)
         finally:

@@ -15,7 +15,7 @@ REQUIRE_NATIVE = os.environ.get("FASTMETRICS_REQUIRE_NATIVE") == "1"
 
 @pytest.fixture
 def native() -> None:
-    """Ask for the compiled kernels: skip without them, or fail under FASTMETRICS_REQUIRE_NATIVE=1."""
+    """Ask for the compiled kernels: skip, or fail under FASTMETRICS_REQUIRE_NATIVE=1."""
     if backend.native is None:
         reason = f"no compiled kernels: {backend.native_reason}"
         if REQUIRE_NATIVE:
@@ -25,7 +25,7 @@ def native() -> None:
 
 @pytest.fixture(autouse=True)
 def _keep_global_state() -> Iterator[None]:
-    """Start every test from one seed, and undo what it does to torch's threads and default dtype."""
+    """Start from one seed; undo what a test does to torch's threads and default dtype."""
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     torch.manual_seed(0)
     yield

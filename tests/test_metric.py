@@ -442,11 +442,21 @@ def test_inference_mode() -> None:
             metric.reset()
             metric.update(torch.tensor([2]))
             assert not any(state.is_inference() for state in metric.metric_state.values())
-    replacing = OURS.Replacing()
-    with torch.inference_mode():
-        replacing.update(torch.ones(2))
-    replacing.reset()
-    replacing.total += 1
+
+
+def test_states_replaced_in_inference_mode_can_be_reset_outside() -> None:
+    class Replacing(Counter):
+        fused_update = True
+
+        def update(self, labels: Tensor) -> None:
+            self.counts = self.counts + labels.sum()
+
+    for metric in (Replacing(), OURS.Replacing()):
+        with torch.inference_mode():
+            metric.update(torch.ones(2, dtype=torch.int64))
+        metric.reset()
+        for state in metric.metric_state.values():
+            state += 1
 
 
 def test_wrong_device_is_explained() -> None:

@@ -311,6 +311,7 @@ class StatScoreWrapper(TaskWrapper):
         top_k: int = 1,
         ignore_index: int | None = None,
         validate_args: bool = True,
+        zero_division: float = 0.0,
         **kwargs: Any,
     ) -> Metric:
         """Make the metric of ``task``."""
@@ -325,6 +326,7 @@ class StatScoreWrapper(TaskWrapper):
             top_k=top_k,
             ignore_index=ignore_index,
             validate_args=validate_args,
+            zero_division=zero_division,
             **kwargs,
         )
 

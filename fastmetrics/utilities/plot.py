@@ -69,7 +69,7 @@ def plot_single_or_multi_val(
         steps = _draw_tensor(ax, val, legend_name)
     elif isinstance(val, dict):
         steps = _draw_dict(ax, val)
-    elif isinstance(val, Sequence) and val:
+    elif isinstance(val, Sequence) and val and all(isinstance(v, (Tensor, dict)) for v in val):
         steps = _draw_series(ax, val, legend_name)
     else:
         raise ValueError(f"`val` must be a tensor, a dict or a list of them, got {val!r}.")

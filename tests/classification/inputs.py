@@ -108,6 +108,8 @@ def count_by_hand(
     counts = np.zeros((num_samples, size, 4), dtype=np.int64)
     scores, labels = preds.detach().double().numpy(), target.long().numpy()
     is_float = preds.is_floating_point()
+    if is_float and not logits:  # torch compares in the dtype of the scores
+        threshold = torch.tensor(threshold, dtype=preds.dtype).item()
     for index in np.ndindex(*labels.shape):
         n, truth = index[0], int(labels[index])
         if truth == ignore_index:

@@ -264,15 +264,12 @@ def random_labels(
     shape: tuple[int, ...], limit: int, dtype: torch.dtype, rng: np.random.Generator
 ) -> Tensor:
     """Labels in `[0, limit)`, or in what part of that range `dtype` holds."""
-    if dtype == torch.bool:
-        limit = min(limit, 2)
-    else:
-        limit = min(limit, torch.iinfo(dtype).max)
+    limit = min(limit, 2 if dtype == torch.bool else torch.iinfo(dtype).max)
     return torch.from_numpy(np.asarray(rng.integers(0, limit, size=shape))).to(dtype)
 
 
 def random_weights(num_samples: int, dtype: torch.dtype, rng: np.random.Generator) -> Tensor:
-    """Weights whose sums are exact in float64 whatever the order: quarters, integers or booleans."""
+    """Weights whose float64 sums are exact in any order: quarters, integers, booleans."""
     values = rng.integers(0, 9, size=num_samples)
     if dtype.is_floating_point:
         return torch.from_numpy(values / 4.0).to(dtype)

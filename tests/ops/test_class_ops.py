@@ -158,7 +158,7 @@ def test_nan_infinities_and_ties(dtype):
     ],
 )
 def test_telling_rows(row, dtype):
-    """Each row says what it asks; padded with low scores to several widths, and with its reverse."""
+    """Each row says what it asks; padded with low scores to several widths, and reversed."""
     for width in (3, 8, 16, 19, 65):
         scores = torch.full((2, width), float("-inf"), dtype=dtype)
         scores[0, :3] = torch.tensor(row)

@@ -79,7 +79,7 @@ def test_true_negatives_are_exactly_zero(num_classes, constant):
 @pytest.mark.parametrize("scores", [torch.float32, torch.int64])
 @pytest.mark.parametrize("op", OPS)
 def test_same_bits_for_any_number_of_threads(native, op, scores, depth):
-    """Large enough for sixteen parts, whose borders fall where the number of threads says nothing."""
+    """Large enough to be split; the borders must not follow the number of threads."""
     size = 300_007 if not depth else 100_003
     call = weighted_call(op, size, depth, scores=scores)
     results = []

@@ -31,12 +31,16 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops import library
-from fastmetrics.ops.reading import LOGITS, logit
+from fastmetrics.ops.reading import LOGITS, PROBS, logit
 
 MAX_ORDERED_PROGRAMS = 256
 PROGRAMS_PER_MULTIPROCESSOR = 4
 LABEL_BLOCK = 1024
 ORDERED_BLOCK = 64
+ORDERED_WARPS = 8
+
+MOST_PRIVATE_BINS = {True: 1024, False: 2048}
+"""Scores, labels: cells that fit the registers; beyond, atomics are spread over enough addresses."""
 
 # Columns of `events`.
 INVALID = tl.constexpr(library.INVALID)
@@ -84,49 +88,63 @@ class Plan(NamedTuple):
     strides: tuple[tuple[int, ...], ...]
     steps: tuple[int, ...]
     """Per tensor, elements from one sample to the next."""
-    class_stride: int
+    axis_strides: tuple[int, ...]
+    """Stride of the class axis of ``preds``, or of the label axis of ``preds`` and of ``target``."""
     align: int
     """Elements by which every row of scores is aligned, up to one 16-byte load. Triton itself sees
     only strides that are multiples of 16; ten float32 classes still allow 8-byte loads."""
 
 
 def plan(samplewise: bool, preds: Tensor, target: Tensor, *others: Tensor | None) -> Plan:
-    """Plan one pass over multiclass inputs; ``others`` are ``[N]`` tensors or None.
+    """Plan one pass over multiclass or binary inputs; ``others`` are ``[N]`` tensors or None.
 
     Samplewise the samples are the rounds; otherwise there is one round, and N is an axis as the rest.
     """
-    shape, strides, class_stride = tuple(target.shape), preds.stride(), 0
+    strides, class_stride, align = preds.stride(), 0, 1
     if preds.ndim > target.ndim:
         class_stride = strides[1]
         strides = strides[:1] + strides[2:]
-    rest = (0,) * (len(shape) - 1)
-    every = (strides, target.stride(), *(() if x is None else (x.stride(0), *rest) for x in others))
-    align = 1
-    if class_stride == 1:
-        align = math.gcd(16 // preds.element_size(), *strides)
-    return _plan(samplewise, shape, every, class_stride, align)
+        if class_stride == 1:
+            align = math.gcd(16 // preds.element_size(), *strides)
+    return _plan(
+        samplewise, target.shape, (strides, target.stride()), others, (class_stride,), align
+    )
+
+
+def label_plan(
+    samplewise: bool, has_axis: bool, preds: Tensor, target: Tensor, *others: Tensor | None
+) -> Plan:
+    """Plan one pass over ``[N, L, ...]`` inputs, whose label axis a kernel walks on its own."""
+    shape = target.shape
+    strides: tuple[tuple[int, ...], ...] = (preds.stride(), target.stride())
+    axis_strides = (0, 0)
+    if has_axis:
+        axis_strides = (strides[0][1], strides[1][1])
+        shape = shape[:1] + shape[2:]
+        strides = tuple(x[:1] + x[2:] for x in strides)
+    return _plan(samplewise, shape, strides, others, axis_strides, 1)
 
 
 def _plan(
     samplewise: bool,
     shape: tuple[int, ...],
     strides: tuple[tuple[int, ...], ...],
-    axis_stride: int,
+    others: tuple[Tensor | None, ...],
+    axis_strides: tuple[int, ...],
     align: int,
 ) -> Plan:
-    present = tuple(x for x in strides if x)
+    rest = (0,) * (len(shape) - 1)
+    strides += tuple((0 if other is None else other.stride(0), *rest) for other in others)
     begin = int(samplewise)
-    sizes, merged = walk(shape[begin:], *(x[begin:] for x in present))
-    filled = iter(merged)
-    steps = tuple(x[0] if samplewise and x else 0 for x in strides)
+    sizes, merged = walk(tuple(shape[begin:]), *(x[begin:] for x in strides))
     return Plan(
-        shape[0] if samplewise else 1,
-        math.prod(shape[begin:]),
-        sizes,
-        tuple(next(filled) if x else () for x in strides),
-        steps,
-        axis_stride,
-        align,
+        samples=shape[0] if samplewise else 1,
+        positions=math.prod(shape[begin:]),
+        sizes=sizes,
+        strides=merged,
+        steps=tuple(x[0] if samplewise else 0 for x in strides),
+        axis_strides=axis_strides,
+        align=align,
     )
 
 
@@ -143,24 +161,25 @@ class ClassBlocks(NamedTuple):
 
 
 @functools.cache
-def class_blocks(classes: int, element_size: int, most_positions: int = 512) -> ClassBlocks:
-    """Tile for scores of shape ``[N, C]``: 32 scores per thread (16 in float64) of 4 warps.
+def class_blocks(classes: int, element_size: int, top_k: int = 1) -> ClassBlocks:
+    """Tile for scores of shape ``[N, C]`` in 4 warps, so that 4 programs fit a multiprocessor.
 
-    ======== ============== ==========================
-    classes  tile           passes over the class axis
-    ======== ============== ==========================
-    2        512 x 2        1
-    10       256 x 16       1
-    100      32 x 128       1
-    1000     4 x 1024       1
-    >= 4096  1 x 4096       ceil(C / 4096)
-    ======== ============== ==========================
+    ======== ======== ================= ================
+    classes  float32  float64 or top-k  class-axis steps
+    ======== ======== ================= ================
+    2        512 x 2  512 x 2           1
+    10       128 x 16 64 x 16           1
+    100      32 x 128 8 x 128           1
+    1000     4 x 1024 1 x 1024          1
+    100 000  1 x 4096 1 x 1024          ceil(C / block)
+    ======== ======== ================= ================
     """
-    elements = 2048 if element_size == 8 else 4096
-    block = min(triton.next_power_of_2(classes), elements)
-    if elements // block > most_positions:
-        return ClassBlocks(most_positions, block)
-    return ClassBlocks(elements // block, block)
+    block = triton.next_power_of_2(classes)
+    elements = 2048 if block <= 64 else 4096
+    if element_size == 8 or top_k > 1:
+        elements = 1024
+    block = min(block, elements)
+    return ClassBlocks(min(512, elements // block), block)
 
 
 @functools.cache
@@ -218,16 +237,18 @@ def with_dense_state(op: Callable[..., None]) -> Callable[..., None]:
 
 
 @functools.cache
-def score_cuts(threshold: float, readings: tuple[int, ...], dtype: torch.dtype) -> tuple[int, int]:
+def score_cuts(
+    threshold: float, readings: int, logits: bool, dtype: torch.dtype
+) -> tuple[int, int]:
     """Bits of the float64 scores above which each reading is positive.
 
     Kernel arguments of type float are float32, so the float64 bits travel as an integer. Scores of
     smaller types are compared as float32: a probability threshold is rounded to the type of the
     scores as torch does, a logit threshold down to the next float32, which decides alike.
     """
-    cuts = [_cut(threshold, reading, dtype) for reading in readings]
-    bits = [struct.unpack("<q", struct.pack("<d", cut))[0] for cut in cuts]
-    return bits[0], bits[-1]
+    which = (PROBS, LOGITS) if readings == 2 else (int(logits),) * 2
+    first, second = (struct.pack("<d", _cut(threshold, reading, dtype)) for reading in which)
+    return int.from_bytes(first, "little", signed=True), int.from_bytes(second, "little", signed=True)
 
 
 def _cut(threshold: float, reading: int, dtype: torch.dtype) -> float:

@@ -3,7 +3,7 @@
 Every position marks its target's class (tp or fn) and, where wrong, its prediction's class (fp).
 True negatives follow from the number of counted positions, which no program knows alone:
 
-* Few classes (256 for scores, 1024 for labels) or one sum over classes: each program counts in
+* Few classes (256 for scores, 512 for labels) or one sum over classes: each program counts in
   registers and at its end adds ``counted - tp - fp - fn`` of its own positions to every class. That
   is exact, because the sum over programs is linear. One launch.
 * More classes: private counts no longer fit, and atomics no longer collide. Program ``i`` adds the
@@ -28,8 +28,10 @@ from torch import Tensor
 from fastmetrics.ops.triton.reading import (
     INVALID,
     LABEL_BLOCK,
+    MOST_PRIVATE_BINS,
     NAN,
     ORDERED_BLOCK,
+    ORDERED_WARPS,
     PRIVATE,
     SCATTER,
     add_event,
@@ -53,10 +55,6 @@ TN = tl.constexpr(2)
 FN = tl.constexpr(3)
 
 ROW_BLOCK = tl.constexpr(256)
-
-MOST_PRIVATE_CLASSES = {True: 256, False: 1024}
-"""Scores, labels: beyond, a histogram per block costs more than atomics."""
-
 
 @triton.jit
 def add_to_negatives(state, amount, first, step, ROWS: tl.constexpr):
@@ -299,17 +297,18 @@ def _count(
     scores, rows, classes = flags["SCORES"], flags["ROWS"], flags["CLASSES"]
     block, block_classes = LABEL_BLOCK, 1
     if scores:
-        block, block_classes = class_blocks(classes, preds.element_size())
-    scattered = rows > MOST_PRIVATE_CLASSES[scores]
+        block, block_classes = class_blocks(classes, preds.element_size(), values[1])
+    bins = 4 * triton.next_power_of_2(rows)
+    scattered = bins > MOST_PRIVATE_BINS[scores]
     programs = programs_for(triton.cdiv(inputs.positions, block), state.device)
     totals = None
     if scattered and flags["HAS_IGNORE"]:
         totals = torch.empty(programs, dtype=torch.int64, device=state.device)
     launch(
         count, (programs,), state, events, totals, preds, target, inputs.sizes, *inputs.strides,
-        inputs.class_stride, inputs.positions, *values, **flags,
+        *inputs.axis_strides, inputs.positions, *values, **flags,
         MODE=(SCATTER if scattered else PRIVATE).value,
-        BINS=1 if scattered else 4 * triton.next_power_of_2(rows),
+        BINS=1 if scattered else bins,
         BLOCK=block, BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
     )  # fmt: skip
     if totals is not None:
@@ -339,9 +338,10 @@ def _count_ordered(
         cells = state.new_zeros(programs, 4 * rows + 4)
     launch(
         count_ordered, (programs,), cells, events, preds, target, weight, inputs.sizes,
-        *inputs.strides, *inputs.steps, inputs.class_stride, inputs.samples, inputs.positions,
+        *inputs.strides, *inputs.steps, *inputs.axis_strides, inputs.samples, inputs.positions,
         *values, **flags, WEIGHTED=weight is not None, SAMPLEWISE=samplewise,
         BLOCK=block, BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
+        num_warps=ORDERED_WARPS,
     )  # fmt: skip
     if not samplewise:
         launch(

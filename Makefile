@@ -1,0 +1,113 @@
+# `make demo` and `make test` do all the set-up they need; a second call starts at once.
+
+TORCH  = torch==2.13.0
+PYTHON ?= python3
+VENV   ?= .venv
+
+PY      := $(VENV)/bin/python
+PIP      = $(PY) -m pip --disable-pip-version-check --quiet
+SOURCES := $(wildcard csrc/*) CMakeLists.txt pyproject.toml
+# Wide machines would start more torch processes than their memory likes.
+XDIST   ?= -n auto --maxprocesses 8
+BENCH   ?=
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help build demo test test-exhaustive test-native-off test-asan lint format bench gpu-check \
+        wheel clean distclean
+
+help:
+	@echo "make demo             train a digit classifier and compare its metrics with other libraries"
+	@echo "make test             the fast tests; test-exhaustive: the whole argument grid"
+	@echo "make test-native-off  the smoke tests without the compiled module"
+	@echo "make test-asan        the op tests under the address and undefined-behaviour sanitizers"
+	@echo "make lint | format    check | rewrite: ruff, mypy, clang-format"
+	@echo "make bench            all benchmarks; BENCH='--only REGEX --threads N --json FILE'"
+	@echo "make gpu-check        GPU tests and benchmarks, offline, with the torch of \$$(PYTHON)"
+	@echo "make wheel | clean    a wheel in dist/ | remove what was built (distclean: also $(VENV))"
+
+$(VENV)/.installed: constraints.txt Makefile
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed" if sys.version_info < (3, 10) else 0)'
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) install '$(TORCH)'
+	$(PIP) install -r constraints.txt
+	@touch $@
+
+# Editable: Python files are used in place; a change of C++ source compiles what depends on it.
+$(VENV)/.built: $(VENV)/.installed $(SOURCES)
+	$(PIP) install --no-build-isolation --no-deps --editable .
+	@touch $@
+
+build: $(VENV)/.built
+
+# Make an environment $(1) that sees the packages of the Python $(2), but no editable install there.
+define side_environment
+rm -rf $(1)
+$(2) -m venv --without-pip $(1)
+$(2) -c 'import sysconfig as s; print(s.get_path("purelib"), s.get_path("platlib"), sep="\n")' \
+  > `$(1)/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))'`/outer.pth
+endef
+
+demo: build
+	$(PY) examples/demo.py
+
+test: build
+	$(PY) -m pytest -m "not exhaustive" $(XDIST)
+
+test-exhaustive: build
+	$(PY) -m pytest -m exhaustive $(XDIST)
+
+# Once with the compiled module left aside, once with a package that was installed without it. The
+# tests are copied so that they find the installed package rather than the source beside them.
+test-native-off: build
+	FASTMETRICS_BACKEND=reference $(PY) -m pytest -m smoke
+	$(call side_environment,build/no-native/venv,$(PY))
+	FASTMETRICS_NO_NATIVE=1 build/no-native/venv/bin/python -m pip --quiet install \
+	  --no-build-isolation --no-deps .
+	rm -rf build/no-native/tests
+	cp -r tests pyproject.toml build/no-native/
+	cd build/no-native && venv/bin/python -c \
+	  'from fastmetrics.ops import backend as b; assert b.native is None, b.native; print(b.native_reason)'
+	cd build/no-native && venv/bin/python -m pytest -m smoke
+
+# Python allocates for its whole life, so leaks are not looked for.
+test-asan: build
+	$(call side_environment,build/asan/venv,$(PY))
+	build/asan/venv/bin/python -m pip --quiet install --no-build-isolation --no-deps --editable . \
+	  --config-settings=build-dir=build/asan/cmake \
+	  --config-settings=install.strip=false
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 FASTMETRICS_BACKEND=native \
+	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
+	  build/asan/venv/bin/python -m pytest tests/ops -m "not exhaustive"
+
+lint: $(VENV)/.installed
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy fastmetrics
+	$(VENV)/bin/clang-format --dry-run -Werror csrc/*
+
+format: $(VENV)/.installed
+	$(PY) -m ruff format .
+	$(PY) -m ruff check --fix .
+	$(VENV)/bin/clang-format -i csrc/*
+
+bench: build
+	$(PY) -m benchmarks $(BENCH)
+
+# Nothing is downloaded: torch, triton and the build tools are those that $(PYTHON) has.
+gpu-check:
+	$(call side_environment,build/gpu/venv,$(PYTHON))
+	build/gpu/venv/bin/python -m pip --quiet install --no-build-isolation --no-deps --editable . \
+	  --config-settings=build-dir=build/gpu/cmake
+	FASTMETRICS_REQUIRE_CUDA=1 build/gpu/venv/bin/python -m pytest tests/gpu
+	build/gpu/venv/bin/python -m benchmarks --device cuda $(BENCH)
+
+wheel: $(VENV)/.installed
+	$(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV)/.built
+	find fastmetrics tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+distclean: clean
+	rm -rf $(VENV)

@@ -1,0 +1,286 @@
+"""GPU kernels of `exact_match_` and `label_exact_match_`.
+
+A sample (or a position) is right only as a whole, so one program reads all of it and nothing has to
+be kept between programs. The price: ``exact_match_`` of few samples with very many positions each
+occupies few multiprocessors.
+"""
+
+from __future__ import annotations
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fastmetrics.ops.triton.reading import (
+    INVALID,
+    LABEL_BLOCK,
+    MAX_ORDERED_PROGRAMS,
+    NAN,
+    OUTSIDE,
+    add_event,
+    add_to,
+    class_blocks,
+    fold_partials,
+    is_wide,
+    label_plan,
+    launch,
+    locate,
+    numbers,
+    plan,
+    programs_for,
+    read_classes,
+    read_labels,
+    score_cuts,
+    with_dense_state,
+)
+
+LABEL_TILE = 1024
+MOST_COLUMNS = 64
+
+# What a kernel adds its sums to.
+STATE = tl.constexpr(0)  # the state, shared by all programs, by integer atomics
+ROW = tl.constexpr(1)  # a row of a zeroed float64 buffer, one per program
+SAMPLE = tl.constexpr(2)  # the row of a sample in the state, owned by one program
+
+
+@triton.jit
+def put_sum(cell, values, TO: tl.constexpr):
+    """Add the sum of one program's values to one cell."""
+    total = tl.sum(values).to(cell.dtype.element_ty)
+    if TO == STATE:
+        tl.atomic_add(cell, total, sem="relaxed")
+    else:
+        tl.store(cell, tl.load(cell) + total)
+
+
+@triton.jit(do_not_specialize=["samples", "positions", "ignore_index"])
+def match_samples(
+    cells, events, preds, target, weight, sizes, preds_strides, target_strides, weight_strides,
+    preds_step, target_step, weight_step, class_stride,
+    samples, positions, ignore_index,
+    CLASSES: tl.constexpr, SCORES: tl.constexpr, HAS_IGNORE: tl.constexpr, VALIDATE: tl.constexpr,
+    WEIGHTED: tl.constexpr, TO: tl.constexpr, SAMPLES: tl.constexpr, DEPTH: tl.constexpr,
+    BLOCK_C: tl.constexpr, WIDE: tl.constexpr, ALIGN: tl.constexpr,
+):  # fmt: skip
+    """Samples whose every position is right: ``SAMPLES`` of them at a time, ``DEPTH`` positions each.
+
+    Bytes to move for N samples of D positions with C scores of s bytes and targets of t bytes:
+    ``N * D * (C*s + t)``, read once; for labels ``N * D * 2t``.
+    """
+    program, programs = tl.program_id(0), tl.num_programs(0)
+    lane = tl.arange(0, SAMPLES * DEPTH)
+    bad = tl.zeros([SAMPLES * DEPTH], tl.int32)
+    nans = tl.zeros([SAMPLES * DEPTH], tl.int32)
+    correct_sum = tl.zeros([SAMPLES], cells.dtype.element_ty)
+    usable_sum = tl.zeros([SAMPLES], cells.dtype.element_ty)
+    for turn in range(program, tl.cdiv(samples, SAMPLES), programs):
+        first = tl.cast(turn, tl.int64) * SAMPLES
+        sample = first + lane // DEPTH
+        wrong = tl.zeros([SAMPLES], tl.int32)
+        unusable = tl.zeros([SAMPLES], tl.int32)
+        for block in range(0, tl.cdiv(positions, DEPTH)):
+            position = numbers(block, DEPTH, WIDE)
+            position = tl.broadcast_to(position[None, :], [SAMPLES, DEPTH])
+            position = tl.reshape(position, [SAMPLES * DEPTH])
+            pred, label, counted, invalid, nan = read_classes(
+                preds + sample * preds_step, target + sample * target_step, position,
+                (sample < samples) & (position < positions), sizes, preds_strides, target_strides,
+                class_stride, ignore_index, 1, CLASSES, SCORES, False, HAS_IGNORE, BLOCK_C, ALIGN,
+            )  # fmt: skip
+            bad += invalid.to(tl.int32)
+            nans += nan.to(tl.int32)
+            miss = (counted & (pred != label)).to(tl.int32)
+            wrong = tl.maximum(wrong, tl.max(tl.reshape(miss, [SAMPLES, DEPTH]), axis=1))
+            left_out = tl.reshape(invalid.to(tl.int32), [SAMPLES, DEPTH])
+            unusable = tl.maximum(unusable, tl.max(left_out, axis=1))
+        own = first + tl.arange(0, SAMPLES)
+        usable = (own < samples) & (unusable == 0)
+        if WEIGHTED:
+            value = tl.load(weight + own * weight_step, mask=usable, other=0)
+            value = value.to(cells.dtype.element_ty)
+        else:
+            value = usable.to(cells.dtype.element_ty)
+        correct = tl.where(wrong == 0, value, tl.zeros_like(value))
+        if TO == SAMPLE:
+            add_to(cells + own * 2, correct, own < samples)
+            add_to(cells + own * 2 + 1, value, own < samples)
+        else:
+            correct_sum += correct
+            usable_sum += value
+    if TO != SAMPLE:
+        row = cells
+        if TO == ROW:
+            row = cells + program * 2
+        put_sum(row, correct_sum, TO)
+        put_sum(row + 1, usable_sum, TO)
+    if VALIDATE:
+        add_event(events, INVALID, bad)
+    if SCORES:
+        add_event(events, NAN, nans)
+
+
+@triton.jit(do_not_specialize=["samples", "positions", "ignore_index", "cut_0", "cut_1"])
+def match_positions(
+    cells, events, preds, target, weight, sizes, preds_strides, target_strides, weight_strides,
+    preds_step, target_step, weight_step, preds_label_stride, target_label_stride,
+    samples, positions, ignore_index, cut_0, cut_1,
+    READINGS: tl.constexpr, LABELS: tl.constexpr, SCORES: tl.constexpr, HAS_IGNORE: tl.constexpr,
+    VALIDATE: tl.constexpr, WEIGHTED: tl.constexpr, TO: tl.constexpr,
+    BLOCK: tl.constexpr, BLOCK_L: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """Positions whose every label is right, in one pass over the label axis.
+
+    Bytes to move for N positions of L labels with scores of s and targets of t bytes:
+    ``N * L * (s + t)``, read once.
+    """
+    program, programs = tl.program_id(0), tl.num_programs(0)
+    bad = tl.zeros([BLOCK], tl.int32)
+    nans = tl.zeros([BLOCK], tl.int32)
+    outsides = tl.zeros([BLOCK], tl.int32)
+    for turn in range(
+        program if TO == SAMPLE else 0, samples, programs if TO == SAMPLE else 1
+    ):
+        sample = tl.cast(turn, tl.int64)
+        correct_0 = tl.zeros([BLOCK], cells.dtype.element_ty)
+        correct_1 = tl.zeros([BLOCK], cells.dtype.element_ty)
+        usable_sum = tl.zeros([BLOCK], cells.dtype.element_ty)
+        for block in range(
+            0 if TO == SAMPLE else program,
+            tl.cdiv(positions, BLOCK),
+            1 if TO == SAMPLE else programs,
+        ):
+            position = numbers(block, BLOCK, WIDE)
+            inside = position < positions
+            preds_offset = sample * preds_step + locate(position, sizes, preds_strides)
+            target_offset = sample * target_step + locate(position, sizes, target_strides)
+            wrong_0 = tl.zeros([BLOCK], tl.int32)
+            wrong_1 = tl.zeros([BLOCK], tl.int32)
+            unusable = tl.zeros([BLOCK], tl.int32)
+            for start in range(0, LABELS, BLOCK_L):
+                column = start + tl.arange(0, BLOCK_L)
+                label, first, second, counted, invalid, nan, outside = read_labels(
+                    preds, target,
+                    preds_offset[:, None] + column.to(tl.int64)[None, :] * preds_label_stride,
+                    target_offset[:, None] + column.to(tl.int64)[None, :] * target_label_stride,
+                    inside[:, None] & (column < LABELS)[None, :],
+                    cut_0, cut_1, ignore_index, SCORES, HAS_IGNORE,
+                )  # fmt: skip
+                invalids = tl.sum(invalid.to(tl.int32), axis=1)
+                bad += invalids
+                unusable += invalids
+                nans += tl.sum(nan.to(tl.int32), axis=1)
+                outsides += tl.sum(outside.to(tl.int32), axis=1)
+                wrong_0 += tl.sum((counted & (first != label)).to(tl.int32), axis=1)
+                if READINGS == 2:
+                    wrong_1 += tl.sum((counted & (second != label)).to(tl.int32), axis=1)
+            usable = inside & (unusable == 0)
+            value = usable.to(cells.dtype.element_ty)
+            if WEIGHTED:
+                offset = sample * weight_step + locate(position, sizes, weight_strides)
+                value = tl.load(weight + offset, mask=usable, other=0).to(cells.dtype.element_ty)
+            zero = tl.zeros_like(value)
+            usable_sum += value
+            correct_0 += tl.where(wrong_0 == 0, value, zero)
+            if READINGS == 2:
+                correct_1 += tl.where(wrong_1 == 0, value, zero)
+        row = cells
+        if TO == ROW:
+            row = cells + program * (2 * READINGS)
+        if TO == SAMPLE:
+            row = cells + sample * (2 * READINGS)
+        put_sum(row, correct_0, TO)
+        put_sum(row + 1, usable_sum, TO)
+        if READINGS == 2:
+            put_sum(row + 2, correct_1, TO)
+            put_sum(row + 3, usable_sum, TO)
+    if VALIDATE:
+        add_event(events, INVALID, bad)
+    if SCORES:
+        add_event(events, NAN, nans)
+        if READINGS == 2:
+            add_event(events, OUTSIDE, outsides)
+
+
+@with_dense_state
+def exact_match_(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    num_classes: int,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Launch the kernel of :func:`fastmetrics.ops.exact_match.exact_match_`."""
+    if not target.shape[0]:
+        return
+    inputs = plan(True, preds, target, weight)
+    scores = preds.ndim > target.ndim
+    classes = preds.shape[1] if scores else num_classes
+    block, block_classes = LABEL_BLOCK, 1
+    if scores:
+        block, block_classes = class_blocks(classes, preds.element_size())
+    depth = min(block, triton.next_power_of_2(max(1, inputs.positions)))
+    cells, to, programs = _cells(state, state.ndim == 2, inputs.samples, block // depth)
+    launch(
+        match_samples, (programs,), cells, events, preds, target, weight, inputs.sizes,
+        *inputs.strides, *inputs.steps, *inputs.axis_strides, inputs.samples, inputs.positions,
+        0 if ignore_index is None else ignore_index,
+        CLASSES=classes, SCORES=scores, HAS_IGNORE=ignore_index is not None, VALIDATE=validate,
+        WEIGHTED=weight is not None, TO=to.value, SAMPLES=block // depth, DEPTH=depth,
+        BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
+    )  # fmt: skip
+    if to == ROW:
+        fold_partials(state, cells)
+
+
+def _cells(
+    state: Tensor, samplewise: bool, items: int, block: int
+) -> tuple[Tensor, tl.constexpr, int]:
+    """Where the programs add their sums, and how many there are."""
+    blocks = triton.cdiv(items, block)
+    if samplewise:
+        return state, SAMPLE, programs_for(blocks, state.device)
+    if state.dtype == torch.float64:
+        programs = min(blocks, MAX_ORDERED_PROGRAMS)
+        return state.new_zeros(programs, state.numel()), ROW, programs
+    return state, STATE, programs_for(blocks, state.device)
+
+
+@with_dense_state
+def label_exact_match_(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    num_labels: int,
+    threshold: float,
+    logits: bool,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Launch the kernel of :func:`fastmetrics.ops.exact_match.label_exact_match_`."""
+    if not target.numel():
+        return
+    samplewise, readings = state.ndim == 3, state.shape[-2]
+    inputs = label_plan(samplewise, True, preds, target, weight)
+    columns = min(triton.next_power_of_2(num_labels), MOST_COLUMNS)
+    block = LABEL_TILE // columns
+    if samplewise:
+        cells, to, programs = _cells(state, True, inputs.samples, 1)
+    else:
+        cells, to, programs = _cells(state, False, inputs.positions, block)
+    launch(
+        match_positions, (programs,), cells, events, preds, target, weight, inputs.sizes,
+        *inputs.strides, *inputs.steps, *inputs.axis_strides, inputs.samples, inputs.positions,
+        0 if ignore_index is None else ignore_index,
+        *score_cuts(threshold, readings, logits, preds.dtype),
+        READINGS=readings, LABELS=num_labels, SCORES=preds.is_floating_point(),
+        HAS_IGNORE=ignore_index is not None, VALIDATE=validate, WEIGHTED=weight is not None,
+        TO=to.value, BLOCK=block, BLOCK_L=columns, WIDE=is_wide(inputs.positions),
+    )  # fmt: skip
+    if to == ROW:
+        fold_partials(state, cells)

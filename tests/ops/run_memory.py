@@ -1,0 +1,70 @@
+"""Prints how many bytes each op adds to the peak memory of this process; one line per call."""
+
+from __future__ import annotations
+
+import torch
+
+from tests.ops.cases import Call, class_call, label_call, native_op
+
+POSITIONS = 1 << 22
+
+
+def memory(field: str) -> int:
+    with open("/proc/self/status", encoding="ascii") as status:
+        line = next(line for line in status if line.startswith(field))
+    return int(line.split()[1]) * 1024
+
+
+def peak_growth(call: Call) -> int:
+    arguments = call.arguments()
+    with open("/proc/self/clear_refs", "w", encoding="ascii") as reset:
+        reset.write("5")  # the peak starts again from what is resident now
+    before = memory("VmHWM:")
+    native_op(call.op)(*arguments)
+    return memory("VmHWM:") - before
+
+
+def calls(n: int) -> dict[str, Call]:
+    """Every way to read `n` positions and more, each with several layouts of its inputs."""
+    labels = torch.zeros(4 * n, dtype=torch.int8)
+    scores = torch.zeros(n, 4, dtype=torch.float16)
+    weight = torch.ones(n, dtype=torch.float16)
+    short = labels[:n]
+    by_class = scores.view(4, n).T
+    planes = scores.view(4, 4, n // 4)
+    sliced = labels[::4]
+    found = {}
+    for op in ("stat_scores_", "confusion_", "exact_match_"):
+        found |= {
+            f"{op} labels": class_call(op, labels, labels, 100),
+            f"{op} strided labels": class_call(op, sliced, sliced, 100),
+            f"{op} scores": class_call(op, scores, short, 4),
+            f"{op} class-major scores": class_call(op, by_class, short, 4),
+            f"{op} planes": class_call(op, planes, short.view(4, -1)[:, : n // 4], 4),
+            f"{op} weighted scores": class_call(op, scores, short, 4, weight=weight),
+        }
+    found["stat_scores_ top_k"] = class_call("stat_scores_", scores, short, 4, top_k=2)
+    found["stat_scores_ unknown classes"] = class_call("stat_scores_", labels, labels, 0, "total")
+    table = labels.view(n, 4)
+    for op in ("label_confusion_", "label_exact_match_"):
+        found |= {
+            f"{op} scores": label_call(op, scores, table, 4),
+            f"{op} labels": label_call(op, table, table, 4),
+            f"{op} label-major scores": label_call(op, by_class, table, 4),
+            f"{op} weighted scores": label_call(op, scores, table, 4, weight=weight),
+        }
+    groups = {"groups": short, "num_labels": 3}
+    found["label_confusion_ groups"] = label_call("label_confusion_", scores, table, **groups)
+    return found
+
+
+def main() -> None:
+    # Threads and lazily loaded code are not the op's memory; the small inputs leave none behind.
+    for call in calls(POSITIONS // 32).values():
+        native_op(call.op)(*call.arguments())
+    for name, call in calls(POSITIONS).items():
+        print(peak_growth(call), name, sep="\t")
+
+
+if __name__ == "__main__":
+    main()
