@@ -52,10 +52,10 @@ demo: build
 	$(PY) examples/demo.py
 
 test: build
-	$(PY) -m pytest -m "not exhaustive" $(XDIST)
+	FASTMETRICS_REQUIRE_NATIVE=1 $(PY) -m pytest -m "not exhaustive" $(XDIST)
 
 test-exhaustive: build
-	$(PY) -m pytest -m exhaustive $(XDIST)
+	FASTMETRICS_REQUIRE_NATIVE=1 $(PY) -m pytest -m exhaustive $(XDIST)
 
 # Once with the compiled module left aside, once with a package that was installed without it. The
 # tests are copied so that they find the installed package rather than the source beside them.
@@ -76,7 +76,7 @@ test-asan: build
 	build/asan/venv/bin/python -m pip --quiet install --no-build-isolation --no-deps --editable . \
 	  --config-settings=build-dir=build/asan/cmake \
 	  --config-settings=install.strip=false
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 FASTMETRICS_BACKEND=native \
+	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 FASTMETRICS_REQUIRE_NATIVE=1 \
 	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
 	  build/asan/venv/bin/python -m pytest tests/ops -m "not exhaustive"
 

@@ -17,14 +17,15 @@ template <class T, class Key, class Bits>
 FM_INLINE Bits decide_keys(Key key, Bits target, const KeyCuts<T>& cuts, Bits* nan, Bits* outside) {
   const Bits zero{};
   const Bits counted = target >= 0 ? zero + 1 : zero;
+  const auto nan_key = Score<T>::nan(key);  // above no threshold, and neither inside nor outside [0, 1]
   const Bits prob = key > cuts.prob ? zero + int{kProbPositive} : zero;
   const Bits logit = key > cuts.logit ? zero + int{kLogitPositive} : zero;
-  const Bits is_nan = Score<T>::nan(key) ? counted : zero;
+  const Bits positive = nan_key ? zero : prob | logit;
   const Bits is_outside = (key < 0) | (key > cuts.one) ? counted : zero;
+  *outside += nan_key ? zero : is_outside;
+  *nan += nan_key ? counted : zero;
   const Bits left_out = target == kBad ? zero + kBadDecision : zero + kIgnoredDecision;
-  *nan += is_nan;
-  *outside += is_outside;
-  return target >= 0 ? target | prob | logit : left_out;
+  return target >= 0 ? target | positive : left_out;
 }
 
 template <class T>

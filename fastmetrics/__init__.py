@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from fastmetrics import ops as ops
 from fastmetrics.collections import MetricCollection
 from fastmetrics.metric import Metric
 from fastmetrics.utilities.lazy import lazy_names

@@ -19,6 +19,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 from torch.nn import ModuleDict
 from typing_extensions import Self
 
@@ -36,52 +37,51 @@ class _Group:
 
     def __init__(self, members: Sequence[Any]) -> None:
         self.members = members
+        self.leader, *self.others = members
         self.broken = False
 
     def link(self) -> None:
         """Share the state of the first metric, if there are more."""
-        if len(self.members) > 1:
+        if self.others:
             for member in self.members:
                 member.__dict__["_link"] = self
             self.share()
 
     def release(self) -> None:
         """Let the collection change the metrics one by one, until ``link``."""
-        if len(self.members) > 1:
+        if self.others:
             for member in self.members:
                 object.__setattr__(member, "_link", None)
 
     def share(self) -> None:
         """Hand the state of the first metric, and how often it was updated, to the others."""
-        leader, *others = self.members
-        if torch.compiler.is_dynamo_compiling():
-            for member in others:
+        own = self.leader.__dict__
+        if is_dynamo_compiling():
+            for member in self.others:
                 member._note_traced_update()
-                for name in leader._defaults:
-                    object.__setattr__(member, name, getattr(leader, name))
+                for name in own["_defaults"]:
+                    object.__setattr__(member, name, own[name])
             return
-        own = leader.__dict__
-        shared = {name: own[name] for name in leader._defaults}
-        shared.update(
-            _computed=None, _count=own["_count"], _traced=own["_traced"], _edited=own["_edited"]
-        )
-        for member in others:
+        shared = {name: own[name] for name in own["_defaults"]}
+        shared["_computed"] = None
+        shared["_count"] = own["_count"]
+        shared["_traced"] = own["_traced"]
+        for member in self.others:
             member.__dict__.update(shared)
 
     def separate(self) -> None:
         """Give each metric but the first a copy of the state, until the next ``share``."""
-        leader, *others = self.members
-        for member in others:
+        for member in self.others:
             own = member.__dict__
-            for name in leader._defaults:
-                if own[name] is getattr(leader, name):
+            for name in self.leader._defaults:
+                if own[name] is getattr(self.leader, name):
                     own[name] = private_copy(own[name])
 
     def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        leader = self.members[0]
+        leader = self.leader
         if kwargs:
             kwargs = leader._filter_kwargs(**kwargs)
-        if len(self.members) == 1:
+        if not self.others:
             leader.update(*args, **kwargs)
             return
         object.__setattr__(leader, "_link", None)
@@ -92,10 +92,8 @@ class _Group:
             self.share()
 
     def forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        leader = self.members[0]
-        if len(self.members) == 1 or any(
-            type(m).forward is not Metric.forward for m in self.members
-        ):
+        leader = self.leader
+        if not self.others or any(type(m).forward is not Metric.forward for m in self.members):
             return [m(*args, **m._filter_kwargs(**kwargs)) for m in self.members]
         if any(m._is_synced for m in self.members):
             raise TorchMetricsUserError(
@@ -108,8 +106,7 @@ class _Group:
         try:
             values: list[Any] = forward(self.members, args, kwargs)
         finally:
-            for member in self.members:
-                member.__dict__["_link"] = self
+            self.link()
         return values
 
 
@@ -429,6 +426,8 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def _flatten(self, values: dict[str, Any]) -> dict[str, Any]:
         """Merge the values that are dicts into the result; keys they have in common get a name."""
+        if not any(isinstance(value, dict) for value in values.values()):
+            return {self._set_name(name): value for name, value in values.items()}
         keys = [k for name, value in values.items() for k in _keys_of(name, value)]
         duplicates = len(set(keys)) < len(keys)
         flat = {}

@@ -261,10 +261,11 @@ def test_promotion_reaches_all_members() -> None:
 def test_a_raise_leaves_the_states_alone(method: str) -> None:
     collection = shared()
     collection.update(DATA[0])
-    before = copy.deepcopy(collection.metric_state)
+    before, values = copy.deepcopy(collection.metric_state), collection.compute()
     with pytest.raises(RuntimeError, match="NaN"):
         getattr(collection, method)(torch.tensor([float("nan")]))
     assert_same(collection.metric_state, before)
+    assert_same(collection.compute(), values)
     assert [m.update_count for m in collection.values()] == [1, 1, 1]
     collection.update(DATA[1])
     assert_same(collection.compute(), alone(DATA[:2]))
@@ -506,6 +507,40 @@ def test_moves_and_dtypes_keep_sharing() -> None:
         assert model.metrics.compute_groups == {0: ["a", "b"]}
     assert first.total.dtype == torch.float64
     assert second.device.type == "meta"
+
+
+def test_a_raise_in_the_second_update_of_forward_keeps_the_first() -> None:
+    class Failing(OURS.Ranked):
+        fail = False
+
+        def compute(self) -> Tensor:
+            if self.fail:
+                raise KeyError
+            return super().compute()
+
+    class Fine(OURS.Ranked):
+        pass
+
+    collection = MetricCollection([Fine(), Failing()], compute_groups=[["Fine", "Failing"]])
+    collection(torch.zeros(1))
+    assert collection.compute()["Fine"] == 1
+    object.__setattr__(collection._modules["Failing"], "fail", True)
+    with pytest.raises(KeyError):
+        collection(torch.ones(1))
+    assert collection["Fine"].compute() == 2
+    assert [m.update_count for m in collection.values()] == [2, 2]
+
+
+def test_a_member_that_leaves_while_synced_gets_its_own_state_back() -> None:
+    collection = shared()
+    collection.update(DATA[0])
+    metric = dict(collection.items(copy_state=False))["Share"]
+    metric.sync(dist_sync_fn=lambda x, group: [x, x], distributed_available=lambda: True)
+    metric.update(DATA[1])
+    metric.unsync()
+    metric.update(DATA[2])
+    assert metric.counts.tolist() == [4, 5]
+    assert collection.compute()["Total"] == 3
 
 
 def test_synced_members_refuse_forward() -> None:

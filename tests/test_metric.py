@@ -151,6 +151,17 @@ def test_merged_means_weigh_by_updates() -> None:
     torch.testing.assert_close(merged.compute(), whole.compute())
 
 
+def test_merge_of_a_list_with_the_tensor_it_became() -> None:
+    one, other = OURS.Samples(), OURS.Samples()
+    one.update(torch.tensor([1.0]))
+    other.update(torch.tensor([2.0]))
+    other.sync(dist_sync_fn=lambda x, group: [x, x], distributed_available=lambda: True)
+    one.merge_state(other)
+    assert one.compute().tolist() == [1, 2, 2]
+    one.update(torch.tensor([0.0]))
+    assert one.compute().tolist() == [0, 1, 2, 2]
+
+
 def test_merge_drops_the_cached_value() -> None:
     one, other = OURS.Ratio(), OURS.Ratio()
     one.update(torch.ones(2))
@@ -361,11 +372,11 @@ def test_forward_promotes_the_total_with_the_batch() -> None:
     assert value.tolist() == [0, 0.5, 0.25]
     assert metric.counts.dtype == torch.float64
     assert metric.counts.tolist() == [1, 1.5, 0.25]
-    metric(torch.tensor([0]))
+    assert metric(torch.tensor([0])).dtype == torch.int64
     assert metric.counts.tolist() == [2, 1.5, 0.25]
     metric.reset()
-    assert metric.counts.dtype == torch.int64
     metric(torch.tensor([0]))
+    assert metric.counts.dtype == torch.int64
     assert metric.compute().tolist() == [1, 0, 0]
 
 
@@ -521,6 +532,13 @@ def test_moves_take_everything_along() -> None:
             assert isinstance(state, list) or state.device.type == "meta"
 
 
+def test_built_on_a_device_without_values() -> None:
+    with torch.device("meta"):
+        metric = Counter()
+    assert metric.counts.device.type == metric.device.type == "meta"
+    metric.reset()
+
+
 def test_list_states_move_to_the_cpu() -> None:
     with torch.device("meta"):
         metric = OURS.Samples(compute_on_cpu=True)
@@ -642,6 +660,18 @@ def test_compiled_fused_update_is_one_graph() -> None:
     assert metric.compute().tolist() == [4, 0, 4]
     assert metric.counts.data_ptr() == address
     torch._dynamo.reset()
+
+
+def test_compiled_forward_may_break_the_graph_but_not_the_value() -> None:
+    for make in (Counter, lambda: OURS.Ratio(), lambda: OURS.Samples()):
+        metric, eager = make(), make()
+        step = torch.compile(lambda x, metric=metric: metric(x), backend="eager")
+        for i in range(3):
+            x = torch.tensor([i % 3, 0])
+            assert_same(step(x), eager(x))
+        assert_same(metric.compute(), eager.compute())
+        assert metric.update_called
+        torch._dynamo.reset()
 
 
 def test_update_signature_survives_classes_made_at_run_time() -> None:

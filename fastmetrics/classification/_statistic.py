@@ -12,6 +12,7 @@ from fastmetrics.functional.classification._statistic import choose_reading, new
 from fastmetrics.metric import Metric
 from fastmetrics.ops import label_confusion_
 from fastmetrics.ops.library import NUM_EVENTS, raise_events
+from fastmetrics.utilities.data import normal_tensor
 
 
 class CountMetric(Metric):
@@ -52,7 +53,7 @@ class CountMetric(Metric):
                 self._counts_shape, target, weight, True, self.events.device, self._label_axes
             )
         counts: Tensor = self.counts  # type: ignore[assignment]  # a list only when samplewise
-        return counts if weight is None else counts.double()
+        return counts if weight is None else normal_tensor(counts.double)
 
     def _keep_counts(self, counts: Tensor) -> None:
         """Make the counts that an op has changed the state."""
@@ -69,7 +70,7 @@ class CountMetric(Metric):
             return torch.cat(self.counts)
         return torch.zeros((0, *self._counts_shape), dtype=torch.int64, device=self.events.device)
 
-    def _report_events(self) -> None:
+    def _report(self) -> None:
         """Raise for invalid labels that an update on the GPU left out, warn for NaN scores."""
         if self.validate_args:
             raise_events(type(self).__name__, self.events)

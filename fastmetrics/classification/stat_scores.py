@@ -16,7 +16,11 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from fastmetrics.classification._statistic import CountMetric, LabelCountMetric, TaskWrapper
-from fastmetrics.functional.classification._statistic import Formula, split_counts
+from fastmetrics.functional.classification._statistic import (
+    Formula,
+    choose_reading,
+    split_counts,
+)
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.stat_scores import (
     check_binary_arguments,
@@ -68,7 +72,8 @@ class LabelStatScoreMetric(LabelCountMetric, StatScoreMetric):
     """Counts from scores and a threshold."""
 
     def _rows(self) -> Tensor:
-        return self._final_tables().flatten(-2)
+        tables = choose_reading(self._final_counts(), self.events)
+        return tables.reshape(*tables.shape[:-4], tables.shape[-3], 4)
 
     def _split(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return split_counts(self._rows(), thresholded=True)

@@ -45,7 +45,7 @@ def check_zero_division(value: Any) -> None:
 
 
 def check_top_k(top_k: Any, num_classes: int | None) -> None:
-    """Raise ``ValueError`` unless ``top_k`` is in [1, num_classes]; only 1 where that is unknown."""
+    """Raise ``ValueError`` unless ``top_k`` is in [1, num_classes], or 1 where that is unknown."""
     check_int("top_k", top_k, 1)
     if top_k > (num_classes or 1):
         raise ValueError(f"`top_k` must be at most num_classes={num_classes}, got {top_k}.")

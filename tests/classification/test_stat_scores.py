@@ -730,6 +730,17 @@ def test_ignored_scores_do_not_make_logits(task: str) -> None:
         close(row.call(task, preds, target, ignore_index=-1), exact_value(row, task, counts))
 
 
+@pytest.mark.parametrize("dtype", SCORE_DTYPES, ids=str)
+@pytest.mark.parametrize("task", ["binary", "multilabel"])
+def test_nan_does_not_make_logits(task: str, dtype: torch.dtype) -> None:
+    preds, target = inputs_for(task, "probs", (20,), SIZE[task], dtype)
+    preds.view(-1)[::7] = math.nan
+    counts = count_by_hand(task, preds, target, SIZE[task]).sum(0)
+    for row in ROWS:
+        value = row.call(task, preds, target, validate_args=False)
+        close(value, exact_value(row, task, counts))
+
+
 @pytest.mark.parametrize("task", ["binary", "multilabel"])
 def test_stated_inputs_override_the_rule(task: str) -> None:
     preds, target = inputs_for(task, "probs", (20, 3), SIZE[task])

@@ -70,6 +70,30 @@ def test_class_counts(num_classes, dtype):
         check(class_call(op, preds, target, num_classes))
 
 
+def check_narrow(num_classes, dtype, sizes, layouts):
+    """Rows shorter than a vector are decided many at a time; every width has its own loop."""
+    for size, layout in itertools.product(sizes, layouts):
+        for shape in ((size,), (2, size)):
+            preds, target = class_inputs(shape, num_classes, dtype, seed=size)
+            check(class_call("confusion_", LAYOUTS[layout](preds), target, num_classes))
+            preds, target = class_inputs(shape, num_classes, dtype, seed=size, special=0.05)
+            check(class_call("confusion_", LAYOUTS[layout](preds), target, num_classes))
+
+
+@pytest.mark.parametrize("num_classes", range(1, 21))
+def test_narrow_rows(num_classes):
+    for dtype in SCORE_DTYPES:
+        check_narrow(num_classes, dtype, (1, 31, 70), ("contiguous", "cropped"))
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("dtype", SCORE_DTYPES)
+@pytest.mark.parametrize("num_classes", [*range(1, 41), 63, 64, 65, 127, 128, 129])
+def test_all_rows(num_classes, dtype):
+    sizes = (*range(1, 20), 31, 32, 33, 63, 64, 65, 130)
+    check_narrow(num_classes, dtype, sizes, [name for name in LAYOUTS if "repeated" not in name])
+
+
 @pytest.mark.smoke
 @pytest.mark.parametrize("target_dtype", LABEL_DTYPES)
 @pytest.mark.parametrize("preds_dtype", LABEL_DTYPES)

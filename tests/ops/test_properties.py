@@ -16,7 +16,7 @@ from tests.ops.cases import (
     run,
 )
 
-QUICK = settings(max_examples=40, deadline=None, database=None, derandomize=True)
+QUICK = settings(max_examples=25, deadline=None, database=None, derandomize=True)
 OPS = CLASS_OPS + LABEL_OPS
 SPECIAL = [0.0, -0.0, 0.5, 1.0, -1.0, 2.0, float("inf"), float("-inf"), float("nan")]
 

@@ -168,7 +168,7 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
             name = f"[N, {classes}] {str(dtype)[6:]}"
             tail = (scores, target, None, classes, 1, None, True)
             yield f"stat scores {name}", "stat_scores_", (meta(classes, 4), events, *tail)
-    for classes in (10, 500, 1000):
+    for classes in (10, 256, 1000):
         scores, target = meta(4096, classes, dtype=torch.float32), meta(4096)
         state, sums = meta(classes, 4), meta(classes, 4, dtype=torch.float64)
         name = f"[N, {classes}]"

@@ -288,7 +288,7 @@ def confusion_(
     inputs = plan(False, preds, target, weight)
     scores, rows = preds.ndim > target.ndim, state.shape[0]
     classes = preds.shape[1] if scores else rows
-    mode = _mode(state, rows * rows, scores)
+    mode = _mode(state)
     block, block_classes = LABEL_BLOCK, 1
     if mode == ORDERED:
         block = ORDERED_BLOCK
@@ -310,10 +310,10 @@ def confusion_(
         fold_partials(state, cells)
 
 
-def _mode(state: Tensor, cells: int, scores: bool) -> tl.constexpr:
+def _mode(state: Tensor) -> tl.constexpr:
     if state.dtype == torch.float64:
         return ORDERED
-    return PRIVATE if cells <= MOST_PRIVATE_BINS[scores] else SCATTER
+    return PRIVATE if state.numel() <= MOST_PRIVATE_BINS else SCATTER
 
 
 def _cells(state: Tensor, mode: tl.constexpr, blocks: int) -> tuple[Tensor, int]:
@@ -373,7 +373,7 @@ def _count_groups(
     flags: dict[str, int],
 ) -> None:
     inputs = plan(False, preds, target, groups, weight)
-    mode = _mode(state, state.numel(), False)
+    mode = _mode(state)
     block = ORDERED_BLOCK if mode == ORDERED else LABEL_BLOCK
     cells, programs = _cells(state, mode, triton.cdiv(inputs.positions, block))
     launch(

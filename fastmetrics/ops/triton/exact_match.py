@@ -214,7 +214,7 @@ def exact_match_(
     validate: bool,
 ) -> None:
     """Launch the kernel of :func:`fastmetrics.ops.exact_match.exact_match_`."""
-    if not target.shape[0]:
+    if not target.numel():
         return
     inputs = plan(True, preds, target, weight)
     scores = preds.ndim > target.ndim
@@ -222,7 +222,7 @@ def exact_match_(
     block, block_classes = LABEL_BLOCK, 1
     if scores:
         block, block_classes = class_blocks(classes, preds.element_size())
-    depth = min(block, triton.next_power_of_2(max(1, inputs.positions)))
+    depth = min(block, triton.next_power_of_2(inputs.positions))
     cells, to, programs = _cells(state, state.ndim == 2, inputs.samples, block // depth)
     launch(
         match_samples, (programs,), cells, events, preds, target, weight, inputs.sizes,

@@ -39,8 +39,8 @@ LABEL_BLOCK = 1024
 ORDERED_BLOCK = 64
 ORDERED_WARPS = 8
 
-MOST_PRIVATE_BINS = {True: 1024, False: 2048}
-"""Scores, labels: cells that fit the registers; beyond, atomics are spread over enough addresses."""
+# Cells of a histogram that fit the registers; beyond, atomics spread over enough addresses.
+MOST_PRIVATE_BINS = 1024
 
 # Columns of `events`.
 INVALID = tl.constexpr(library.INVALID)

@@ -3,8 +3,7 @@
 Every position marks its target's class (tp or fn) and, where wrong, its prediction's class (fp).
 True negatives follow from the number of counted positions, which no program knows alone:
 
-* Few classes (256 for scores, 512 for labels) or one sum over classes: each program counts in
-  registers and at its end adds ``counted - tp - fp - fn`` of its own positions to every class. That
+* Up to 256 classes, or one sum over classes: each program counts in registers and at its end adds ``counted - tp - fp - fn`` of its own positions to every class. That
   is exact, because the sum over programs is linear. One launch.
 * More classes: private counts no longer fit, and atomics no longer collide. Program ``i`` adds the
   number of all positions to the true negatives of its share of the classes, and each position takes
@@ -299,7 +298,7 @@ def _count(
     if scores:
         block, block_classes = class_blocks(classes, preds.element_size(), values[1])
     bins = 4 * triton.next_power_of_2(rows)
-    scattered = bins > MOST_PRIVATE_BINS[scores]
+    scattered = bins > MOST_PRIVATE_BINS
     programs = programs_for(triton.cdiv(inputs.positions, block), state.device)
     totals = None
     if scattered and flags["HAS_IGNORE"]:

@@ -1,0 +1,101 @@
+"""How each library is called: a call takes the inputs and gives what to time and what came out."""
+
+import importlib
+from collections.abc import Callable
+from functools import partial
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fastmetrics.ops import library
+
+Inputs = tuple[Tensor, ...]
+
+
+class Started(NamedTuple):
+    """One library, ready with a fresh state."""
+
+    run: Callable[[], Any]
+    value: Callable[[], Any]
+
+
+Call = Callable[[Inputs], Started]
+
+
+def find(name: str) -> ModuleType | None:
+    """Import a library that may be missing."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        return None
+
+
+def update(make: Callable[[], Any]) -> Call:
+    """Time one ``update`` of the metric that ``make`` builds."""
+
+    def start(inputs: Inputs) -> Started:
+        metric = make().to(inputs[0].device)
+        return Started(partial(metric.update, *inputs), metric.compute)
+
+    return start
+
+
+def forward(make: Callable[[], Any]) -> Call:
+    """Time one call of the metric: the batch is added, and its value comes back."""
+
+    def start(inputs: Inputs) -> Started:
+        run = partial(make().to(inputs[0].device), *inputs)
+        return Started(run, run)
+
+    return start
+
+
+def function(compute: Callable[..., Any]) -> Call:
+    """Time the stateless call from tensors to a value."""
+
+    def start(inputs: Inputs) -> Started:
+        run = partial(compute, *inputs)
+        return Started(run, run)
+
+    return start
+
+
+def arrays(compute: Callable[..., Any]) -> Call:
+    """Time a call on NumPy arrays, in the order ``(target, preds)`` of scikit-learn."""
+
+    def start(inputs: Inputs) -> Started:
+        preds, target = (tensor.numpy() for tensor in inputs)
+        run = partial(compute, target, preds)
+        return Started(run, run)
+
+    return start
+
+
+def bare(make: Callable[[], Any], name: str, *tail: Any) -> Call:
+    """Time the op that a metric calls, on the states of that metric."""
+    return _on_states(make, getattr(torch.ops.fastmetrics, name).default, tail)
+
+
+def reference(make: Callable[[], Any], name: str, *tail: Any) -> Call:
+    """Time the plain torch twin of the op."""
+    return _on_states(make, library.REFERENCES[name], tail)
+
+
+def _on_states(make: Callable[[], Any], op: Callable[..., None], tail: tuple[Any, ...]) -> Call:
+    def start(inputs: Inputs) -> Started:
+        metric = make().to(inputs[0].device)
+        return Started(partial(op, metric.counts, metric.events, *inputs, *tail), metric.compute)
+
+    return start
+
+
+def floor(inputs: Inputs) -> Started:
+    """Time reading the same inputs once: their sums."""
+
+    def read() -> None:
+        for tensor in inputs:
+            tensor.sum()
+
+    return Started(read, lambda: None)

@@ -1,0 +1,253 @@
+#include "scores.inl"
+
+// Scores as numbers: 16-bit floats become float, the others stay.
+FM_INLINE float to_value(float score) { return score; }
+FM_INLINE double to_value(double score) { return score; }
+FM_INLINE float to_value(BFloat16 score) {
+  return std::bit_cast<float>(static_cast<uint32_t>(score.bits) << 16);
+}
+FM_INLINE float to_value(Half score) {
+  const uint32_t exponent = score.bits & 0x7c00;
+  const uint32_t magnitude = (score.bits & 0x7fffu) << 13;
+  const uint32_t rebased = magnitude + (exponent == 0x7c00 ? 0x70000000u : 0x38000000u);
+  const float tiny = static_cast<float>(static_cast<int32_t>(score.bits & 0x3ff)) * 0x1p-24f;
+  const uint32_t bits = exponent == 0 ? std::bit_cast<uint32_t>(tiny) : rebased;
+  return std::bit_cast<float>(bits | (score.bits & 0x8000u) << 16);
+}
+
+template <class T>
+void load_scores(const void* scores, int64_t offset, int64_t stride, int64_t count,
+                 ValueOf<T>* values) {
+  const T* first = static_cast<const T*>(scores) + offset;
+  if (stride == 1) {
+    for (int64_t i = 0; i < count; ++i) {
+      values[i] = to_value(first[i]);
+    }
+  } else {
+    for (int64_t i = 0; i < count; ++i) {
+      values[i] = to_value(first[i * stride]);
+    }
+  }
+}
+
+template <class T>
+constexpr LoadScores<ValueOf<T>> kLoadScores = load_scores<T>;
+
+// The threshold nearest to `position` on a scale where threshold k lies at about k.
+FM_INLINE int32_t nearest(float position, float last) {
+  position = position > 0.0f ? position : 0.0f;  // NaN as well
+  position = position < last ? position : last;
+  return static_cast<int32_t>(position + 0.5f);
+}
+
+// 1 / (1 + exp(-x)) to about 1e-5, enough to name the nearest of kMaxGuessed thresholds.
+FM_INLINE float rough_sigmoid(float x) {
+  constexpr float kRound = 12582912.0f;  // 1.5 * 2^23: adding it rounds to an integer
+  float exponent = x * -1.44269504f;
+  exponent = exponent < 120.0f ? exponent : 120.0f;
+  exponent = exponent > -120.0f ? exponent : -120.0f;
+  const float shifted = exponent + kRound;
+  const float f = exponent - (shifted - kRound);
+  const float power =
+      1.0f + f * (0.69314718f + f * (0.24022651f + f * (0.05550411f + f * 0.00961813f)));
+  const int32_t whole = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(kRound);
+  const float scale = std::bit_cast<float>((whole + 127) * (1 << 23));
+  return 1.0f / (1.0f + power * scale);
+}
+
+// bins[i]: how many thresholds do not lie above values[i]; none for NaN. A guess names the nearest
+// threshold, and comparing with that one decides.
+template <class V>
+FM_INLINE void guess_bins(const V* values, int64_t count, const EdgeRow<V>& row, int32_t* bins) {
+  const V* edges = row.edges;
+  const float last = static_cast<float>(row.count - 1);
+  if (row.spacing == Spacing::kUniform) {
+    for (int64_t i = 0; i < count; ++i) {
+      const int32_t k = nearest(static_cast<float>(values[i]) * last, last);
+      bins[i] = k + (values[i] >= edges[k]);
+    }
+  } else {
+    for (int64_t i = 0; i < count; ++i) {
+      const int32_t k = nearest(rough_sigmoid(static_cast<float>(values[i])) * last, last);
+      bins[i] = k + (values[i] >= edges[k]);
+    }
+  }
+}
+
+template <class V>
+FM_INLINE void search_bins(const V* values, int64_t count, const EdgeRow<V>& row, int32_t* bins) {
+  const V* edges = row.edges;
+  for (int64_t i = 0; i < count; ++i) {
+    bins[i] = 0;
+  }
+  int32_t left = row.count;
+  while (left > 1) {
+    const int32_t half = left / 2;
+    for (int64_t i = 0; i < count; ++i) {
+      bins[i] += values[i] >= edges[bins[i] + half - 1] ? half : 0;
+    }
+    left -= half;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    bins[i] += values[i] >= edges[bins[i]];
+  }
+}
+
+template <class V>
+void find_bins(const V* values, int64_t count, const EdgeRow<V>& row, int32_t* bins) {
+  if (row.spacing == Spacing::kAny) {
+    search_bins(values, count, row, bins);
+  } else {
+    guess_bins(values, count, row, bins);
+  }
+}
+
+// Counts the NaN among scores whose target counts, and those outside [0, 1].
+template <class V>
+void note_scores(const V* values, const int32_t* codes, int64_t count, Notes& notes) {
+  int32_t nan = 0;
+  int32_t outside = 0;
+  for (int64_t i = 0; i < count; ++i) {
+    nan += (codes[i] >= 0) & (values[i] != values[i]);
+    outside += (codes[i] >= 0) & ((values[i] < 0) | (values[i] > 1));
+  }
+  notes.nan += nan;
+  notes.outside += outside;
+}
+
+// The same for rows of `width` scores; a row with several NaN counts once.
+template <class V>
+void note_rows(const V* values, const int32_t* codes, int64_t count, int64_t width, Notes& notes) {
+  for (int64_t i = 0; i < count; ++i) {
+    const V* row = values + i * width;
+    int32_t nan = 0;
+    int32_t outside = 0;
+    for (int64_t c = 0; c < width; ++c) {
+      nan |= row[c] != row[c];
+      outside += (row[c] < 0) | (row[c] > 1);
+    }
+    notes.nan += (codes[i] >= 0) & nan;
+    notes.outside += codes[i] >= 0 ? outside : 0;
+  }
+}
+
+// Bins to cells, in place: (2 * row + target) * num_bins + bin, or `nowhere` where nothing counts.
+inline void locate_scores(const int32_t* codes, const int32_t* rows, int64_t count,
+                          int32_t num_bins, int32_t nowhere, int32_t* cells) {
+  for (int64_t i = 0; i < count; ++i) {
+    const int32_t row = rows == nullptr ? 0 : rows[i];
+    cells[i] = codes[i] >= 0 ? (2 * row + codes[i]) * num_bins + cells[i] : nowhere;
+  }
+}
+
+// The same for positions with one score per class; the score of the target class has target 1.
+inline void locate_rows(const int32_t* codes, int64_t count, int32_t width, int32_t num_bins,
+                        int32_t nowhere, int32_t* cells) {
+  for (int64_t i = 0; i < count; ++i) {
+    int32_t* row = cells + i * width;
+    if (codes[i] < 0) {
+      std::fill(row, row + width, nowhere);
+      continue;
+    }
+    for (int32_t c = 0; c < width; ++c) {
+      row[c] += 2 * c * num_bins;
+    }
+    row[codes[i]] += num_bins;
+  }
+}
+
+constexpr LocateKernels kLocate{locate_scores, locate_rows};
+
+typedef double Doubles __attribute__((vector_size(FM_VECTOR_BYTES)));
+typedef int64_t Longs __attribute__((vector_size(FM_VECTOR_BYTES)));
+inline constexpr int kDoubles = FM_VECTOR_BYTES / 8;
+
+FM_INLINE Doubles load_doubles(const double* data) {
+  Doubles v;
+  std::memcpy(&v, data, sizeof(v));
+  return v;
+}
+
+// exp(x) for x <= 0 to the last digit or two; 0 below the normal range.
+FM_INLINE Doubles exp_below_one(Doubles x) {
+  constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer
+  const auto vanishes = x < -708.0;
+  const Doubles bounded = vanishes ? Doubles{} - 708.0 : x;
+  const Doubles shifted = bounded * 1.4426950408889634 + kRound;
+  const Doubles n = shifted - kRound;
+  const Doubles r = (bounded - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
+  Doubles power = Doubles{} + 1.0 / 479001600.0;
+  for (const double c : {1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0, 1.0 / 40320.0,
+                         1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0,
+                         1.0}) {
+    power = power * r + c;
+  }
+  Longs bits;
+  std::memcpy(&bits, &shifted, sizeof(bits));
+  bits = (bits - std::bit_cast<int64_t>(kRound) + 1023) << 52;
+  Doubles scale;
+  std::memcpy(&scale, &bits, sizeof(scale));
+  return vanishes ? Doubles{} : power * scale;
+}
+
+// Softmax of one row in double, rounded to V. `padded` has room for `count` numbers and a vector
+// more. Equal infinities share the row, and NaN makes all of it NaN.
+template <class V>
+FM_INLINE bool softmax_row(const V* row, int64_t count, double* padded, V* probs) {
+  const double infinity = std::numeric_limits<double>::infinity();
+  const int64_t length = (count + kDoubles - 1) / kDoubles * kDoubles;
+  for (int64_t c = 0; c < count; ++c) {
+    padded[c] = row[c];
+  }
+  for (int64_t c = count; c < length; ++c) {
+    padded[c] = -infinity;
+  }
+  Doubles largest = Doubles{} - infinity;
+  Longs nan{};
+  for (int64_t c = 0; c < length; c += kDoubles) {
+    const Doubles v = load_doubles(padded + c);
+    largest = v > largest ? v : largest;
+    nan |= v != v;
+  }
+  double top = -infinity;
+  int64_t any_nan = 0;
+  for (int lane = 0; lane < kDoubles; ++lane) {
+    top = largest[lane] > top ? largest[lane] : top;
+    any_nan |= nan[lane];
+  }
+  if (any_nan != 0) {
+    std::fill(probs, probs + count, std::numeric_limits<V>::quiet_NaN());
+    return true;
+  }
+  if (std::abs(top) == infinity) {
+    const double share = 1.0 / static_cast<double>(std::count(padded, padded + count, top));
+    for (int64_t c = 0; c < count; ++c) {
+      probs[c] = static_cast<V>(padded[c] == top ? share : 0.0);
+    }
+    return false;
+  }
+  Doubles sums{};
+  for (int64_t c = 0; c < length; c += kDoubles) {
+    const Doubles e = exp_below_one(load_doubles(padded + c) - top);
+    std::memcpy(padded + c, &e, sizeof(e));
+    sums += e;
+  }
+  double sum = 0.0;
+  for (int lane = 0; lane < kDoubles; ++lane) {
+    sum += sums[lane];
+  }
+  for (int64_t c = 0; c < count; ++c) {
+    probs[c] = static_cast<V>(padded[c] / sum);
+  }
+  return false;
+}
+
+template <class V>
+void softmax_rows(const V* values, int64_t rows, int64_t count, double* padded, V* probs) {
+  for (int64_t i = 0; i < rows; ++i) {
+    softmax_row(values + i * count, count, padded, probs + i * count);
+  }
+}
+
+template <class V>
+constexpr ScoreKernels<V> kScores{find_bins<V>, note_scores<V>, note_rows<V>, softmax_rows<V>};

@@ -1,0 +1,608 @@
+"""Triton kernels against the references; `test_triton` runs this file in a process of its own.
+
+In that process either ``TRITON_INTERPRET=1`` is set, or ``FASTMETRICS_TRITON_DEVICE=cuda``.
+"""
+
+import math
+import os
+
+import numpy as np
+import pytest
+import torch
+import triton.language as tl
+from torch import Tensor
+
+from fastmetrics.ops import confusion, exact_match, library, stat_scores
+from fastmetrics.ops import reading as rules
+from fastmetrics.ops import triton as kernels
+from fastmetrics.ops.triton import reading
+
+DEVICE = os.environ.get("FASTMETRICS_TRITON_DEVICE", "cpu")
+SCORE_DTYPES = sorted(library.SCORE_DTYPES, key=str)
+LABEL_DTYPES = sorted(library.LABEL_DTYPES, key=str)
+INF, NAN = math.inf, math.nan
+
+
+def _repair_interpreter() -> None:
+    """Let triton 3.6's interpreter work with numpy >= 2.4, exactly, and at a bearable speed.
+
+    It widens subnormal bfloat16 wrongly, patches the language again for each call of a function, and reduces with a function of our own
+    element by element; `test_the_reduction_itself_puts_nan_first` runs the latter as it is.
+    """
+    from triton.runtime import interpreter
+
+    patch_tensor, patch_language = interpreter._patch_lang_tensor, interpreter._patch_lang
+    convert, reduce = interpreter._convert_float, interpreter.ReduceOps.apply_impl
+    patched = set()
+
+    def patch_index(tensor, scope):
+        patch_tensor(tensor, scope)
+        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
+
+    def patch_once(function):
+        seen = tuple(any(x is y for y in function.__globals__.values()) for x in (tl, tl.core))
+        if seen in patched:
+            return interpreter._LangPatchScope()
+        patched.add(seen)
+        scope = patch_language(function)
+        restore = scope.restore
+        scope.restore = lambda: (patched.clear(), restore())
+        return scope
+
+    def widen(data, source, target, rounding):
+        if source == tl.bfloat16 and target == tl.float32:
+            return data.view(np.uint16).astype(np.uint32) << 16
+        return convert(data, source, target, rounding)
+
+    def apply(self, input):
+        if self.combine_fn is reading.nan_max and FAST_REDUCTION:
+            return self.min_max(input[0], val_reduce_op=np.max)
+        return reduce(self, input)
+
+    memory = CheckedMemory(interpreter._interpreter)
+    init_arguments = interpreter.GridExecutor._init_args_hst
+
+    def note_ranges(self, arguments, keywords):
+        copies = init_arguments(self, arguments, keywords)
+        tensors = [x for x in copies[0] if isinstance(x, Tensor)]
+        begins = [x.untyped_storage().data_ptr() for x in tensors]
+        sizes = [x.untyped_storage().nbytes() for x in tensors]
+        memory.ranges = [(begin, begin + size) for begin, size in zip(begins, sizes, strict=True)]
+        return copies
+
+    interpreter._interpreter = memory
+    interpreter.GridExecutor._init_args_hst = note_ranges
+    interpreter._patch_lang_tensor = patch_index
+    interpreter._patch_lang = patch_once
+    interpreter._convert_float = widen
+    interpreter.ReduceOps.apply_impl = apply
+
+
+class CheckedMemory:
+    """The interpreter's memory access, refusing addresses outside the tensors of the launch."""
+
+    def __init__(self, memory):
+        self.memory = memory
+        self.ranges = []
+
+    def __getattr__(self, name):
+        return getattr(self.memory, name)
+
+    def check(self, pointers, values, mask):
+        assert pointers.shape == values.shape == mask.shape
+        active = pointers[mask.astype(bool)].astype(np.uint64)
+        allowed = np.zeros(active.shape, bool)
+        for first, last in self.ranges:
+            allowed |= (active >= first) & (active + values.itemsize <= last)
+        assert allowed.all(), f"{(~allowed).sum()} of {active.size} addresses are out of bounds"
+
+    def load(self, pointers, mask, other, dtype):
+        self.check(pointers, other, mask)
+        return self.memory.load(pointers, mask, other, dtype)
+
+    def store(self, pointers, value, mask):
+        self.check(pointers, value, mask)
+        self.memory.store(pointers, value, mask)
+
+    def atomic_rmw(self, op, pointers, value, mask, order):
+        self.check(pointers, value, mask)
+        return self.memory.atomic_rmw(op, pointers, value, mask, order)
+
+
+FAST_REDUCTION = True
+if DEVICE == "cpu":
+    _repair_interpreter()
+
+
+def on_device(value):
+    return value.to(DEVICE) if isinstance(value, Tensor) and DEVICE != "cpu" else value
+
+
+def compare(name: str, state: Tensor, invalid: int, *args, validate: bool = True) -> None:
+    """Run kernel and reference on copies of ``state``, and compare state and events."""
+    module = {"stat_scores_": stat_scores, "confusion_": confusion, "label_confusion_": confusion}
+    references = module.get(name, exact_match)
+    expected, expected_events = state.clone(), torch.tensor([5, 6, 7])
+    getattr(references, f"{name[:-1]}_reference")(expected, expected_events, *args, False)
+    actual, events = on_device(state.clone()), on_device(torch.tensor([5, 6, 7]))
+    getattr(kernels, name)(actual, events, *map(_to_device_strided, args), validate)
+    expected_events[library.INVALID] += invalid if validate else 0
+    assert events.tolist() == expected_events.tolist()
+    torch.testing.assert_close(actual.cpu(), expected, rtol=1e-12, atol=1e-12)
+
+
+def _to_device_strided(value):
+    """Copy to the device with the strides kept, also those of zero."""
+    if not isinstance(value, Tensor) or DEVICE == "cpu":
+        return value
+    base = value.as_strided((value.untyped_storage().nbytes() // value.element_size(),), (1,), 0)
+    return base.to(DEVICE).as_strided(value.shape, value.stride(), value.storage_offset())
+
+
+def class_inputs(seed, n, c, depth=(), dtype=torch.float32, labels=False, ignore=None, bad=0.0):
+    """Multiclass inputs with ties; ``bad`` is the share of targets out of range."""
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.randint(0, c, (n, *depth), generator=generator)
+    if ignore is not None:
+        target[torch.rand(target.shape, generator=generator) < 0.3] = ignore
+    wrong = torch.rand(target.shape, generator=generator) < bad
+    target[wrong] = torch.tensor([-7, c, c + 1000])[
+        torch.randint(0, 3, (int(wrong.sum()),), generator=generator)
+    ]
+    if labels:
+        preds = torch.where(
+            torch.rand(target.shape, generator=generator) < 0.5,
+            target.clamp(0, c - 1),
+            torch.randint(0, c, target.shape, generator=generator),
+        )
+    else:
+        preds = torch.randn((n, c, *depth), generator=generator).mul(3).round().to(dtype)
+    return preds, target
+
+
+def count_invalid(preds: Tensor, target: Tensor, classes: int, ignore: int | None) -> int:
+    kept = target != ignore if ignore is not None else torch.ones_like(target, dtype=torch.bool)
+    limit = preds.shape[1] if preds.ndim > target.ndim else classes or 2**62
+    bad = (target < 0) | (target >= limit)
+    if preds.ndim == target.ndim:
+        bad |= (preds < 0) | (preds >= limit)
+    return int((kept & bad).sum())
+
+
+def every_class_op(preds, target, classes, ignore=None, weight=None, top_k=1, samplewise=True):
+    """Compare all ops that read multiclass inputs, in all shapes of their state."""
+    n = target.shape[0]
+    invalid = count_invalid(preds, target, classes, ignore)
+    kind = torch.int64 if weight is None else torch.float64
+    tail = (preds, target, weight)
+    for shape in ((classes, 4), (1, 4), (n, classes, 4), (n, 1, 4)):
+        if len(shape) == 3 and not samplewise:
+            continue
+        state = torch.full(shape, 3, dtype=kind)
+        compare("stat_scores_", state, invalid, *tail, classes, top_k, ignore)
+    if top_k > 1:
+        return
+    compare("confusion_", torch.full((classes, classes), 3, dtype=kind), invalid, *tail, ignore)
+    for shape in ((2,), (n, 2)):
+        if len(shape) == 1 or samplewise:
+            state = torch.full(shape, 3, dtype=kind)
+            compare("exact_match_", state, invalid, *tail, classes, ignore)
+
+
+@pytest.mark.parametrize("depth", [(), (5,), (3, 4)], ids=str)
+@pytest.mark.parametrize("classes", [2, 3, 10, 33])
+@pytest.mark.parametrize("labels", [False, True], ids=["scores", "labels"])
+def test_class_shapes(classes, depth, labels):
+    preds, target = class_inputs(classes, 5, classes, depth, labels=labels, ignore=-1, bad=0.2)
+    every_class_op(preds, target, classes, -1)
+
+
+@pytest.mark.parametrize("ignore", [None, 1], ids=["all", "ignore"])
+@pytest.mark.parametrize("classes", [257, 300])
+@pytest.mark.parametrize("labels", [False, True], ids=["scores", "labels"])
+def test_many_classes_are_scattered(classes, labels, ignore):
+    preds, target = class_inputs(1, 21, classes, labels=labels, ignore=ignore, bad=0.1)
+    every_class_op(preds, target, classes, ignore, samplewise=False)
+
+
+@pytest.mark.parametrize("labels", [False, True], ids=["scores", "labels"])
+def test_scattered_without_bad_labels(labels):
+    preds, target = class_inputs(2, 30, 400, labels=labels)
+    every_class_op(preds, target, 400, samplewise=False)
+
+
+@pytest.mark.parametrize("rows", [1, 5000])
+@pytest.mark.parametrize("top_k", [1, 3])
+def test_class_axis_in_several_blocks(rows, top_k):
+    preds, target = class_inputs(3, 12, 5000, ignore=-100)
+    preds[3, 4999] = preds[4, 4096] = preds[5, 4095] = INF
+    preds[6, 4500] = preds[6, 10] = NAN
+    preds[7] = -INF
+    target[3:7] = torch.tensor([4999, 4096, 4095, 4500])
+    compare(
+        "stat_scores_", torch.zeros(rows, 4, dtype=torch.int64), 0,
+        preds, target, None, 5000, top_k, -100,
+    )  # fmt: skip
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="too slow to interpret; the loop is the same at 5000")
+def test_hundred_thousand_classes():
+    preds, target = class_inputs(3, 64, 100_000)
+    compare(
+        "stat_scores_", torch.zeros(100_000, 4, dtype=torch.int64), 0,
+        preds, target, None, 100_000, 1, None,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES, ids=str)
+@pytest.mark.parametrize("classes", [2, 10, 100])
+def test_score_dtypes_and_odd_values(dtype, classes):
+    preds, target = class_inputs(4, 16, classes, dtype=dtype)
+    preds[0] = NAN
+    preds[1, 1] = NAN
+    preds[2, 0] = INF
+    preds[2, -1] = NAN
+    preds[3] = -INF
+    preds[4] = INF
+    preds[5] = 0.0
+    preds[5, 0] = -0.0
+    preds[6, -1] = torch.finfo(dtype).max
+    preds[7] = torch.finfo(dtype).min
+    preds[8] = torch.finfo(dtype).smallest_normal / 2
+    preds[8, 0] = 0.0
+    every_class_op(preds, target, classes, samplewise=False)
+    for top_k in (2, classes):
+        every_class_op(preds, target, classes, top_k=top_k, samplewise=False)
+
+
+@pytest.mark.parametrize("dtype", LABEL_DTYPES, ids=str)
+def test_label_dtypes(dtype):
+    classes = 2 if dtype == torch.bool else 7
+    preds, target = class_inputs(5, 40, classes, labels=True)
+    every_class_op(preds.to(dtype), target, classes, samplewise=False)
+    every_class_op(preds, target.to(dtype), classes, 1, samplewise=False)
+    scores, target = class_inputs(5, 40, classes)
+    every_class_op(scores, target.to(dtype), classes, 1, samplewise=False)
+
+
+def test_ignore_index_255_in_uint8():
+    preds, target = class_inputs(6, 40, 7, ignore=255)
+    every_class_op(preds, target.to(torch.uint8), 7, 255, samplewise=False)
+
+
+def test_bad_predicted_labels():
+    preds, target = class_inputs(7, 8, 7, labels=True)
+    preds[3], preds[4] = -1, 7
+    every_class_op(preds, target, 7)
+
+
+def test_unvalidated_updates_leave_bad_labels_out_in_silence():
+    preds, target = class_inputs(7, 40, 7, bad=0.2)
+    counts = torch.zeros(7, 4, dtype=torch.int64)
+    compare("stat_scores_", counts, 9, preds, target, None, 7, 1, None, validate=False)
+    compare("confusion_", counts.new_zeros(7, 7), 9, preds, target, None, None, validate=False)
+    compare("exact_match_", counts.new_zeros(2), 9, preds, target, None, 7, None, validate=False)
+    preds, target, groups = label_inputs(7, (40, 3), torch.float32, bad=0.2)
+    groups[0] = 9
+    tail = (preds, target, None, groups, 0.5, False, None)
+    compare("label_confusion_", counts.new_zeros(2, 4, 2, 2), 9, *tail, validate=False)
+    tail = (preds, target, None, None, 0.5, False, None)
+    compare("label_confusion_", counts.new_zeros(2, 3, 2, 2), 9, *tail, validate=False)
+    tail = (preds, target, None, 3, 0.5, False, None)
+    compare("label_exact_match_", counts.new_zeros(2, 2), 9, *tail, validate=False)
+
+
+@pytest.mark.parametrize("labels", [False, True], ids=["scores", "labels"])
+def test_unknown_number_of_classes(labels):
+    preds, target = class_inputs(8, 9, 7, labels=labels)
+    target[5] = -2
+    for shape in ((1, 4), (9, 1, 4)):
+        invalid = count_invalid(preds, target, 0, None)
+        state = torch.zeros(shape, dtype=torch.int64)
+        compare("stat_scores_", state, invalid, preds, target, None, 0, 1, None)
+
+
+@pytest.mark.parametrize("top_k", [2, 3, 7])
+@pytest.mark.parametrize("depth", [(), (6,)], ids=str)
+def test_top_k(top_k, depth):
+    preds, target = class_inputs(9, 7, 7, depth, ignore=3, bad=0.1)
+    preds[preds == 2] = NAN
+    every_class_op(preds, target, 7, 3, top_k=top_k)
+
+
+def class_layouts():
+    """The same logical inputs over every memory layout that torch can make."""
+    preds, target = class_inputs(10, 6, 5, (4, 3), ignore=-1)
+    yield "channels last", preds.movedim(1, -1).contiguous().movedim(-1, 1), target
+    yield "target transposed", preds, target.mT.contiguous().mT
+    wide = torch.full((12, 10, 8, 6), NAN)
+    wide[::2, ::2, ::2, ::2] = preds
+    yield "sliced", wide[::2, ::2, ::2, ::2], target
+    wide_target = torch.full((6, 9, 3), 99)
+    wide_target[:, 1:5] = target
+    yield "target window", preds, wide_target[:, 1:5]
+    yield "expanded", preds[:1].expand(6, 5, 4, 3), target[:1].expand(6, 4, 3)
+    yield "reversed axes", preds.permute(3, 2, 1, 0).contiguous().permute(3, 2, 1, 0), target
+    offset = torch.zeros(preds.numel() + 1)
+    offset[1:] = preds.flatten()
+    yield "misaligned", offset[1:].view(preds.shape), target
+
+
+@pytest.mark.parametrize("layout", list(class_layouts()), ids=lambda layout: layout[0])
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+def test_class_layouts(layout, weighted):
+    _, preds, target = layout
+    weight = torch.linspace(0, 1, 12, dtype=torch.float64)[::2] if weighted else None
+    every_class_op(preds, target, 5, -1, weight)
+
+
+def test_many_axes_that_do_not_merge():
+    preds, target = class_inputs(11, 3, 4, (2, 3, 2, 3))
+    every_class_op(
+        preds.permute(5, 3, 1, 4, 2, 0).contiguous().permute(5, 2, 4, 1, 3, 0), target, 4
+    )
+
+
+def test_several_blocks_per_program():
+    preds, target = class_inputs(12, 20_000, 7, labels=True, ignore=2, bad=0.01)
+    every_class_op(preds, target, 7, 2, samplewise=False)
+    every_class_op(preds, target, 300, 2, samplewise=False)
+
+
+def test_64_bit_positions(monkeypatch):
+    for module in (kernels.stat_scores, kernels.confusion, kernels.exact_match):
+        monkeypatch.setattr(module, "is_wide", lambda positions: True)
+    preds, target = class_inputs(13, 4, 5, (4,))
+    every_class_op(preds.mT.contiguous().mT, target, 5)
+    preds, target, _ = label_inputs(13, (3, 5, 4), torch.float32)
+    every_label_op(preds, target, 5)
+
+
+def test_offsets_past_2_31():
+    """A class stride of 2**30 elements: the offset of class 4 does not fit 32 bits."""
+    if DEVICE == "cpu":
+        pytest.skip("needs 8 GiB of memory")
+    preds = torch.empty(5 * 2**30, dtype=torch.bfloat16, device=DEVICE).as_strided(
+        (3, 5), (1, 2**30)
+    )
+    preds.copy_(torch.tensor([[1, 2, 3, 4, 5], [5, 4, 3, 2, 1], [1, 2, 9, 2, 1]]))
+    state = torch.zeros(5, 4, dtype=torch.int64, device=DEVICE)
+    events = torch.zeros(3, dtype=torch.int64, device=DEVICE)
+    target = torch.tensor([4, 0, 2], device=DEVICE)
+    kernels.stat_scores_(state, events, preds, target, None, 5, 1, None, True)
+    assert state[:, 0].tolist() == [1, 0, 1, 0, 1]
+
+
+@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+@pytest.mark.parametrize("depth", [(), (5,)], ids=str)
+def test_weights(dtype, depth):
+    preds, target = class_inputs(14, 150, 6, depth, ignore=4, bad=0.1)
+    weight = torch.rand(150, generator=torch.Generator().manual_seed(1)).mul(3).to(dtype)
+    every_class_op(preds, target, 6, 4, weight, samplewise=False)
+
+
+def test_unweighted_update_of_a_weighted_state():
+    preds, target = class_inputs(15, 50, 6)
+    state = torch.full((6, 4), 0.25, dtype=torch.float64)
+    compare("stat_scores_", state, 0, preds, target, None, 6, 1, None)
+    compare("confusion_", state.new_full((6, 6), 0.25), 0, preds, target, None, None)
+    compare("exact_match_", state.new_full((2,), 0.25), 0, preds, target, None, 6, None)
+    scores, labels, _ = label_inputs(15, (50, 6), torch.float32)
+    tail = (scores, labels, None, None, 0.5, False, None)
+    compare("label_confusion_", state.new_full((2, 6, 2, 2), 0.25), 0, *tail)
+
+
+def test_weighted_cells_that_must_be_zero_are_zero():
+    target = torch.zeros(700, dtype=torch.int64)
+    preds = torch.tensor([[0.9, 0.1]]).expand(700, 2)
+    weight = torch.full((700,), 0.1, dtype=torch.float64)
+    state = on_device(torch.zeros(2, 4, dtype=torch.float64))
+    events = on_device(library.new_events())
+    inputs = [_to_device_strided(value) for value in (preds, target, weight)]
+    kernels.stat_scores_(state, events, *inputs, 2, 1, None, True)
+    assert state[0, 1:].tolist() == [0, 0, 0]
+    assert state[1, [0, 1, 3]].tolist() == [0, 0, 0]
+
+
+def test_weighted_sums_have_the_same_bits_every_time():
+    preds, target = class_inputs(16, 3000, 300, labels=True)
+    weight = torch.rand(3000, dtype=torch.float64)
+    inputs = [on_device(value) for value in (preds, target, weight)]
+    results = []
+    for _ in range(2):
+        state = on_device(torch.zeros(300, 4, dtype=torch.float64))
+        kernels.stat_scores_(state, on_device(library.new_events()), *inputs, 300, 1, None, True)
+        results.append(state.cpu())
+    assert torch.equal(*results)
+
+
+def label_inputs(seed, shape, dtype, low=-0.5, high=1.5, bad=0.0, ignore=None):
+    """Thresholded inputs; scores on both sides of 0 and 1, or labels for an integer dtype."""
+    generator = torch.Generator().manual_seed(seed)
+    target = torch.randint(0, 2, shape, generator=generator)
+    if ignore is not None:
+        target[torch.rand(shape, generator=generator) < 0.3] = ignore
+    target[torch.rand(shape, generator=generator) < bad] = 3
+    groups = torch.randint(0, 4, shape[:1], generator=generator)
+    if dtype.is_floating_point:
+        preds = torch.rand(shape, generator=generator).mul(high - low).add(low).to(dtype)
+        preds.view(-1)[::7] = 0.5
+    else:
+        preds = torch.randint(0, 2, shape, generator=generator).to(dtype)
+    return preds, target, groups
+
+
+def every_label_op(
+    preds, target, labels, ignore=None, weight=None, groups=None, threshold=0.5, samplewise=True
+):
+    """Compare the ops that threshold their inputs, in all shapes of their state."""
+    n, kind = target.shape[0], torch.int64 if weight is None else torch.float64
+    kept = target != ignore if ignore is not None else torch.ones_like(target, dtype=torch.bool)
+    bad = (target < 0) | (target > 1)
+    if not preds.is_floating_point():
+        bad |= (preds.long() < 0) | (preds.long() > 1)
+    invalid = int((kept & bad).sum())
+    for readings, logits in ((2, False), (1, False), (1, True)):
+        state = torch.full((readings, labels, 2, 2), 3, dtype=kind)
+        tail = (preds, target, weight, None, threshold, logits, ignore)
+        compare("label_confusion_", state, invalid, *tail)
+        if samplewise:
+            compare("label_confusion_", state.repeat(n, 1, 1, 1, 1), invalid, *tail)
+        if labels > 1:
+            tail = (preds, target, weight, labels, threshold, logits, ignore)
+            state = torch.full((readings, 2), 3, dtype=kind)
+            compare("label_exact_match_", state, invalid, *tail)
+            if samplewise:
+                compare("label_exact_match_", state.repeat(n, 1, 1), invalid, *tail)
+
+
+@pytest.mark.parametrize(
+    ("shape", "labels"),
+    [((9,), 1), ((5, 3, 2), 1), ((9, 3), 3), ((5, 5, 4), 5), ((4, 100), 100), ((3, 3, 2, 5), 3)],
+    ids=str,
+)
+def test_label_shapes(shape, labels):
+    preds, target, _ = label_inputs(20, shape, torch.float32, bad=0.1, ignore=-1)
+    every_label_op(preds, target, labels, -1)
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES + LABEL_DTYPES, ids=str)
+def test_label_ops_take_all_dtypes(dtype):
+    preds, target, _ = label_inputs(21, (40, 3), dtype)
+    if dtype.is_floating_point:
+        preds[1] = NAN
+        preds[2] = INF
+        preds[3] = -INF
+        preds[4], preds[5] = 0.0, 1.0
+    every_label_op(preds, target, 3, samplewise=False)
+    every_label_op(preds, target.to(torch.uint8), 3, samplewise=False)
+    if not dtype.is_floating_point:
+        every_label_op(preds.float(), target.to(dtype), 3, samplewise=False)
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES, ids=str)
+@pytest.mark.parametrize("threshold", [0.0, 0.1, 0.3, 0.5, 0.7, 1 / 3, 1.0])
+def test_scores_next_to_the_threshold(dtype, threshold):
+    centres = [threshold, 0.0, 1.0]
+    if 0 < threshold < 1:
+        centres.append(rules.logit(threshold))
+    scores = torch.tensor(centres, dtype=dtype)
+    up, down = torch.tensor(INF, dtype=dtype), torch.tensor(-INF, dtype=dtype)
+    preds = torch.cat((scores, scores.nextafter(up), scores.nextafter(down), up[None], down[None]))
+    target = torch.ones(len(preds), dtype=torch.int64)
+    every_label_op(preds, target, 1, threshold=threshold, samplewise=False)
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+@pytest.mark.parametrize("most_groups", [4, 700])
+def test_groups(most_groups, weighted):
+    preds, target, groups = label_inputs(22, (200, 3), torch.float32, bad=0.1, ignore=-1)
+    preds[5, 1] = NAN
+    groups[3], groups[4] = -1, most_groups
+    groups[5] = most_groups - 1
+    kept = (target == 0) | (target == 1)
+    invalid = int(
+        (target == 3).sum() + (kept & ((groups < 0) | (groups >= most_groups))[:, None]).sum()
+    )
+    weight = torch.rand(200, generator=torch.Generator().manual_seed(2)) if weighted else None
+    for readings, logits in ((2, False), (1, True)):
+        kind = torch.float64 if weighted else torch.int64
+        state = torch.zeros(readings, most_groups, 2, 2, dtype=kind)
+        tail = (preds, target, weight, groups.to(torch.int16), 0.4, logits, -1)
+        compare("label_confusion_", state, invalid, *tail)
+
+
+def test_samplewise_groups():
+    preds, target, groups = label_inputs(22, (6, 3), torch.float32)
+    state = torch.zeros(6, 2, 4, 2, 2, dtype=torch.int64)
+    compare("label_confusion_", state, 0, preds, target, None, groups, 0.5, False, None)
+
+
+@pytest.mark.parametrize("shape", [(300,), (130, 4), (40, 70, 3)], ids=str)
+def test_label_weights(shape):
+    preds, target, _ = label_inputs(23, shape, torch.float32, bad=0.1, ignore=-1)
+    weight = torch.rand(shape[0], generator=torch.Generator().manual_seed(2))
+    labels = shape[1] if len(shape) > 1 else 1
+    every_label_op(preds, target, labels, -1, weight, samplewise=False)
+
+
+@pytest.mark.parametrize(
+    "layout",
+    [lambda x: x.mT.contiguous().mT, lambda x: x.movedim(0, -1).contiguous().movedim(-1, 0),
+     lambda x: x.repeat_interleave(2, 1)[:, ::2], lambda x: x[:1].expand(x.shape)],
+    ids=["transposed", "samples last", "sliced", "expanded"],
+)  # fmt: skip
+def test_label_layouts(layout):
+    preds, target, _ = label_inputs(24, (4, 5, 4), torch.float32, ignore=-1)
+    every_label_op(layout(preds), target, 5, -1, samplewise=False)
+    every_label_op(preds, layout(target), 5, -1)
+
+
+def test_several_label_blocks_per_program():
+    preds, target, _ = label_inputs(25, (12_000,), torch.float32)
+    every_label_op(preds, target, 1, samplewise=False)
+    preds, target, _ = label_inputs(25, (2000, 6), torch.float32)
+    every_label_op(preds, target, 6, samplewise=False)
+
+
+def test_empty_inputs_change_nothing():
+    events = on_device(torch.tensor([1, 2, 3]))
+    for shape in ((0,), (0, 3), (4, 0)):
+        target = on_device(torch.zeros(shape, dtype=torch.int64))
+        scores = on_device(torch.zeros(shape[0], 5, *shape[1:]))
+        state = on_device(torch.full((5, 4), 9))
+        kernels.stat_scores_(state, events, scores, target, None, 5, 1, None, True)
+        matrix = on_device(torch.full((5, 5), 9))
+        kernels.confusion_(matrix, events, scores, target, None, None, True)
+        tables = on_device(torch.full((2, 1, 2, 2), 9))
+        kernels.label_confusion_(
+            tables, events, target.float(), target, None, None, 0.5, False, None, True
+        )
+        assert all((x == 9).all() for x in (state, matrix, tables))
+    assert events.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (4, 0)], ids=str)
+def test_exact_match_of_empty_inputs(shape):
+    target = torch.zeros(shape, dtype=torch.int64)
+    compare("exact_match_", torch.tensor([5, 5]), 0, target, target, None, 3, None)
+
+
+def test_state_may_be_a_strided_view():
+    preds, target = class_inputs(17, 20, 5)
+    whole = on_device(torch.zeros(5, 8, dtype=torch.int64))
+    dense = on_device(torch.zeros(5, 4, dtype=torch.int64))
+    events = on_device(library.new_events())
+    for state in (whole[:, ::2], dense):
+        kernels.stat_scores_(
+            state, events, on_device(preds), on_device(target), None, 5, 1, None, True
+        )
+    assert torch.equal(whole[:, ::2], dense)
+    assert not whole[:, 1::2].any()
+
+
+def test_the_reduction_itself_puts_nan_first(monkeypatch):
+    monkeypatch.setitem(globals(), "FAST_REDUCTION", False)
+    preds, target = class_inputs(18, 3, 4)
+    preds[0] = torch.tensor([INF, NAN, NAN, 1.0])
+    preds[1] = torch.tensor([NAN, INF, 1.0, 1.0])
+    compare(
+        "stat_scores_", torch.zeros(4, 4, dtype=torch.int64), 0, preds, target, None, 4, 1, None
+    )
+
+
+def test_partial_buffers_are_bounded():
+    for cells in (1, 100, 4000, 10**6, 4 * 10**5):
+        programs = reading.ordered_programs(10**9, cells)
+        assert 1 <= programs <= 256
+        assert programs * cells <= max(2**23, 4 * cells)
+
+
+@pytest.mark.parametrize("size", [2, 4, 8])
+def test_class_blocks_are_powers_of_two_within_the_budget(size):
+    for classes in (1, 2, 3, 10, 64, 65, 100, 1000, 4096, 100_000):
+        for top_k in (1, 5):
+            block, block_classes = reading.class_blocks(classes, size, top_k)
+            assert block.bit_count() == block_classes.bit_count() == 1
+            assert block * block_classes <= 4096
+            assert block_classes >= min(classes, 1024)

@@ -1,0 +1,195 @@
+"""What can be imported from where, and what `import fastmetrics` costs."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import fastmetrics
+
+LIMIT_SECONDS = 0.050
+NEVER_EAGER = ("triton", "matplotlib", "torchmetrics", "torcheval", "sklearn", "scipy", "pandas")
+# Names that torchmetrics does not have.
+ADDED = {"fastmetrics": {"show_config"}}
+PACKAGES = (
+    "fastmetrics",
+    "fastmetrics.classification",
+    "fastmetrics.functional",
+    "fastmetrics.functional.classification",
+    "fastmetrics.utilities",
+)
+FAMILIES = (
+    "Accuracy",
+    "CohenKappa",
+    "ConfusionMatrix",
+    "ExactMatch",
+    "F1Score",
+    "FBetaScore",
+    "Fairness",
+    "GroupStatRates",
+    "HammingDistance",
+    "JaccardIndex",
+    "MatthewsCorrCoef",
+    "NegativePredictiveValue",
+    "Precision",
+    "Recall",
+    "Specificity",
+    "StatScores",
+)
+FUNCTION_FAMILIES = (
+    "accuracy",
+    "cohen_kappa",
+    "confusion_matrix",
+    "exact_match",
+    "f1_score",
+    "fbeta_score",
+    "fairness",
+    "groups_stat_rates",
+    "hamming_distance",
+    "jaccard_index",
+    "matthews_corrcoef",
+    "negative_predictive_value",
+    "precision",
+    "recall",
+    "specificity",
+    "stat_scores",
+)
+TASKS = ("", "Binary", "Multiclass", "Multilabel")
+
+
+def upstream(package: str):
+    return importlib.import_module(package.replace("fastmetrics", "torchmetrics", 1))
+
+
+def run(code: str) -> str:
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return done.stdout
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("package", PACKAGES)
+def test_every_public_name_can_be_imported(package):
+    module = importlib.import_module(package)
+    assert len(set(module.__all__)) == len(module.__all__)
+    assert set(module.__all__) <= set(dir(module))
+    for name in module.__all__:
+        getattr(module, name)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_public_names_are_those_of_torchmetrics(package):
+    ours = set(importlib.import_module(package).__all__) - ADDED.get(package, set())
+    theirs = upstream(package)
+    known = {*theirs.__all__, *dir(theirs)}
+    if package == "fastmetrics.functional":
+        known |= set(upstream("fastmetrics.functional.classification").__all__)
+    assert ours <= known
+
+
+@pytest.mark.parametrize(
+    ("package", "families", "tasks"),
+    [
+        ("fastmetrics", FAMILIES, ("",)),
+        ("fastmetrics.classification", FAMILIES, TASKS),
+        ("fastmetrics.functional", FUNCTION_FAMILIES, ("",)),
+        (
+            "fastmetrics.functional.classification",
+            FUNCTION_FAMILIES,
+            ("", "binary_", "multiclass_", "multilabel_"),
+        ),
+    ],
+)
+def test_no_name_of_a_family_is_missing(package, families, tasks):
+    wanted = {task + family for task in tasks for family in families}
+    theirs = wanted & set(upstream(package).__all__)
+    assert len(theirs) >= len(families) - 2
+    assert theirs <= set(importlib.import_module(package).__all__)
+
+
+def test_fairness_functions():
+    names = {"demographic_parity", "equal_opportunity"}
+    assert names <= set(importlib.import_module("fastmetrics.functional.classification").__all__)
+
+
+@pytest.mark.parametrize("package", ["fastmetrics.classification", PACKAGES[3]])
+def test_a_package_exports_what_its_modules_export(package):
+    module = importlib.import_module(package)
+    exported = [
+        name
+        for found in pkgutil.iter_modules(module.__path__)
+        if not found.name.startswith("_")
+        for name in sys.modules[f"{package}.{found.name}"].__all__
+    ]
+    assert sorted(exported) == sorted(module.__all__)
+
+
+@pytest.mark.parametrize("package", PACKAGES[:2])
+def test_classes_live_in_the_module_that_torchmetrics_names(package):
+    """`from torchmetrics.classification.accuracy import MulticlassAccuracy` and its like."""
+    module = importlib.import_module(package)
+    for name in set(module.__all__) - ADDED.get(package, set()):
+        value = getattr(module, name)
+        if inspect.isclass(value):
+            home = getattr(upstream(package), name).__module__
+            twin = importlib.import_module(home.replace("torchmetrics", "fastmetrics", 1))
+            assert getattr(twin, name) is value
+
+
+@pytest.mark.smoke
+def test_task_wrappers_of_the_root_are_those_of_classification():
+    domain = importlib.import_module("fastmetrics.classification")
+    for name in fastmetrics._CLASSIFICATION:
+        assert getattr(fastmetrics, name) is getattr(domain, name)
+
+
+@pytest.mark.smoke
+def test_unknown_name():
+    with pytest.raises(AttributeError, match="NoSuchMetric"):
+        fastmetrics.NoSuchMetric  # noqa: B018  (the access is the test)
+
+
+@pytest.mark.smoke
+def test_import_loads_nothing_heavy():
+    """Only modules of the package itself come on top of those that torch loads."""
+    code = """
+import sys, torch
+before = set(sys.modules)
+import fastmetrics
+print(*sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
+"""
+    loaded = set(run(code).split())
+    assert "fastmetrics" in loaded
+    assert not loaded & set(NEVER_EAGER)
+    assert not {name for name in loaded if name not in sys.stdlib_module_names} - {"fastmetrics"}
+
+
+@pytest.mark.smoke
+def test_domains_are_loaded_at_first_use():
+    code = """
+import sys, fastmetrics
+print("fastmetrics.classification" in sys.modules, "fastmetrics.functional" in sys.modules)
+fastmetrics.functional.classification.accuracy, fastmetrics.classification.accuracy
+print("fastmetrics.classification" in sys.modules, fastmetrics.Accuracy.__name__)
+"""
+    assert run(code).split() == ["False", "False", "True", "Accuracy"]
+
+
+def test_import_time():
+    """Processor time, which other processes on the machine do not lengthen; the best of a few."""
+    code = """
+import time, torch
+start = time.process_time()
+import fastmetrics
+print(time.process_time() - start)
+"""
+    times = []
+    for _ in range(5):
+        times.append(float(run(code)))
+        if times[-1] < LIMIT_SECONDS:
+            break
+    assert min(times) < LIMIT_SECONDS, times
