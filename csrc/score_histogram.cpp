@@ -4,6 +4,10 @@
 #include <memory>
 #include <vector>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "labels.h"
 #include "parallel.h"
 #include "scores.h"
@@ -34,17 +38,25 @@ using LoadScores = void (*)(const void* scores, int64_t offset, int64_t stride, 
 template <class V>
 struct ScoreKernels {
   void (*find_bins)(const V* values, int64_t count, const EdgeRow<V>& row, int32_t* bins);
+  void (*split_bins)(const V* values, int64_t count, const V* splits, int32_t* bins);
   void (*note_scores)(const V* values, const int32_t* codes, int64_t count, Notes& notes);
   void (*note_rows)(const V* values, const int32_t* codes, int64_t count, int64_t width,
                     Notes& notes);
   void (*softmax_rows)(const V* values, int64_t count, int64_t width, double* padded, V* probs);
 };
 
+// Where the bins of a class and target begin among all cells, and where uncounted scores go.
+struct CellMap {
+  int32_t base;
+  int32_t num_bins;
+  int32_t nowhere;
+};
+
 struct LocateKernels {
-  void (*scores)(const int32_t* codes, const int32_t* rows, int64_t count, int32_t num_bins,
-                 int32_t nowhere, int32_t* cells);
-  void (*rows)(const int32_t* codes, int64_t count, int32_t width, int32_t num_bins,
-               int32_t nowhere, int32_t* cells);
+  void (*scores)(const int32_t* codes, const int32_t* rows, int64_t count, const CellMap& map,
+                 int32_t* cells);
+  void (*rows)(const int32_t* codes, int64_t count, int32_t width, const CellMap& map,
+               int32_t* cells);
 };
 
 }  // namespace fastmetrics
@@ -57,23 +69,28 @@ namespace {
 
 inline constexpr int64_t kScores = 1024;  // decided at a time
 
-// A cell of one reading is (class, target, bin); one more takes what does not count.
+// The state: a cell is (reading, class, target, bin).
 struct Shape {
   int64_t readings;
   int64_t classes;
   int64_t bins;
 
-  int64_t cells() const { return classes * 2 * bins; }
+  int64_t reading_cells() const { return classes * 2 * bins; }
+  int64_t cells() const { return readings * reading_cells(); }
 };
 
-// Walks scores in units (elements, or positions with a score for each class) and names the cells.
+// Walks scores in units (elements, or positions with a score for each class) and names the cells
+// that each score counts in. Cells are numbered as in the state; more cells may follow that stand
+// for several of those, and the last one takes what does not count.
 class CellReader {
  public:
-  // cells: for each reading `count * width()` of them; `first` and `count` are in units.
-  using Consume = std::function<void(int64_t first, int64_t count, const int32_t* cells)>;
+  // `cells` holds `runs` times one cell per score of the units [first, first + count).
+  using Consume =
+      std::function<void(int64_t first, int64_t count, int64_t runs, const int32_t* cells)>;
 
   virtual ~CellReader() = default;
   virtual void visit(int64_t begin, int64_t end, Notes& notes, const Consume& consume) const = 0;
+
   [[noreturn]] void raise_bad_label() const {
     const LabelArgument argument{"target", target_, rule_};
     raise_first_bad("score_histogram_", std::span(&argument, 1), rule_.ignore);
@@ -86,14 +103,26 @@ class CellReader {
     return width_ * static_cast<int64_t>(preds_.element_size()) +
            static_cast<int64_t>(target_.element_size());
   }
+  int64_t nowhere() const { return shape_.cells() + shared_cells_; }
+
+  // For cells that stand for one of each reading: what `cell - shape.cells()` is short for.
+  bool has_shared_cells() const { return shared_cells_ > 0; }
+  std::pair<int64_t, int64_t> shared(int64_t cell) const {
+    const int64_t half = cell / 2;
+    const int64_t row = half / shape_.bins * shape_.bins;
+    const int64_t second = second_bins_[half % shape_.bins] + cell % 2;
+    return {half, shape_.reading_cells() + row + second};
+  }
 
  protected:
   CellReader(const Tensor& preds, const Tensor& target, Shape shape, LabelRule rule, int64_t width)
       : preds_(preds), target_(target), shape_(shape), rule_(rule), labels_(target, rule),
         width_(width) {}
 
-  int32_t nowhere() const { return static_cast<int32_t>(shape_.cells()); }
-  int32_t num_bins() const { return static_cast<int32_t>(shape_.bins); }
+  CellMap map_of(int64_t reading) const {
+    return CellMap{static_cast<int32_t>(reading * shape_.reading_cells()),
+                   static_cast<int32_t>(shape_.bins), static_cast<int32_t>(nowhere())};
+  }
   static const LocateKernels& locate() {
     static const LocateKernels& kernels = FM_PICK(kLocate);
     return kernels;
@@ -106,6 +135,8 @@ class CellReader {
   LabelReader labels_;
   Geometry geometry_;
   int64_t width_;
+  int64_t shared_cells_ = 0;
+  std::vector<int32_t> second_bins_;
 };
 
 // Thresholds in the precision of the scores; rounded up, `score >= threshold` stays as it was.
@@ -120,9 +151,9 @@ class EdgeTable {
     }
   }
 
+  const V* edges(int64_t reading) const { return values_.data() + reading * count_; }
   EdgeRow<V> row(int64_t reading) const {
-    return EdgeRow<V>{values_.data() + reading * count_, static_cast<int32_t>(count_),
-                      spacing_[reading]};
+    return EdgeRow<V>{edges(reading), static_cast<int32_t>(count_), spacing_[reading]};
   }
 
  private:
@@ -162,7 +193,7 @@ template <class V>
 class LabelCells final : public CellReader {
  public:
   LabelCells(const Tensor& preds, const Tensor& target, Shape shape, LabelRule rule,
-             EdgeTable<V> edges)
+             EdgeTable<V> edges, bool share)
       : CellReader(preds, target, shape, rule, 1), source_(preds), edges_(std::move(edges)) {
     require(preds.dim() == target.dim(), "`preds` and `target` do not fit.");
     require(shape.classes == 1 || (target.dim() > 1 && target.size(1) == shape.classes),
@@ -172,6 +203,9 @@ class LabelCells final : public CellReader {
       geometry_.push(target.size(axis), preds.stride(axis), target.stride(axis));
     }
     label_size_ = units_per_sample() / shape.classes;
+    if (share) {
+      share_cells();
+    }
   }
 
   void visit(int64_t begin, int64_t end, Notes& notes, const Consume& consume) const override {
@@ -182,18 +216,29 @@ class LabelCells final : public CellReader {
     std::array<int32_t, 2 * kScores> cells;
     for (int64_t first = begin; first < end; first += kScores) {
       const int64_t count = std::min(kScores, end - first);
-      const V* values = read(first, count, buffer.data(), codes.data(), notes);
-      kernels.note_scores(values, codes.data(), count, notes);
+      Notes found;
+      const V* values = read(first, count, buffer.data(), codes.data(), found);
+      kernels.note_scores(values, codes.data(), count, found);
+      const int32_t* row_of = nullptr;
       if (shape_.classes > 1) {
         find_rows(first, count, rows.data());
+        row_of = rows.data();
       }
-      for (int64_t reading = 0; reading < shape_.readings; ++reading) {
+      const bool shared = has_shared_cells() && found.nan + found.outside == 0;
+      const int64_t runs = shared ? 1 : shape_.readings;
+      for (int64_t reading = 0; reading < runs; ++reading) {
         int32_t* own = cells.data() + reading * count;
         kernels.find_bins(values, count, edges_.row(reading), own);
-        locate().scores(codes.data(), shape_.classes > 1 ? rows.data() : nullptr, count, num_bins(),
-                        nowhere(), own);
+        CellMap map = map_of(reading);
+        if (shared) {
+          kernels.split_bins(values, count, splits_.data(), own);
+          map.base = static_cast<int32_t>(shape_.cells());
+          map.num_bins *= 2;
+        }
+        locate().scores(codes.data(), row_of, count, map, own);
       }
-      consume(first, count, cells.data());
+      notes += found;
+      consume(first, count, runs, cells.data());
     }
   }
 
@@ -226,8 +271,33 @@ class LabelCells final : public CellReader {
     }
   }
 
+  // Scores in [0, 1] need one cell for both readings: at most one threshold on logits lies between
+  // two adjacent ones on probabilities, so it splits that bin in two.
+  void share_cells() {
+    const int64_t count = shape_.bins - 1;
+    const V* probs = edges_.edges(0);
+    const V* logits = edges_.edges(1);
+    splits_.assign(shape_.bins, std::numeric_limits<V>::quiet_NaN());
+    second_bins_.assign(shape_.bins, 0);
+    int64_t below = 0;
+    for (int64_t bin = 1; bin < shape_.bins; ++bin) {
+      while (below < count && logits[below] <= probs[bin - 1]) {
+        ++below;
+      }
+      second_bins_[bin] = static_cast<int32_t>(below);
+      if (bin < count && below < count && logits[below] < probs[bin]) {
+        splits_[bin] = logits[below];
+        if (below + 1 < count && logits[below + 1] < probs[bin]) {
+          return;
+        }
+      }
+    }
+    shared_cells_ = 2 * shape_.reading_cells();
+  }
+
   ScoreSource<V> source_;
   EdgeTable<V> edges_;
+  std::vector<V> splits_;
   int64_t label_size_;
 };
 
@@ -270,10 +340,9 @@ class ClassCells final : public CellReader {
           scores = probs.data();
         }
         kernels.find_bins(scores, count * width_, edges_.row(reading), own);
-        locate().rows(codes.data(), count, static_cast<int32_t>(width_), num_bins(), nowhere(),
-                      own);
+        locate().rows(codes.data(), count, static_cast<int32_t>(width_), map_of(reading), own);
       }
-      consume(first, count, cells.data());
+      consume(first, count, shape_.readings, cells.data());
     }
   }
 
@@ -308,7 +377,7 @@ class ClassCells final : public CellReader {
 template <class V>
 std::unique_ptr<CellReader> make_reader(const Tensor& preds, const Tensor& target,
                                         const Tensor& edges, Shape shape, bool uniform,
-                                        bool multiclass, bool logits,
+                                        bool multiclass, bool logits, bool dense,
                                         std::optional<int64_t> ignore_index) {
   const bool guess = uniform && edges.size(1) <= kMaxGuessed;
   const auto spacing = [&](bool as_logits) {
@@ -322,23 +391,8 @@ std::unique_ptr<CellReader> make_reader(const Tensor& preds, const Tensor& targe
   if (multiclass) {
     return std::make_unique<ClassCells<V>>(preds, target, shape, rule, std::move(table), logits);
   }
-  return std::make_unique<LabelCells<V>>(preds, target, shape, rule, std::move(table));
-}
-
-// Counts all cells of a block. Two readings side by side hide each other's store-to-load delays.
-template <class Sum>
-void count_cells(const int32_t* cells, int64_t count, const Shape& shape, Sum* sums) {
-  if (shape.readings == 1) {
-    for (int64_t i = 0; i < count; ++i) {
-      sums[cells[i]] += 1;
-    }
-    return;
-  }
-  Sum* second = sums + shape.cells() + 1;
-  for (int64_t i = 0; i < count; ++i) {
-    sums[cells[i]] += 1;
-    second[cells[count + i]] += 1;
-  }
+  const bool share = dense && guess && shape.readings == 2;
+  return std::make_unique<LabelCells<V>>(preds, target, shape, rule, std::move(table), share);
 }
 
 // A batch with fewer scores than the state has cells: note the cells, then add them one by one.
@@ -352,10 +406,10 @@ Notes add_by_list(const CellReader& reader, const Weights& weights, const Shape&
   Scratch<Sum> scratch(partition.parts, 0);
   partition.run([&](int64_t part, int64_t begin, int64_t end) {
     reader.visit(begin, end, scratch.notes(part),
-                 [&](int64_t first, int64_t count, const int32_t* cells) {
-                   for (int64_t reading = 0; reading < shape.readings; ++reading) {
-                     std::copy_n(cells + reading * count * width, count * width,
-                                 list.data() + reading * scores + first * width);
+                 [&](int64_t first, int64_t count, int64_t runs, const int32_t* cells) {
+                   for (int64_t run = 0; run < runs; ++run) {
+                     std::copy_n(cells + run * count * width, count * width,
+                                 list.data() + run * scores + first * width);
                    }
                  });
   });
@@ -364,43 +418,58 @@ Notes add_by_list(const CellReader& reader, const Weights& weights, const Shape&
     reader.raise_bad_label();
   }
   const int64_t per_sample = reader.units_per_sample() * width;
-  for (int64_t reading = 0; reading < shape.readings; ++reading) {
-    const int32_t* cells = list.data() + reading * scores;
-    Sum* sums = state + reading * shape.cells();
-    for (int64_t i = 0; i < scores; ++i) {
-      if (cells[i] < shape.cells()) {
-        sums[cells[i]] += weights ? static_cast<Sum>(weights[i / per_sample]) : Sum{1};
-      }
+  for (size_t i = 0; i < list.size(); ++i) {
+    if (list[i] < shape.cells()) {
+      state[list[i]] += weights ? static_cast<Sum>(weights[static_cast<int64_t>(i) % scores / per_sample]) : Sum{1};
     }
   }
   return notes;
 }
 
+// Two runs side by side hide each other's delay between a store and a load of the same cell.
+template <class Sum>
+void count_cells(const int32_t* cells, int64_t count, int64_t runs, Sum* sums) {
+  if (runs == 1) {
+    for (int64_t i = 0; i < count; ++i) {
+      sums[cells[i]] += 1;
+    }
+  } else {
+    for (int64_t i = 0; i < count; ++i) {
+      sums[cells[i]] += 1;
+      sums[cells[count + i]] += 1;
+    }
+  }
+}
+
+template <class Sum>
+void weigh_cells(const int32_t* cells, int64_t first, int64_t count, int64_t runs,
+                 const CellReader& reader, const Weights& weights, Sum* sums) {
+  const int64_t per_sample = reader.units_per_sample();
+  for (int64_t run = 0; run < runs; ++run) {
+    for (int64_t unit = first; unit < first + count; ++unit) {
+      const Sum weight = static_cast<Sum>(weights[unit / per_sample]);
+      for (int64_t c = 0; c < reader.width(); ++c) {
+        sums[*cells++] += weight;
+      }
+    }
+  }
+}
+
 template <class Sum, class StateSum>
 Notes add_by_histogram(const CellReader& reader, const Weights& weights, const Shape& shape,
                        bool validate, StateSum* state) {
-  const int64_t width = reader.width();
-  const int64_t pitch = shape.cells() + 1;
-  const int64_t size = shape.readings * pitch;
+  const int64_t size = reader.nowhere() + 1;
   const Partition partition(reader.units(), reader.bytes_per_unit(),
                             size * static_cast<int64_t>(sizeof(Sum)), !weights);
   Scratch<Sum> scratch(partition.parts, size);
   partition.run([&](int64_t part, int64_t begin, int64_t end) {
     Sum* sums = scratch.sums(part);
     reader.visit(begin, end, scratch.notes(part),
-                 [&](int64_t first, int64_t count, const int32_t* cells) {
-                   if (!weights) {
-                     count_cells(cells, count * width, shape, sums);
-                     return;
-                   }
-                   for (int64_t reading = 0; reading < shape.readings; ++reading) {
-                     for (int64_t unit = first; unit < first + count; ++unit) {
-                       const Sum weight =
-                           static_cast<Sum>(weights[unit / reader.units_per_sample()]);
-                       for (int64_t c = 0; c < width; ++c) {
-                         sums[reading * pitch + *cells++] += weight;
-                       }
-                     }
+                 [&](int64_t first, int64_t count, int64_t runs, const int32_t* cells) {
+                   if (weights) {
+                     weigh_cells(cells, first, count, runs, reader, weights, sums);
+                   } else {
+                     count_cells(cells, count * reader.width(), runs, sums);
                    }
                  });
   });
@@ -408,11 +477,14 @@ Notes add_by_histogram(const CellReader& reader, const Weights& weights, const S
   if (notes.bad > 0 && validate) {
     reader.raise_bad_label();
   }
-  for (int64_t reading = 0; reading < shape.readings; ++reading) {
-    const Sum* sums = scratch.sums(0) + reading * pitch;
-    for (int64_t i = 0; i < shape.cells(); ++i) {
-      *state++ += static_cast<StateSum>(sums[i]);
-    }
+  Sum* sums = scratch.sums(0);
+  for (int64_t cell = shape.cells(); cell < reader.nowhere(); ++cell) {
+    const auto [first, second] = reader.shared(cell - shape.cells());
+    sums[first] += sums[cell];
+    sums[second] += sums[cell];
+  }
+  for (int64_t cell = 0; cell < shape.cells(); ++cell) {
+    state[cell] += static_cast<StateSum>(sums[cell]);
   }
   return notes;
 }
@@ -428,22 +500,22 @@ void score_histogram_cpu(Tensor state, Tensor events, const Tensor& preds, const
               edges.size(1) > 0 && edges.scalar_type() == ScalarType::Double &&
               edges.is_contiguous(),
           "`edges` must be contiguous float64 [H, B - 1].");
-  require(shape.cells() < std::numeric_limits<int32_t>::max(),
-          "classes times thresholds must stay below 2^30.");
+  require(shape.cells() < std::numeric_limits<int32_t>::max() / 4,
+          "the state of score_histogram_ must have fewer than 2^29 cells.");
   if (target.numel() == 0) {
     return;
   }
   const bool wide = preds.scalar_type() == ScalarType::Double;
+  const bool dense = preds.numel() * shape.readings >= shape.cells();
   const auto reader = (wide ? make_reader<double> : make_reader<float>)(
-      preds, target, edges, shape, uniform, multiclass, logits, ignore_index);
+      preds, target, edges, shape, uniform, multiclass, logits, dense, ignore_index);
   const Weights weights(weight);
   int64_t* event_counts = events_data(events);
   with_sum_types(state, weights, [&](auto sum, auto state_sum) {
     auto* data = state_data<decltype(state_sum)>(state);
-    const bool sparse = reader->units() * reader->width() < shape.cells();
     const Notes notes =
-        sparse ? add_by_list(*reader, weights, shape, validate, data)
-               : add_by_histogram<decltype(sum)>(*reader, weights, shape, validate, data);
+        dense ? add_by_histogram<decltype(sum)>(*reader, weights, shape, validate, data)
+              : add_by_list(*reader, weights, shape, validate, data);
     event_counts[kNan] += notes.nan;
     if (shape.readings == 2) {
       event_counts[kOutside] += notes.outside;

@@ -164,21 +164,28 @@ class Ratio(NamedTuple):
         zero_division: float,
     ) -> float | list[float]:
         """Do the same with numbers."""
+        if thresholded:
+            rows = [[tp, fp, tn, fn] for tn, fp, fn, tp in rows]
         if average == "micro":
             rows = [[sum(column) for column in zip(*rows, strict=True)]]
-        scores, weights = [], []
-        for row in rows:
-            tp, fp, tn, fn = (row[3], row[1], row[0], row[2]) if thresholded else row
-            numerator, denominator = self.terms(tp, fp, tn, fn)
-            scores.append(numerator / denominator if denominator else zero_division)
-            if average == "weighted":
-                weights.append(tp + fn)
-            else:
-                weights.append(thresholded or (tp + fn if labelled else tp + fn + fp) > 0)
+        terms = self.terms
+        if average == "macro" and zero_division == zero_division:  # by far the most common
+            total = weight = 0.0
+            for tp, fp, tn, fn in rows:
+                if thresholded or tp + fn or (fp and not labelled):
+                    numerator, denominator = terms(tp, fp, tn, fn)
+                    total += numerator / denominator if denominator else zero_division
+                    weight += 1.0
+            return total / weight if weight else 0.0
+        scores = [n / d if d else zero_division for n, d in [terms(*row) for row in rows]]
         if average in ("none", None):
             return scores
         if average == "micro":
             return scores[0]
+        if average == "weighted":
+            weights = [tp + fn for tp, _, _, fn in rows]
+        else:
+            weights = [thresholded or tp + fn + (0 if labelled else fp) > 0 for tp, fp, _, fn in rows]
         if zero_division != zero_division:
             weights = [w if score == score else 0 for w, score in zip(weights, scores, strict=True)]
             scores = [score if score == score else 0.0 for score in scores]
