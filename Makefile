@@ -29,7 +29,7 @@ help:
 $(VENV)/.installed: constraints.txt Makefile
 	@$(PYTHON) -c 'import sys; sys.exit("Python 3.10 or newer is needed" if sys.version_info < (3, 10) else 0)'
 	$(PYTHON) -m venv $(VENV)
-	$(PIP) install '$(TORCH)'
+	$(PY) -m pip --disable-pip-version-check install '$(TORCH)'
 	$(PIP) install -r constraints.txt
 	@touch $@
 
@@ -65,7 +65,7 @@ test-native-off: build
 	FASTMETRICS_NO_NATIVE=1 build/no-native/venv/bin/python -m pip --quiet install \
 	  --no-build-isolation --no-deps .
 	rm -rf build/no-native/tests
-	cp -r tests pyproject.toml build/no-native/
+	cp -r tests pyproject.toml README.md build/no-native/
 	cd build/no-native && venv/bin/python -c \
 	  'from fastmetrics.ops import backend as b; assert b.native is None, b.native; print(b.native_reason)'
 	cd build/no-native && venv/bin/python -m pytest -m smoke

@@ -38,7 +38,8 @@ using LoadScores = void (*)(const void* scores, int64_t offset, int64_t stride, 
 template <class V>
 struct ScoreKernels {
   void (*find_bins)(const V* values, int64_t count, const EdgeRow<V>& row, int32_t* bins);
-  void (*split_bins)(const V* values, int64_t count, const V* splits, int32_t* bins);
+  // Adds `step` to the bins that are split, for values on the upper side.
+  void (*split_bins)(const V* values, int64_t count, const V* splits, int32_t step, int32_t* bins);
   void (*note_scores)(const V* values, const int32_t* codes, int64_t count, Notes& notes);
   void (*note_rows)(const V* values, const int32_t* codes, int64_t count, int64_t width,
                     Notes& notes);
@@ -105,13 +106,21 @@ class CellReader {
   }
   int64_t nowhere() const { return shape_.cells() + shared_cells_; }
 
-  // For cells that stand for one of each reading: what `cell - shape.cells()` is short for.
-  bool has_shared_cells() const { return shared_cells_ > 0; }
-  std::pair<int64_t, int64_t> shared(int64_t cell) const {
-    const int64_t half = cell / 2;
-    const int64_t row = half / shape_.bins * shape_.bins;
-    const int64_t second = second_bins_[half % shape_.bins] + cell % 2;
-    return {half, shape_.reading_cells() + row + second};
+  // Adds the cells that stand for one of each reading to those two.
+  template <class Total>
+  void unfold(Total* totals) const {
+    const Total* shared = totals + shape_.cells();
+    for (int64_t upper = 0; shared_cells_ > 0 && upper < 2; ++upper) {
+      Total* first = totals;
+      Total* second = totals + shape_.reading_cells() + upper;
+      for (int64_t row = 0; row < 2 * shape_.classes; ++row) {
+        for (int64_t bin = 0; bin < shape_.bins; ++bin) {
+          *first++ += *shared;
+          second[second_bins_[bin]] += *shared++;
+        }
+        second += shape_.bins;
+      }
+    }
   }
 
  protected:
@@ -224,16 +233,16 @@ class LabelCells final : public CellReader {
         find_rows(first, count, rows.data());
         row_of = rows.data();
       }
-      const bool shared = has_shared_cells() && found.nan + found.outside == 0;
+      const bool shared = shared_cells_ > 0 && found.nan + found.outside == 0;
       const int64_t runs = shared ? 1 : shape_.readings;
       for (int64_t reading = 0; reading < runs; ++reading) {
         int32_t* own = cells.data() + reading * count;
         kernels.find_bins(values, count, edges_.row(reading), own);
         CellMap map = map_of(reading);
         if (shared) {
-          kernels.split_bins(values, count, splits_.data(), own);
+          kernels.split_bins(values, count, splits_.data(),
+                             static_cast<int32_t>(shape_.reading_cells()), own);
           map.base = static_cast<int32_t>(shape_.cells());
-          map.num_bins *= 2;
         }
         locate().scores(codes.data(), row_of, count, map, own);
       }
@@ -455,38 +464,56 @@ void weigh_cells(const int32_t* cells, int64_t first, int64_t count, int64_t run
   }
 }
 
-template <class Sum, class StateSum>
-Notes add_by_histogram(const CellReader& reader, const Weights& weights, const Shape& shape,
-                       bool validate, StateSum* state) {
+// Counts take half the cache in 32 bits, so they run over slices that cannot overflow them.
+inline constexpr int64_t kSliceScores = int64_t{1} << 31;
+
+// Adds up all cells in `totals`, one more than the reader names.
+template <class Sum, class Total>
+Notes total_cells(const CellReader& reader, const Weights& weights, Total* totals) {
   const int64_t size = reader.nowhere() + 1;
-  const Partition partition(reader.units(), reader.bytes_per_unit(),
-                            size * static_cast<int64_t>(sizeof(Sum)), !weights);
-  Scratch<Sum> scratch(partition.parts, size);
-  partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    Sum* sums = scratch.sums(part);
-    reader.visit(begin, end, scratch.notes(part),
-                 [&](int64_t first, int64_t count, int64_t runs, const int32_t* cells) {
-                   if (weights) {
-                     weigh_cells(cells, first, count, runs, reader, weights, sums);
-                   } else {
-                     count_cells(cells, count * reader.width(), runs, sums);
-                   }
-                 });
-  });
-  const Notes notes = scratch.combine();
-  if (notes.bad > 0 && validate) {
-    reader.raise_bad_label();
-  }
-  Sum* sums = scratch.sums(0);
-  for (int64_t cell = shape.cells(); cell < reader.nowhere(); ++cell) {
-    const auto [first, second] = reader.shared(cell - shape.cells());
-    sums[first] += sums[cell];
-    sums[second] += sums[cell];
-  }
-  for (int64_t cell = 0; cell < shape.cells(); ++cell) {
-    state[cell] += static_cast<StateSum>(sums[cell]);
+  const int64_t slice = weights ? reader.units() : kSliceScores / reader.width();
+  Notes notes;
+  for (int64_t start = 0; start < reader.units(); start += slice) {
+    const Partition partition(std::min(slice, reader.units() - start), reader.bytes_per_unit(),
+                              size * static_cast<int64_t>(sizeof(Sum)), !weights);
+    Scratch<Sum> scratch(partition.parts, size);
+    partition.run([&](int64_t part, int64_t begin, int64_t end) {
+      Sum* sums = scratch.sums(part);
+      reader.visit(start + begin, start + end, scratch.notes(part),
+                   [&](int64_t first, int64_t count, int64_t runs, const int32_t* cells) {
+                     if (weights) {
+                       weigh_cells(cells, first, count, runs, reader, weights, sums);
+                     } else {
+                       count_cells(cells, count * reader.width(), runs, sums);
+                     }
+                   });
+    });
+    for (int64_t part = 0; part < partition.parts; ++part) {
+      notes += scratch.notes(part);
+      for (int64_t i = 0; i < size; ++i) {
+        totals[i] += scratch.sums(part)[i];
+      }
+    }
   }
   return notes;
+}
+
+template <class StateSum>
+Notes add_by_histogram(const CellReader& reader, const Weights& weights, const Shape& shape,
+                       bool validate, StateSum* state) {
+  const auto add = [&](auto sum, auto total) {
+    std::vector<decltype(total)> totals(reader.nowhere() + 1);
+    const Notes notes = total_cells<decltype(sum)>(reader, weights, totals.data());
+    if (notes.bad > 0 && validate) {
+      reader.raise_bad_label();
+    }
+    reader.unfold(totals.data());
+    for (int64_t cell = 0; cell < shape.cells(); ++cell) {
+      state[cell] += static_cast<StateSum>(totals[cell]);
+    }
+    return notes;
+  };
+  return weights ? add(double{}, double{}) : add(uint32_t{}, int64_t{});
 }
 
 void score_histogram_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
@@ -511,10 +538,10 @@ void score_histogram_cpu(Tensor state, Tensor events, const Tensor& preds, const
       preds, target, edges, shape, uniform, multiclass, logits, dense, ignore_index);
   const Weights weights(weight);
   int64_t* event_counts = events_data(events);
-  with_sum_types(state, weights, [&](auto sum, auto state_sum) {
+  with_sum_types(state, weights, [&](auto, auto state_sum) {
     auto* data = state_data<decltype(state_sum)>(state);
     const Notes notes =
-        dense ? add_by_histogram<decltype(sum)>(*reader, weights, shape, validate, data)
+        dense ? add_by_histogram(*reader, weights, shape, validate, data)
               : add_by_list(*reader, weights, shape, validate, data);
     event_counts[kNan] += notes.nan;
     if (shape.readings == 2) {

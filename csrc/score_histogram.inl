@@ -86,22 +86,21 @@ FM_INLINE Bins reaches(const double* values, const double* edges, Bins bins) {
 }
 #endif
 
-// bins[i] becomes (bins[i] << shift) + step where values[i] reaches edges[bins[i]], else without
-// the step.
+// Adds `step` to bins[i] where values[i] reaches edges[bins[i]].
 template <class V>
-FM_INLINE void advance(const V* values, const V* edges, int32_t shift, int32_t step, int64_t count,
-                       int32_t* bins) {
+FM_INLINE void advance_bins(const V* values, const V* edges, int32_t step, int64_t count,
+                            int32_t* bins) {
   int64_t i = 0;
 #if defined(FM_AVX512)
   for (; i + 16 <= count; i += 16) {
     Bins bin;
     std::memcpy(&bin, bins + i, sizeof(bin));
-    const Bins moved = (bin << shift) + (reaches(values + i, edges, bin) & step);
+    const Bins moved = bin + (reaches(values + i, edges, bin) & step);
     std::memcpy(bins + i, &moved, sizeof(moved));
   }
 #endif
   for (; i < count; ++i) {
-    bins[i] = (bins[i] << shift) + (values[i] >= edges[bins[i]] ? step : 0);
+    bins[i] += values[i] >= edges[bins[i]] ? step : 0;
   }
 }
 
@@ -125,16 +124,15 @@ void find_bins(const V* values, int64_t count, const EdgeRow<V>& row, int32_t* b
   }
   while (left > 1) {
     const int32_t half = left / 2;
-    advance(values, row.edges + half - 1, 0, half, count, bins);
+    advance_bins(values, row.edges + half - 1, half, count, bins);
     left -= half;
   }
-  advance(values, row.edges, 0, 1, count, bins);
+  advance_bins(values, row.edges, 1, count, bins);
 }
 
-// Splits each bin in two, below and from splits[bin] on.
 template <class V>
-void split_bins(const V* values, int64_t count, const V* splits, int32_t* bins) {
-  advance(values, splits, 1, 1, count, bins);
+void split_bins(const V* values, int64_t count, const V* splits, int32_t step, int32_t* bins) {
+  advance_bins(values, splits, step, count, bins);
 }
 
 // Counts the NaN among scores whose target counts, and those outside [0, 1].

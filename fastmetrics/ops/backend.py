@@ -54,7 +54,7 @@ def _load_native() -> None:
 
 
 def _load_triton() -> None:
-    """Register stubs for GPU keys that import triton at the first call, not at `import fastmetrics`."""
+    """Register stubs for GPU keys that import triton at the first call, not before."""
     global triton_reason
     if choice == "reference":
         triton_reason = "FASTMETRICS_BACKEND=reference"

@@ -167,8 +167,12 @@ def confusion_(
 
     Args:
         state: ``[C, C]``, int64, or float64 once weights are used. Changed in place.
-        events, preds, target, weight, ignore_index, validate: as in
-            :func:`fastmetrics.ops.stat_scores.stat_scores_`.
+        events: int64 ``[3]``. Changed in place.
+        preds: scores ``[N, C, ...]`` or labels ``[N, ...]``.
+        target: labels ``[N, ...]`` in ``[0, C)``, any integer type or bool.
+        weight: optional ``[N]``.
+        ignore_index: samples with this target are left out.
+        validate: as in :func:`fastmetrics.ops.stat_scores.stat_scores_`.
 
     Raises:
         ValueError: shapes, dtypes or devices do not fit.
@@ -195,8 +199,8 @@ def label_confusion_(
     """Add one batch to the two-by-two tables ``[[tn, fp], [fn, tp]]`` of each label.
 
     A score counts as positive above ``threshold``. With two readings (H = 2) the batch is counted
-    both as probabilities (``score > threshold``) and as logits (``sigmoid(score) > threshold``), and
-    ``events`` counts the scores outside ``[0, 1]``, so that whoever reads the state decides for all
+    both as probabilities (``score > threshold``) and as logits (``sigmoid(score) > threshold``),
+    and ``events`` counts the scores outside ``[0, 1]``, so that whoever reads the state decides for all
     of the data at once. With one reading, ``logits`` names it.
 
     Args:
@@ -216,7 +220,8 @@ def label_confusion_(
 
     Raises:
         ValueError: shapes, dtypes or devices do not fit.
-        RuntimeError: a label is not 0 or 1, or a group is out of range (CPU); the state is unchanged.
+        RuntimeError: a label is not 0 or 1, or a group is out of range (CPU); the state is
+            unchanged.
 
     Cost: reads each input once; temporaries do not grow with N.
     """

@@ -153,8 +153,8 @@ def label_exact_match_(
     """Add one batch to ``(positions with every label correct, positions)``.
 
     A position is one sample, or one element of the axes after the label axis. Ignored labels count
-    as correct. Arguments as in :func:`label_confusion_`, with ``state`` ``[H, 2]``, or ``[N, H, 2]``
-    to keep samples apart.
+    as correct. Arguments as in :func:`label_confusion_`, with ``state`` ``[H, 2]``, or
+    ``[N, H, 2]`` to keep samples apart.
     """
     check_label_inputs("label_exact_match_", state, preds, target, weight, num_labels)
     _label_exact_match(

@@ -30,7 +30,8 @@ LABEL_DTYPES = frozenset(
 )
 WEIGHT_DTYPES = SCORE_DTYPES | LABEL_DTYPES
 
-LIBRARY = Library("fastmetrics", "DEF")  # noqa: TOR901  (lives as long as the process)
+# Lives as long as the process, as the ops do.
+LIBRARY = Library("fastmetrics", "DEF")
 
 REFERENCES: dict[str, Callable[..., None]] = {}
 
@@ -70,7 +71,8 @@ def raise_events(owner: str, events: Tensor) -> None:
         )
     if nan:
         warnings.warn(
-            f"{owner}: {nan} samples had NaN scores; argmax and thresholds treat them as torch does.",
+            f"{owner}: {nan} samples had NaN scores; argmax and thresholds treat them as torch"
+            " does.",
             UserWarning,
             stacklevel=2,
         )
@@ -89,7 +91,8 @@ def raise_first_invalid(
     position = int(invalid.flatten().to(torch.uint8).argmax())
     value = int(labels.flatten()[position])
     raise RuntimeError(
-        f"{op}: `{name}` {range_text(num_labels, ignore_index)}, got {value} at flat index {position}."
+        f"{op}: `{name}` {range_text(num_labels, ignore_index)}, got {value} at flat index"
+        f" {position}."
     )
 
 

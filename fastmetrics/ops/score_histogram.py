@@ -74,14 +74,18 @@ def _softmax(scores: Tensor) -> Tensor:
     exact = scores.double()
     largest = exact.amax(-1, keepdim=True)
     powers = torch.where(exact == largest, 0.0, exact - largest).exp()
-    return (powers / powers.sum(-1, keepdim=True)).to(torch.promote_types(scores.dtype, torch.float32))
+    return (powers / powers.sum(-1, keepdim=True)).to(
+        torch.promote_types(scores.dtype, torch.float32)
+    )
 
 
 def _find_bins(scores: Tensor, edges: Tensor) -> Tensor:
     """Count the edges that do not lie above each score; none do for NaN."""
     # A sorted search takes NaN for the largest number, but nothing reaches a NaN edge.
     reachable = (~edges.isnan()).sum()
-    bins = torch.searchsorted(edges.nan_to_num(torch.inf, torch.inf, -torch.inf), scores, right=True)
+    bins = torch.searchsorted(
+        edges.nan_to_num(torch.inf, torch.inf, -torch.inf), scores, right=True
+    )
     return torch.where(scores.isnan(), 0, torch.minimum(bins, reachable))
 
 
@@ -186,8 +190,28 @@ def score_histogram_(
     Cost: reads each input once; temporaries are bounded by the state's size.
     """
     check_score_histogram(
-        state, events, preds, target, weight, edges, uniform, multiclass, logits, ignore_index, validate
+        state,
+        events,
+        preds,
+        target,
+        weight,
+        edges,
+        uniform,
+        multiclass,
+        logits,
+        ignore_index,
+        validate,
     )
     _score_histogram(
-        state, events, preds, target, weight, edges, uniform, multiclass, logits, ignore_index, validate
+        state,
+        events,
+        preds,
+        target,
+        weight,
+        edges,
+        uniform,
+        multiclass,
+        logits,
+        ignore_index,
+        validate,
     )

@@ -185,7 +185,9 @@ class Ratio(NamedTuple):
         if average == "weighted":
             weights = [tp + fn for tp, _, _, fn in rows]
         else:
-            weights = [thresholded or tp + fn + (0 if labelled else fp) > 0 for tp, fp, _, fn in rows]
+            weights = [
+                thresholded or tp + fn + (0 if labelled else fp) > 0 for tp, fp, _, fn in rows
+            ]
         if zero_division != zero_division:
             weights = [w if score == score else 0 for w, score in zip(weights, scores, strict=True)]
             scores = [score if score == score else 0.0 for score in scores]

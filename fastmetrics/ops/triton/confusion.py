@@ -69,13 +69,14 @@ def flush_cells(state, counts, MODE: tl.constexpr):
         tl.atomic_add(state + bins, counts.to(tl.int64), mask=counts > 0, sem="relaxed")
 
 
-@triton.jit(do_not_specialize=["positions", "ignore_index"])
+@triton.jit(do_not_specialize=["ignore_index"])
 def count_pairs(
     cells, events, preds, target, weight, sizes, preds_strides, target_strides, weight_strides,
     class_stride, positions, ignore_index,
     CLASSES: tl.constexpr, ROWS: tl.constexpr, SCORES: tl.constexpr, HAS_IGNORE: tl.constexpr,
     VALIDATE: tl.constexpr, WEIGHTED: tl.constexpr, MODE: tl.constexpr, BINS: tl.constexpr,
     BLOCK: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr, ALIGN: tl.constexpr,
+    ROW_MAJOR: tl.constexpr,
 ):  # fmt: skip
     """Confusion matrix: one cell (target, prediction) per position.
 
@@ -96,7 +97,7 @@ def count_pairs(
         position = numbers(block, BLOCK, WIDE)
         pred, label, counted, invalid, nan = read_classes(
             preds, target, position, position < positions, sizes, preds_strides, target_strides,
-            class_stride, ignore_index, 1, CLASSES, SCORES, False, HAS_IGNORE, BLOCK_C, ALIGN,
+            class_stride, ignore_index, 1, CLASSES, SCORES, False, HAS_IGNORE, BLOCK_C, ALIGN, ROW_MAJOR,
         )  # fmt: skip
         bad += invalid.to(tl.int32)
         nans += nan.to(tl.int32)
@@ -111,7 +112,7 @@ def count_pairs(
         add_event(events, NAN, nans)
 
 
-@triton.jit(do_not_specialize=["positions", "ignore_index", "cut_0", "cut_1"])
+@triton.jit(do_not_specialize=["ignore_index", "cut_0", "cut_1"])
 def count_groups(
     cells, events, preds, target, groups, weight, sizes, preds_strides, target_strides,
     groups_strides, weight_strides, positions, ignore_index, cut_0, cut_1,
@@ -178,7 +179,7 @@ def put_column(cells, column, values, inside, SHARED: tl.constexpr):
         tl.store(pointers, old + total, mask=inside)
 
 
-@triton.jit(do_not_specialize=["samples", "positions", "ignore_index", "cut_0", "cut_1"])
+@triton.jit(do_not_specialize=["samples", "ignore_index", "cut_0", "cut_1"])
 def count_columns(
     cells, events, preds, target, weight, sizes, preds_strides, target_strides, weight_strides,
     preds_step, target_step, weight_step, preds_label_stride, target_label_stride,
@@ -304,6 +305,7 @@ def confusion_(
         VALIDATE=validate, WEIGHTED=weight is not None, MODE=mode.value,
         BINS=triton.next_power_of_2(rows * rows) if mode == PRIVATE else 1,
         BLOCK=block, BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
+        ROW_MAJOR=inputs.row_major,
         num_warps=ORDERED_WARPS if mode == ORDERED else 4,
     )  # fmt: skip
     if mode == ORDERED:

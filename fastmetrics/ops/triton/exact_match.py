@@ -54,7 +54,7 @@ def put_sum(cell, values, TO: tl.constexpr):
         tl.store(cell, tl.load(cell) + total)
 
 
-@triton.jit(do_not_specialize=["samples", "positions", "ignore_index"])
+@triton.jit(do_not_specialize=["samples", "ignore_index"])
 def match_samples(
     cells, events, preds, target, weight, sizes, preds_strides, target_strides, weight_strides,
     preds_step, target_step, weight_step, class_stride,
@@ -62,6 +62,7 @@ def match_samples(
     CLASSES: tl.constexpr, SCORES: tl.constexpr, HAS_IGNORE: tl.constexpr, VALIDATE: tl.constexpr,
     WEIGHTED: tl.constexpr, TO: tl.constexpr, SAMPLES: tl.constexpr, DEPTH: tl.constexpr,
     BLOCK_C: tl.constexpr, WIDE: tl.constexpr, ALIGN: tl.constexpr,
+    ROW_MAJOR: tl.constexpr,
 ):  # fmt: skip
     """Samples whose every position is right: ``SAMPLES`` of them at a time, ``DEPTH`` positions each.
 
@@ -86,7 +87,7 @@ def match_samples(
             pred, label, counted, invalid, nan = read_classes(
                 preds + sample * preds_step, target + sample * target_step, position,
                 (sample < samples) & (position < positions), sizes, preds_strides, target_strides,
-                class_stride, ignore_index, 1, CLASSES, SCORES, False, HAS_IGNORE, BLOCK_C, ALIGN,
+                class_stride, ignore_index, 1, CLASSES, SCORES, False, HAS_IGNORE, BLOCK_C, ALIGN, ROW_MAJOR,
             )  # fmt: skip
             bad += invalid.to(tl.int32)
             nans += nan.to(tl.int32)
@@ -120,7 +121,7 @@ def match_samples(
         add_event(events, NAN, nans)
 
 
-@triton.jit(do_not_specialize=["samples", "positions", "ignore_index", "cut_0", "cut_1"])
+@triton.jit(do_not_specialize=["samples", "ignore_index", "cut_0", "cut_1"])
 def match_positions(
     cells, events, preds, target, weight, sizes, preds_strides, target_strides, weight_strides,
     preds_step, target_step, weight_step, preds_label_stride, target_label_stride,
@@ -231,6 +232,7 @@ def exact_match_(
         CLASSES=classes, SCORES=scores, HAS_IGNORE=ignore_index is not None, VALIDATE=validate,
         WEIGHTED=weight is not None, TO=to.value, SAMPLES=block // depth, DEPTH=depth,
         BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
+        ROW_MAJOR=inputs.row_major,
     )  # fmt: skip
     if to == ROW:
         fold_partials(state, cells)

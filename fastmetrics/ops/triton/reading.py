@@ -93,6 +93,8 @@ class Plan(NamedTuple):
     align: int
     """Elements by which every row of scores is aligned, up to one 16-byte load. Triton itself sees
     only strides that are multiples of 16; ten float32 classes still allow 8-byte loads."""
+    row_major: bool
+    """Whether the class axis of ``preds`` is contiguous."""
 
 
 def plan(samplewise: bool, preds: Tensor, target: Tensor, *others: Tensor | None) -> Plan:
@@ -145,6 +147,7 @@ def _plan(
         steps=tuple(x[0] if samplewise else 0 for x in strides),
         axis_strides=axis_strides,
         align=align,
+        row_major=axis_strides[0] == 1,
     )
 
 
@@ -348,11 +351,12 @@ def read_classes(
     preds, target, position, inside, sizes, preds_strides, target_strides, class_stride,
     ignore_index, top_k,
     CLASSES: tl.constexpr, SCORES: tl.constexpr, TOP_K: tl.constexpr, HAS_IGNORE: tl.constexpr,
-    BLOCK_C: tl.constexpr, ALIGN: tl.constexpr,
+    BLOCK_C: tl.constexpr, ALIGN: tl.constexpr, ROW_MAJOR: tl.constexpr,
 ):  # fmt: skip
     """Read one block of multiclass inputs: pred, label, counted, invalid, nan.
 
-    ``CLASSES`` is 0 when labels have no upper bound. Scores of ignored positions are not read.
+    ``CLASSES`` is 0 when labels have no upper bound. Scores of ignored positions are not read where
+    each has a row of its own; elsewhere such gaps would only break the wide loads across positions.
     """
     label = tl.load(target + locate(position, sizes, target_strides), mask=inside, other=0)
     label = label.to(tl.int64)
@@ -364,8 +368,9 @@ def read_classes(
         valid = valid & (label < CLASSES)
     offset = locate(position, sizes, preds_strides) // ALIGN * ALIGN
     if SCORES:
+        read = kept if ROW_MAJOR else inside
         pred, nan = best_class(
-            preds + offset, label, kept & valid, kept, class_stride, top_k, CLASSES, TOP_K, BLOCK_C
+            preds + offset, label, kept & valid, read, class_stride, top_k, CLASSES, TOP_K, BLOCK_C
         )
     else:
         pred = tl.load(preds + offset, mask=kept, other=0).to(tl.int64)

@@ -86,7 +86,7 @@ def scatter(state, pred, label, counted, miss):
     tl.atomic_add(state + pred * 4 + TN, -1, mask=miss, sem="relaxed")
 
 
-@triton.jit(do_not_specialize=["positions", "ignore_index", "top_k"])
+@triton.jit(do_not_specialize=["ignore_index", "top_k"])
 def count(
     state, events, totals, preds, target, sizes, preds_strides, target_strides, class_stride,
     positions, ignore_index, top_k,
@@ -94,6 +94,7 @@ def count(
     TOP_K: tl.constexpr, HAS_IGNORE: tl.constexpr, VALIDATE: tl.constexpr, MODE: tl.constexpr,
     BINS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr,
     ALIGN: tl.constexpr,
+    ROW_MAJOR: tl.constexpr,
 ):  # fmt: skip
     """Unweighted counts of the whole batch.
 
@@ -112,7 +113,7 @@ def count(
         position = numbers(block, BLOCK, WIDE)
         pred, label, counted, invalid, nan = read_classes(
             preds, target, position, position < positions, sizes, preds_strides, target_strides,
-            class_stride, ignore_index, top_k, CLASSES, SCORES, TOP_K, HAS_IGNORE, BLOCK_C, ALIGN,
+            class_stride, ignore_index, top_k, CLASSES, SCORES, TOP_K, HAS_IGNORE, BLOCK_C, ALIGN, ROW_MAJOR,
         )  # fmt: skip
         miss = counted & (pred != label)
         seen += counted.to(tl.int32)
@@ -156,7 +157,7 @@ def add_totals(state, totals, programs, ROWS: tl.constexpr, PROGRAMS: tl.constex
     add_to(state + row.to(tl.int64) * 4 + TN, total, row < ROWS)
 
 
-@triton.jit(do_not_specialize=["samples", "positions", "ignore_index", "top_k"])
+@triton.jit(do_not_specialize=["samples", "ignore_index", "top_k"])
 def count_ordered(
     cells, events, preds, target, weight, sizes, preds_strides, target_strides, weight_strides,
     preds_step, target_step, weight_step, class_stride,
@@ -165,6 +166,7 @@ def count_ordered(
     TOP_K: tl.constexpr, HAS_IGNORE: tl.constexpr, VALIDATE: tl.constexpr, WEIGHTED: tl.constexpr,
     SAMPLEWISE: tl.constexpr, BLOCK: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr,
     ALIGN: tl.constexpr,
+    ROW_MAJOR: tl.constexpr,
 ):  # fmt: skip
     """Counts in memory that one program owns: float64 sums, and one table per sample.
 
@@ -197,7 +199,7 @@ def count_ordered(
                 preds + sample * preds_step, target + sample * target_step,
                 position, position < positions, sizes, preds_strides, target_strides,
                 class_stride, ignore_index, top_k,
-                CLASSES, SCORES, TOP_K, HAS_IGNORE, BLOCK_C, ALIGN,
+                CLASSES, SCORES, TOP_K, HAS_IGNORE, BLOCK_C, ALIGN, ROW_MAJOR,
             )  # fmt: skip
             bad += invalid.to(tl.int32)
             nans += nan.to(tl.int32)
@@ -309,6 +311,7 @@ def _count(
         MODE=(SCATTER if scattered else PRIVATE).value,
         BINS=1 if scattered else bins,
         BLOCK=block, BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
+        ROW_MAJOR=inputs.row_major,
     )  # fmt: skip
     if totals is not None:
         launch(
@@ -340,6 +343,7 @@ def _count_ordered(
         *inputs.strides, *inputs.steps, *inputs.axis_strides, inputs.samples, inputs.positions,
         *values, **flags, WEIGHTED=weight is not None, SAMPLEWISE=samplewise,
         BLOCK=block, BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
+        ROW_MAJOR=inputs.row_major,
         num_warps=ORDERED_WARPS,
     )  # fmt: skip
     if not samplewise:
