@@ -305,8 +305,8 @@ FM_INLINE int64_t count_outranking(const T* scores, const ScoreRun& run, int64_t
   for (int64_t c = 0; c < run.num_classes; ++c) {
     const auto other = S::key(scores[c * run.class_stride]);
     const bool other_nan = S::nan(other);
-    const bool larger = (other > key) | (other_nan & !own_nan);
-    const bool equal = (other == key) | (other_nan & own_nan);
+    const bool larger = !own_nan && (other_nan || other > key);
+    const bool equal = own_nan ? other_nan : other == key;
     count += larger | (equal & (c < own));
   }
   return count;

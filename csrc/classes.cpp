@@ -21,6 +21,8 @@ ClassReader::ClassReader(const char* op, const Tensor& preds, const Tensor& targ
       target_labels_(target, LabelRule{label_limit_, ignore_index}) {
   const int64_t axes = target.dim();
   require(preds.dim() == axes + (has_scores_ ? 1 : 0), "`preds` and `target` do not fit.");
+  require(num_classes == 0 || num_classes_ == num_classes,
+          "the class axis of `preds` does not fit.");
   for (int64_t axis = 0; axis < axes; ++axis) {
     const int64_t from = has_scores_ && axis > 0 ? axis + 1 : axis;
     require(preds.size(from) == target.size(axis), "`preds` and `target` do not fit.");

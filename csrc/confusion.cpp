@@ -69,7 +69,7 @@ void confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const Tenso
   if (reader.positions() == 0) {
     return;
   }
-  const Weights weights(weight);
+  const Weights weights(weight, target.size(0));
   int64_t* event_counts = events_data(events);
   with_sum_types(state, weights, [&](auto sum, auto state_sum) {
     auto* data = state_data<decltype(state_sum)>(state);
@@ -213,7 +213,7 @@ void label_confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const
     reader.raise_bad_label();
   };
 
-  const Weights weights(weight);
+  const Weights weights(weight, target.size(0));
   int64_t* event_counts = events_data(events);
   with_sum_types(state, weights, [&](auto sum, auto state_sum) {
     using Sum = decltype(sum);

@@ -41,7 +41,7 @@ void exact_match_cpu(Tensor state, Tensor events, const Tensor& preds, const Ten
   const bool samplewise = state.dim() == 2;
   require(state.size(-1) == 2 && (!samplewise || state.size(0) == reader.num_samples()),
           "the state of exact_match_ must be [2], or [N, 2].");
-  const Weights weights(weight);
+  const Weights weights(weight, target.size(0));
   int64_t* event_counts = events_data(events);
   with_sum_types(state, weights, [&](auto, auto state_sum) {
     using Sum = decltype(state_sum);
@@ -144,7 +144,7 @@ void label_exact_match_cpu(Tensor state, Tensor events, const Tensor& preds, con
   const std::span<const Reading> readings = readings_of(num_readings, logits);
   const int64_t sample_size = reader.elements() / num_samples;
   const int64_t pairs = num_readings * 2;
-  const Weights weights(weight);
+  const Weights weights(weight, target.size(0));
   int64_t* event_counts = events_data(events);
   with_sum_types(state, weights, [&](auto, auto state_sum) {
     using Sum = decltype(state_sum);

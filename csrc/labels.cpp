@@ -61,11 +61,8 @@ void raise_if_bad(const char* op, const LabelArgument& argument, std::optional<i
   if (!found.has_value()) {
     return;
   }
-  // An unknown number of classes leaves only the lower bound.
-  std::string text = std::string(op) + ": `" + argument.name + "` must ";
-  text += argument.rule.limit == std::numeric_limits<int32_t>::max()
-              ? "not be negative"
-              : "lie in [0, " + std::to_string(argument.rule.limit) + ")";
+  std::string text = std::string(op) + ": `" + argument.name + "` must lie in [0, " +
+                     std::to_string(argument.rule.limit) + ")";
   if (ignore.has_value()) {
     text += " or equal ignore_index=" + std::to_string(*ignore);
   }

@@ -37,6 +37,7 @@ using LoadScores = void (*)(const void* scores, int64_t offset, int64_t stride, 
 
 template <class V>
 struct ScoreKernels {
+  void (*round_up)(const double* numbers, int64_t count, V* rounded);
   void (*find_bins)(const V* values, int64_t count, const EdgeRow<V>& row, int32_t* bins);
   // Adds `step` to the bins that are split, for values on the upper side.
   void (*split_bins)(const V* values, int64_t count, const V* splits, int32_t step, int32_t* bins);
@@ -125,7 +126,11 @@ class CellReader {
 
  protected:
   CellReader(const Tensor& preds, const Tensor& target, Shape shape, LabelRule rule, int64_t width)
-      : preds_(preds), target_(target), shape_(shape), rule_(rule), labels_(target, rule),
+      : preds_(preds),
+        target_(target),
+        shape_(shape),
+        rule_(rule),
+        labels_(target, rule),
         width_(width) {}
 
   CellMap map_of(int64_t reading) const {
@@ -154,10 +159,8 @@ class EdgeTable {
  public:
   EdgeTable(const Tensor& edges, std::span<const Spacing> spacing)
       : count_(edges.size(1)), values_(edges.numel()), spacing_(spacing.begin(), spacing.end()) {
-    const auto* data = static_cast<const double*>(edges.const_data_ptr());
-    for (size_t i = 0; i < values_.size(); ++i) {
-      values_[i] = -round_down<V>(-data[i]);
-    }
+    FM_PICK(kScores<V>).round_up(static_cast<const double*>(edges.const_data_ptr()), edges.numel(),
+                                 values_.data());
   }
 
   const V* edges(int64_t reading) const { return values_.data() + reading * count_; }
@@ -317,8 +320,10 @@ class ClassCells final : public CellReader {
  public:
   ClassCells(const Tensor& preds, const Tensor& target, Shape shape, LabelRule rule,
              EdgeTable<V> edges, bool logits)
-      : CellReader(preds, target, shape, rule, shape.classes), source_(preds),
-        edges_(std::move(edges)), logits_(logits) {
+      : CellReader(preds, target, shape, rule, shape.classes),
+        source_(preds),
+        edges_(std::move(edges)),
+        logits_(logits) {
     require(preds.dim() == target.dim() + 1 && preds.size(1) == shape.classes,
             "`preds` and `target` do not fit.");
     for (int64_t axis = 0; axis < target.dim(); ++axis) {
@@ -390,9 +395,7 @@ std::unique_ptr<CellReader> make_reader(const Tensor& preds, const Tensor& targe
                                         std::optional<int64_t> ignore_index) {
   const bool guess = uniform && edges.size(1) <= kMaxGuessed;
   const auto spacing = [&](bool as_logits) {
-    return !guess ? Spacing::kAny
-           : as_logits && !multiclass ? Spacing::kLogit
-                                      : Spacing::kUniform;
+    return !guess ? Spacing::kAny : as_logits && !multiclass ? Spacing::kLogit : Spacing::kUniform;
   };
   const std::array<Spacing, 2> all{spacing(shape.readings == 1 && logits), spacing(true)};
   EdgeTable<V> table(edges, std::span(all).first(shape.readings));
@@ -429,7 +432,9 @@ Notes add_by_list(const CellReader& reader, const Weights& weights, const Shape&
   const int64_t per_sample = reader.units_per_sample() * width;
   for (size_t i = 0; i < list.size(); ++i) {
     if (list[i] < shape.cells()) {
-      state[list[i]] += weights ? static_cast<Sum>(weights[static_cast<int64_t>(i) % scores / per_sample]) : Sum{1};
+      state[list[i]] +=
+          weights ? static_cast<Sum>(weights[static_cast<int64_t>(i) % scores / per_sample])
+                  : Sum{1};
     }
   }
   return notes;
@@ -520,7 +525,8 @@ void score_histogram_cpu(Tensor state, Tensor events, const Tensor& preds, const
                          const std::optional<Tensor>& weight, const Tensor& edges, bool uniform,
                          bool multiclass, bool logits, std::optional<int64_t> ignore_index,
                          bool validate) {
-  require(state.dim() == 4 && state.size(2) == 2, "the state of score_histogram_ must be [H, C, 2, B].");
+  require(state.dim() == 4 && state.size(2) == 2,
+          "the state of score_histogram_ must be [H, C, 2, B].");
   const Shape shape{state.size(0), state.size(1), state.size(3)};
   require(shape.readings == 1 || shape.readings == 2, "a state holds one or two readings.");
   require(edges.dim() == 2 && edges.size(0) == shape.readings && edges.size(1) == shape.bins - 1 &&
@@ -534,15 +540,15 @@ void score_histogram_cpu(Tensor state, Tensor events, const Tensor& preds, const
   }
   const bool wide = preds.scalar_type() == ScalarType::Double;
   const bool dense = preds.numel() * shape.readings >= shape.cells();
-  const auto reader = (wide ? make_reader<double> : make_reader<float>)(
-      preds, target, edges, shape, uniform, multiclass, logits, dense, ignore_index);
-  const Weights weights(weight);
+  const auto reader =
+      (wide ? make_reader<double> : make_reader<float>)(preds, target, edges, shape, uniform,
+                                                        multiclass, logits, dense, ignore_index);
+  const Weights weights(weight, target.size(0));
   int64_t* event_counts = events_data(events);
   with_sum_types(state, weights, [&](auto, auto state_sum) {
     auto* data = state_data<decltype(state_sum)>(state);
-    const Notes notes =
-        dense ? add_by_histogram(*reader, weights, shape, validate, data)
-              : add_by_list(*reader, weights, shape, validate, data);
+    const Notes notes = dense ? add_by_histogram(*reader, weights, shape, validate, data)
+                              : add_by_list(*reader, weights, shape, validate, data);
     event_counts[kNan] += notes.nan;
     if (shape.readings == 2) {
       event_counts[kOutside] += notes.outside;

@@ -150,12 +150,14 @@ struct Geometry {
 // The `weight` argument: one number per sample in any real dtype, or nothing.
 class Weights {
  public:
-  explicit Weights(const std::optional<Tensor>& weight) {
+  Weights(const std::optional<Tensor>& weight, int64_t num_samples) {
     if (!weight.has_value()) {
       return;
     }
+    require(weight->dim() == 1 && weight->size(0) == num_samples,
+            "`weight` must have one entry per sample.");
     data_ = weight->const_data_ptr();
-    stride_ = weight->dim() > 0 ? weight->stride(0) : 0;
+    stride_ = weight->stride(0);
     type_ = weight->scalar_type();
   }
   explicit operator bool() const { return data_ != nullptr; }

@@ -45,9 +45,11 @@ void tally_matrix(const Sum* matrix, int64_t num_classes, Sum* sums) {
 template <class Sum, class StateSum>
 void add_to_state(const Sum* sums, int64_t num_classes, int64_t columns, StateSum factor,
                   StateSum* state) {
-  Sum total{0};
+  Sum targets{0};
+  Sum predicted{0};
   for (int64_t c = 0; c < num_classes; ++c) {
-    total += sums[c * kTallies + kTargets];
+    targets += sums[c * kTallies + kTargets];
+    predicted += sums[c * kTallies + kPredicted];
   }
   for (int64_t c = 0; c < num_classes; ++c) {
     const Sum* row = sums + c * kTallies;
@@ -57,7 +59,10 @@ void add_to_state(const Sum* sums, int64_t num_classes, int64_t columns, StateSu
     out[kTp] += factor * static_cast<StateSum>(row[kHits]);
     out[kFp] += factor * static_cast<StateSum>(fp);
     out[kFn] += factor * static_cast<StateSum>(fn);
-    out[kTn] += factor * static_cast<StateSum>(total - row[kHits] - fp - fn);
+    // Weighted sums are rounded: this way tn is exactly 0 where every prediction, or every target,
+    // is this class.
+    const Sum tn = fn == Sum{0} ? predicted - row[kPredicted] : targets - row[kTargets] - fp;
+    out[kTn] += factor * static_cast<StateSum>(tn);
   }
 }
 
@@ -187,7 +192,7 @@ void stat_scores_cpu(Tensor state, Tensor events, const Tensor& preds, const Ten
               (!samplewise || state.size(0) == reader.num_samples()),
           "the state of stat_scores_ must be [C, 4], [1, 4] or one of them per sample.");
   require(num_classes > 0 || !samplewise, "counts per sample need the number of classes.");
-  const Weights weights(weight);
+  const Weights weights(weight, target.size(0));
   int64_t* event_counts = events_data(events);
   with_sum_types(state, weights, [&](auto sum, auto state_sum) {
     using Sum = decltype(sum);

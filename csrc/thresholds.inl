@@ -17,7 +17,8 @@ template <class T, class Key, class Bits>
 FM_INLINE Bits decide_keys(Key key, Bits target, const KeyCuts<T>& cuts, Bits* nan, Bits* outside) {
   const Bits zero{};
   const Bits counted = target >= 0 ? zero + 1 : zero;
-  const auto nan_key = Score<T>::nan(key);  // above no threshold, and neither inside nor outside [0, 1]
+  const auto nan_key =
+      Score<T>::nan(key);  // above no threshold, and neither inside nor outside [0, 1]
   const Bits prob = key > cuts.prob ? zero + int{kProbPositive} : zero;
   const Bits logit = key > cuts.logit ? zero + int{kLogitPositive} : zero;
   const Bits positive = nan_key ? zero : prob | logit;

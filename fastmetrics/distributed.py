@@ -99,7 +99,7 @@ def sync_tensor_state(
         counts = gather(torch.tensor(update_count, device=state.device), group=group)
         parts = [p for p, n in zip(parts, counts, strict=True) if n > 0] or parts
     if any(part.shape != parts[0].shape for part in parts):
-        parts = list(torch.broadcast_tensors(*parts))  # type: ignore[no-untyped-call]  # in torch
+        parts = list(torch.broadcast_tensors(*parts))
     stacked = torch.stack(list(parts))
     return stacked if reduction is None else reduction(stacked)
 

@@ -954,7 +954,7 @@ class Metric(Module, ABC):
         own = self.__dict__
         if own["_link"] is not None:
             self._leave_group()
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
 
         def move(tensor: Tensor) -> Tensor:
             moved = fn(tensor)
@@ -1041,7 +1041,7 @@ class Metric(Module, ABC):
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore all attributes."""
-        super().__setstate__(state)
+        super().__setstate__(state)  # type: ignore[no-untyped-call]  # untyped in torch
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _CONSTANTS:

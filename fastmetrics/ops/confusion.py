@@ -200,8 +200,8 @@ def label_confusion_(
 
     A score counts as positive above ``threshold``. With two readings (H = 2) the batch is counted
     both as probabilities (``score > threshold``) and as logits (``sigmoid(score) > threshold``),
-    and ``events`` counts the scores outside ``[0, 1]``, so that whoever reads the state decides for all
-    of the data at once. With one reading, ``logits`` names it.
+    and ``events`` counts the scores outside ``[0, 1]``, so that whoever reads the state decides for
+    all of the data at once. With one reading, ``logits`` names it.
 
     Args:
         state: ``[H, L, 2, 2]`` with H in {1, 2}; L is 1 for binary inputs, or the number of groups.

@@ -21,6 +21,9 @@ import torch
 from torch import Tensor
 from torch.library import Library
 
+# The kernels hold labels in 32 bits; an unknown number of classes ends here.
+MAX_LABELS = 2**31 - 1
+
 INVALID, NAN, OUTSIDE = 0, 1, 2
 NUM_EVENTS = 3
 
@@ -80,7 +83,7 @@ def raise_events(owner: str, events: Tensor) -> None:
 
 def range_text(num_labels: int, ignore_index: int | None) -> str:
     """Say which labels are allowed; ``num_labels`` is 0 when unknown."""
-    allowed = f"must lie in [0, {num_labels})" if num_labels else "must not be negative"
+    allowed = f"must lie in [0, {num_labels or MAX_LABELS})"
     return allowed if ignore_index is None else f"{allowed} or equal ignore_index={ignore_index}"
 
 

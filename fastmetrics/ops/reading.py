@@ -111,8 +111,7 @@ def sample_weights(mask: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def _is_valid(labels: Tensor, num_classes: int) -> Tensor:
-    inside = labels >= 0
-    return inside & (labels < num_classes) if num_classes else inside
+    return (labels >= 0) & (labels < (num_classes or library.MAX_LABELS))
 
 
 def _target_in_top_k(scores: Tensor, target: Tensor, top_k: int) -> Tensor:

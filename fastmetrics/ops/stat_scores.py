@@ -24,6 +24,8 @@ def check_stat_scores(
 ) -> None:
     """Metadata check of `stat_scores_`, and its fake."""
     check_class_inputs("stat_scores_", state, preds, target, weight, num_classes, top_k)
+    if not num_classes and state.ndim == 3:
+        raise ValueError("stat_scores_: counts per sample need `num_classes`, got 0.")
 
 
 def _true_negatives(tp: Tensor, fp: Tensor, fn: Tensor, num_classes: int) -> Tensor:
@@ -120,5 +122,7 @@ def stat_scores_(
 
     Cost: reads ``preds`` and ``target`` once; temporaries do not grow with N.
     """
-    check_class_inputs("stat_scores_", state, preds, target, weight, num_classes, top_k)
+    check_stat_scores(
+        state, events, preds, target, weight, num_classes, top_k, ignore_index, validate
+    )
     _stat_scores(state, events, preds, target, weight, num_classes, top_k, ignore_index, validate)

@@ -3,12 +3,13 @@
 Triton decides at its import whether kernels are interpreted, for the whole process.
 """
 
-import importlib.util
+import importlib
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ REQUIRE_CUDA = os.environ.get("FASTMETRICS_REQUIRE_CUDA") == "1"
 
 def run_parity(**variables: str) -> None:
     environment = os.environ | {"FASTMETRICS_BACKEND": "reference"} | variables
-    command = [sys.executable, "-m", "pytest", str(PARITY), "-q", "-p", "no:cacheprovider"]
+    command = [sys.executable, "-m", "pytest", str(PARITY), "-p", "no:cacheprovider"]
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
     passed = re.search(r"(\d+) passed", done.stdout)
@@ -38,6 +39,95 @@ def test_every_op_has_a_kernel():
 def test_kernels_match_the_references_when_interpreted():
     pytest.importorskip("triton")
     run_parity(TRITON_INTERPRET="1")
+
+
+class OnGpu(torch.Tensor):
+    """A CPU tensor that says that it lives on a GPU."""
+
+    device = SimpleNamespace(type="cuda", index=0)
+
+
+class FakeKernel:
+    """Stands for a Triton kernel: notes what it, or its compiled self, is launched with."""
+
+    arg_names = ("preds", "state", "scale", "BLOCK")
+
+    def __init__(self):
+        self.looked_up, self.replayed = [], []
+
+    def __getitem__(self, grid):
+        def launch(*args, **config):
+            self.looked_up.append((grid, args, config))
+            return Compiled(self)
+
+        return launch
+
+
+class Compiled:
+    def __init__(self, kernel):
+        self.kernel = kernel
+
+    def __getitem__(self, grid):
+        return lambda *args: self.kernel.replayed.append((grid, args))
+
+
+@pytest.fixture
+def replay(monkeypatch):
+    """An op of one launch, or of ``scale`` launches, behind the fast path of the host side."""
+    pytest.importorskip("triton")
+    reading = importlib.import_module("fastmetrics.ops.triton.reading")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    kernel = FakeKernel()
+
+    @reading.replayable
+    def op(state, events, preds, scale):
+        for _ in range(scale):
+            reading.launch(kernel, (2,), preds, state, scale, BLOCK=8, num_warps=4)
+
+    return op, kernel
+
+
+def on_gpu(*shape, offset=0):
+    return torch.zeros(64).as_strided(shape, (1,), offset).as_subclass(OnGpu)
+
+
+def test_a_repeated_update_launches_the_compiled_kernel_on_its_own_tensors(replay):
+    op, kernel = replay
+    op(on_gpu(4), on_gpu(3), on_gpu(5), 1)
+    assert len(kernel.looked_up) == 1
+    state, preds = on_gpu(4), on_gpu(5)
+    op(state, on_gpu(3), preds, 1)
+    assert len(kernel.looked_up) == 1
+    [(grid, values)] = kernel.replayed
+    assert grid == (2, 1, 1)
+    assert values[0] is preds and values[1] is state and values[2:] == (1, 8)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        lambda: (on_gpu(4), on_gpu(3), on_gpu(6), 1),
+        lambda: (on_gpu(4), on_gpu(3), on_gpu(5, offset=1), 1),
+        lambda: (on_gpu(4), on_gpu(3), on_gpu(5).to(torch.float16).as_subclass(OnGpu), 1),
+        lambda: (on_gpu(4), on_gpu(3), on_gpu(5), 0),
+    ],
+    ids=["shape", "alignment", "dtype", "value"],
+)
+def test_an_update_that_differs_is_planned_anew(replay, other):
+    op, kernel = replay
+    op(on_gpu(4), on_gpu(3), on_gpu(5), 1)
+    op(*other())
+    assert not kernel.replayed
+
+
+def test_updates_of_several_launches_or_with_shared_tensors_are_not_repeated_blindly(replay):
+    op, kernel = replay
+    for _ in range(2):
+        op(on_gpu(4), on_gpu(3), on_gpu(5), 2)
+    same = on_gpu(4)
+    op(same, on_gpu(3), same, 1)
+    op(on_gpu(4), on_gpu(3), on_gpu(4), 1)
+    assert len(kernel.looked_up) == 6 and not kernel.replayed
 
 
 @pytest.mark.skipif(not torch.cuda.is_available() and not REQUIRE_CUDA, reason="needs a GPU")

@@ -26,8 +26,9 @@ INF, NAN = math.inf, math.nan
 def _repair_interpreter() -> None:
     """Let triton 3.6's interpreter work with numpy >= 2.4, exactly, and at a bearable speed.
 
-    It widens subnormal bfloat16 wrongly, patches the language again for each call of a function, and reduces with a function of our own
-    element by element; `test_the_reduction_itself_puts_nan_first` runs the latter as it is.
+    It widens subnormal bfloat16 wrongly, patches the language again for each call of a function,
+    and reduces with a function of our own element by element; the last is left as it is in
+    `test_the_reduction_itself_puts_nan_first`.
     """
     from triton.runtime import interpreter
 

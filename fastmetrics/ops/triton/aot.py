@@ -124,7 +124,11 @@ def report(compiled: Any) -> Report:
     if "ptx" in compiled.asm:
         return Report(*_assemble(compiled.asm["ptx"]), shared)
     text = compiled.asm["amdgcn"]
-    return Report(_number(r"\.vgpr_count:\s+(\d+)", text), _number(r"ScratchSize: (\d+)", text), shared)
+    registers, scratch = (
+        _number(r"\.vgpr_count:\s+(\d+)", text),
+        _number(r"ScratchSize: (\d+)", text),
+    )
+    return Report(registers, scratch, shared)
 
 
 def _number(pattern: str, text: str) -> int:
@@ -141,14 +145,17 @@ def _assemble(ptx: str) -> tuple[int, int]:
         raise RuntimeError("The PTX names no target.")
     assembler = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(folder) / "kernel.ptx"
+        source, output = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"
         source.write_text(ptx)
-        done = subprocess.run(
-            [assembler, "-v", f"--gpu-name={found[1]}", source, "-o", Path(folder) / "kernel.cubin"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        command: list[str | Path] = [
+            assembler,
+            "-v",
+            f"--gpu-name={found[1]}",
+            source,
+            "-o",
+            output,
+        ]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
     spills = _number(r"(\d+) bytes spill stores", done.stderr)
     spills += _number(r"(\d+) bytes spill loads", done.stderr)
     return _number(r"Used (\d+) registers", done.stderr), spills
@@ -160,6 +167,7 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     def meta(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
         return torch.empty(shape, dtype=dtype, device="meta")
 
+    tail: tuple[Any, ...]
     events = meta(3)
     weight = meta(4096, dtype=torch.float32)
     for dtype in (torch.float32, torch.bfloat16, torch.float64):

@@ -1,9 +1,12 @@
 """GPU kernels of `confusion_` and `label_confusion_`.
 
 Both name one cell (per reading) for each position and add to it in one of three ways, see
-`add_cells`; `label_confusion_` without groups needs no histogram at all, because the label axis tells
-each thread beforehand which tables it adds to (`count_columns`).
+`add_cells`. `label_confusion_` without groups needs no histogram, because the label axis tells each
+thread beforehand which tables it adds to (`count_columns`).
 """
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+# (Triton compiles the kernels, and gives their parameters types of its own.)
 
 from __future__ import annotations
 
@@ -41,8 +44,8 @@ from fastmetrics.ops.triton.reading import (
     programs_for,
     read_classes,
     read_labels,
+    replayable,
     score_cuts,
-    with_dense_state,
 )
 
 COLUMN_TILE = 1024
@@ -97,7 +100,8 @@ def count_pairs(
         position = numbers(block, BLOCK, WIDE)
         pred, label, counted, invalid, nan = read_classes(
             preds, target, position, position < positions, sizes, preds_strides, target_strides,
-            class_stride, ignore_index, 1, CLASSES, SCORES, False, HAS_IGNORE, BLOCK_C, ALIGN, ROW_MAJOR,
+            class_stride, ignore_index, 1,
+            CLASSES, SCORES, False, HAS_IGNORE, BLOCK_C, ALIGN, ROW_MAJOR,
         )  # fmt: skip
         bad += invalid.to(tl.int32)
         nans += nan.to(tl.int32)
@@ -122,7 +126,8 @@ def count_groups(
 ):  # fmt: skip
     """Two-by-two tables per group: cell (reading, group, target, prediction).
 
-    ``cells`` is the state, or when ordered a zeroed float64 buffer ``[programs, 4 * READINGS * GROUPS]``.
+    ``cells`` is the state, or a zeroed float64 buffer when ordered:
+    ``[programs, READINGS, GROUPS, 2, 2]``.
 
     Bytes to move for N positions with scores of s, targets of t and groups of g bytes:
     ``N * (s + t + g)``, read once.
@@ -196,8 +201,8 @@ def count_columns(
     sample owned by one program; in float64 a zeroed buffer ``[programs, READINGS, LABELS, 2, 2]``.
 
     Bytes to move for N positions of L labels with scores of s and targets of t bytes:
-    ``N * L * (s + t)``, read once, and ``32 * READINGS * L`` per program. Thread counts are int32: a
-    thread would need 2**31 rounds to overflow.
+    ``N * L * (s + t)``, read once, and ``32 * READINGS * L`` per program. Thread counts are int32:
+    a thread would need 2**31 rounds to overflow.
     """
     program, programs = tl.program_id(1), tl.num_programs(1)
     column = tl.program_id(0) * BLOCK_L + tl.arange(0, BLOCK_L)
@@ -273,7 +278,7 @@ def count_columns(
             add_event(events, OUTSIDE, outsides)
 
 
-@with_dense_state
+@replayable
 def confusion_(
     state: Tensor,
     events: Tensor,
@@ -326,7 +331,7 @@ def _cells(state: Tensor, mode: tl.constexpr, blocks: int) -> tuple[Tensor, int]
     return state.new_zeros(programs, state.numel()), programs
 
 
-@with_dense_state
+@replayable
 def label_confusion_(
     state: Tensor,
     events: Tensor,

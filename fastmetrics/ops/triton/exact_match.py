@@ -5,6 +5,9 @@ be kept between programs. The price: ``exact_match_`` of few samples with very m
 occupies few multiprocessors.
 """
 
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+# (Triton compiles the kernels, and gives their parameters types of its own.)
+
 from __future__ import annotations
 
 import torch
@@ -31,8 +34,8 @@ from fastmetrics.ops.triton.reading import (
     programs_for,
     read_classes,
     read_labels,
+    replayable,
     score_cuts,
-    with_dense_state,
 )
 
 LABEL_TILE = 1024
@@ -64,7 +67,7 @@ def match_samples(
     BLOCK_C: tl.constexpr, WIDE: tl.constexpr, ALIGN: tl.constexpr,
     ROW_MAJOR: tl.constexpr,
 ):  # fmt: skip
-    """Samples whose every position is right: ``SAMPLES`` of them at a time, ``DEPTH`` positions each.
+    """Samples whose every position is right: ``SAMPLES`` at a time, ``DEPTH`` positions of each.
 
     Bytes to move for N samples of D positions with C scores of s bytes and targets of t bytes:
     ``N * D * (C*s + t)``, read once; for labels ``N * D * 2t``.
@@ -80,14 +83,15 @@ def match_samples(
         sample = first + lane // DEPTH
         wrong = tl.zeros([SAMPLES], tl.int32)
         unusable = tl.zeros([SAMPLES], tl.int32)
-        for block in range(0, tl.cdiv(positions, DEPTH)):
+        for block in range(tl.cdiv(positions, DEPTH)):
             position = numbers(block, DEPTH, WIDE)
             position = tl.broadcast_to(position[None, :], [SAMPLES, DEPTH])
             position = tl.reshape(position, [SAMPLES * DEPTH])
             pred, label, counted, invalid, nan = read_classes(
                 preds + sample * preds_step, target + sample * target_step, position,
                 (sample < samples) & (position < positions), sizes, preds_strides, target_strides,
-                class_stride, ignore_index, 1, CLASSES, SCORES, False, HAS_IGNORE, BLOCK_C, ALIGN, ROW_MAJOR,
+                class_stride, ignore_index, 1,
+                CLASSES, SCORES, False, HAS_IGNORE, BLOCK_C, ALIGN, ROW_MAJOR,
             )  # fmt: skip
             bad += invalid.to(tl.int32)
             nans += nan.to(tl.int32)
@@ -139,9 +143,7 @@ def match_positions(
     bad = tl.zeros([BLOCK], tl.int32)
     nans = tl.zeros([BLOCK], tl.int32)
     outsides = tl.zeros([BLOCK], tl.int32)
-    for turn in range(
-        program if TO == SAMPLE else 0, samples, programs if TO == SAMPLE else 1
-    ):
+    for turn in range(program if TO == SAMPLE else 0, samples, programs if TO == SAMPLE else 1):
         sample = tl.cast(turn, tl.int64)
         correct_0 = tl.zeros([BLOCK], cells.dtype.element_ty)
         correct_1 = tl.zeros([BLOCK], cells.dtype.element_ty)
@@ -203,7 +205,7 @@ def match_positions(
             add_event(events, OUTSIDE, outsides)
 
 
-@with_dense_state
+@replayable
 def exact_match_(
     state: Tensor,
     events: Tensor,
@@ -251,7 +253,7 @@ def _cells(
     return state, STATE, programs_for(blocks, state.device)
 
 
-@with_dense_state
+@replayable
 def label_exact_match_(
     state: Tensor,
     events: Tensor,

@@ -3,17 +3,21 @@
 Every position marks its target's class (tp or fn) and, where wrong, its prediction's class (fp).
 True negatives follow from the number of counted positions, which no program knows alone:
 
-* Up to 256 classes, or one sum over classes: each program counts in registers and at its end adds ``counted - tp - fp - fn`` of its own positions to every class. That
-  is exact, because the sum over programs is linear. One launch.
-* More classes: private counts no longer fit, and atomics no longer collide. Program ``i`` adds the
+* Up to 256 classes, or one sum over classes: each program counts in registers and at its end adds
+  ``counted - tp - fp - fn`` of its own positions to every class. That is exact, because the sum
+  over programs is linear. One launch.
+* More classes: private counts no longer fit, and atomics hardly collide. Program ``i`` adds the
   number of all positions to the true negatives of its share of the classes, and each position takes
   itself back from the classes that it marks. Only left-out positions remain, and their number is
   known to one program each. Without ``ignore_index`` they are bad labels, so a program that met any
-  takes them back from every class itself: one launch. With ``ignore_index`` they are the rule, and C
-  atomics per program would cost more than the reading (6.6 million for 132 programs and 50 000
+  takes them back from every class itself: one launch. With ``ignore_index`` they are the rule, and
+  C atomics per program would cost more than the reading (6.6 million for 132 programs and 50 000
   classes), so the programs leave their totals in a small buffer and a second launch adds them once.
 * Weighted or samplewise: see `count_ordered`.
 """
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+# (Triton compiles the kernels, and gives their parameters types of its own.)
 
 from __future__ import annotations
 
@@ -45,7 +49,7 @@ from fastmetrics.ops.triton.reading import (
     plan,
     programs_for,
     read_classes,
-    with_dense_state,
+    replayable,
 )
 
 TP = tl.constexpr(0)
@@ -54,6 +58,7 @@ TN = tl.constexpr(2)
 FN = tl.constexpr(3)
 
 ROW_BLOCK = tl.constexpr(256)
+
 
 @triton.jit
 def add_to_negatives(state, amount, first, step, ROWS: tl.constexpr):
@@ -99,9 +104,9 @@ def count(
     """Unweighted counts of the whole batch.
 
     Bytes to move for N positions of C scores of s bytes and targets of t bytes: ``N * (C*s + t)``,
-    read once; for labels ``N * 2t``. Private: ``32 * ROWS`` bytes of atomics per program. Scattered:
-    two or four atomics per position, in the L2 cache. Private counts are int32: one program would need
-    2**31 positions of its own to overflow them, a full grid 2**40.
+    read once; for labels ``N * 2t``. Private: ``32 * ROWS`` bytes of atomics per program.
+    Scattered: two or four atomics per position, in the L2 cache. Private counts are int32: one
+    program would need 2**31 positions of its own to overflow them, a full grid 2**40.
     """
     program, programs = tl.program_id(0), tl.num_programs(0)
     seen = tl.zeros([BLOCK], tl.int32)
@@ -113,7 +118,8 @@ def count(
         position = numbers(block, BLOCK, WIDE)
         pred, label, counted, invalid, nan = read_classes(
             preds, target, position, position < positions, sizes, preds_strides, target_strides,
-            class_stride, ignore_index, top_k, CLASSES, SCORES, TOP_K, HAS_IGNORE, BLOCK_C, ALIGN, ROW_MAJOR,
+            class_stride, ignore_index, top_k,
+            CLASSES, SCORES, TOP_K, HAS_IGNORE, BLOCK_C, ALIGN, ROW_MAJOR,
         )  # fmt: skip
         miss = counted & (pred != label)
         seen += counted.to(tl.int32)
@@ -176,8 +182,8 @@ def count_ordered(
     is the state, a program takes every ``programs``-th sample, and each mark is taken back from the
     true negatives as in `scatter`.
 
-    Bytes to move: the inputs once (see `count`), the state or the buffer once, and 32 bytes per mark
-    that stay in the caches.
+    Bytes to move: the inputs once (see `count`), the state or the buffer once, and 32 bytes per
+    mark that stay in the caches.
     """
     program, programs = tl.program_id(0), tl.num_programs(0)
     bad = tl.zeros([BLOCK], tl.int32)
@@ -204,8 +210,9 @@ def count_ordered(
             bad += invalid.to(tl.int32)
             nans += nan.to(tl.int32)
             value = ones_or_weights(
-                cells, weight, sample * weight_step, position, counted, sizes, weight_strides, WEIGHTED
-            )
+                cells, weight, sample * weight_step, position, counted, sizes, weight_strides,
+                WEIGHTED,
+            )  # fmt: skip
             miss = counted & (pred != label)
             if ROWS == 1:
                 pred = tl.zeros_like(pred)
@@ -236,8 +243,8 @@ def fold_ordered(
 ):  # fmt: skip
     """Add the buffer of a weighted `count_ordered` to the state, in a fixed tree.
 
-    All sums take the same tree, so that ``total - tp - fp - fn`` is exactly zero where one cell holds
-    everything. Moves ``8 * (4 * ROWS + 4) * programs`` bytes.
+    All sums take the same tree, so that ``total - tp - fp - fn`` is exactly zero where one cell
+    holds everything. Moves ``8 * (4 * ROWS + 4) * programs`` bytes.
     """
     row = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.int64)
     program = tl.arange(0, PROGRAMS)
@@ -254,7 +261,7 @@ def fold_ordered(
         add_to(state + row * 4 + TN, NEGATIVES * total - tp - fp - fn, row < ROWS)
 
 
-@with_dense_state
+@replayable
 def stat_scores_(
     state: Tensor,
     events: Tensor,
