@@ -71,14 +71,18 @@ test-native-off: build
 	cd build/no-native && venv/bin/python -m pytest -m smoke
 
 # Python allocates for its whole life, so leaks are not looked for.
+SANITIZED = ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
+  FASTMETRICS_REQUIRE_NATIVE=1 build/asan/venv/bin/python
+
 test-asan: build
 	$(call side_environment,build/asan/venv,$(PY))
 	build/asan/venv/bin/python -m pip --quiet install --no-build-isolation --no-deps --editable . \
 	  --config-settings=build-dir=build/asan/cmake \
+	  --config-settings=cmake.define.FASTMETRICS_SANITIZE=ON \
 	  --config-settings=install.strip=false
-	ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 FASTMETRICS_REQUIRE_NATIVE=1 \
-	  LD_PRELOAD="$$($(CXX) -print-file-name=libasan.so) $$($(CXX) -print-file-name=libubsan.so)" \
-	  build/asan/venv/bin/python -m pytest tests/ops -m "not exhaustive"
+	$(SANITIZED) -c 'import fastmetrics._C as c; assert c.sanitized(), c.__file__'
+	$(SANITIZED) -m pytest tests/ops -m "not exhaustive"
 
 lint: $(VENV)/.installed
 	$(PY) -m ruff format --check .

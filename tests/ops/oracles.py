@@ -14,7 +14,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-INT64 = 1 << 63
+# Labels lie below this where the number of classes is unknown.
+UNKNOWN_CLASSES = 2**31 - 1
 
 
 @dataclass
@@ -87,7 +88,7 @@ def classes(
     """Each position as `(sample, "ok" | "ignored" | "bad", predicted class, target class)`."""
     pred_rows, target_rows = as_lists(preds, target)
     has_scores = preds.ndim == target.ndim + 1
-    limit = preds.shape[1] if has_scores else num_classes or INT64
+    limit = preds.shape[1] if has_scores else num_classes or UNKNOWN_CLASSES
     bad_target, bad_preds = [], []
     index = -1
     for sample, (pred_row, target_row) in enumerate(zip(pred_rows, target_rows, strict=True)):

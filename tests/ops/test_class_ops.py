@@ -240,6 +240,15 @@ def test_unknown_number_of_classes(ignore_index):
     check(class_call("stat_scores_", preds, target, 0, "total", ignore_index=ignore_index))
 
 
+@pytest.mark.parametrize("value", [-1, 2**31 - 1, 2**31, 2**32, 2**40, 2**63 - 1])
+def test_unknown_number_of_classes_has_a_limit(value):
+    labels = torch.tensor([3, 0, value, 5])
+    for op, ignore_index in itertools.product(("stat_scores_", "exact_match_"), (None, 0)):
+        options = {"kind": "total", "ignore_index": ignore_index}
+        assert check(class_call(op, labels, labels.clamp(1, 9), 0, **options)).bad
+        assert check(class_call(op, labels.clamp(1, 9), labels, 0, **options)).bad
+
+
 @pytest.mark.parametrize("shape", [(0,), (0, 3), (3, 0), (3, 2, 0), (0, 0)])
 @pytest.mark.parametrize(("op", "kind"), OPS_AND_KINDS)
 def test_empty_inputs_add_nothing(op, kind, shape):

@@ -163,7 +163,7 @@ def class_inputs(seed, n, c, depth=(), dtype=torch.float32, labels=False, ignore
 
 def count_invalid(preds: Tensor, target: Tensor, classes: int, ignore: int | None) -> int:
     kept = target != ignore if ignore is not None else torch.ones_like(target, dtype=torch.bool)
-    limit = preds.shape[1] if preds.ndim > target.ndim else classes or 2**62
+    limit = preds.shape[1] if preds.ndim > target.ndim else classes or 2**31 - 1
     bad = (target < 0) | (target >= limit)
     if preds.ndim == target.ndim:
         bad |= (preds < 0) | (preds >= limit)
@@ -297,10 +297,17 @@ def test_unvalidated_updates_leave_bad_labels_out_in_silence():
 def test_unknown_number_of_classes(labels):
     preds, target = class_inputs(8, 9, 7, labels=labels)
     target[5] = -2
-    for shape in ((1, 4), (9, 1, 4)):
-        invalid = count_invalid(preds, target, 0, None)
+    target[6] = 2**31 - 1
+    target[7] = 2**40
+    if labels:
+        preds[3] = target[3] = 2**31 - 2
+    invalid = count_invalid(preds, target, 0, None)
+    state = torch.zeros(1, 4, dtype=torch.int64)
+    for kind in (torch.int64, torch.float64):
+        compare("stat_scores_", state.to(kind), invalid, preds, target, None, 0, 1, None)
+    for shape in ((2,), (9, 2)):
         state = torch.zeros(shape, dtype=torch.int64)
-        compare("stat_scores_", state, invalid, preds, target, None, 0, 1, None)
+        compare("exact_match_", state, invalid, preds, target, None, 0, None)
 
 
 @pytest.mark.parametrize("top_k", [2, 3, 7])
@@ -380,6 +387,7 @@ def test_weights(dtype, depth):
     preds, target = class_inputs(14, 150, 6, depth, ignore=4, bad=0.1)
     weight = torch.rand(150, generator=torch.Generator().manual_seed(1)).mul(3).to(dtype)
     every_class_op(preds, target, 6, 4, weight, samplewise=False)
+    every_class_op(preds[:3], target[:3], 6, 4, weight[:3])
 
 
 def test_unweighted_update_of_a_weighted_state():
@@ -394,15 +402,19 @@ def test_unweighted_update_of_a_weighted_state():
 
 
 def test_weighted_cells_that_must_be_zero_are_zero():
-    target = torch.zeros(700, dtype=torch.int64)
-    preds = torch.tensor([[0.9, 0.1]]).expand(700, 2)
-    weight = torch.full((700,), 0.1, dtype=torch.float64)
-    state = on_device(torch.zeros(2, 4, dtype=torch.float64))
-    events = on_device(library.new_events())
-    inputs = [_to_device_strided(value) for value in (preds, target, weight)]
-    kernels.stat_scores_(state, events, *inputs, 2, 1, None, True)
-    assert state[0, 1:].tolist() == [0, 0, 0]
-    assert state[1, [0, 1, 3]].tolist() == [0, 0, 0]
+    """Every target, or every prediction, is class 0: it has no true negatives, not even 1e-14."""
+    several = torch.arange(700) % 3
+    weight = torch.rand(700, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    for preds, target in ((several * 0, several), (several, several * 0)):
+        for rows in (3, 1):
+            state = on_device(torch.zeros(rows, 4, dtype=torch.float64))
+            inputs = [on_device(value) for value in (preds, target, weight)]
+            kernels.stat_scores_(state, on_device(library.new_events()), *inputs, 3, 1, None, True)
+            expected = torch.zeros(rows, 4, dtype=torch.float64)
+            tail = (preds, target, weight, 3, 1, None, True)
+            stat_scores.stat_scores_reference(expected, library.new_events(), *tail)
+            torch.testing.assert_close(state.cpu(), expected, rtol=1e-13, atol=0)
+            assert state[0, 2].item() == 0 or rows == 1
 
 
 def test_weighted_sums_have_the_same_bits_every_time():

@@ -105,9 +105,7 @@ def count_pairs(
         )  # fmt: skip
         bad += invalid.to(tl.int32)
         nans += nan.to(tl.int32)
-        value = ones_or_weights(
-            cells, weight, 0, position, counted, sizes, weight_strides, WEIGHTED
-        )
+        value = ones_or_weights(cells, weight, position, counted, sizes, weight_strides, WEIGHTED)
         counts = add_cells(counts, own, label * ROWS + pred, value, counted, MODE, BLOCK)
     flush_cells(cells, counts, MODE)
     if VALIDATE:
@@ -155,9 +153,7 @@ def count_groups(
         known = (group >= 0) & (group < GROUPS)
         bad += (invalid | (counted & ~known)).to(tl.int32)
         counted = counted & known
-        value = ones_or_weights(
-            cells, weight, 0, position, counted, sizes, weight_strides, WEIGHTED
-        )
+        value = ones_or_weights(cells, weight, position, counted, sizes, weight_strides, WEIGHTED)
         cell = group * 4 + label.to(tl.int64) * 2
         counts = add_cells(counts, own, cell + first.to(tl.int64), value, counted, MODE, BLOCK)
         if READINGS == 2:

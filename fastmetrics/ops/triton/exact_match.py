@@ -15,6 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastmetrics.ops.library import MAX_LABELS
 from fastmetrics.ops.triton.reading import (
     INVALID,
     LABEL_BLOCK,
@@ -231,8 +232,8 @@ def exact_match_(
         match_samples, (programs,), cells, events, preds, target, weight, inputs.sizes,
         *inputs.strides, *inputs.steps, *inputs.axis_strides, inputs.samples, inputs.positions,
         0 if ignore_index is None else ignore_index,
-        CLASSES=classes, SCORES=scores, HAS_IGNORE=ignore_index is not None, VALIDATE=validate,
-        WEIGHTED=weight is not None, TO=to.value, SAMPLES=block // depth, DEPTH=depth,
+        CLASSES=classes or MAX_LABELS, SCORES=scores, HAS_IGNORE=ignore_index is not None,
+        VALIDATE=validate, WEIGHTED=weight is not None, TO=to.value, SAMPLES=block // depth, DEPTH=depth,
         BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
         ROW_MAJOR=inputs.row_major,
     )  # fmt: skip

@@ -440,9 +440,7 @@ def read_classes(
     kept = inside
     if HAS_IGNORE:
         kept = inside & (label != ignore_index)
-    valid = label >= 0
-    if CLASSES > 0:
-        valid = valid & (label < CLASSES)
+    valid = (label >= 0) & (label < CLASSES)
     offset = locate(position, sizes, preds_strides) // ALIGN * ALIGN
     if SCORES:
         read = kept if ROW_MAJOR else inside
@@ -451,9 +449,7 @@ def read_classes(
         )
     else:
         pred = tl.load(preds + offset, mask=kept, other=0).to(tl.int64)
-        valid = valid & (pred >= 0)
-        if CLASSES > 0:
-            valid = valid & (pred < CLASSES)
+        valid = valid & (pred >= 0) & (pred < CLASSES)
         nan = tl.zeros_like(kept)
     counted = kept & valid
     return pred, label, counted, kept & ~valid, nan & counted
@@ -514,12 +510,12 @@ def add_ordered(cells, cell, value, active, BLOCK: tl.constexpr):
 
 @triton.jit
 def ones_or_weights(
-    cells, weight, start, position, counted, sizes, weight_strides, WEIGHTED: tl.constexpr
+    cells, weight, position, counted, sizes, weight_strides, WEIGHTED: tl.constexpr
 ):
     """What each counted position adds, in the type of the cells: its weight, or one."""
     value = counted
     if WEIGHTED:
-        offset = start + locate(position, sizes, weight_strides)
+        offset = locate(position, sizes, weight_strides)
         value = tl.load(weight + offset, mask=counted, other=0)
     return value.to(cells.dtype.element_ty)
 

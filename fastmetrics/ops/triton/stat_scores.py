@@ -28,6 +28,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fastmetrics.ops.library import MAX_LABELS
+from fastmetrics.ops.stat_scores import _true_negatives
 from fastmetrics.ops.triton.reading import (
     INVALID,
     LABEL_BLOCK,
@@ -37,10 +39,12 @@ from fastmetrics.ops.triton.reading import (
     ORDERED_WARPS,
     PRIVATE,
     SCATTER,
+    Plan,
     add_event,
     add_ordered,
     add_to,
     class_blocks,
+    fold_partials,
     is_wide,
     launch,
     numbers,
@@ -171,16 +175,14 @@ def count_ordered(
     CLASSES: tl.constexpr, ROWS: tl.constexpr, NEGATIVES: tl.constexpr, SCORES: tl.constexpr,
     TOP_K: tl.constexpr, HAS_IGNORE: tl.constexpr, VALIDATE: tl.constexpr, WEIGHTED: tl.constexpr,
     SAMPLEWISE: tl.constexpr, BLOCK: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr,
-    ALIGN: tl.constexpr,
-    ROW_MAJOR: tl.constexpr,
+    ALIGN: tl.constexpr, ROW_MAJOR: tl.constexpr,
 ):  # fmt: skip
     """Counts in memory that one program owns: float64 sums, and one table per sample.
 
-    Whole batch: ``cells`` is a zeroed float64 buffer ``[programs, 4 * ROWS + 4]``. A program takes
-    every ``programs``-th block of positions and keeps its total in the last four places;
-    `fold_ordered` adds the rows to the state and derives the true negatives. Samplewise: ``cells``
-    is the state, a program takes every ``programs``-th sample, and each mark is taken back from the
-    true negatives as in `scatter`.
+    Whole batch: ``cells`` is a zeroed float64 buffer ``[programs, 4 * ROWS]``, and a program takes
+    every ``programs``-th block of positions; true negatives are left to the host side. Samplewise:
+    ``cells`` is an int64 state, a program takes every ``programs``-th sample, and each mark is
+    taken back from the true negatives as in `scatter`.
 
     Bytes to move: the inputs once (see `count`), the state or the buffer once, and 32 bytes per
     mark that stay in the caches.
@@ -190,11 +192,8 @@ def count_ordered(
     nans = tl.zeros([BLOCK], tl.int32)
     for turn in range(program if SAMPLEWISE else 0, samples, programs if SAMPLEWISE else 1):
         sample = tl.cast(turn, tl.int64)
-        if SAMPLEWISE:
-            own = cells + sample * (4 * ROWS)
-        else:
-            own = cells + program.to(tl.int64) * (4 * ROWS + 4)
-        total = tl.zeros([BLOCK], cells.dtype.element_ty)
+        own = cells + (sample if SAMPLEWISE else program.to(tl.int64)) * (4 * ROWS)
+        total = tl.zeros([BLOCK], tl.int64)
         for block in range(
             0 if SAMPLEWISE else program,
             tl.cdiv(positions, BLOCK),
@@ -210,22 +209,19 @@ def count_ordered(
             bad += invalid.to(tl.int32)
             nans += nan.to(tl.int32)
             value = ones_or_weights(
-                cells, weight, sample * weight_step, position, counted, sizes, weight_strides,
-                WEIGHTED,
-            )  # fmt: skip
+                cells, weight, position, counted, sizes, weight_strides, WEIGHTED
+            )
             miss = counted & (pred != label)
             if ROWS == 1:
                 pred = tl.zeros_like(pred)
                 label = tl.zeros_like(label)
             add_ordered(own, label * 4 + tl.where(miss, FN, TP), value, counted, BLOCK)
             add_ordered(own, pred * 4 + FP, value, miss, BLOCK)
-            if not SAMPLEWISE:
-                add_ordered(own, tl.full([BLOCK], 4 * ROWS, tl.int64), value, counted, BLOCK)
-            elif NEGATIVES > 0:
+            if SAMPLEWISE:
                 add_ordered(own, label * 4 + TN, -value, counted, BLOCK)
                 add_ordered(own, pred * 4 + TN, -value, miss, BLOCK)
                 total += value
-        if SAMPLEWISE and NEGATIVES > 0:
+        if SAMPLEWISE:
             everything = tl.sum(total) * NEGATIVES
             for start in range(0, ROWS, ROW_BLOCK):
                 row = start + tl.arange(0, ROW_BLOCK)
@@ -234,31 +230,6 @@ def count_ordered(
         add_event(events, INVALID, bad)
     if SCORES:
         add_event(events, NAN, nans)
-
-
-@triton.jit
-def fold_ordered(
-    state, partial, programs,
-    ROWS: tl.constexpr, NEGATIVES: tl.constexpr, PROGRAMS: tl.constexpr, BLOCK: tl.constexpr,
-):  # fmt: skip
-    """Add the buffer of a weighted `count_ordered` to the state, in a fixed tree.
-
-    All sums take the same tree, so that ``total - tp - fp - fn`` is exactly zero where one cell
-    holds everything. Moves ``8 * (4 * ROWS + 4) * programs`` bytes.
-    """
-    row = (tl.program_id(0) * BLOCK + tl.arange(0, BLOCK)).to(tl.int64)
-    program = tl.arange(0, PROGRAMS)
-    mask = (program < programs)[:, None] & (row < ROWS)[None, :]
-    begin = partial + program.to(tl.int64)[:, None] * (4 * ROWS + 4)
-    tp = tl.sum(tl.load(begin + row[None, :] * 4 + TP, mask=mask, other=0.0), axis=0)
-    fp = tl.sum(tl.load(begin + row[None, :] * 4 + FP, mask=mask, other=0.0), axis=0)
-    fn = tl.sum(tl.load(begin + row[None, :] * 4 + FN, mask=mask, other=0.0), axis=0)
-    add_to(state + row * 4 + TP, tp, row < ROWS)
-    add_to(state + row * 4 + FP, fp, row < ROWS)
-    add_to(state + row * 4 + FN, fn, row < ROWS)
-    if NEGATIVES > 0:
-        total = tl.sum(tl.load(begin + row[None, :] * 0 + 4 * ROWS, mask=mask, other=0.0), axis=0)
-        add_to(state + row * 4 + TN, NEGATIVES * total - tp - fp - fn, row < ROWS)
 
 
 @replayable
@@ -278,7 +249,7 @@ def stat_scores_(
         return
     scores, rows = preds.ndim > target.ndim, state.shape[-2]
     flags = {
-        "CLASSES": preds.shape[1] if scores else num_classes,
+        "CLASSES": preds.shape[1] if scores else num_classes or MAX_LABELS,
         "ROWS": rows,
         "NEGATIVES": num_classes if rows == 1 else int(num_classes > 0),
         "SCORES": scores,
@@ -287,10 +258,15 @@ def stat_scores_(
         "VALIDATE": validate,
     }
     values = (0 if ignore_index is None else ignore_index, top_k)
-    if state.ndim == 3 or state.dtype == torch.float64:
-        _count_ordered(state, events, preds, target, weight, values, flags)
+    if state.dtype != torch.float64:
+        count_integers = _count_samples if state.ndim == 3 else _count
+        count_integers(state, events, preds, target, values, flags)
+    elif state.ndim == 3:
+        counts = torch.zeros_like(state, dtype=torch.int64)
+        _count_samples(counts, events, preds, target, values, flags)
+        state += counts if weight is None else counts * weight.double().view(-1, 1, 1)
     else:
-        _count(state, events, preds, target, values, flags)
+        _count_weighted(state, events, preds, target, weight, values, flags)
 
 
 def _count(
@@ -327,7 +303,7 @@ def _count(
         )  # fmt: skip
 
 
-def _count_ordered(
+def _count_weighted(
     state: Tensor,
     events: Tensor,
     preds: Tensor,
@@ -336,26 +312,51 @@ def _count_ordered(
     values: tuple[int, int],
     flags: dict[str, Any],
 ) -> None:
-    samplewise, rows = state.ndim == 3, flags["ROWS"]
-    inputs = plan(samplewise, preds, target, weight)
+    inputs = plan(False, preds, target, weight)
+    programs = ordered_programs(triton.cdiv(inputs.positions, ORDERED_BLOCK), state.numel())
+    partial = state.new_zeros(programs, state.numel())
+    _launch_ordered(
+        partial, programs, events, preds, target, weight, inputs, ORDERED_BLOCK, values, flags
+    )
+    counts = torch.zeros_like(state)
+    fold_partials(counts, partial)
+    if flags["NEGATIVES"]:
+        tp, fp, _, fn = counts.T.unsqueeze(1).unbind()
+        counts[:, TN.value] = _true_negatives(tp, fp, fn, flags["NEGATIVES"]).squeeze(0)
+    state += counts
+
+
+def _count_samples(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    values: tuple[int, int],
+    flags: dict[str, Any],
+) -> None:
+    inputs = plan(True, preds, target, None)
     block = min(ORDERED_BLOCK, max(16, triton.next_power_of_2(inputs.positions)))
-    block_classes = min(triton.next_power_of_2(flags["CLASSES"]), 64) if flags["SCORES"] else 1
-    if samplewise:
-        cells, programs = state, programs_for(inputs.samples, state.device)
-    else:
-        programs = ordered_programs(triton.cdiv(inputs.positions, block), 4 * rows)
-        cells = state.new_zeros(programs, 4 * rows + 4)
+    programs = programs_for(inputs.samples, state.device)
+    _launch_ordered(state, programs, events, preds, target, None, inputs, block, values, flags)
+
+
+def _launch_ordered(
+    cells: Tensor,
+    programs: int,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    inputs: Plan,
+    block: int,
+    values: tuple[int, int],
+    flags: dict[str, Any],
+) -> None:
     launch(
         count_ordered, (programs,), cells, events, preds, target, weight, inputs.sizes,
         *inputs.strides, *inputs.steps, *inputs.axis_strides, inputs.samples, inputs.positions,
-        *values, **flags, WEIGHTED=weight is not None, SAMPLEWISE=samplewise,
-        BLOCK=block, BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
-        ROW_MAJOR=inputs.row_major,
-        num_warps=ORDERED_WARPS,
+        *values, **flags, WEIGHTED=weight is not None, SAMPLEWISE=cells.dtype == torch.int64,
+        BLOCK=block, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
+        BLOCK_C=min(triton.next_power_of_2(flags["CLASSES"]), 64) if flags["SCORES"] else 1,
+        ROW_MAJOR=inputs.row_major, num_warps=ORDERED_WARPS,
     )  # fmt: skip
-    if not samplewise:
-        launch(
-            fold_ordered, (triton.cdiv(rows, 16),), state, cells, programs,
-            ROWS=rows, NEGATIVES=flags["NEGATIVES"],
-            PROGRAMS=triton.next_power_of_2(programs), BLOCK=16,
-        )  # fmt: skip
