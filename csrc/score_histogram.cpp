@@ -69,7 +69,7 @@ struct LocateKernels {
 namespace fastmetrics {
 namespace {
 
-inline constexpr int64_t kScores = 1024;  // decided at a time
+inline constexpr int64_t kScores = 2048;  // decided at a time
 
 // The state: a cell is (reading, class, target, bin).
 struct Shape {

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.ops import library
+from fastmetrics.ops.library import shape_text
 from fastmetrics.ops.reading import (
     LOGITS,
     PROBS,
@@ -45,6 +46,11 @@ def check_label_exact_match(
 ) -> None:
     """Metadata check of `label_exact_match_`, and its fake."""
     check_label_inputs("label_exact_match_", state, preds, target, weight, num_labels)
+    if preds.ndim < 2:
+        raise ValueError(
+            "label_exact_match_: `preds` and `target` must have shape (N, L, ...),"
+            f" got {shape_text(preds)}."
+        )
 
 
 def exact_match_reference(
@@ -156,7 +162,18 @@ def label_exact_match_(
     as correct. Arguments as in :func:`label_confusion_`, with ``state`` ``[H, 2]``, or
     ``[N, H, 2]`` to keep samples apart.
     """
-    check_label_inputs("label_exact_match_", state, preds, target, weight, num_labels)
+    check_label_exact_match(
+        state,
+        events,
+        preds,
+        target,
+        weight,
+        num_labels,
+        threshold,
+        logits,
+        ignore_index,
+        validate,
+    )
     _label_exact_match(
         state, events, preds, target, weight, num_labels, threshold, logits, ignore_index, validate
     )
