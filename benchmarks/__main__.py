@@ -24,7 +24,8 @@ def main() -> int:
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures here too")
     options = parser.parse_args()
-    chosen = [entry for entry in workloads() if re.search(options.only, entry.name)]
+    entries = workloads(options.device)
+    chosen = [entry for entry in entries if re.search(options.only, entry.name)]
     if not chosen:
         parser.error(f"no workload matches {options.only!r}; --list prints the names.")
     if options.list:

@@ -39,8 +39,7 @@ template <class V>
 struct ScoreKernels {
   void (*round_up)(const double* numbers, int64_t count, V* rounded);
   void (*find_bins)(const V* values, int64_t count, const EdgeRow<V>& row, int32_t* bins);
-  void (*find_split_bins)(const V* values, int64_t count, const EdgeRow<V>& row, const V* pairs,
-                          int32_t step, int32_t* bins);
+  void (*split_bins)(const V* values, int64_t count, const V* splits, int32_t step, int32_t* bins);
   void (*note_scores)(const V* values, const int32_t* codes, int64_t count, Notes& notes);
   void (*note_rows)(const V* values, const int32_t* codes, int64_t count, int64_t width,
                     Notes& notes);
@@ -69,7 +68,7 @@ struct LocateKernels {
 namespace fastmetrics {
 namespace {
 
-inline constexpr int64_t kScores = 2048;  // decided at a time
+inline constexpr int64_t kScores = 1024;  // decided at a time
 
 // The state: a cell is (reading, class, target, bin).
 struct Shape {
@@ -240,13 +239,12 @@ class LabelCells final : public CellReader {
       const int64_t runs = shared ? 1 : shape_.readings;
       for (int64_t reading = 0; reading < runs; ++reading) {
         int32_t* own = cells.data() + reading * count;
+        kernels.find_bins(values, count, edges_.row(reading), own);
         CellMap map = map_of(reading);
         if (shared) {
-          kernels.find_split_bins(values, count, edges_.row(reading), pairs_.data(),
-                                  static_cast<int32_t>(shape_.reading_cells()), own);
+          kernels.split_bins(values, count, splits_.data(),
+                             static_cast<int32_t>(shape_.reading_cells()), own);
           map.base = static_cast<int32_t>(shape_.cells());
-        } else {
-          kernels.find_bins(values, count, edges_.row(reading), own);
         }
         locate().scores(codes.data(), row_of, count, map, own);
       }
@@ -290,19 +288,16 @@ class LabelCells final : public CellReader {
     const int64_t count = shape_.bins - 1;
     const V* probs = edges_.edges(0);
     const V* logits = edges_.edges(1);
-    pairs_.assign(2 * shape_.bins, std::numeric_limits<V>::quiet_NaN());
+    splits_.assign(shape_.bins, std::numeric_limits<V>::quiet_NaN());
     second_bins_.assign(shape_.bins, 0);
     int64_t below = 0;
-    for (int64_t bin = 0; bin < count; ++bin) {
-      pairs_[2 * bin] = probs[bin];
-    }
     for (int64_t bin = 1; bin < shape_.bins; ++bin) {
       while (below < count && logits[below] <= probs[bin - 1]) {
         ++below;
       }
       second_bins_[bin] = static_cast<int32_t>(below);
       if (bin < count && below < count && logits[below] < probs[bin]) {
-        pairs_[2 * bin + 1] = logits[below];
+        splits_[bin] = logits[below];
         if (below + 1 < count && logits[below + 1] < probs[bin]) {
           return;
         }
@@ -313,7 +308,7 @@ class LabelCells final : public CellReader {
 
   ScoreSource<V> source_;
   EdgeTable<V> edges_;
-  std::vector<V> pairs_;
+  std::vector<V> splits_;
   int64_t label_size_;
 };
 

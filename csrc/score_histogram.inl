@@ -117,30 +117,23 @@ FM_INLINE int32_t nearest(float position, float last) {
   return static_cast<int32_t>(position + 0.5f);
 }
 
-template <class V>
-FM_INLINE void guess_bins(const V* values, int64_t count, const EdgeRow<V>& row, int32_t* bins) {
-  const float last = static_cast<float>(row.count - 1);
-  if (row.spacing == Spacing::kUniform) {
-    for (int64_t i = 0; i < count; ++i) {
-      bins[i] = nearest(static_cast<float>(values[i]) * last, last);
-    }
-  } else {
-    for (int64_t i = 0; i < count; ++i) {
-      bins[i] = nearest(rough_sigmoid(static_cast<float>(values[i])) * last, last);
-    }
-  }
-}
-
 // bins[i]: how many thresholds do not lie above values[i]; none for NaN. Either a guess names the
 // nearest threshold, and comparing with that one decides, or a search halves the range.
 template <class V>
 void find_bins(const V* values, int64_t count, const EdgeRow<V>& row, int32_t* bins) {
+  const float last = static_cast<float>(row.count - 1);
   int32_t left = 1;
-  if (row.spacing == Spacing::kAny) {
+  if (row.spacing == Spacing::kUniform) {
+    for (int64_t i = 0; i < count; ++i) {
+      bins[i] = nearest(static_cast<float>(values[i]) * last, last);
+    }
+  } else if (row.spacing == Spacing::kLogit) {
+    for (int64_t i = 0; i < count; ++i) {
+      bins[i] = nearest(rough_sigmoid(static_cast<float>(values[i])) * last, last);
+    }
+  } else {
     std::fill(bins, bins + count, 0);
     left = row.count;
-  } else {
-    guess_bins(values, count, row, bins);
   }
   while (left > 1) {
     const int32_t half = left / 2;
@@ -150,28 +143,10 @@ void find_bins(const V* values, int64_t count, const EdgeRow<V>& row, int32_t* b
   advance_bins(values, row.edges, 1, count, bins);
 }
 
-// The same for a uniform row whose bins are split in two: pairs hold the edge and the split of each
-// bin, and values on the upper side of a split add `step`.
+// Adds `step` to the bins of values on the upper side of a split.
 template <class V>
-void find_split_bins(const V* values, int64_t count, const EdgeRow<V>& row, const V* pairs,
-                     int32_t step, int32_t* bins) {
-  using L = Vectors<V>;
-  guess_bins(values, count, row, bins);
-  int64_t i = 0;
-  for (; i + L::kCount <= count; i += L::kCount) {
-    typename L::Bins bin;
-    std::memcpy(&bin, bins + i, sizeof(bin));
-    const typename L::Values v = L::load(values + i);
-    typename L::Masks reached = v >= L::gather(pairs, bin + bin);
-    bin -= __builtin_convertvector(reached, typename L::Bins);
-    reached = v >= L::gather(pairs + 1, bin + bin);
-    bin += __builtin_convertvector(reached, typename L::Bins) & step;
-    std::memcpy(bins + i, &bin, sizeof(bin));
-  }
-  for (; i < count; ++i) {
-    const int32_t bin = bins[i] + (values[i] >= pairs[2 * bins[i]]);
-    bins[i] = bin + (values[i] >= pairs[2 * bin + 1] ? step : 0);
-  }
+void split_bins(const V* values, int64_t count, const V* splits, int32_t step, int32_t* bins) {
+  advance_bins(values, splits, step, count, bins);
 }
 
 // Counts the NaN among scores whose target counts, and those outside [0, 1].
@@ -313,16 +288,23 @@ FM_INLINE bool softmax_row(const V* row, int64_t count, double* padded, V* probs
     }
     return false;
   }
+  // The ones of the largest scores come last: what is far below them must not vanish one by one.
   Doubles sums{};
+  Longs ones{};
   for (int64_t c = 0; c < length; c += kDoubles) {
-    const Doubles e = exp_below_one(load_doubles(padded + c) - top);
+    const Doubles distance = load_doubles(padded + c) - top;
+    const Doubles e = exp_below_one(distance);
     std::memcpy(padded + c, &e, sizeof(e));
-    sums += e;
+    sums += distance < 0 ? e : Doubles{};
+    ones -= distance == 0;
   }
   double sum = 0.0;
+  int64_t tops = 0;
   for (int lane = 0; lane < kDoubles; ++lane) {
     sum += sums[lane];
+    tops += ones[lane];
   }
+  sum += static_cast<double>(tops);
   for (int64_t c = 0; c < count; ++c) {
     probs[c] = static_cast<V>(padded[c] / sum);
   }
@@ -337,5 +319,5 @@ void softmax_rows(const V* values, int64_t rows, int64_t count, double* padded, 
 }
 
 template <class V>
-constexpr ScoreKernels<V> kScores{round_up<V>,    find_bins<V>, find_split_bins<V>,
+constexpr ScoreKernels<V> kScores{round_up<V>,    find_bins<V>, split_bins<V>,
                                   note_scores<V>, note_rows<V>, softmax_rows<V>};

@@ -73,10 +73,11 @@ def _softmax(scores: Tensor) -> Tensor:
     """Softmax over the last axis in float64, rounded to float32 or wider; equal infinities share."""
     exact = scores.double()
     largest = exact.amax(-1, keepdim=True)
-    powers = torch.where(exact == largest, 0.0, exact - largest).exp()
-    return (powers / powers.sum(-1, keepdim=True)).to(
-        torch.promote_types(scores.dtype, torch.float32)
-    )
+    is_largest = exact == largest
+    powers = torch.where(is_largest, 0.0, exact - largest).exp()
+    # The ones of the largest scores come last: what is far below them must not vanish one by one.
+    total = torch.where(is_largest, 0.0, powers).sum(-1, keepdim=True) + is_largest.sum(-1, True)
+    return (powers / total).to(torch.promote_types(scores.dtype, torch.float32))
 
 
 def _find_bins(scores: Tensor, edges: Tensor) -> Tensor:

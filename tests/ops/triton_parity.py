@@ -615,7 +615,7 @@ def test_partial_buffers_are_bounded():
 def test_class_blocks_are_powers_of_two_within_the_budget(size):
     for classes in (1, 2, 3, 10, 64, 65, 100, 1000, 4096, 100_000):
         for top_k in (1, 5):
-            block, block_classes = reading.class_blocks(classes, size, top_k)
+            block, block_classes, _ = reading.class_blocks(classes, size, top_k)
             assert block.bit_count() == block_classes.bit_count() == 1
             assert block * block_classes <= 4096
             assert block_classes >= min(classes, 1024)

@@ -28,6 +28,7 @@ from fastmetrics.ops.triton.reading import (
     OUTSIDE,
     PRIVATE,
     SCATTER,
+    ClassBlocks,
     Plan,
     add_event,
     add_ordered,
@@ -38,6 +39,7 @@ from fastmetrics.ops.triton.reading import (
     launch,
     locate,
     numbers,
+    one_per_thread,
     ones_or_weights,
     ordered_programs,
     plan,
@@ -53,10 +55,15 @@ MOST_COLUMNS = 64
 
 
 @triton.jit
-def add_cells(counts, cells, cell, value, active, MODE: tl.constexpr, BLOCK: tl.constexpr):
+def add_cells(
+    counts, cells, cell, value, active,
+    REDUCED: tl.constexpr, MODE: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
     """Count one block's cells: in registers, by atomics, or in order in memory of its own."""
     if MODE == PRIVATE:
-        counts += tl.histogram(cell.to(tl.int32), counts.shape[0], mask=active)
+        BINS: tl.constexpr = counts.shape[0]
+        key = one_per_thread(tl.where(active, cell.to(tl.int32), BINS), REDUCED)
+        counts += tl.histogram(key, BINS, mask=key < BINS)
     elif MODE == SCATTER:
         tl.atomic_add(cells + cell, 1, mask=active, sem="relaxed")
     else:
@@ -106,7 +113,7 @@ def count_pairs(
         bad += invalid.to(tl.int32)
         nans += nan.to(tl.int32)
         value = ones_or_weights(cells, weight, position, counted, sizes, weight_strides, WEIGHTED)
-        counts = add_cells(counts, own, label * ROWS + pred, value, counted, MODE, BLOCK)
+        counts = add_cells(counts, own, label * ROWS + pred, value, counted, SCORES, MODE, BLOCK)
     flush_cells(cells, counts, MODE)
     if VALIDATE:
         add_event(events, INVALID, bad)
@@ -155,10 +162,12 @@ def count_groups(
         counted = counted & known
         value = ones_or_weights(cells, weight, position, counted, sizes, weight_strides, WEIGHTED)
         cell = group * 4 + label.to(tl.int64) * 2
-        counts = add_cells(counts, own, cell + first.to(tl.int64), value, counted, MODE, BLOCK)
+        counts = add_cells(
+            counts, own, cell + first.to(tl.int64), value, counted, False, MODE, BLOCK
+        )
         if READINGS == 2:
             cell += 4 * GROUPS + second.to(tl.int64)
-            counts = add_cells(counts, own, cell, value, counted, MODE, BLOCK)
+            counts = add_cells(counts, own, cell, value, counted, False, MODE, BLOCK)
     flush_cells(cells, counts, MODE)
     if VALIDATE:
         add_event(events, INVALID, bad)
@@ -291,12 +300,12 @@ def confusion_(
     scores, rows = preds.ndim > target.ndim, state.shape[0]
     classes = preds.shape[1] if scores else rows
     mode = _mode(state)
-    block, block_classes = LABEL_BLOCK, 1
+    block, block_classes, warps = ClassBlocks(LABEL_BLOCK, 1)
     if mode == ORDERED:
-        block = ORDERED_BLOCK
+        block, warps = ORDERED_BLOCK, ORDERED_WARPS
         block_classes = min(triton.next_power_of_2(classes), 64) if scores else 1
     elif scores:
-        block, block_classes = class_blocks(classes, preds.element_size())
+        block, block_classes, warps = class_blocks(classes, preds.element_size())
     cells, programs = _cells(state, mode, triton.cdiv(inputs.positions, block))
     launch(
         count_pairs, (programs,), cells, events, preds, target, weight, inputs.sizes,
@@ -306,8 +315,7 @@ def confusion_(
         VALIDATE=validate, WEIGHTED=weight is not None, MODE=mode.value,
         BINS=triton.next_power_of_2(rows * rows) if mode == PRIVATE else 1,
         BLOCK=block, BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
-        ROW_MAJOR=inputs.row_major,
-        num_warps=ORDERED_WARPS if mode == ORDERED else 4,
+        ROW_MAJOR=inputs.row_major, num_warps=warps,
     )  # fmt: skip
     if mode == ORDERED:
         fold_partials(state, cells)
@@ -402,7 +410,8 @@ def _count_columns(
     samplewise, labels = state.ndim == 5, state.shape[-3]
     inputs = label_plan(samplewise, labels > 1, preds, target, weight)
     columns = min(triton.next_power_of_2(labels), MOST_COLUMNS)
-    block = COLUMN_TILE // columns
+    tile = COLUMN_TILE // 2 if state.dtype == torch.float64 else COLUMN_TILE
+    block = tile // columns
     grid_columns = triton.cdiv(labels, columns)
     ordered = state.dtype == torch.float64 and not samplewise
     cells, programs = _column_cells(state, inputs, grid_columns, block, ordered)

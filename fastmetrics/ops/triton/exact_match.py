@@ -22,6 +22,7 @@ from fastmetrics.ops.triton.reading import (
     MAX_ORDERED_PROGRAMS,
     NAN,
     OUTSIDE,
+    ClassBlocks,
     add_event,
     add_to,
     class_blocks,
@@ -223,9 +224,9 @@ def exact_match_(
     inputs = plan(True, preds, target, weight)
     scores = preds.ndim > target.ndim
     classes = preds.shape[1] if scores else num_classes
-    block, block_classes = LABEL_BLOCK, 1
+    block, block_classes, warps = ClassBlocks(LABEL_BLOCK, 1)
     if scores:
-        block, block_classes = class_blocks(classes, preds.element_size())
+        block, block_classes, warps = class_blocks(classes, preds.element_size())
     depth = min(block, triton.next_power_of_2(inputs.positions))
     cells, to, programs = _cells(state, state.ndim == 2, inputs.samples, block // depth)
     launch(
@@ -233,9 +234,10 @@ def exact_match_(
         *inputs.strides, *inputs.steps, *inputs.axis_strides, inputs.samples, inputs.positions,
         0 if ignore_index is None else ignore_index,
         CLASSES=classes or MAX_LABELS, SCORES=scores, HAS_IGNORE=ignore_index is not None,
-        VALIDATE=validate, WEIGHTED=weight is not None, TO=to.value, SAMPLES=block // depth, DEPTH=depth,
+        VALIDATE=validate, WEIGHTED=weight is not None, TO=to.value,
+        SAMPLES=block // depth, DEPTH=depth,
         BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
-        ROW_MAJOR=inputs.row_major,
+        ROW_MAJOR=inputs.row_major, num_warps=warps,
     )  # fmt: skip
     if to == ROW:
         fold_partials(state, cells)

@@ -162,15 +162,18 @@ def is_wide(positions: int) -> bool:
 
 
 class ClassBlocks(NamedTuple):
-    """Tile of one program: positions, classes."""
+    """Tile of one program: positions, classes, warps."""
 
     positions: int
     classes: int
+    warps: int = 4
 
 
 @functools.cache
 def class_blocks(classes: int, element_size: int, top_k: int = 1) -> ClassBlocks:
-    """Tile for scores of shape ``[N, C]`` in 4 warps, so that 4 programs fit a multiprocessor.
+    """Tile for scores of shape ``[N, C]``, so that about 4 programs fit a multiprocessor.
+
+    4 warps, and 8 for float64, whose scores fill two registers each.
 
     ======== ======== ================= ================
     classes  float32  float64 or top-k  class-axis steps
@@ -187,7 +190,7 @@ def class_blocks(classes: int, element_size: int, top_k: int = 1) -> ClassBlocks
     if element_size == 8 or top_k > 1:
         elements = 1024
     block = min(block, elements)
-    return ClassBlocks(min(512, elements // block), block)
+    return ClassBlocks(min(512, elements // block), block, 8 if element_size == 8 else 4)
 
 
 @functools.cache
@@ -491,6 +494,18 @@ def add_event(events, column: tl.constexpr, marks):
     """Add the number of marks to one event counter; most programs have none and stay silent."""
     count = tl.sum(marks.to(tl.int64))
     tl.atomic_add(events + column, count, mask=count > 0, sem="relaxed")
+
+
+@triton.jit
+def one_per_thread(values, REDUCED: tl.constexpr):
+    """Give each thread its own values, in any order, after a reduction left copies in all lanes.
+
+    A histogram works through every copy. Triton keeps the layout of the reduction until something
+    asks for another; a reshape that may reorder does.
+    """
+    if REDUCED:
+        values = tl.reshape(values[:, None], values.shape, can_reorder=True)
+    return values
 
 
 @triton.jit

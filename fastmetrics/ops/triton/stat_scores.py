@@ -39,6 +39,7 @@ from fastmetrics.ops.triton.reading import (
     ORDERED_WARPS,
     PRIVATE,
     SCATTER,
+    ClassBlocks,
     Plan,
     add_event,
     add_ordered,
@@ -48,6 +49,7 @@ from fastmetrics.ops.triton.reading import (
     is_wide,
     launch,
     numbers,
+    one_per_thread,
     ones_or_weights,
     ordered_programs,
     plan,
@@ -133,9 +135,11 @@ def count(
         if MODE == SCATTER:
             scatter(state, pred, label, counted, miss)
         elif ROWS > 1:
-            own = label.to(tl.int32) * 4 + tl.where(miss, FN, TP)
-            counts += tl.histogram(own, BINS, mask=counted)
-            counts += tl.histogram(pred.to(tl.int32) * 4 + FP, BINS, mask=miss)
+            own = tl.where(counted, label.to(tl.int32) * 4 + tl.where(miss, FN, TP), BINS)
+            other = tl.where(miss, pred.to(tl.int32) * 4 + FP, BINS)
+            both = one_per_thread(own | (other << 16), SCORES)
+            counts += tl.histogram(both & 0xFFFF, BINS, mask=(both & 0xFFFF) < BINS)
+            counts += tl.histogram(both >> 16, BINS, mask=(both >> 16) < BINS)
     total = tl.sum(seen.to(tl.int64))
     if MODE == PRIVATE:
         if ROWS == 1:
@@ -279,9 +283,9 @@ def _count(
 ) -> None:
     inputs = plan(False, preds, target)
     scores, rows, classes = flags["SCORES"], flags["ROWS"], flags["CLASSES"]
-    block, block_classes = LABEL_BLOCK, 1
+    block, block_classes, warps = ClassBlocks(LABEL_BLOCK, 1)
     if scores:
-        block, block_classes = class_blocks(classes, preds.element_size(), values[1])
+        block, block_classes, warps = class_blocks(classes, preds.element_size(), values[1])
     bins = 4 * triton.next_power_of_2(rows)
     scattered = bins > MOST_PRIVATE_BINS
     programs = programs_for(triton.cdiv(inputs.positions, block), state.device)
@@ -294,7 +298,7 @@ def _count(
         MODE=(SCATTER if scattered else PRIVATE).value,
         BINS=1 if scattered else bins,
         BLOCK=block, BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
-        ROW_MAJOR=inputs.row_major,
+        ROW_MAJOR=inputs.row_major, num_warps=warps,
     )  # fmt: skip
     if totals is not None:
         launch(
