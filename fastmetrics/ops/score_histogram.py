@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.ops import library
-from fastmetrics.ops.library import INVALID, NAN, OUTSIDE, SCORE_DTYPES, range_text, shape_text
+from fastmetrics.ops.library import INVALID, NAN, OUTSIDE, SCORE_DTYPES, shape_text
 from fastmetrics.ops.reading import (
     LOGITS,
     PROBS,

@@ -202,6 +202,8 @@ def histogram_rows(op: str) -> list[Call]:
                 calls.append(histogram_call(task, preds, target, 5))
                 calls.append(histogram_call(task, preds, target, 5, 1, weight, ignore_index=1))
                 calls.append(
-                    histogram_call(task, preds, target, torch.tensor([0.1, 0.25, 0.8]), 1, logits=True)
+                    histogram_call(
+                        task, preds, target, torch.tensor([0.1, 0.25, 0.8]), 1, logits=True
+                    )
                 )
     return calls

@@ -12,10 +12,12 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from fastmetrics.ops import confusion, exact_match, library, stat_scores
+from fastmetrics.ops import confusion, exact_match, library, score_histogram, stat_scores
 from fastmetrics.ops import reading as rules
 from fastmetrics.ops import triton as kernels
 from fastmetrics.ops.triton import reading
+from tests.ops.cases import LAYOUTS, random_weights
+from tests.ops.cases_histogram import TASKS, edges_of, histogram_call, histogram_inputs
 
 DEVICE = os.environ.get("FASTMETRICS_TRITON_DEVICE", "cpu")
 SCORE_DTYPES = sorted(library.SCORE_DTYPES, key=str)
@@ -122,6 +124,7 @@ def on_device(value):
 def compare(name: str, state: Tensor, invalid: int, *args, validate: bool = True) -> None:
     """Run kernel and reference on copies of ``state``, and compare state and events."""
     module = {"stat_scores_": stat_scores, "confusion_": confusion, "label_confusion_": confusion}
+    module["score_histogram_"] = score_histogram
     references = module.get(name, exact_match)
     expected, expected_events = state.clone(), torch.tensor([5, 6, 7])
     getattr(references, f"{name[:-1]}_reference")(expected, expected_events, *args, False)
@@ -619,3 +622,220 @@ def test_class_blocks_are_powers_of_two_within_the_budget(size):
             assert block.bit_count() == block_classes.bit_count() == 1
             assert block * block_classes <= 4096
             assert block_classes >= min(classes, 1024)
+
+
+# Repeated thresholds, the borders, beyond them, and one that no score reaches.
+THRESHOLDS = torch.tensor([-0.5, 0.0, 0.0, 0.1, 0.25, 0.5, 0.5, 0.75, 1.0, 1.25, NAN])
+READINGS = ((2, False), (1, False), (1, True))
+
+
+def compare_histogram(task, preds, target, thresholds, readings=2, logits=False, **options):
+    """Compare one update of histograms; an integer asks for that many uniform thresholds."""
+    call = histogram_call(task, preds, target, thresholds, readings, logits=logits, **options)
+    ignore, validate = call.options["ignore_index"], call.options["validate"]
+    limit = call.state.shape[1] if task == "multiclass" else 2
+    labels = target.long()
+    kept = labels != ignore if ignore is not None else torch.ones_like(labels, dtype=torch.bool)
+    invalid = int((kept & ((labels < 0) | (labels >= limit))).sum())
+    tail = [value for name, value in call.options.items() if name != "validate"]
+    compare(
+        "score_histogram_", call.state, invalid, preds, target, call.weight, *tail,
+        validate=validate,
+    )  # fmt: skip
+
+
+def every_histogram(task, preds, target, ignore=None):
+    """Compare all readings, in registers and scattered, with uniform thresholds and with any."""
+    for thresholds in (6, 600, THRESHOLDS):
+        for readings, logits in READINGS:
+            compare_histogram(
+                task, preds, target, thresholds, readings, logits, ignore_index=ignore
+            )
+
+
+@pytest.mark.parametrize("depth", [(), (5,), (3, 4)], ids=str)
+@pytest.mark.parametrize("classes", [2, 3, 10, 33])
+@pytest.mark.parametrize("task", TASKS)
+def test_histogram_shapes(task, classes, depth):
+    preds, target = histogram_inputs(task, (7, *depth), classes, torch.float32, 30, special=0.1)
+    target.view(-1)[::4] = -1
+    target.view(-1)[1::9] = classes
+    every_histogram(task, preds, target, -1)
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES + LABEL_DTYPES, ids=str)
+@pytest.mark.parametrize("task", TASKS)
+def test_histogram_dtypes(task, dtype):
+    scores, labels = (dtype, torch.int64) if dtype.is_floating_point else (torch.float32, dtype)
+    preds, target = histogram_inputs(task, (40,), 3, scores, 31, labels, special=0.2)
+    every_histogram(task, preds, target)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("count", [1, 2, 3, 5, 11, 200, 1001, 4096])
+def test_scores_on_and_next_to_uniform_thresholds(count, dtype):
+    thresholds = torch.linspace(0, 1, count)
+    edges = edges_of(thresholds, "binary", 2).flatten().to(dtype)
+    up, down = torch.tensor(INF, dtype=dtype), torch.tensor(-INF, dtype=dtype)
+    preds = torch.cat((edges, edges.nextafter(up), edges.nextafter(down)))
+    target = torch.arange(len(preds)) % 2
+    for readings, logits in READINGS:
+        for some in (count, thresholds):
+            compare_histogram("binary", preds, target, some, readings, logits, start=0)
+
+
+@pytest.mark.parametrize("count", [2**14, 2**14 + 1])
+def test_most_thresholds_that_are_guessed(count):
+    edges = edges_of(torch.linspace(0, 1, count), "binary", 2)
+    preds = torch.cat((edges.flatten(), edges.flatten().float().double()))
+    target = torch.arange(len(preds)) % 2
+    compare_histogram("binary", preds, target, count, start=0)
+    compare_histogram("binary", preds.float(), target, count, start=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_histogram_of_every_small_float(dtype):
+    preds = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(dtype)
+    target = torch.ones(len(preds), dtype=torch.int8)
+    for thresholds in (9, 300, THRESHOLDS):
+        compare_histogram("binary", preds, target, thresholds)
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES, ids=str)
+@pytest.mark.parametrize("classes", [2, 11])
+def test_softmax_of_random_logits(classes, dtype):
+    generator = torch.Generator().manual_seed(32)
+    for scale in (0.1, 1.0, 10.0, 300.0):
+        preds = torch.randn((500, classes), dtype=torch.float64, generator=generator) * scale
+        target = torch.randint(0, classes, (500,), generator=generator)
+        compare_histogram("multiclass", preds.to(dtype), target, 200, 1, True)
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES, ids=str)
+def test_softmax_of_infinities(dtype):
+    rows = [[INF, 1, INF], [-INF] * 3, [-INF, 0, -INF], [INF, -INF, 0], [9e4, 0, -9e4]]
+    rows += [[NAN, INF, 0], [NAN] * 3, [0, -INF, NAN], [2, 2, 2], [-9e4, -9e4, -INF]]
+    preds = torch.tensor(rows).to(dtype)
+    for thresholds in (2, 3, 4, 11, torch.tensor([0.3, 1 / 3, 0.5, 1.0])):
+        compare_histogram("multiclass", preds, torch.zeros(10, dtype=torch.int64), thresholds)
+
+
+@pytest.mark.parametrize("classes", [1024, 1025, 2600])
+def test_softmax_in_several_tiles(classes):
+    preds, target = class_inputs(33, 9, classes, ignore=-1)
+    preds[1, classes - 1] = preds[2, 1023] = INF
+    preds[3] = -INF
+    preds[4, ::2] = INF
+    preds[5, 0] = NAN
+    preds[6, classes - 1] = NAN
+    preds[7] = torch.linspace(-800, 800, classes)
+    preds[8] = torch.linspace(800, -800, classes)
+    for readings, logits in READINGS:
+        compare_histogram("multiclass", preds, target, 7, readings, logits, ignore_index=-1)
+    strided = preds.T.contiguous().T
+    compare_histogram("multiclass", strided, target, 7, ignore_index=-1)
+    some = torch.tensor([1 / classes])
+    compare_histogram(
+        "multiclass", preds, target, some, 1, True, ignore_index=-1, weight=torch.linspace(0, 1, 9)
+    )
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
+def test_histogram_layouts(task, layout, weighted):
+    change = LAYOUTS[layout]
+    for depth in ((), (3, 2)):
+        preds, target = histogram_inputs(task, (6, *depth), 5, torch.float32, 34)
+        weight = torch.linspace(0, 1, 12, dtype=torch.float64)[::2] if weighted else None
+        compare_histogram(task, change(preds), target, 6, weight=weight)
+        compare_histogram(task, preds, change(target), THRESHOLDS, 1, weight=weight)
+
+
+@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+@pytest.mark.parametrize("task", TASKS)
+def test_histogram_weights(task, dtype):
+    preds, target = histogram_inputs(task, (71,), 2, torch.float32, 35)
+    target.view(-1)[::5] = -1
+    weight = random_weights(71, dtype, np.random.default_rng(35))
+    compare_histogram(task, preds, target, 6, weight=weight, ignore_index=-1)
+
+
+@pytest.mark.parametrize("classes", [1, 3, 10, 33, 200])
+@pytest.mark.parametrize("task", TASKS)
+def test_weighted_histograms_of_many_shapes(task, classes):
+    weight = torch.rand(13, generator=torch.Generator().manual_seed(3))
+    for depth in ((), (3,)):
+        preds, target = histogram_inputs(task, (13, *depth), classes, torch.float32, 35)
+        target.view(-1)[::5] = -1
+        for readings, logits in READINGS[1:]:
+            compare_histogram(
+                task, preds, target, THRESHOLDS[3:6], readings, logits,
+                weight=weight, ignore_index=-1,
+            )  # fmt: skip
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_unweighted_update_of_a_weighted_histogram(task):
+    preds, target = histogram_inputs(task, (40,), 3, torch.float32, 36)
+    compare_histogram(task, preds, target, 5, weighted=True)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_several_histogram_blocks_per_program(task, monkeypatch):
+    for positions, thresholds, weighted in (
+        (10_001, 6, False),
+        (10_001, 600, False),
+        (700, 6, True),
+    ):
+        preds, target = histogram_inputs(task, (positions,), 3, torch.float32, 37, inside=True)
+        weight = torch.rand(positions, generator=torch.Generator().manual_seed(3))
+        compare_histogram(task, preds, target, thresholds, weight=weight if weighted else None)
+    monkeypatch.setattr(kernels.score_histogram, "is_wide", lambda positions: True)
+    preds, target = histogram_inputs(task, (40, 2), 3, torch.float32, 37)
+    every_histogram(task, preds, target)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_weighted_histograms_have_the_same_bits_every_time(task):
+    preds, target = histogram_inputs(task, (900,), 3, torch.float32, 38)
+    weight = torch.rand(900, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    call = histogram_call(task, preds, target, 5, weight=weight, start=0)
+    results = []
+    for _ in range(2):
+        state, *rest = map(on_device, call.arguments())
+        kernels.score_histogram_(state, *rest)
+        results.append(state.cpu())
+    assert torch.equal(*results)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_unvalidated_histograms_leave_bad_labels_out_in_silence(task):
+    preds, target = histogram_inputs(task, (70, 2), 3, torch.float32, 39)
+    target.view(-1)[:7] = torch.tensor([-1, 3, 256, 2**31, 2**32 + 1, 2**63 - 1, -(2**63)])
+    for validate in (False, True):
+        compare_histogram(task, preds, target, 5, validate=validate)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_large_counts_of_histograms_continue(task):
+    preds, target = histogram_inputs(task, (65,), 2, torch.float32, 40)
+    for thresholds in (3, 300):
+        compare_histogram(task, preds, target, thresholds, start=2**62 + 1)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 2), (3, 0)], ids=str)
+@pytest.mark.parametrize("task", TASKS)
+def test_histograms_of_empty_inputs(task, shape):
+    preds, target = histogram_inputs(task, shape, 3, torch.float32, 0)
+    compare_histogram(task, preds, target, 4)
+
+
+def test_row_tiles_are_powers_of_two_within_the_budget():
+    for classes in (1, 2, 3, 10, 64, 65, 1000, 4096, 100_000):
+        for ordered in (False, True):
+            block, block_classes, _ = kernels.score_histogram.row_blocks(classes, ordered)
+            assert block.bit_count() == block_classes.bit_count() == 1
+            assert block * block_classes <= 2048
+            assert block_classes >= min(classes, 1024)
+            assert not ordered or block * block * block_classes <= 4096

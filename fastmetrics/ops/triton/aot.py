@@ -23,7 +23,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 import fastmetrics.ops.triton as kernels
-from fastmetrics.ops.triton import confusion, exact_match, reading, stat_scores
+from fastmetrics.ops.triton import confusion, exact_match, reading, score_histogram, stat_scores
 
 TARGETS = {
     "cuda:80": GPUTarget("cuda", 80, 32),
@@ -70,7 +70,7 @@ def record(op: str, *args: Any) -> list[Launch]:
         launches.append(Launch(kernel, values, config))
 
     with contextlib.ExitStack() as stack:
-        for module in (stat_scores, confusion, exact_match, reading):
+        for module in (stat_scores, confusion, exact_match, score_histogram, reading):
             stack.enter_context(mock.patch.object(module, "launch", launch))
         getattr(kernels, op)(*args)
     return launches
@@ -229,6 +229,40 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     scores, target = meta(4096, 20, dtype=torch.float32), meta(4096, 20)
     tail = (scores, target, None, 20, 0.5, False, None, True)
     yield "label exact match [N, 20]", "label_exact_match_", (meta(2, 2), events, *tail)
+    yield from histogram_updates()
+
+
+def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of score histograms."""
+
+    def meta(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    op, events, rows = "score_histogram_", meta(3), 4096
+    for task, classes, dtype in (
+        ("binary", 1, torch.float32),
+        ("binary", 1, torch.float64),
+        ("multilabel", 20, torch.float32),
+        ("multiclass", 2, torch.float32),
+        ("multiclass", 10, torch.bfloat16),
+        ("multiclass", 100, torch.float32),
+        ("multiclass", 1000, torch.float64),
+        ("multiclass", 100_000, torch.float32),
+    ):
+        shape = (rows,) if task == "binary" else (rows, classes)
+        scores, target = meta(*shape, dtype=dtype), meta(*shape)
+        if task == "multiclass":
+            target = meta(rows)
+        for thresholds in (50, 4096) if classes == 1 else (50,):
+            edges = meta(2, thresholds, dtype=torch.float64)
+            name = f"{task} histogram [N, {classes}] {str(dtype)[6:]} T={thresholds}"
+            for kind, uniform in (("", True), (" any thresholds", False)):
+                state = meta(2, classes, 2, thresholds + 1)
+                tail = (edges, uniform, task == "multiclass", False, -1, True)
+                yield name + kind, op, (state, events, scores, target, None, *tail)
+            weight = meta(rows, dtype=torch.float32)
+            sums = meta(2, classes, 2, thresholds + 1, dtype=torch.float64)
+            yield f"{name} weighted", op, (sums, events, scores, target, weight, *tail)
 
 
 def main() -> None:

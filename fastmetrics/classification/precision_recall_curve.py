@@ -1,0 +1,228 @@
+"""Precision-recall curve metrics, and the statistics of every metric that is made of a curve.
+
+Arguments are explained in :mod:`fastmetrics.functional.classification.precision_recall_curve`.
+``update`` takes ``preds``, ``target`` and optionally ``weight``; further keywords go to
+:class:`fastmetrics.Metric`. Metrics with the same thresholds share one state within a collection.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from fastmetrics.classification._curve import CurveMetric, check_normalization
+from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.functional.classification._curve import Thresholds, check_curve_arguments
+from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification.precision_recall_curve import (
+    PointLists,
+    Points,
+    check_multiclass_curve_arguments,
+    check_multilabel_curve_arguments,
+    precision_recall_formula,
+)
+from fastmetrics.metric import Metric
+from fastmetrics.utilities.plot_curve import plot_curve
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+__all__ = [
+    "BinaryPrecisionRecallCurve",
+    "MulticlassPrecisionRecallCurve",
+    "MultilabelPrecisionRecallCurve",
+    "PrecisionRecallCurve",
+]
+
+
+def line_areas(y: Tensor | list[Tensor], x: Tensor | list[Tensor]) -> Tensor:
+    """Return the area under each line by trapezoids, positive whichever way x runs."""
+    if isinstance(x, Tensor) and isinstance(y, Tensor):
+        return torch.trapezoid(y, x).abs()
+    lines = zip(y, x, strict=True)
+    return torch.stack([torch.trapezoid(heights, points).abs() for heights, points in lines])
+
+
+class _PrecisionRecall(CurveMetric):
+    """Draws recall on the x axis."""
+
+    def plot(
+        self,
+        curve: Points | PointLists | None = None,
+        score: bool | Tensor | None = None,
+        ax: Axes | None = None,
+    ) -> tuple[Figure | None, Any]:
+        """Draw precision over recall: of ``curve``, by default of what ``compute`` returns.
+
+        ``score=True`` writes the area under the computed curve into the legend, a tensor itself.
+        """
+        points = self.compute() if curve is None else curve
+        if score is True:
+            score = line_areas(points[0], points[1]) if curve is None else None
+        area = score if isinstance(score, Tensor) else None
+        names = ("Recall", "Precision")
+        return plot_curve(points[1], points[0], area, ax, names, type(self).__name__)
+
+
+class BinaryPrecisionRecallCurve(_PrecisionRecall):
+    """Precision and recall at every threshold.
+
+    ``normalization=None`` is the same as ``input="probs"``. ``compute`` returns what
+    :func:`~fastmetrics.functional.classification.binary_precision_recall_curve` returns.
+
+    >>> import torch
+    >>> from fastmetrics.classification import BinaryPrecisionRecallCurve
+    >>> metric = BinaryPrecisionRecallCurve(thresholds=3)
+    >>> metric.update(torch.tensor([0.1, 0.6, 0.7, 0.8]), torch.tensor([0, 1, 0, 1]))
+    >>> metric.compute()
+    (tensor([0.5000, 0.6667,    nan, 1.0000]), tensor([1., 1., 0., 0.]), tensor([0.0000, 0.5000, 1.0000]))
+    """
+
+    def __init__(
+        self,
+        thresholds: Thresholds = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        normalization: str | None = "sigmoid",
+        *,
+        input: str = "auto",
+        undefined: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            check_curve_arguments(thresholds, ignore_index, input, undefined)
+            check_normalization(normalization)
+        input = "probs" if normalization is None else input
+        super().__init__(
+            1, False, thresholds, ignore_index, validate_args, input, undefined, **kwargs
+        )
+        self.normalization = normalization
+
+    def compute(self) -> Any:
+        """Return precision, recall and thresholds."""
+        return precision_recall_formula(self._curves(True), None, self.undefined)
+
+
+class MulticlassPrecisionRecallCurve(_PrecisionRecall):
+    """Precision and recall of each class against all others.
+
+    ``compute`` returns what
+    :func:`~fastmetrics.functional.classification.multiclass_precision_recall_curve` returns.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MulticlassPrecisionRecallCurve
+    >>> metric = MulticlassPrecisionRecallCurve(num_classes=2, thresholds=3)
+    >>> preds, target = torch.tensor([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]), torch.tensor([0, 0, 1])
+    >>> precision, recall, _ = metric(preds, target)
+    >>> recall
+    tensor([[1.0000, 0.5000, 0.0000, 0.0000],
+            [1.0000, 1.0000, 0.0000, 0.0000]])
+    """
+
+    def __init__(
+        self,
+        num_classes: int,
+        thresholds: Thresholds = None,
+        average: str | None = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        undefined: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            check_multiclass_curve_arguments(
+                num_classes, thresholds, average, ignore_index, input, undefined
+            )
+        super().__init__(
+            num_classes, True, thresholds, ignore_index, validate_args, input, undefined, **kwargs
+        )
+        self.num_classes = num_classes
+        self.average = average
+
+    def compute(self) -> Any:
+        """Return precision, recall and thresholds."""
+        return precision_recall_formula(
+            self._curves(self.average == "micro"), self.average, self.undefined
+        )
+
+
+class MultilabelPrecisionRecallCurve(_PrecisionRecall):
+    """Precision and recall of each label.
+
+    ``compute`` returns what
+    :func:`~fastmetrics.functional.classification.multilabel_precision_recall_curve` returns.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MultilabelPrecisionRecallCurve
+    >>> metric = MultilabelPrecisionRecallCurve(num_labels=2, thresholds=3)
+    >>> preds, target = torch.tensor([[0.7, 0.3], [0.4, 0.6]]), torch.tensor([[1, 0], [0, 1]])
+    >>> precision, recall, _ = metric(preds, target)
+    >>> precision
+    tensor([[0.5000, 1.0000,    nan, 1.0000],
+            [0.5000, 1.0000,    nan, 1.0000]])
+    """
+
+    def __init__(
+        self,
+        num_labels: int,
+        thresholds: Thresholds = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        undefined: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            check_multilabel_curve_arguments(num_labels, thresholds, ignore_index, input, undefined)
+        super().__init__(
+            num_labels, False, thresholds, ignore_index, validate_args, input, undefined, **kwargs
+        )
+        self.num_labels = num_labels
+
+    def compute(self) -> Any:
+        """Return precision, recall and thresholds."""
+        return precision_recall_formula(self._curves(False), None, self.undefined)
+
+
+class PrecisionRecallCurve(TaskWrapper):
+    """Make the precision-recall curve of ``task``: binary, multiclass or multilabel.
+
+    Calls the class above that is named after ``task`` with those arguments that it has; multiclass
+    needs ``num_classes``, multilabel ``num_labels``.
+
+    >>> from fastmetrics import PrecisionRecallCurve
+    >>> PrecisionRecallCurve(task="multiclass", num_classes=3, thresholds=5)
+    MulticlassPrecisionRecallCurve()
+    """
+
+    def __new__(  # type: ignore[misc]  # makes the metric of the task
+        cls,
+        task: str,
+        thresholds: Thresholds = None,
+        num_classes: int | None = None,
+        num_labels: int | None = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        **kwargs: Any,
+    ) -> Metric:
+        """Make the metric of ``task``."""
+        return call_for_task(
+            task,
+            {
+                "binary": partial(BinaryPrecisionRecallCurve, **kwargs),
+                "multiclass": partial(MulticlassPrecisionRecallCurve, **kwargs),
+                "multilabel": partial(MultilabelPrecisionRecallCurve, **kwargs),
+            },
+            thresholds=thresholds,
+            num_classes=num_classes,
+            num_labels=num_labels,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+        )

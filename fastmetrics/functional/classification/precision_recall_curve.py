@@ -1,0 +1,295 @@
+"""Precision and recall at every threshold, and the arguments that all curves share.
+
+A score at or above a threshold counts as positive. Shared arguments, for this module and for
+``roc``, ``auroc`` and ``average_precision`` (N samples, C classes, L labels, T thresholds):
+
+- ``preds``: scores in a float type: binary ``[N, ...]``, multiclass ``[N, C, ...]``, multilabel
+  ``[N, L, ...]``. NaN ranks below every score.
+- ``target``: labels in any integer type or bool, ``[N, ...]``, for multilabel ``[N, L, ...]``; 0 or
+  1 for binary and multilabel, in ``[0, C)`` for multiclass, where each class is compared with all
+  others.
+- ``thresholds``: an integer T of at least 2 for ``linspace(0, 1, T)``, a list of floats in
+  ``[0, 1]`` or a tensor with one axis.
+- ``num_classes``, ``num_labels``: integers of at least 2.
+- ``ignore_index``: integer or None; elements with this target are left out.
+- ``validate_args``: check the arguments and the labels; False skips both.
+- ``weight``: optional ``[N]``, how much each sample counts.
+- ``input``: ``"probs"`` and ``"logits"`` say what the scores are; ``"auto"`` takes all of them as
+  logits as soon as one lies outside ``[0, 1]``. Thresholds are probabilities, reached by logits
+  through a sigmoid, for multiclass a softmax; no rounding makes logits equal that are not.
+- ``undefined``: ``"nan"`` puts NaN where a class has no positives, or no negatives, and the value is
+  0/0; averages over classes leave it out. None puts 0 there, except in precision and recall.
+
+All raise ``ValueError`` for arguments, shapes and dtypes that do not fit and ``RuntimeError`` for
+labels out of range. Formulas run in float64 and return float32.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastmetrics.functional.classification._curve import (
+    Curve,
+    Curves,
+    Thresholds,
+    check_curve_arguments,
+    count_curves,
+    mean_curve,
+)
+from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.utilities.checks import check_choice, check_int
+
+__all__ = [
+    "binary_precision_recall_curve",
+    "multiclass_precision_recall_curve",
+    "multilabel_precision_recall_curve",
+    "precision_recall_curve",
+]
+
+Points = tuple[Tensor, Tensor, Tensor]
+"""Two coordinates and the thresholds of a curve; coordinates ``[C, K]`` for several classes."""
+
+PointLists = tuple[list[Tensor], list[Tensor], list[Tensor]]
+"""The same for classes that have thresholds of their own."""
+
+CURVE_AVERAGES = (None, "micro", "macro")
+
+
+def check_multiclass_curve_arguments(
+    num_classes: Any,
+    thresholds: Any,
+    average: Any,
+    ignore_index: Any,
+    input: Any,
+    undefined: Any,
+) -> None:
+    """Raise ``ValueError`` unless the arguments of a multiclass curve are in range."""
+    check_int("num_classes", num_classes, 2)
+    check_choice("average", average, CURVE_AVERAGES)
+    check_curve_arguments(thresholds, ignore_index, input, undefined)
+
+
+def check_multilabel_curve_arguments(
+    num_labels: Any, thresholds: Any, ignore_index: Any, input: Any, undefined: Any
+) -> None:
+    """Raise ``ValueError`` unless the arguments of a multilabel curve are in range."""
+    check_int("num_labels", num_labels, 2)
+    check_curve_arguments(thresholds, ignore_index, input, undefined)
+
+
+def precision_and_recall(curve: Curve) -> tuple[Tensor, Tensor]:
+    """Return float64 precision and recall, ``[..., K]`` by descending threshold; 0/0 is NaN."""
+    return curve.tps / (curve.tps + curve.fps), curve.tps / curve.positives.unsqueeze(-1)
+
+
+def _points(curve: Curve, undefined: str | None) -> tuple[Tensor, Tensor]:
+    """Return precision and recall ``[..., K + 1]``, thresholds ascending, and the point (1, 0)."""
+    precision, recall = precision_and_recall(curve)
+    if undefined is None and not curve.grid:
+        recall = recall.nan_to_num(1.0)
+    return (
+        torch.cat([curve.as_given(precision), torch.ones_like(precision[..., :1])], -1),
+        torch.cat([curve.as_given(recall), torch.zeros_like(recall[..., :1])], -1),
+    )
+
+
+def precision_recall_formula(
+    curves: Curves, average: str | None = None, undefined: str | None = None
+) -> Points | PointLists:
+    """Return precision, recall and thresholds as `binary_precision_recall_curve` documents them."""
+    every = [curves] if isinstance(curves, Curve) else curves
+    points = [_points(curve, undefined) for curve in every]
+    thresholds = [c.thresholds if c.grid else c.thresholds.flip(0) for c in every]
+    if average == "macro":
+        precision, recall = mean_curve(
+            [row for p, _ in points for row in p.view(-1, p.shape[-1])],
+            [row for _, r in points for row in r.view(-1, r.shape[-1])],
+        )
+        repeats = len(precision) // (sum(len(t) + 1 for t in thresholds))
+        return precision.float(), recall.float(), torch.cat(thresholds * repeats).sort().values
+    if isinstance(curves, Curve):
+        (precision, recall), (given,) = points[0], thresholds
+        return precision.float(), recall.float(), given
+    return [p.float() for p, _ in points], [r.float() for _, r in points], thresholds
+
+
+def binary_precision_recall_curve(
+    preds: Tensor,
+    target: Tensor,
+    thresholds: Thresholds = None,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+    undefined: str | None = None,
+) -> Points:
+    """Compute ``tp / (tp + fp)`` and ``tp / (tp + fn)`` at each threshold.
+
+    Arguments as in the module docstring. Returns precision ``[K + 1]``, recall ``[K + 1]`` and
+    thresholds ``[K]``, ascending; the last point, precision 1 at recall 0, has no threshold. Where
+    nothing is predicted positive precision is NaN. Without positives recall is NaN; at thresholds
+    of the data it is 1 then, unless ``undefined`` is "nan".
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import binary_precision_recall_curve
+    >>> preds, target = torch.tensor([0.1, 0.6, 0.7, 0.8]), torch.tensor([0, 1, 0, 1])
+    >>> binary_precision_recall_curve(preds, target, thresholds=3)
+    (tensor([0.5000, 0.6667,    nan, 1.0000]), tensor([1., 1., 0., 0.]), tensor([0.0000, 0.5000, 1.0000]))
+    """
+    if validate_args:
+        check_curve_arguments(thresholds, ignore_index, input, undefined)
+    curve = count_curves(
+        "binary_precision_recall_curve",
+        preds,
+        target,
+        1,
+        False,
+        True,
+        thresholds,
+        ignore_index,
+        validate_args,
+        weight,
+        input,
+    )
+    return precision_recall_formula(curve, None, undefined)  # type: ignore[return-value]  # one curve, one tensor
+
+
+def multiclass_precision_recall_curve(
+    preds: Tensor,
+    target: Tensor,
+    num_classes: int,
+    thresholds: Thresholds = None,
+    average: str | None = None,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+    undefined: str | None = None,
+) -> Points | PointLists:
+    """Compute precision and recall of each class; arguments as in the module docstring.
+
+    Returns precision and recall ``[C, T + 1]`` and thresholds ``[T]``, or three lists of C tensors
+    where classes have thresholds of their own. ``average="micro"`` counts all classes into one
+    curve; ``"macro"`` is the mean of the interpolated curves at the precisions of all of them.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import multiclass_precision_recall_curve
+    >>> preds, target = torch.tensor([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]), torch.tensor([0, 0, 1])
+    >>> precision, recall, _ = multiclass_precision_recall_curve(preds, target, 2, thresholds=3)
+    >>> recall
+    tensor([[1.0000, 0.5000, 0.0000, 0.0000],
+            [1.0000, 1.0000, 0.0000, 0.0000]])
+    """
+    if validate_args:
+        check_multiclass_curve_arguments(
+            num_classes, thresholds, average, ignore_index, input, undefined
+        )
+    curves = count_curves(
+        "multiclass_precision_recall_curve",
+        preds,
+        target,
+        num_classes,
+        True,
+        average == "micro",
+        thresholds,
+        ignore_index,
+        validate_args,
+        weight,
+        input,
+    )
+    return precision_recall_formula(curves, average, undefined)
+
+
+def multilabel_precision_recall_curve(
+    preds: Tensor,
+    target: Tensor,
+    num_labels: int,
+    thresholds: Thresholds = None,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+    undefined: str | None = None,
+) -> Points | PointLists:
+    """Compute precision and recall of each label; arguments as in the module docstring.
+
+    Returns precision and recall ``[L, T + 1]`` and thresholds ``[T]``, or three lists of L tensors
+    where labels have thresholds of their own.
+
+    >>> import torch
+    >>> from fastmetrics.functional.classification import multilabel_precision_recall_curve
+    >>> preds, target = torch.tensor([[0.7, 0.3], [0.4, 0.6]]), torch.tensor([[1, 0], [0, 1]])
+    >>> precision, recall, _ = multilabel_precision_recall_curve(preds, target, 2, thresholds=3)
+    >>> precision
+    tensor([[0.5000, 1.0000,    nan, 1.0000],
+            [0.5000, 1.0000,    nan, 1.0000]])
+    """
+    if validate_args:
+        check_multilabel_curve_arguments(num_labels, thresholds, ignore_index, input, undefined)
+    curves = count_curves(
+        "multilabel_precision_recall_curve",
+        preds,
+        target,
+        num_labels,
+        False,
+        False,
+        thresholds,
+        ignore_index,
+        validate_args,
+        weight,
+        input,
+    )
+    return precision_recall_formula(curves, None, undefined)
+
+
+def precision_recall_curve(
+    preds: Tensor,
+    target: Tensor,
+    task: str,
+    thresholds: Thresholds = None,
+    num_classes: int | None = None,
+    num_labels: int | None = None,
+    average: str | None = None,
+    ignore_index: int | None = None,
+    validate_args: bool = True,
+    *,
+    weight: Tensor | None = None,
+    input: str = "auto",
+    undefined: str | None = None,
+) -> Points | PointLists:
+    """Compute the precision-recall curve of ``task``, "binary", "multiclass" or "multilabel".
+
+    Passes the arguments that the task has to the function above that is named after it.
+
+    >>> import torch
+    >>> from fastmetrics.functional import precision_recall_curve
+    >>> preds, target = torch.tensor([0.1, 0.6]), torch.tensor([0, 1])
+    >>> precision_recall_curve(preds, target, task="binary", thresholds=[0.5])
+    (tensor([1., 1.]), tensor([1., 0.]), tensor([0.5000]))
+    """
+    own: Any = {"input": input, "undefined": undefined}
+    implementations: Any = {
+        "binary": partial(binary_precision_recall_curve, **own),
+        "multiclass": partial(multiclass_precision_recall_curve, average=average, **own),
+        "multilabel": partial(multilabel_precision_recall_curve, **own),
+    }
+    points: Points | PointLists = call_for_task(
+        task,
+        implementations,
+        preds,
+        target,
+        thresholds=thresholds,
+        num_classes=num_classes,
+        num_labels=num_labels,
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        weight=weight,
+    )
+    return points

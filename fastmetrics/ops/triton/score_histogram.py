@@ -1,0 +1,404 @@
+"""GPU kernels of `score_histogram_`.
+
+Each score names one cell (reading, class, target, bin) and adds to it in one of three ways: in a
+histogram in registers, by atomics, or in order for float64 sums. Scores are compared with the
+float64 thresholds as they are; where those lie at equal distances a guess names the nearest one and
+one comparison decides (`find_bin`), elsewhere a search takes ``log2(T)`` of them, in the L1 cache.
+
+Binary and multilabel scores are independent, so `count_scores` walks them in the order of memory.
+A softmax needs the whole row: `count_rows` keeps up to 1024 classes in registers, and reads wider
+rows twice, the second time from the cache. It works in float64 as the reference does, so that both
+find the same bins: a float32 softmax would move scores that lie next to a threshold.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+# (Triton compiles the kernels, and gives their parameters types of its own.)
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fastmetrics.ops.triton.confusion import _cells, add_cells, flush_cells
+from fastmetrics.ops.triton.reading import (
+    INVALID,
+    LABEL_BLOCK,
+    MOST_PRIVATE_BINS,
+    NAN,
+    ORDERED,
+    ORDERED_BLOCK,
+    ORDERED_WARPS,
+    OUTSIDE,
+    PRIVATE,
+    SCATTER,
+    ClassBlocks,
+    add_event,
+    add_to,
+    as_score,
+    fold_partials,
+    is_wide,
+    launch,
+    locate,
+    numbers,
+    ones_or_weights,
+    plan,
+    replayable,
+)
+
+# How thresholds lie: anywhere, at equal distances in [0, 1], or at the logits of such.
+ANYWHERE = tl.constexpr(0)
+UNIFORM = tl.constexpr(1)
+LOGIT = tl.constexpr(2)
+
+# With more thresholds a guess in float32 could miss the nearest one.
+MOST_GUESSED = 2**14
+
+# Scores that a program holds at a time, and pairs of them that it compares to add in order.
+ROW_TILE = 1024
+ORDERED_PAIRS = 4096
+
+
+@triton.jit
+def find_bin(values, edges, THRESHOLDS: tl.constexpr, SPACING: tl.constexpr):
+    """How many of the ascending thresholds each score reaches; NaN reaches none, nor is reached.
+
+    The guess errs by far less than half of the distance between thresholds, so the nearest one is
+    the only one in doubt.
+    """
+    reached = tl.zeros(values.shape, tl.int32)
+    exact = values.to(tl.float64)
+    if SPACING == ANYWHERE:
+        for level in tl.static_range(31):
+            if 2**level < THRESHOLDS:
+                # ceil(T / 2**level) thresholds from `reached` on are in doubt: ask their middle.
+                half = (THRESHOLDS + 2**level - 1) // 2 ** (level + 1)
+                reached += tl.where(exact >= tl.load(edges + reached + (half - 1)), half, 0)
+    else:
+        place = values.to(tl.float32)
+        if SPACING == LOGIT:
+            place = 1.0 / (1.0 + tl.exp(-place))
+        place = place * (THRESHOLDS - 1.0)
+        place = tl.where(place > 0.0, place, 0.0)  # NaN as well
+        place = tl.where(place < THRESHOLDS - 1.0, place, THRESHOLDS - 1.0)
+        reached = (place + 0.5).to(tl.int32)
+    reached += (exact >= tl.load(edges + reached)).to(tl.int32)
+    return reached
+
+
+@triton.jit(do_not_specialize=["ignore_index"])
+def count_scores(
+    cells, events, preds, target, weight, edges, sizes, preds_strides, target_strides,
+    weight_strides, positions, depth, ignore_index,
+    READINGS: tl.constexpr, LABELS: tl.constexpr, THRESHOLDS: tl.constexpr,
+    SPACING_0: tl.constexpr, SPACING_1: tl.constexpr, HAS_IGNORE: tl.constexpr,
+    VALIDATE: tl.constexpr, WEIGHTED: tl.constexpr, MODE: tl.constexpr, BINS: tl.constexpr,
+    BLOCK: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """Histograms of binary and multilabel scores, ``depth`` of them from one label to the next.
+
+    ``cells`` is the state, or a zeroed float64 buffer when ordered:
+    ``[programs, READINGS, LABELS, 2, THRESHOLDS + 1]``.
+
+    Bytes to move for N scores of s bytes and targets of t bytes: ``N * (s + t)``, read once.
+    Private: 8 bytes of atomics per cell and program. Scattered: one atomic per score and reading,
+    in the L2 cache. Private counts are int32: one program would need 2**31 scores to overflow.
+    """
+    program, programs = tl.program_id(0), tl.num_programs(0)
+    bad = tl.zeros([BLOCK], tl.int32)
+    nans = tl.zeros([BLOCK], tl.int32)
+    outsides = tl.zeros([BLOCK], tl.int32)
+    counts_0 = tl.zeros([BINS], tl.int32)
+    counts_1 = tl.zeros([BINS], tl.int32)
+    ROWS: tl.constexpr = THRESHOLDS + 1
+    first = cells
+    if MODE == ORDERED:
+        first = cells + program.to(tl.int64) * (READINGS * LABELS * 2 * ROWS)
+    second = first + LABELS * 2 * ROWS
+    for block in range(program, tl.cdiv(positions, BLOCK), programs):
+        position = numbers(block, BLOCK, WIDE)
+        inside = position < positions
+        mark = tl.load(target + locate(position, sizes, target_strides), mask=inside, other=0)
+        mark = mark.to(tl.int64)
+        x = tl.load(preds + locate(position, sizes, preds_strides), mask=inside, other=0.0)
+        x = as_score(x)
+        kept = inside
+        if HAS_IGNORE:
+            kept = inside & (mark != ignore_index)
+        valid = (mark == 0) | (mark == 1)
+        counted = kept & valid
+        bad += (kept & ~valid).to(tl.int32)
+        nans += (counted & (x != x)).to(tl.int32)
+        outsides += (counted & ((x < 0) | (x > 1))).to(tl.int32)
+        value = ones_or_weights(cells, weight, position, counted, sizes, weight_strides, WEIGHTED)
+        cell = tl.where(mark == 1, ROWS, 0).to(tl.int64)
+        if LABELS > 1:
+            cell += (position // depth % LABELS).to(tl.int64) * (2 * ROWS)
+        reached = find_bin(x, edges, THRESHOLDS, SPACING_0)
+        counts_0 = add_cells(counts_0, first, cell + reached, value, counted, False, MODE, BLOCK)
+        if READINGS == 2:
+            reached = find_bin(x, edges + THRESHOLDS, THRESHOLDS, SPACING_1)
+            counts_1 = add_cells(
+                counts_1, second, cell + reached, value, counted, False, MODE, BLOCK
+            )
+    flush_cells(first, counts_0, MODE)
+    if READINGS == 2:
+        flush_cells(second, counts_1, MODE)
+        add_event(events, OUTSIDE, outsides)
+    if VALIDATE:
+        add_event(events, INVALID, bad)
+    add_event(events, NAN, nans)
+
+
+@triton.jit
+def absorb(x, active, largest, below, ties):
+    """Extend the totals of a softmax per row by one tile of scores ``[rows, classes]``.
+
+    ``below`` sums the powers of what lies below the ``largest`` score, which occurs ``ties`` times:
+    apart from it small powers do not vanish one by one, and equal infinities share the row.
+    """
+    top = tl.maximum(largest, tl.max(tl.where(active, x, float("-inf")), axis=1))
+    is_top = active & (x == top[:, None])
+    powers = tl.where(active & ~is_top, tl.exp(x - top[:, None]), 0.0)
+    stays = largest == top
+    below = tl.where(stays, below, (below + ties) * tl.exp(largest - top))
+    ties = tl.where(stays, ties, 0)
+    return top, below + tl.sum(powers, axis=1), ties + tl.sum(is_top.to(tl.int32), axis=1)
+
+
+@triton.jit
+def add_tile(counts, cells, cell, value, active, MODE: tl.constexpr):
+    """Count the cells of one tile ``[rows, classes]``, whose columns have no cell in common."""
+    if MODE == PRIVATE:
+        BINS: tl.constexpr = counts.shape[0]
+        key = tl.where(active, cell.to(tl.int32), BINS)
+        key = tl.reshape(key, (key.shape[0] * key.shape[1],), can_reorder=True)
+        counts += tl.histogram(key, BINS, mask=key < BINS)
+    elif MODE == SCATTER:
+        tl.atomic_add(cells + cell, 1, mask=active, sem="relaxed")
+    else:
+        ROWS: tl.constexpr = cell.shape[0]
+        total = tl.zeros(cell.shape, tl.float64) + value[:, None]
+        leader = active
+        if ROWS > 1:
+            # As `add_ordered`, for each column.
+            row = tl.arange(0, ROWS)
+            same = (cell[:, None, :] == cell[None, :, :]) & active[:, None, :] & active[None, :, :]
+            total = tl.sum(tl.where(same, value[None, :, None], 0.0), axis=1)
+            leader = tl.min(tl.where(same, row[None, :, None], ROWS), axis=1) == row[:, None]
+        add_to(cells + cell, total, leader)
+        tl.debug_barrier()
+    return counts
+
+
+@triton.jit(do_not_specialize=["ignore_index"])
+def count_rows(
+    cells, events, preds, target, weight, edges, sizes, preds_strides, target_strides,
+    weight_strides, class_stride, positions, ignore_index,
+    READINGS: tl.constexpr, CLASSES: tl.constexpr, THRESHOLDS: tl.constexpr,
+    SPACING: tl.constexpr, LOGITS: tl.constexpr, HAS_IGNORE: tl.constexpr,
+    VALIDATE: tl.constexpr, WEIGHTED: tl.constexpr, MODE: tl.constexpr, BINS: tl.constexpr,
+    BLOCK: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr, ALIGN: tl.constexpr,
+    ROW_MAJOR: tl.constexpr,
+):  # fmt: skip
+    """Histograms of multiclass scores, each class against the rest.
+
+    ``cells`` is the state, or a zeroed float64 buffer when ordered:
+    ``[programs, READINGS, CLASSES, 2, THRESHOLDS + 1]``. ``LOGITS``: some reading needs a softmax.
+
+    Bytes to move for N positions of C scores of s bytes and targets of t bytes: ``N * (C*s + t)``,
+    read once; with a softmax of more than ``BLOCK_C`` classes each row is read again while the
+    cache holds it. Atomics as in `count_scores`, one per score and reading when scattered.
+    """
+    program, programs = tl.program_id(0), tl.num_programs(0)
+    bad = tl.zeros([BLOCK], tl.int32)
+    nans = tl.zeros([BLOCK], tl.int32)
+    outsides = tl.zeros([BLOCK], tl.int32)
+    counts_0 = tl.zeros([BINS], tl.int32)
+    counts_1 = tl.zeros([BINS], tl.int32)
+    ROWS: tl.constexpr = THRESHOLDS + 1
+    first = cells
+    if MODE == ORDERED:
+        first = cells + program.to(tl.int64) * (READINGS * CLASSES * 2 * ROWS)
+    second = first + CLASSES * 2 * ROWS
+    for block in range(program, tl.cdiv(positions, BLOCK), programs):
+        position = numbers(block, BLOCK, WIDE)
+        inside = position < positions
+        label = tl.load(target + locate(position, sizes, target_strides), mask=inside, other=0)
+        label = label.to(tl.int64)
+        kept = inside
+        if HAS_IGNORE:
+            kept = inside & (label != ignore_index)
+        valid = (label >= 0) & (label < CLASSES)
+        counted = kept & valid
+        bad += (kept & ~valid).to(tl.int32)
+        value = ones_or_weights(cells, weight, position, counted, sizes, weight_strides, WEIGHTED)
+        scores = preds + locate(position, sizes, preds_strides) // ALIGN * ALIGN
+        # Gaps between rows of their own save reading; elsewhere they only break the wide loads.
+        read = counted if ROW_MAJOR else inside
+        largest = tl.full([BLOCK], float("-inf"), tl.float64)
+        below = tl.zeros([BLOCK], tl.float64)
+        ties = tl.zeros([BLOCK], tl.int32)
+        if LOGITS and CLASSES > BLOCK_C:
+            for start in range(0, CLASSES, BLOCK_C):
+                column = start + tl.arange(0, BLOCK_C)
+                known = (column < CLASSES)[None, :]
+                pointers = scores[:, None] + column.to(tl.int64)[None, :] * class_stride
+                x = tl.load(pointers, mask=read[:, None] & known, other=0.0).to(tl.float64)
+                largest, below, ties = absorb(x, read[:, None] & known, largest, below, ties)
+        nan = tl.zeros([BLOCK], tl.int32)
+        for start in range(0, CLASSES, BLOCK_C):
+            column = start + tl.arange(0, BLOCK_C)
+            known = (column < CLASSES)[None, :]
+            pointers = scores[:, None] + column.to(tl.int64)[None, :] * class_stride
+            x = as_score(tl.load(pointers, mask=read[:, None] & known, other=0.0))
+            active = counted[:, None] & known
+            nan = tl.maximum(nan, tl.max((active & (x != x)).to(tl.int32), axis=1))
+            if READINGS == 2:
+                outside = active & ((x < 0) | (x > 1))
+                outsides += tl.sum(outside.to(tl.int32), axis=1)
+            is_label = column.to(tl.int64)[None, :] == label[:, None]
+            cell = column.to(tl.int64)[None, :] * (2 * ROWS) + tl.where(is_label, ROWS, 0)
+            share = x
+            if LOGITS:
+                exact = x.to(tl.float64)
+                if CLASSES <= BLOCK_C:
+                    largest, below, ties = absorb(
+                        exact, read[:, None] & known, largest, below, ties
+                    )
+                power = tl.where(exact == largest[:, None], 1.0, tl.exp(exact - largest[:, None]))
+                share = (power / (below + ties)[:, None]).to(x.dtype)
+            if READINGS == 2:
+                reached = find_bin(x, edges, THRESHOLDS, SPACING)
+                counts_0 = add_tile(counts_0, first, cell + reached, value, active, MODE)
+                reached = find_bin(share, edges + THRESHOLDS, THRESHOLDS, SPACING)
+                counts_1 = add_tile(counts_1, second, cell + reached, value, active, MODE)
+            else:
+                reached = find_bin(share, edges, THRESHOLDS, SPACING)
+                counts_0 = add_tile(counts_0, first, cell + reached, value, active, MODE)
+        nans += nan
+    flush_cells(first, counts_0, MODE)
+    if READINGS == 2:
+        flush_cells(second, counts_1, MODE)
+        add_event(events, OUTSIDE, outsides)
+    if VALIDATE:
+        add_event(events, INVALID, bad)
+    add_event(events, NAN, nans)
+
+
+@replayable
+def score_histogram_(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    edges: Tensor,
+    uniform: bool,
+    multiclass: bool,
+    logits: bool,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Launch the kernels of :func:`fastmetrics.ops.score_histogram.score_histogram_`."""
+    if not target.numel():
+        return
+    readings, _, _, bins = state.shape
+    mode, private_bins = _mode(state)
+    flags = {
+        "READINGS": readings,
+        "THRESHOLDS": bins - 1,
+        "HAS_IGNORE": ignore_index is not None,
+        "VALIDATE": validate,
+        "WEIGHTED": weight is not None,
+        "MODE": mode.value,
+        "BINS": private_bins,
+    }
+    guessed = uniform and bins - 1 <= MOST_GUESSED
+    ignore = 0 if ignore_index is None else ignore_index
+    tensors = (events, preds, target, weight, edges.contiguous())
+    (_count_rows if multiclass else _count_scores)(
+        state, tensors, mode, guessed, logits, ignore, flags
+    )
+
+
+def _mode(state: Tensor) -> tuple[tl.constexpr, int]:
+    """How to add, and the registers for each reading's cells."""
+    if state.dtype == torch.float64:
+        return ORDERED, 1
+    bins = triton.next_power_of_2(state[0].numel())
+    return (PRIVATE, bins) if len(state) * bins <= MOST_PRIVATE_BINS else (SCATTER, 1)
+
+
+def _count_scores(
+    state: Tensor,
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor],
+    mode: tl.constexpr,
+    guessed: bool,
+    logits: bool,
+    ignore: int,
+    flags: dict[str, Any],
+) -> None:
+    _, preds, target, weight, _ = tensors
+    inputs = plan(False, preds, target, weight)
+    block = ORDERED_BLOCK if mode == ORDERED else LABEL_BLOCK
+    cells, programs = _cells(state, mode, triton.cdiv(inputs.positions, block))
+    first = LOGIT if logits and len(state) == 1 else UNIFORM
+    launch(
+        count_scores, (programs,), cells, *tensors, inputs.sizes, *inputs.strides,
+        inputs.positions, math.prod(target.shape[2:]), ignore, **flags, LABELS=state.shape[1],
+        SPACING_0=(first if guessed else ANYWHERE).value,
+        SPACING_1=(LOGIT if guessed else ANYWHERE).value,
+        BLOCK=block, WIDE=is_wide(inputs.positions),
+        num_warps=ORDERED_WARPS if mode == ORDERED else 4,
+    )  # fmt: skip
+    if mode == ORDERED:
+        fold_partials(state, cells)
+
+
+def row_blocks(classes: int, ordered: bool) -> ClassBlocks:
+    """Tile for rows of scores.
+
+    ========= ========= =========== =====
+    classes   counted   ordered     tiles
+    ========= ========= =========== =====
+    2         512 x 2   32 x 2      1
+    10        64 x 16   16 x 16     1
+    100       8 x 128   4 x 128     1
+    1000      1 x 1024  2 x 1024    1
+    100 000   1 x 1024  2 x 1024    98
+    ========= ========= =========== =====
+    """
+    block = min(triton.next_power_of_2(classes), ROW_TILE)
+    if not ordered:
+        return ClassBlocks(min(512, ROW_TILE // block), block)
+    rows = 2 ** (int(math.log2(ORDERED_PAIRS // block)) // 2)
+    return ClassBlocks(rows, block, ORDERED_WARPS)
+
+
+def _count_rows(
+    state: Tensor,
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor],
+    mode: tl.constexpr,
+    guessed: bool,
+    logits: bool,
+    ignore: int,
+    flags: dict[str, Any],
+) -> None:
+    _, preds, target, weight, _ = tensors
+    inputs, classes = plan(False, preds, target, weight), state.shape[1]
+    block, block_classes, warps = row_blocks(classes, mode == ORDERED)
+    cells, programs = _cells(state, mode, triton.cdiv(inputs.positions, block))
+    launch(
+        count_rows, (programs,), cells, *tensors, inputs.sizes, *inputs.strides,
+        *inputs.axis_strides, inputs.positions, ignore, **flags, CLASSES=classes,
+        LOGITS=logits or len(state) == 2, SPACING=(UNIFORM if guessed else ANYWHERE).value,
+        BLOCK=block, BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
+        ROW_MAJOR=inputs.row_major, num_warps=warps,
+    )  # fmt: skip
+    if mode == ORDERED:
+        fold_partials(state, cells)
