@@ -5,6 +5,7 @@
 #include "argmax.h"
 
 namespace fastmetrics {
+
 ClassReader::ClassReader(const char* op, const Tensor& preds, const Tensor& target,
                          int64_t num_classes, int64_t top_k, std::optional<int64_t> ignore_index)
     : op_(op),
@@ -12,7 +13,7 @@ ClassReader::ClassReader(const char* op, const Tensor& preds, const Tensor& targ
       target_(target),
       ignore_index_(ignore_index),
       has_scores_(preds.dim() == target.dim() + 1),
-      num_samples_(target.size(0)),
+      num_samples_(leading_size(target)),
       depth_(num_samples_ > 0 ? target.numel() / num_samples_ : 0),
       num_classes_(has_scores_ ? preds.size(1) : num_classes),
       // An unknown number of classes (0) leaves only the range of a code.
@@ -29,10 +30,12 @@ ClassReader::ClassReader(const char* op, const Tensor& preds, const Tensor& targ
     geometry_.push(target.size(axis), preds.stride(from), target.stride(axis));
   }
   if (!has_scores_) {
+    require(top_k == 1, "`top_k` needs scores.");
     pred_labels_.emplace(preds, LabelRule{label_limit_, std::nullopt});
     bytes_per_position_ = static_cast<int64_t>(preds.element_size() + target.element_size());
     return;
   }
+  require(num_classes_ > 0, "`preds` must have at least one class.");
   class_stride_ = preds.stride(1);
   scores_ = preds.const_data_ptr();
   bytes_per_position_ = num_classes_ * static_cast<int64_t>(preds.element_size()) +

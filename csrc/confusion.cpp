@@ -66,10 +66,10 @@ void confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const Tenso
   require(state.dim() == 2 && state.size(1) == num_classes,
           "the state of confusion_ must be [C, C].");
   const ClassReader reader("confusion_", preds, target, num_classes, 1, ignore_index);
+  const Weights weights(weight, target.size(0), state);
   if (reader.positions() == 0) {
     return;
   }
-  const Weights weights(weight, target.size(0));
   int64_t* event_counts = events_data(events);
   with_sum_types(state, weights, [&](auto sum, auto state_sum) {
     auto* data = state_data<decltype(state_sum)>(state);
@@ -182,9 +182,6 @@ void label_confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const
                          double threshold, bool logits, std::optional<int64_t> ignore_index,
                          bool validate) {
   const ThresholdReader reader("label_confusion_", preds, target, threshold, ignore_index);
-  if (reader.elements() == 0) {
-    return;
-  }
   const bool samplewise = state.dim() == 5;
   const int64_t num_samples = target.size(0);
   const int64_t num_readings = state.size(-4);
@@ -194,15 +191,23 @@ void label_confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const
           "the state of label_confusion_ must be [H, L, 2, 2], or one of them per sample.");
   const std::span<const Reading> readings = readings_of(num_readings, logits);
 
-  TableOf table_of{tables, reader.elements() / num_samples, reader.elements()};
+  const Weights weights(weight, num_samples, state);
   std::optional<LabelReader> group_labels;
   if (groups.has_value()) {
-    require(groups->numel() == num_samples, "`groups` must have one entry per sample.");
+    require(groups->dim() == 1 && groups->size(0) == num_samples,
+            "`groups` must have one entry per sample.");
     group_labels.emplace(*groups, LabelRule{tables, std::nullopt});
-    table_of.groups = &*group_labels;
-    table_of.group_stride = groups->dim() > 0 ? groups->stride(0) : 0;
   } else if (tables > 1) {
     require(target.dim() > 1 && target.size(1) == tables, "the label axis does not fit the state.");
+  }
+  if (reader.elements() == 0) {
+    return;
+  }
+  TableOf table_of{tables, reader.elements() / num_samples, reader.elements()};
+  if (groups.has_value()) {
+    table_of.groups = &*group_labels;
+    table_of.group_stride = groups->stride(0);
+  } else if (tables > 1) {
     table_of.label_size = table_of.sample_size / tables;
   }
   const auto raise = [&] {
@@ -213,7 +218,6 @@ void label_confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const
     reader.raise_bad_label();
   };
 
-  const Weights weights(weight, target.size(0));
   int64_t* event_counts = events_data(events);
   with_sum_types(state, weights, [&](auto sum, auto state_sum) {
     using Sum = decltype(sum);

@@ -35,13 +35,13 @@ void exact_match_cpu(Tensor state, Tensor events, const Tensor& preds, const Ten
                      const std::optional<Tensor>& weight, int64_t num_classes,
                      std::optional<int64_t> ignore_index, bool validate) {
   const ClassReader reader("exact_match_", preds, target, num_classes, 1, ignore_index);
-  if (reader.positions() == 0) {
-    return;
-  }
   const bool samplewise = state.dim() == 2;
   require(state.size(-1) == 2 && (!samplewise || state.size(0) == reader.num_samples()),
           "the state of exact_match_ must be [2], or [N, 2].");
-  const Weights weights(weight, target.size(0));
+  const Weights weights(weight, target.size(0), state);
+  if (reader.positions() == 0) {
+    return;
+  }
   int64_t* event_counts = events_data(events);
   with_sum_types(state, weights, [&](auto, auto state_sum) {
     using Sum = decltype(state_sum);
@@ -133,18 +133,18 @@ void label_exact_match_cpu(Tensor state, Tensor events, const Tensor& preds, con
   require(target.dim() > 1 && target.size(1) == num_labels && num_labels > 0,
           "the label axis does not fit.");
   const ThresholdReader reader("label_exact_match_", preds, target, threshold, ignore_index, true);
-  if (reader.elements() == 0) {
-    return;
-  }
   const bool samplewise = state.dim() == 3;
   const int64_t num_samples = target.size(0);
   const int64_t num_readings = state.size(-2);
   require(state.size(-1) == 2 && (!samplewise || state.size(0) == num_samples),
           "the state of label_exact_match_ must be [H, 2], or [N, H, 2].");
   const std::span<const Reading> readings = readings_of(num_readings, logits);
-  const int64_t sample_size = reader.elements() / num_samples;
   const int64_t pairs = num_readings * 2;
-  const Weights weights(weight, target.size(0));
+  const Weights weights(weight, target.size(0), state);
+  if (reader.elements() == 0) {
+    return;
+  }
+  const int64_t sample_size = reader.elements() / num_samples;
   int64_t* event_counts = events_data(events);
   with_sum_types(state, weights, [&](auto, auto state_sum) {
     using Sum = decltype(state_sum);

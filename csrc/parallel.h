@@ -108,7 +108,6 @@ void with_sum_types(const Tensor& state, const Weights& weights, F&& f) {
   const bool counts = state.scalar_type() == ScalarType::Long;
   require(counts || state.scalar_type() == ScalarType::Double,
           "the metric state must be int64 or float64.");
-  require(!counts || !weights, "a weighted update needs a float64 state.");
   if (weights) {
     f(double{}, double{});
   } else if (counts) {

@@ -158,8 +158,9 @@ class EdgeTable {
  public:
   EdgeTable(const Tensor& edges, std::span<const Spacing> spacing)
       : count_(edges.size(1)), values_(edges.numel()), spacing_(spacing.begin(), spacing.end()) {
-    FM_PICK(kScores<V>).round_up(static_cast<const double*>(edges.const_data_ptr()), edges.numel(),
-                                 values_.data());
+    FM_PICK(kScores<V>)
+        .round_up(static_cast<const double*>(edges.const_data_ptr()), edges.numel(),
+                  values_.data());
   }
 
   const V* edges(int64_t reading) const { return values_.data() + reading * count_; }
@@ -542,7 +543,7 @@ void score_histogram_cpu(Tensor state, Tensor events, const Tensor& preds, const
   const auto reader =
       (wide ? make_reader<double> : make_reader<float>)(preds, target, edges, shape, uniform,
                                                         multiclass, logits, dense, ignore_index);
-  const Weights weights(weight, target.size(0));
+  const Weights weights(weight, target.size(0), state);
   int64_t* event_counts = events_data(events);
   with_sum_types(state, weights, [&](auto, auto state_sum) {
     auto* data = state_data<decltype(state_sum)>(state);

@@ -33,6 +33,11 @@ inline bool is_score_type(ScalarType type) {
          type == ScalarType::BFloat16;
 }
 
+inline bool is_label_type(ScalarType type) {
+  return type == ScalarType::Long || type == ScalarType::Int || type == ScalarType::Short ||
+         type == ScalarType::Char || type == ScalarType::Byte || type == ScalarType::Bool;
+}
+
 [[noreturn]] inline void unsupported_dtype(const char* what) {
   throw std::invalid_argument(std::string(what) + " has a dtype that this op does not take.");
 }
@@ -79,6 +84,12 @@ inline void require(bool ok, const char* message) {
   if (!ok) {
     throw std::invalid_argument(message);
   }
+}
+
+// N; the kernels need an axis of samples.
+inline int64_t leading_size(const Tensor& tensor) {
+  require(tensor.dim() > 0, "`preds` and `target` need at least one axis.");
+  return tensor.size(0);
 }
 
 template <class T>
@@ -150,7 +161,7 @@ struct Geometry {
 // The `weight` argument: one number per sample in any real dtype, or nothing.
 class Weights {
  public:
-  Weights(const std::optional<Tensor>& weight, int64_t num_samples) {
+  Weights(const std::optional<Tensor>& weight, int64_t num_samples, const Tensor& state) {
     if (!weight.has_value()) {
       return;
     }
@@ -159,6 +170,8 @@ class Weights {
     data_ = weight->const_data_ptr();
     stride_ = weight->stride(0);
     type_ = weight->scalar_type();
+    require(state.scalar_type() == ScalarType::Double, "a weighted update needs a float64 state.");
+    require(is_score_type(type_) || is_label_type(type_), "`weight` must be a real tensor.");
   }
   explicit operator bool() const { return data_ != nullptr; }
   double operator[](int64_t sample) const;

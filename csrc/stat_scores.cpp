@@ -183,16 +183,16 @@ void stat_scores_cpu(Tensor state, Tensor events, const Tensor& preds, const Ten
                      const std::optional<Tensor>& weight, int64_t num_classes, int64_t top_k,
                      std::optional<int64_t> ignore_index, bool validate) {
   const ClassReader reader("stat_scores_", preds, target, num_classes, top_k, ignore_index);
-  if (reader.positions() == 0) {
-    return;
-  }
   const bool samplewise = state.dim() == 3;
   const int64_t columns = state.size(-2);
   require(state.size(-1) == 4 && (columns == 1 || columns == num_classes) &&
               (!samplewise || state.size(0) == reader.num_samples()),
           "the state of stat_scores_ must be [C, 4], [1, 4] or one of them per sample.");
   require(num_classes > 0 || !samplewise, "counts per sample need the number of classes.");
-  const Weights weights(weight, target.size(0));
+  const Weights weights(weight, target.size(0), state);
+  if (reader.positions() == 0) {
+    return;
+  }
   int64_t* event_counts = events_data(events);
   with_sum_types(state, weights, [&](auto sum, auto state_sum) {
     using Sum = decltype(sum);

@@ -23,6 +23,7 @@ ThresholdReader::ThresholdReader(const char* op, const Tensor& preds, const Tens
       bytes_per_element_(static_cast<int64_t>(preds.element_size() + target.element_size())),
       target_labels_(target, LabelRule{2, ignore_index}) {
   const int64_t axes = target.dim();
+  require(axes > 0, "`preds` and `target` need at least one axis.");
   require(preds.dim() == axes, "`preds` and `target` do not fit.");
   const auto push = [&](int64_t axis) {
     require(preds.size(axis) == target.size(axis), "`preds` and `target` do not fit.");

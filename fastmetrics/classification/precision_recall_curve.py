@@ -77,9 +77,10 @@ class BinaryPrecisionRecallCurve(_PrecisionRecall):
     >>> import torch
     >>> from fastmetrics.classification import BinaryPrecisionRecallCurve
     >>> metric = BinaryPrecisionRecallCurve(thresholds=3)
-    >>> metric.update(torch.tensor([0.1, 0.6, 0.7, 0.8]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
-    (tensor([0.5000, 0.6667,    nan, 1.0000]), tensor([1., 1., 0., 0.]), tensor([0.0000, 0.5000, 1.0000]))
+    >>> preds, target = torch.tensor([0.1, 0.6, 0.7, 0.8]), torch.tensor([0, 1, 0, 1])
+    >>> precision, recall, thresholds = metric(preds, target)
+    >>> precision, recall
+    (tensor([0.5000, 0.6667,    nan, 1.0000]), tensor([1., 1., 0., 0.]))
     """
 
     def __init__(

@@ -70,10 +70,13 @@ def _load_triton() -> None:
 
 
 def _gpu_entry(name: str) -> Callable[..., None]:
+    check = library.CHECKS[name]
+
     def entry(*args: Any) -> None:
         kernel = _gpu_kernels.get(name)
         if kernel is None:
             kernel = _gpu_kernels[name] = _find_gpu_kernel(name)
+        check(*args)
         kernel(*args)
 
     return entry

@@ -180,7 +180,6 @@ def confusion_(
 
     Cost: reads ``preds`` and ``target`` once; temporaries are bounded by the state's size.
     """
-    check_class_inputs("confusion_", state, preds, target, weight, state.shape[0])
     _confusion(state, events, preds, target, weight, ignore_index, validate)
 
 
@@ -225,10 +224,6 @@ def label_confusion_(
 
     Cost: reads each input once; temporaries do not grow with N.
     """
-    num_labels = 1 if groups is not None else state.shape[-3]
-    check_label_inputs("label_confusion_", state, preds, target, weight, num_labels)
-    if groups is not None:
-        check_groups(preds, groups)
     _label_confusion(
         state, events, preds, target, weight, groups, threshold, logits, ignore_index, validate
     )

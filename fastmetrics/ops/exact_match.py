@@ -140,7 +140,6 @@ def exact_match_(
     Ignored positions count as correct. Arguments as in :func:`stat_scores_`, with ``state``
     int64 or float64 ``[2]``, or ``[N, 2]`` to keep samples apart.
     """
-    check_class_inputs("exact_match_", state, preds, target, weight, num_classes)
     _exact_match(state, events, preds, target, weight, num_classes, ignore_index, validate)
 
 
@@ -162,18 +161,6 @@ def label_exact_match_(
     as correct. Arguments as in :func:`label_confusion_`, with ``state`` ``[H, 2]``, or
     ``[N, H, 2]`` to keep samples apart.
     """
-    check_label_exact_match(
-        state,
-        events,
-        preds,
-        target,
-        weight,
-        num_labels,
-        threshold,
-        logits,
-        ignore_index,
-        validate,
-    )
     _label_exact_match(
         state, events, preds, target, weight, num_labels, threshold, logits, ignore_index, validate
     )

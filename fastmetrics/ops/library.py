@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -37,23 +38,40 @@ WEIGHT_DTYPES = SCORE_DTYPES | LABEL_DTYPES
 LIBRARY = Library("fastmetrics", "DEF")
 
 REFERENCES: dict[str, Callable[..., None]] = {}
+CHECKS: dict[str, Callable[..., None]] = {}
 
 
 def define(
-    name: str, schema: str, reference: Callable[..., None], fake: Callable[..., None]
+    name: str, schema: str, reference: Callable[..., None], check: Callable[..., None]
 ) -> Callable[..., None]:
-    """Declare one op with its reference and its fake, and return its overload handle.
+    """Declare one op with its reference and its metadata check, and return a function that runs it.
 
-    The reference serves every device that has no kernel of its own. The ops are not
-    differentiable, so autograd passes them through and keeps no input alive.
+    The reference serves every device that has no kernel of its own. The check is the fake, and runs
+    before the reference and before the GPU kernels. The CPU kernels guard their memory themselves,
+    so the check runs only to word what they refuse: it takes as long as a small kernel. The ops are
+    not differentiable, so autograd passes them through and keeps no input alive.
     """
+
+    def checked_reference(*args: Any) -> None:
+        check(*args)
+        reference(*args)
+
     LIBRARY.define(f"{name}{schema} -> ()")
-    LIBRARY.impl(name, reference, "CompositeExplicitAutograd")
+    LIBRARY.impl(name, checked_reference, "CompositeExplicitAutograd")
     LIBRARY.impl(name, torch.library.fallthrough_kernel, "Autograd")
-    torch.library.register_fake(f"fastmetrics::{name}", fake, lib=LIBRARY)
+    torch.library.register_fake(f"fastmetrics::{name}", check, lib=LIBRARY)
     REFERENCES[name] = reference
-    handle: Callable[..., None] = getattr(torch.ops.fastmetrics, name).default
-    return handle
+    CHECKS[name] = check
+    handle = getattr(torch.ops.fastmetrics, name).default
+
+    def run(*args: Any) -> None:
+        try:
+            handle(*args)
+        except ValueError:
+            check(*args)
+            raise
+
+    return run
 
 
 def new_events(device: torch.device | str | None = None) -> Tensor:

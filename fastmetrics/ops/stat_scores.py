@@ -122,7 +122,4 @@ def stat_scores_(
 
     Cost: reads ``preds`` and ``target`` once; temporaries do not grow with N.
     """
-    check_stat_scores(
-        state, events, preds, target, weight, num_classes, top_k, ignore_index, validate
-    )
     _stat_scores(state, events, preds, target, weight, num_classes, top_k, ignore_index, validate)

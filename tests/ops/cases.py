@@ -437,12 +437,20 @@ def label_rows(op: str) -> list[Call]:
     return calls
 
 
+def histogram_rows(op: str) -> list[Call]:
+    """Lie in a module that builds on this one."""
+    from tests.ops import cases_histogram
+
+    return cases_histogram.histogram_rows(op)
+
+
 ROWS: dict[str, Callable[[str], list[Call]]] = {
     "stat_scores_": class_rows,
     "confusion_": class_rows,
     "exact_match_": class_rows,
     "label_confusion_": label_rows,
     "label_exact_match_": label_rows,
+    "score_histogram_": histogram_rows,
 }
 
 

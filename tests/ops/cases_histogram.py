@@ -192,7 +192,7 @@ def histogram_inputs(
 
 
 def histogram_rows(op: str) -> list[Call]:
-    """One row per task, number of readings and dtype; with and without weights and ignored targets."""
+    """Each task and number of readings; with and without weights and ignored targets."""
     calls: list[Call] = []
     for seed, task in enumerate(TASKS):
         for dtype in (torch.float32, torch.bfloat16):

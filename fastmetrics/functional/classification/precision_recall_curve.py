@@ -17,8 +17,8 @@ A score at or above a threshold counts as positive. Shared arguments, for this m
 - ``input``: ``"probs"`` and ``"logits"`` say what the scores are; ``"auto"`` takes all of them as
   logits as soon as one lies outside ``[0, 1]``. Thresholds are probabilities, reached by logits
   through a sigmoid, for multiclass a softmax; no rounding makes logits equal that are not.
-- ``undefined``: ``"nan"`` puts NaN where a class has no positives, or no negatives, and the value is
-  0/0; averages over classes leave it out. None puts 0 there, except in precision and recall.
+- ``undefined``: ``"nan"`` puts NaN where a class has no positives, or no negatives, and the value
+  is 0/0; averages over classes leave it out. None puts 0 there, except in precision and recall.
 
 All raise ``ValueError`` for arguments, shapes and dtypes that do not fit and ``RuntimeError`` for
 labels out of range. Formulas run in float64 and return float32.
@@ -138,8 +138,9 @@ def binary_precision_recall_curve(
     >>> import torch
     >>> from fastmetrics.functional.classification import binary_precision_recall_curve
     >>> preds, target = torch.tensor([0.1, 0.6, 0.7, 0.8]), torch.tensor([0, 1, 0, 1])
-    >>> binary_precision_recall_curve(preds, target, thresholds=3)
-    (tensor([0.5000, 0.6667,    nan, 1.0000]), tensor([1., 1., 0., 0.]), tensor([0.0000, 0.5000, 1.0000]))
+    >>> precision, recall, thresholds = binary_precision_recall_curve(preds, target, thresholds=3)
+    >>> precision, recall
+    (tensor([0.5000, 0.6667,    nan, 1.0000]), tensor([1., 1., 0., 0.]))
     """
     if validate_args:
         check_curve_arguments(thresholds, ignore_index, input, undefined)

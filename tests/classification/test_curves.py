@@ -1,0 +1,653 @@
+"""Precision-recall curve, ROC, AUROC and average precision at given thresholds."""
+
+from __future__ import annotations
+
+import copy
+import importlib
+import inspect
+import itertools
+import math
+import pickle
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pytest
+import sklearn.metrics
+import torch
+import torchmetrics.classification as peer
+import torchmetrics.functional.classification as peer_functional
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from fastmetrics import MetricCollection
+from tests.classification.inputs import SCORE_DTYPES
+
+C = 3
+TASKS = ("binary", "multiclass", "multilabel")
+SIZES: dict[str, dict[str, Any]] = {
+    "binary": {},
+    "multiclass": {"num_classes": C},
+    "multilabel": {"num_labels": C},
+}
+THRESHOLDS: dict[str, Any] = {
+    "5": 5,
+    "100": 100,
+    "list": [0.1, 0.25, 0.5, 0.9],
+    "one": [0.5],
+    "repeated": [0.2, 0.5, 0.5, 0.7],
+    "tensor": torch.tensor([0.0, 0.3, 0.6, 1.0], dtype=torch.float64),
+    "beyond": torch.tensor([-0.5, 0.2, 0.6, 1.5]),
+}
+
+
+@dataclass(frozen=True)
+class Row:
+    """One metric of one task: its class, its function, and what its average may be."""
+
+    task: str
+    suffix: str
+    function: str
+    averages: tuple[str | None, ...] = ()
+
+    @property
+    def cls(self) -> str:
+        return self.task.capitalize() + self.suffix
+
+    def arguments(self) -> list[dict[str, Any]]:
+        return [{"average": average} for average in self.averages] or [{}]
+
+    def _module(self, package: str) -> Any:
+        return importlib.import_module(f"fastmetrics.{package}.{self.function}")
+
+    def ours(self, **arguments: Any) -> Any:
+        cls = getattr(self._module("classification"), self.cls)
+        return cls(**SIZES[self.task], **arguments)
+
+    def theirs(self, **arguments: Any) -> Any:
+        return getattr(peer, self.cls)(**SIZES[self.task], **arguments)
+
+    def functional(self) -> Any:
+        module = self._module("functional.classification")
+        return getattr(module, f"{self.task}_{self.function}")
+
+    def call(self, preds: Tensor, target: Tensor, **arguments: Any) -> Any:
+        return self.functional()(preds, target, **SIZES[self.task], **arguments)
+
+    def peer_call(self, preds: Tensor, target: Tensor, **arguments: Any) -> Any:
+        function = getattr(peer_functional, f"{self.task}_{self.function}")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return function(preds, target, **SIZES[self.task], **arguments)
+
+
+CURVE_AVERAGES = {"multiclass": (None, "micro", "macro")}
+VALUE_AVERAGES = {
+    "multiclass": ("macro", "weighted", "none", None),
+    "multilabel": ("micro", "macro", "weighted", "none", None),
+}
+CURVES = [
+    *(
+        Row(t, "PrecisionRecallCurve", "precision_recall_curve", CURVE_AVERAGES.get(t, ()))
+        for t in TASKS
+    ),
+    *(Row(t, "ROC", "roc", CURVE_AVERAGES.get(t, ())) for t in TASKS),
+]
+VALUES = [
+    *(Row(t, "AUROC", "auroc", VALUE_AVERAGES.get(t, ())) for t in TASKS),
+    *(Row(t, "AveragePrecision", "average_precision", VALUE_AVERAGES.get(t, ())) for t in TASKS),
+]
+ROWS = CURVES + VALUES
+
+
+def name(value: Any) -> str | None:
+    if isinstance(value, Row):
+        return value.cls
+    if isinstance(value, dict):
+        return ",".join(f"{k}={v}" for k, v in value.items()) or "defaults"
+    return None
+
+
+def of(rows: list[Row]) -> Any:
+    cases = [(row, arguments) for row in rows for arguments in row.arguments()]
+    return pytest.mark.parametrize(("row", "arguments"), cases, ids=name)
+
+
+every_row = pytest.mark.parametrize("row", ROWS, ids=name)
+
+
+def make(
+    task: str,
+    kind: str = "probs",
+    shape: tuple[int, ...] = (60,),
+    dtype: torch.dtype = torch.float32,
+    ignore_index: int | None = None,
+) -> tuple[Tensor, Tensor]:
+    """One batch; about a fifth of the targets is ``ignore_index``. No logit lies in [0, 1]."""
+    scores_shape = shape if task == "binary" else (shape[0], C, *shape[1:])
+    target_shape = shape if task == "multiclass" else scores_shape
+    target = torch.randint(0, C if task == "multiclass" else 2, target_shape)
+    if kind == "grid":
+        preds = torch.randint(0, 16, scores_shape) / 16
+    elif kind == "logits":
+        preds = torch.randn(scores_shape) * 3
+        preds = preds + (preds > 0)
+    else:
+        preds = torch.rand(scores_shape)
+        preds = preds.softmax(1) if task == "multiclass" else preds
+    if ignore_index is not None:
+        target = target.where(torch.rand(target_shape) > 0.2, ignore_index)
+    return preds.to(dtype), target
+
+
+def tolerance(row: Row, arguments: dict[str, Any]) -> dict[str, float]:
+    # The peer interpolates in float32 along lines that are almost vertical.
+    if row.suffix == "PrecisionRecallCurve" and arguments.get("average") == "macro":
+        return {"rtol": 2e-3, "atol": 2e-4}
+    return {"rtol": 2e-6, "atol": 1e-6}
+
+
+def expect(actual: Any, expected: Any, **bounds: float) -> None:
+    if isinstance(expected, Tensor):
+        assert actual.dtype == expected.dtype
+        torch.testing.assert_close(actual, expected, equal_nan=True, **bounds)
+        return
+    assert type(actual) is type(expected)
+    assert len(actual) == len(expected)
+    for one, other in zip(actual, expected, strict=True):
+        expect(one, other, **bounds)
+
+
+# The peer
+
+
+@of(ROWS)
+@pytest.mark.parametrize("thresholds", THRESHOLDS)
+def test_functions_and_classes_agree_with_the_peer(row, arguments, thresholds):
+    arguments = arguments | {"thresholds": THRESHOLDS[thresholds]}
+    for kind, ignore_index in itertools.product(("probs", "logits"), (None, -1, 1)):
+        preds, target = make(row.task, kind, ignore_index=ignore_index)
+        options = arguments | {"ignore_index": ignore_index}
+        expected = row.peer_call(preds, target, **options)
+        bounds = tolerance(row, arguments)
+        expect(row.call(preds, target, **options), expected, **bounds)
+        ours = row.ours(**options)
+        for part in range(3):
+            ours.update(preds[part * 20 : part * 20 + 20], target[part * 20 : part * 20 + 20])
+        expect(ours.compute(), expected, **bounds)
+        expect(row.ours(**options)(preds, target), expected, **bounds)
+
+
+@every_row
+@pytest.mark.parametrize("shape", [(7, 5), (4, 2, 3)])
+def test_further_axes_join_the_samples(row, shape):
+    preds, target = make(row.task, shape=shape)
+    expected = row.peer_call(preds, target, thresholds=6)
+    expect(row.call(preds, target, thresholds=6), expected, rtol=2e-6, atol=1e-6)
+
+
+@every_row
+def test_arguments_are_those_of_the_peer(row):
+    """Names, order and defaults; what is ours comes after, by keyword only."""
+
+    def named(function: Any) -> list[tuple[str, Any]]:
+        kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD,)
+        parameters = inspect.signature(function).parameters.values()
+        return [(p.name, p.default) for p in parameters if p.kind in kinds]
+
+    theirs = getattr(peer_functional, f"{row.task}_{row.function}")
+    assert named(row.functional()) == named(theirs)
+    assert named(type(row.ours(thresholds=5)).__init__) == named(getattr(peer, row.cls).__init__)
+
+
+@pytest.mark.parametrize(
+    "function", ["precision_recall_curve", "roc", "auroc", "average_precision"]
+)
+def test_task_functions_choose(function):
+    row = next(row for row in ROWS if row.function == function)
+    wrapper = getattr(row._module("functional.classification"), function)
+    for task in TASKS:
+        own = next(row for row in ROWS if row.function == function and row.task == task)
+        preds, target = make(task)
+        options: dict[str, Any] = {"thresholds": 4, "ignore_index": 1}
+        expect(
+            wrapper(preds, target, task=task, num_classes=C, num_labels=C, **options),
+            own.call(preds, target, **options),
+            rtol=0,
+            atol=0,
+        )
+    with pytest.raises(ValueError, match="task"):
+        wrapper(preds, target, task="ranking", thresholds=4)
+    with pytest.raises(ValueError, match="num_classes"):
+        wrapper(preds, target, task="multiclass", thresholds=4)
+
+
+@pytest.mark.parametrize("suffix", ["PrecisionRecallCurve", "ROC", "AUROC", "AveragePrecision"])
+def test_task_classes_choose(suffix):
+    for task in TASKS:
+        row = next(row for row in ROWS if row.suffix == suffix and row.task == task)
+        wrapper = getattr(row._module("classification"), suffix)
+        metric = wrapper(task=task, num_classes=C, num_labels=C, thresholds=4, input="probs")
+        assert type(metric) is type(row.ours(thresholds=4))
+        assert metric.input == "probs"
+
+
+# scikit-learn: scores k/16 and thresholds k/16, so that nothing is lost between thresholds
+
+
+def by_class(task: str, preds: Tensor, target: Tensor) -> list[tuple[np.ndarray, np.ndarray]]:
+    if task == "binary":
+        return [(target.numpy(), preds.numpy())]
+    if task == "multiclass":
+        return [((target == c).long().numpy(), preds[:, c].numpy()) for c in range(C)]
+    return [(target[:, c].numpy(), preds[:, c].numpy()) for c in range(C)]
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("task", TASKS)
+def test_values_are_those_of_scikit_learn(task, weighted):
+    preds, target = make(task, "grid", (200,))
+    weight = torch.rand(200, dtype=torch.float64) if weighted else None
+    sample_weight = weight.numpy() if weighted else None
+    oracles = {
+        "AUROC": sklearn.metrics.roc_auc_score,
+        "AveragePrecision": sklearn.metrics.average_precision_score,
+    }
+    classes = by_class(task, preds, target)
+    for row in VALUES:
+        if row.task != task:
+            continue
+        expected = [oracles[row.suffix](y, x, sample_weight=sample_weight) for y, x in classes]
+        arguments = {"average": None} if task != "binary" else {}
+        value = row.call(preds, target, thresholds=17, weight=weight, **arguments)
+        np.testing.assert_allclose(np.atleast_1d(value.numpy()), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("max_fpr", [0.05, 0.3, 0.5, 0.99, 1.0])
+def test_partial_area_is_that_of_scikit_learn(max_fpr):
+    for task in TASKS:
+        row = next(row for row in VALUES if row.task == task)
+        preds, target = make(task, "grid", (200,))
+        weight = torch.rand(200, dtype=torch.float64)
+        arguments = {"average": None} if task != "binary" else {}
+        value = row.call(preds, target, thresholds=17, weight=weight, max_fpr=max_fpr, **arguments)
+        expected = [
+            sklearn.metrics.roc_auc_score(y, x, sample_weight=weight.numpy(), max_fpr=max_fpr)
+            for y, x in by_class(task, preds, target)
+        ]
+        np.testing.assert_allclose(np.atleast_1d(value.numpy()), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("thresholds", [5, 100, [0.0, 0.2, 0.9]])
+@pytest.mark.parametrize("max_fpr", [0.05, 0.5, 0.9, 1.0])
+def test_partial_area_is_that_of_the_peer(max_fpr, thresholds):
+    preds, target = make("binary", shape=(300,))
+    row = VALUES[0]
+    expected = row.peer_call(preds, target, max_fpr=max_fpr, thresholds=thresholds)
+    value = row.call(preds, target, max_fpr=max_fpr, thresholds=thresholds)
+    torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_partial_area_of_a_curve_that_starts_or_ends_beside_it():
+    """All negatives reach the only threshold, or none do: the line from the origin, or to (1, 1)."""
+    target = torch.tensor([0, 0, 1, 1])
+    row = VALUES[0]
+    right = row.call(torch.tensor([0.6, 0.7, 0.8, 0.9]), target, max_fpr=0.5, thresholds=[0.5])
+    torch.testing.assert_close(right, torch.tensor(0.5))
+    left = row.call(torch.tensor([0.1, 0.2, 0.3, 0.9]), target, max_fpr=0.5, thresholds=[0.5])
+    # From (0, 0.5) to (0.5, 0.75): 0.3125 of at most 0.5, at least 0.125.
+    torch.testing.assert_close(left, torch.tensor(0.5 * (1 + (0.3125 - 0.125) / 0.375)))
+
+
+# What is ours
+
+
+@of(CURVES)
+def test_unsorted_thresholds_keep_their_order(row, arguments):
+    if arguments.get("average") == "macro":
+        pytest.skip("sorted anyway")
+    preds, target = make(row.task)
+    thresholds = [0.9, 0.2, 0.5, 0.2]
+    options = arguments | {"thresholds": thresholds}
+    expect(
+        row.call(preds, target, **options),
+        row.peer_call(preds, target, **options),
+        rtol=2e-6,
+        atol=1e-6,
+    )
+    expect(
+        row.ours(**options).confmat,
+        row.theirs(**options).confmat if arguments.get("average") != "micro" else None,
+        rtol=0,
+        atol=0,
+    ) if arguments.get("average") != "micro" else None
+
+
+@of(VALUES)
+def test_values_do_not_depend_on_the_order_of_thresholds(row, arguments):
+    preds, target = make(row.task)
+    values = [
+        row.call(preds, target, thresholds=thresholds, **arguments)
+        for thresholds in ([0.2, 0.5, 0.9], [0.9, 0.2, 0.5])
+    ]
+    assert torch.equal(*values)
+
+
+@every_row
+def test_tables_at_each_threshold(row):
+    options = {"thresholds": [0.7, 0.1, 0.5], "ignore_index": -1}
+    preds, target = make(row.task, ignore_index=-1)
+    ours, theirs = row.ours(**options), row.theirs(**options)
+    ours.update(preds, target)
+    theirs.update(preds, target)
+    assert torch.equal(ours.confmat, theirs.confmat)
+    assert torch.equal(ours.thresholds, theirs.thresholds)
+
+
+@of(ROWS)
+def test_weights_repeat_samples(row, arguments):
+    preds, target = make(row.task, ignore_index=-1)
+    weight = torch.randint(0, 4, (60,))
+    options = arguments | {"thresholds": 7, "ignore_index": -1}
+    repeated = row.call(
+        preds.repeat_interleave(weight, 0), target.repeat_interleave(weight, 0), **options
+    )
+    expect(row.call(preds, target, weight=weight, **options), repeated, rtol=1e-6, atol=1e-7)
+    metric = row.ours(**options)
+    metric.update(preds[:20], target[:20])
+    metric.update(preds[20:], target[20:], weight[20:].float())
+    ones = torch.cat([torch.ones(20), weight[20:].float()])
+    expect(metric.compute(), row.call(preds, target, weight=ones, **options), rtol=1e-6, atol=1e-7)
+
+
+@every_row
+@pytest.mark.parametrize("input", ["probs", "logits"])
+def test_input_says_what_scores_are(row, input):
+    """Scores that could be either; the peer goes by their range."""
+    preds, target = make(row.task)
+    scores = preds.softmax(1) if row.task == "multiclass" else preds.sigmoid()
+    expected = row.peer_call(scores if input == "logits" else preds, target, thresholds=9)
+    value = row.call(preds, target, thresholds=9, input=input)
+    expect(value, expected, rtol=2e-6, atol=1e-6)
+
+
+@every_row
+def test_one_score_outside_makes_all_of_them_logits(row):
+    """Whatever batch it is in."""
+    preds, target = make(row.task, "logits")
+    inside = preds.clamp(0, 1)
+    metric = row.ours(thresholds=9)
+    metric.update(inside[:30], target[:30])
+    metric.update(preds[30:], target[30:])
+    both = torch.cat([inside[:30], preds[30:]])
+    expect(metric.compute(), row.peer_call(both, target, thresholds=9), rtol=2e-6, atol=1e-6)
+
+
+def test_logits_do_not_saturate():
+    """In float32 their sigmoids are all 1."""
+    preds = torch.tensor([98.0, 99.0, 97.0, 100.0])
+    target = torch.tensor([0, 1, 0, 1])
+    threshold = 1.0 - 2.0**-53
+    thresholds = torch.tensor([0.0, threshold], dtype=torch.float64)
+    fpr, tpr, _ = CURVES[3].call(
+        torch.tensor([36.0, 37.0]), torch.tensor([0, 1]), thresholds=thresholds
+    )
+    assert (fpr.tolist(), tpr.tolist()) == ([0.0, 1.0], [1.0, 1.0])
+    assert VALUES[0].call(preds, target, thresholds=5, input="logits") == 0.5  # all above 0.75
+
+
+@every_row
+@pytest.mark.parametrize("dtype", SCORE_DTYPES)
+def test_small_floats_are_compared_exactly(row, dtype):
+    preds, target = make(row.task, "logits", dtype=dtype)
+    expected = row.peer_call(preds.double(), target, thresholds=9)
+    expect(row.call(preds, target, thresholds=9), expected, rtol=2e-6, atol=1e-6)
+
+
+@every_row
+@pytest.mark.parametrize("kind", ["positive", "negative", "ignored", "empty"])
+def test_classes_without_positives_or_negatives(row, kind):
+    """As the peer where it has a value; NaN where that is asked for."""
+    preds, target = make(row.task)
+    if kind == "ignored":
+        target.fill_(-1)
+    elif kind == "empty":
+        preds, target = preds[:0], target[:0]
+    elif row.task == "multiclass":
+        target.fill_(1 if kind == "positive" else 0)
+    else:
+        target.fill_(int(kind == "positive"))
+    options: dict[str, Any] = {"thresholds": 5, "ignore_index": -1}
+    if kind not in ("empty", "ignored"):
+        expect(
+            row.call(preds, target, **options),
+            row.peer_call(preds, target, **options),
+            rtol=2e-6,
+            atol=1e-6,
+        )
+    value = row.call(preds, target, undefined="nan", **options)
+    zero = row.call(preds, target, **options)
+    if row in CURVES:
+        return
+    if kind in ("empty", "ignored"):
+        assert zero == 0 and math.isnan(value)
+    elif row.task == "multiclass":
+        # Two classes have one label only, in AUROC all three.
+        assert math.isnan(value) == (row.suffix == "AUROC")
+    elif row.suffix == "AUROC" or kind == "negative":
+        assert zero == 0 and math.isnan(value)
+    else:
+        assert value == zero == 1
+
+
+def test_undefined_classes_are_left_out_of_averages():
+    preds = torch.tensor([[0.1, 0.9, 0.3], [0.8, 0.2, 0.6], [0.4, 0.7, 0.2], [0.6, 0.1, 0.9]])
+    target = torch.tensor([[0, 1, 0], [1, 0, 0], [0, 1, 0], [0, 1, 0]])
+    for row in VALUES:
+        if row.task != "multilabel":
+            continue
+        each = row.call(preds, target, thresholds=11, average=None, undefined="nan")
+        assert each.isnan().tolist() == [False, False, True]
+        macro = row.call(preds, target, thresholds=11, average="macro", undefined="nan")
+        torch.testing.assert_close(macro, each[:2].mean())
+        weighted = row.call(preds, target, thresholds=11, average="weighted", undefined="nan")
+        torch.testing.assert_close(weighted, (each[0] * 1 + each[1] * 3) / 4)
+
+
+def test_nan_scores_rank_below_all_others_and_are_reported():
+    for row in VALUES:
+        preds, target = make(row.task)
+        target.view(-1)[0] = 1
+        lowest = preds.clone()
+        preds.view(-1)[0] = math.nan
+        lowest.view(-1)[0] = -1e30
+        metric = row.ours(thresholds=[0.1, 0.5, 0.8], input="probs")
+        metric.update(preds, target)
+        with pytest.warns(UserWarning, match="1 samples had NaN scores"):
+            value = metric.compute()
+        expected = row.call(lowest, target, thresholds=[0.1, 0.5, 0.8], input="probs")
+        torch.testing.assert_close(value, expected, rtol=0, atol=0)
+
+
+def test_infinite_scores_are_ordinary():
+    preds = torch.tensor([math.inf, 3.0, -math.inf, -2.0])
+    target = torch.tensor([1, 0, 0, 1])
+    fpr, tpr, _ = CURVES[3].call(preds, target, thresholds=3)
+    assert fpr.tolist() == [0.0, 0.5, 1.0]
+    assert tpr.tolist() == [0.5, 0.5, 1.0]
+
+
+# Errors
+
+
+@every_row
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"thresholds": 1}, "`thresholds` must be an integer of at least 2"),
+        ({"thresholds": True}, "`thresholds`"),
+        ({"thresholds": [0.5, 2.0]}, "`thresholds` must be a list of at least one float"),
+        ({"thresholds": []}, "`thresholds` must be a list of at least one float"),
+        ({"thresholds": [0, 1]}, "`thresholds` must be a list of at least one float"),
+        ({"thresholds": torch.rand(2, 2)}, "`thresholds` must be a tensor with one axis"),
+        ({"thresholds": "many"}, "`thresholds` must be None, an integer"),
+        ({"ignore_index": 0.5}, "`ignore_index`"),
+        ({"input": "scores"}, "`input` must be one of"),
+        ({"undefined": 0}, "`undefined` must be one of"),
+        ({"max_fpr": 0.0}, "`max_fpr` must be None or a float in"),
+        ({"max_fpr": 1}, "`max_fpr` must be None or a float in"),
+        ({"max_fpr": 1.5}, "`max_fpr` must be None or a float in"),
+        ({"average": "samples"}, "`average` must be one of"),
+        ({"normalization": "softmax"}, "`normalization` must be one of"),
+    ],
+)
+def test_arguments_out_of_range(row, arguments, text):
+    (argument,) = arguments
+    known = {"max_fpr": row.suffix == "AUROC", "average": bool(row.averages)}
+    known["normalization"] = False
+    arguments = {"thresholds": 5} | arguments
+    if argument == "normalization" and row.task == "binary":
+        with pytest.raises(ValueError, match=text):
+            row.ours(**arguments)
+    if not known.get(argument, True):
+        return
+    with pytest.raises(ValueError, match=text):
+        row.ours(**arguments)
+    preds, target = make(row.task)
+    with pytest.raises(ValueError, match=text):
+        row.call(preds, target, **arguments)
+
+
+@every_row
+def test_inputs_that_do_not_fit(row):
+    preds, target = make(row.task)
+    metric = row.ours(thresholds=5)
+    for bad in ((preds.long(), target), (preds, target.float()), (preds[:-1], target)):
+        with pytest.raises(ValueError):
+            metric.update(*bad)
+    wrong = target.clone()
+    wrong.view(-1)[-1] = 7
+    with pytest.raises(RuntimeError, match="got 7 at flat index"):
+        metric.update(preds, wrong)
+    assert not metric.counts.any()
+    assert not metric.events.any()
+
+
+# The life of a metric
+
+
+@every_row
+def test_copies_checkpoints_and_reset(row):
+    preds, target = make(row.task)
+    metric = row.ours(thresholds=[0.3, 0.1, 0.6])
+    metric.persistent(True)
+    metric.update(preds, target)
+    value = metric.compute()
+    fresh = row.ours(thresholds=[0.3, 0.1, 0.6])
+    fresh.persistent(True)
+    fresh.load_state_dict(metric.state_dict())
+    for other in (copy.deepcopy(metric), pickle.loads(pickle.dumps(metric)), fresh):
+        expect(other.compute(), value, rtol=0, atol=0)
+    metric.half()
+    assert metric.thresholds.dtype == torch.float32
+    expect(metric(preds, target), value, rtol=0, atol=0)
+    metric.reset()
+    assert not metric.counts.any()
+
+
+@every_row
+def test_merging_is_adding(row):
+    preds, target = make(row.task)
+    halves = [row.ours(thresholds=8) for _ in range(2)]
+    halves[0].update(preds[:25], target[:25])
+    halves[1].update(preds[25:], target[25:])
+    halves[0].merge_state(halves[1])
+    expect(halves[0].compute(), row.call(preds, target, thresholds=8), rtol=0, atol=0)
+
+
+def test_one_state_for_all_metrics_of_a_collection():
+    preds, target = make("binary")
+    metrics = {row.suffix: row.ours(thresholds=20) for row in ROWS if row.task == "binary"}
+    collection = MetricCollection(metrics)
+    collection.update(preds, target)
+    states = {collection[key].counts.data_ptr() for key in metrics}
+    assert len(states) == 1
+    other = MetricCollection(
+        {"a": VALUES[0].ours(thresholds=20), "b": VALUES[0].ours(thresholds=21)}
+    )
+    other.update(preds, target)
+    assert other["a"].counts.shape != other["b"].counts.shape
+
+
+def test_changing_given_thresholds_later_changes_nothing():
+    thresholds = torch.tensor([0.2, 0.5])
+    metric = CURVES[0].ours(thresholds=thresholds)
+    thresholds.zero_()
+    assert metric.thresholds.tolist() == [pytest.approx(0.2), 0.5]
+
+
+@every_row
+def test_compiles_into_one_graph(row):
+    preds, target = make(row.task)
+    metric = row.ours(thresholds=6)
+
+    @torch.compile(fullgraph=True, backend="eager")
+    def step(preds, target):
+        metric.update(preds, target)
+
+    step(preds, target)
+    expect(metric.compute(), row.call(preds, target, thresholds=6), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("row", CURVES, ids=name)
+def test_plots(row):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    preds, target = make(row.task)
+    metric = row.ours(thresholds=5)
+    metric.update(preds, target)
+    lines = 1 if row.task == "binary" else C
+    figure, axis = metric.plot(score=True)
+    assert len(axis.lines) == lines
+    assert all("AUC=" in text.get_text() for text in axis.get_legend().get_texts())
+    same, axis = metric.plot(curve=metric.compute(), ax=axis)
+    assert same is None
+    assert len(axis.lines) == 2 * lines
+    pyplot.close(figure)
+
+
+def test_values_are_plotted_as_values():
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    preds, target = make("binary")
+    metric = VALUES[0].ours(thresholds=5)
+    metric.update(preds, target)
+    figure, axis = metric.plot()
+    assert axis.get_ylabel() == "BinaryAUROC"
+    pyplot.close(figure)
+
+
+# Laws
+
+
+@settings(max_examples=40, deadline=None)
+@given(data=st.data())
+def test_laws(data):
+    """Splitting, permuting and relabelling; areas lie in [0, 1]."""
+    row = data.draw(st.sampled_from(ROWS))
+    size = data.draw(st.integers(1, 25))
+    torch.manual_seed(data.draw(st.integers(0, 1000)))
+    preds, target = make(row.task, data.draw(st.sampled_from(["probs", "grid", "logits"])), (size,))
+    thresholds = data.draw(st.sampled_from([2, 7, [0.5], [0.1, 0.9]]))
+    whole = row.call(preds, target, thresholds=thresholds)
+    order = torch.randperm(size)
+    expect(row.call(preds[order], target[order], thresholds=thresholds), whole, rtol=0, atol=0)
+    metric = row.ours(thresholds=thresholds)
+    cut = data.draw(st.integers(0, size))
+    metric.update(preds[:cut], target[:cut])
+    metric.update(preds[cut:], target[cut:])
+    expect(metric.compute(), whole, rtol=0, atol=0)
+    if row in VALUES:
+        assert 0 <= whole <= 1
