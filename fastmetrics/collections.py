@@ -118,9 +118,22 @@ def _is_metric(value: object) -> bool:
     return upstream is not None and isinstance(value, upstream)
 
 
+def _declares_its_update(metric: Metric) -> bool:
+    """Whether `_statistic` speaks of the `update` that runs, not of one that was overridden."""
+    if "update" in metric.__dict__:
+        return False
+    for cls in type(metric).__mro__:
+        if "_statistic" in cls.__dict__:
+            return True
+        if "update" in cls.__dict__:
+            return False
+    return False
+
+
 def _sharing_key(metric: Any) -> Hashable | None:
     """Return a key that is equal for metrics whose states are the same after the same updates."""
-    statistic = metric._statistic() if isinstance(metric, Metric) else None
+    declared = isinstance(metric, Metric) and _declares_its_update(metric)
+    statistic = metric._statistic() if declared else None
     if statistic is None:
         return None
     return (

@@ -55,6 +55,13 @@ class Total(Above):
         return self.counts[1]
 
 
+class Doubling(Above):
+    """Another `update` under the statistic of its base."""
+
+    def update(self, x: Tensor, weight: float | None = None) -> None:
+        super().update(2 * x, weight)
+
+
 class Listed(OURS.Samples):
     def _statistic(self) -> Hashable:
         return "samples"
@@ -217,6 +224,19 @@ def test_one_update_per_statistic() -> None:
     assert len(states) == 1
     for metric in collection.values(copy_state=False):
         assert (metric.update_count, metric._computed is None) == (6, False)
+
+
+@pytest.mark.parametrize("patched", [False, True])
+def test_another_update_is_another_statistic(patched: bool) -> None:
+    other: Metric = Doubling()
+    if patched:
+        other = Above()
+        update = other.update
+        other.update = lambda x, weight=None: update(2 * x, weight)  # type: ignore[method-assign]
+    collection = MetricCollection({"as is": Above(), "doubled": other})
+    assert collection.compute_groups == {0: ["as is"], 1: ["doubled"]}
+    collection.update(torch.tensor([0.1, 0.3, 0.6]))
+    assert collection.compute() == {"as is": 1, "doubled": 2}
 
 
 @pytest.mark.parametrize("first", [torch.zeros(0), torch.ones(3), torch.tensor([0.9])])

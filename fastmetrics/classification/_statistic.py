@@ -120,7 +120,7 @@ class LabelCountMetric(CountMetric):
 
     def _final_tables(self) -> Tensor:
         """Return the chosen reading of all updates, ``[L, 2, 2]`` or ``[N, L, 2, 2]``."""
-        return choose_reading(self._final_counts(), self.events).squeeze(-4)
+        return choose_reading(self._final_counts(), self.events)
 
     def _statistic(self) -> Hashable:
         return (

@@ -182,7 +182,7 @@ class MultilabelExactMatch(ExactMatchMetric):
         self._keep_counts(counts)
 
     def _rows(self) -> Tensor:
-        return choose_reading(self._final_counts(), self.events, -2).squeeze(-2)
+        return choose_reading(self._final_counts(), self.events, -2)
 
     def _statistic(self) -> Hashable:
         return (

@@ -18,7 +18,6 @@ from torch import Tensor
 from fastmetrics.classification._statistic import CountMetric, LabelCountMetric, TaskWrapper
 from fastmetrics.functional.classification._statistic import (
     Formula,
-    choose_reading,
     split_counts,
 )
 from fastmetrics.functional.classification._tasks import call_for_task
@@ -72,8 +71,7 @@ class LabelStatScoreMetric(LabelCountMetric, StatScoreMetric):
     """Counts from scores and a threshold."""
 
     def _rows(self) -> Tensor:
-        tables = choose_reading(self._final_counts(), self.events)
-        return tables.reshape(*tables.shape[:-4], tables.shape[-3], 4)
+        return self._final_tables().flatten(-2)
 
     def _split(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return split_counts(self._rows(), thresholded=True)

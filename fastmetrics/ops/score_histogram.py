@@ -70,7 +70,10 @@ def _count_targets(
 
 
 def _softmax(scores: Tensor) -> Tensor:
-    """Softmax over the last axis in float64, rounded to float32 or wider; equal infinities share."""
+    """Softmax over the last axis in float64, rounded to float32 or wider.
+
+    Equal infinities share the row.
+    """
     exact = scores.double()
     largest = exact.amax(-1, keepdim=True)
     is_largest = exact == largest
@@ -160,10 +163,10 @@ def score_histogram_(
 
     The bin of a score is the number of thresholds that do not lie above it, so bin b holds the
     scores that reach exactly b thresholds; NaN reaches none. With two readings (H = 2) the batch is
-    counted both as probabilities and as logits, and ``events`` counts the scores outside ``[0, 1]``,
-    so that whoever reads the state decides for all of the data at once. Binary and multilabel
-    logits are compared as they are, with the logits of the thresholds; multiclass ones go through a
-    softmax.
+    counted both as probabilities and as logits, and ``events`` counts the scores outside
+    ``[0, 1]``, so that whoever reads the state decides for all of the data at once. Binary and
+    multilabel logits are compared as they are, with the logits of the thresholds; multiclass ones
+    go through a softmax.
 
     Args:
         state: ``[H, C, 2, B]`` with H in {1, 2}, C classes, C labels or 1 for binary inputs, the
@@ -190,19 +193,6 @@ def score_histogram_(
 
     Cost: reads each input once; temporaries are bounded by the state's size.
     """
-    check_score_histogram(
-        state,
-        events,
-        preds,
-        target,
-        weight,
-        edges,
-        uniform,
-        multiclass,
-        logits,
-        ignore_index,
-        validate,
-    )
     _score_histogram(
         state,
         events,

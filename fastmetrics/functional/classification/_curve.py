@@ -144,7 +144,7 @@ Curves = Curve | list[Curve]
 
 def histogram_curve(counts: Tensor, events: Tensor, grid: Grid, pool: bool) -> Curve:
     """Read a curve from the histograms ``[H, C, 2, T + 1]``; ``pool`` adds up the classes."""
-    table = choose_reading(counts, events).squeeze(-4)
+    table = choose_reading(counts, events)
     table = table.sum(-3) if pool else table
     reached = table.flip(-1).cumsum(-1).double()
     negatives, positives = reached[..., -1].unbind(-1)
@@ -218,6 +218,8 @@ def interpolate(x: Tensor, known_x: Tensor, known_y: Tensor) -> Tensor:
 
     As many ``known_x`` as do not exceed an ``x`` choose its line, even where they do not ascend.
     """
+    if len(known_x) == 1:
+        return known_y.expand_as(x)
     step = known_x.diff()
     slope = torch.where(step != 0, known_y.diff() / step, 0.0)
     offset = known_y[:-1] - slope * known_x[:-1]

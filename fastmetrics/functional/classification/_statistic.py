@@ -68,19 +68,19 @@ def new_counts(
 
 def _readable(tensor: Tensor) -> bool:
     """Whether the host can look at values for free: on the CPU, outside of compiled regions."""
-    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
+    return tensor.is_cpu and not torch.compiler.is_compiling()
 
 
 def choose_reading(state: Tensor, events: Tensor, dim: int = -4) -> Tensor:
     """Keep one of the H readings along ``dim``: the logits if any score lay outside [0, 1].
 
-    The axis stays, with size 1. On a GPU the choice is made there, without waiting for it.
+    The axis goes. On a GPU the choice is made there, without waiting for it.
     """
     if state.shape[dim] == 1:
-        return state
+        return state.select(dim, 0)
     if _readable(events):
-        return state.narrow(dim, int(events.tolist()[OUTSIDE] > 0), 1)
-    return state.index_select(dim, events.narrow(0, OUTSIDE, 1).clamp(max=1))
+        return state.select(dim, int(events.tolist()[OUTSIDE] > 0))
+    return state.index_select(dim, events.narrow(0, OUTSIDE, 1).clamp(max=1)).squeeze(dim)
 
 
 def split_counts(counts: Tensor, thresholded: bool) -> Counts:
@@ -258,4 +258,4 @@ def count_labels(
     )
     if validate_args:
         raise_events(owner, events)
-    return choose_reading(counts, events).squeeze(-4).flatten(-2)
+    return choose_reading(counts, events).flatten(-2)

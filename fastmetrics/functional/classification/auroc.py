@@ -58,13 +58,12 @@ def _partial_area(fpr: Tensor, tpr: Tensor, max_fpr: float) -> Tensor:
 def area_under_roc(curve: Curve, max_fpr: float | None, undefined: str | None) -> Tensor:
     """Return the area by trapezoids, float64 ``[...]``."""
     fpr, tpr = (rate.nan_to_num(0.0) for rate in rates(curve))
-    area = torch.trapezoid(tpr, fpr)
-    if max_fpr is not None and max_fpr < 1:
-        flat = (fpr.amax(-1) == 0) | (tpr.amax(-1) == 0)
-        area = torch.where(flat, area, _partial_area(fpr, tpr, max_fpr))
-    if undefined is not None:
-        area = area.where((curve.negatives > 0) & (curve.positives > 0), torch.nan)
-    return area
+    if max_fpr is None or max_fpr == 1:
+        area = torch.trapezoid(tpr, fpr)
+    else:
+        area = _partial_area(fpr, tpr, max_fpr)
+    defined = (curve.negatives > 0) & (curve.positives > 0)
+    return area.where(defined, 0.0 if undefined is None else torch.nan)
 
 
 def auroc_formula(

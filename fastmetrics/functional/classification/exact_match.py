@@ -101,7 +101,7 @@ def multilabel_exact_match(
     )
     if validate_args:
         raise_events("multilabel_exact_match", events)
-    return exact_match_formula(choose_reading(counts, events, -2).squeeze(-2))
+    return exact_match_formula(choose_reading(counts, events, -2))
 
 
 def exact_match(

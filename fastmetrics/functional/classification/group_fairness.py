@@ -94,7 +94,7 @@ def count_groups(
     )
     if validate_args:
         raise_events(owner, events)
-    return choose_reading(counts, events).squeeze(0)
+    return choose_reading(counts, events)
 
 
 def group_stat_rates_formula(tables: Tensor) -> dict[str, Tensor]:
