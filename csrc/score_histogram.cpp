@@ -207,7 +207,6 @@ class LabelCells final : public CellReader {
   LabelCells(const Tensor& preds, const Tensor& target, Shape shape, LabelRule rule,
              EdgeTable<V> edges, bool share)
       : CellReader(preds, target, shape, rule, 1), source_(preds), edges_(std::move(edges)) {
-    require(preds.dim() == target.dim(), "`preds` and `target` do not fit.");
     require(shape.classes == 1 || (target.dim() > 1 && target.size(1) == shape.classes),
             "the label axis does not fit the state.");
     for (int64_t axis = 0; axis < target.dim(); ++axis) {
@@ -324,8 +323,7 @@ class ClassCells final : public CellReader {
         source_(preds),
         edges_(std::move(edges)),
         logits_(logits) {
-    require(preds.dim() == target.dim() + 1 && preds.size(1) == shape.classes,
-            "`preds` and `target` do not fit.");
+    require(preds.size(1) == shape.classes, "`preds` and `target` do not fit.");
     for (int64_t axis = 0; axis < target.dim(); ++axis) {
       const int64_t from = axis > 0 ? axis + 1 : axis;
       require(preds.size(from) == target.size(axis), "`preds` and `target` do not fit.");
@@ -535,6 +533,8 @@ void score_histogram_cpu(Tensor state, Tensor events, const Tensor& preds, const
           "`edges` must be contiguous float64 [H, B - 1].");
   require(shape.cells() < std::numeric_limits<int32_t>::max() / 4,
           "the state of score_histogram_ must have fewer than 2^29 cells.");
+  const int64_t num_samples = leading_size(target);
+  require(preds.dim() == target.dim() + (multiclass ? 1 : 0), "`preds` and `target` do not fit.");
   if (target.numel() == 0) {
     return;
   }
@@ -543,7 +543,7 @@ void score_histogram_cpu(Tensor state, Tensor events, const Tensor& preds, const
   const auto reader =
       (wide ? make_reader<double> : make_reader<float>)(preds, target, edges, shape, uniform,
                                                         multiclass, logits, dense, ignore_index);
-  const Weights weights(weight, target.size(0), state);
+  const Weights weights(weight, num_samples, state);
   int64_t* event_counts = events_data(events);
   with_sum_types(state, weights, [&](auto, auto state_sum) {
     auto* data = state_data<decltype(state_sum)>(state);

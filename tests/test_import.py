@@ -116,13 +116,17 @@ def test_fairness_functions():
     assert names <= set(importlib.import_module("fastmetrics.functional.classification").__all__)
 
 
+# The binned mode of the curves is there; the default of their arguments, the exact mode, is not.
+NOT_PUBLIC_YET = {"auroc", "average_precision", "precision_recall_curve", "roc"}
+
+
 @pytest.mark.parametrize("package", ["fastmetrics.classification", PACKAGES[3]])
 def test_a_package_exports_what_its_modules_export(package):
     module = importlib.import_module(package)
     exported = [
         name
         for found in pkgutil.iter_modules(module.__path__)
-        if not found.name.startswith("_")
+        if not found.name.startswith("_") and found.name not in NOT_PUBLIC_YET
         for name in sys.modules[f"{package}.{found.name}"].__all__
     ]
     assert sorted(exported) == sorted(module.__all__)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import Self
 
 from fastmetrics.functional.classification._statistic import choose_reading, new_counts
 from fastmetrics.metric import Metric
@@ -61,6 +62,17 @@ class CountMetric(Metric):
             self.counts.append(counts)  # type: ignore[union-attr]  # a list when samplewise
         elif counts is not self.counts:
             object.__setattr__(self, "counts", counts)
+
+    def _apply(  # type: ignore[override]  # as in Metric
+        self,
+        fn: Callable[[Tensor], Tensor],
+        exclude_state: Sequence[str] = "",
+        recurse: bool = True,
+    ) -> Self:
+        # `set_dtype` must not touch weighted counts: the ops take int64 and float64 only.
+        if self._dtype_convert:
+            exclude_state = (*exclude_state, "counts")
+        return super()._apply(fn, exclude_state, recurse)
 
     def _final_counts(self) -> Tensor:
         """Return the counts of all updates as one tensor."""

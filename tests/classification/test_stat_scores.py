@@ -1074,3 +1074,16 @@ def test_weights_and_counts_mix(task: str) -> None:
     assert value[:4].tolist() == counts.tolist()
     metric.reset()
     assert metric.counts.dtype == torch.int64
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_set_dtype_leaves_weighted_counts_alone(task: str) -> None:
+    metric, same = (STAT_SCORES.metric(task) for _ in range(2))
+    preds, target = inputs_for(task, "probs", (20,), SIZE[task])
+    for one in (metric, same):
+        one.update(preds, target, weight=torch.linspace(0, 1, 20))
+    metric.set_dtype(torch.float16)
+    assert metric.dtype == torch.float16
+    metric.update(preds, target)
+    same.update(preds, target)
+    assert torch.equal(metric.counts, same.counts) and metric.counts.dtype == torch.float64

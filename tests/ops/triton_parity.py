@@ -646,16 +646,14 @@ def compare_histogram(task, preds, target, thresholds, readings=2, logits=False,
 
 def every_histogram(task, preds, target, ignore=None):
     """Compare all readings, in registers and scattered, with uniform thresholds and with any."""
-    compare_histogram(task, preds, target, 600, ignore_index=ignore)
-    for thresholds in (6, THRESHOLDS):
-        for readings, logits in READINGS:
-            compare_histogram(
-                task, preds, target, thresholds, readings, logits, ignore_index=ignore
-            )
+    for thresholds in (600, THRESHOLDS):
+        compare_histogram(task, preds, target, thresholds, ignore_index=ignore)
+    for readings, logits in READINGS:
+        compare_histogram(task, preds, target, 6, readings, logits, ignore_index=ignore)
 
 
 @pytest.mark.parametrize("depth", [(), (3, 4)], ids=str)
-@pytest.mark.parametrize("classes", [2, 10, 33])
+@pytest.mark.parametrize("classes", [2, 33])
 @pytest.mark.parametrize("task", TASKS)
 def test_histogram_shapes(task, classes, depth):
     preds, target = histogram_inputs(task, (7, *depth), classes, torch.float32, 30, special=0.1)
@@ -720,8 +718,8 @@ def test_softmax_of_infinities(dtype):
         compare_histogram("multiclass", preds, torch.zeros(10, dtype=torch.int64), thresholds)
 
 
-@pytest.mark.parametrize("classes", [1024, 2600])
-def test_softmax_in_several_tiles(classes):
+def test_softmax_in_several_tiles():
+    classes = 2600
     preds, target = class_inputs(33, 9, classes, ignore=-1)
     preds[1, classes - 1] = preds[2, 1023] = INF
     preds[3] = -INF
@@ -742,14 +740,14 @@ def test_softmax_in_several_tiles(classes):
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
-def test_histogram_layouts(task, layout, weighted):
+def test_histogram_layouts(task, layout):
     change = LAYOUTS[layout]
+    weight = torch.linspace(0, 1, 12, dtype=torch.float64)[::2]
     for depth in ((), (3, 2)):
         preds, target = histogram_inputs(task, (6, *depth), 4, torch.float32, 34)
-        weight = torch.linspace(0, 1, 12, dtype=torch.float64)[::2] if weighted else None
-        compare_histogram(task, change(preds), target, 3, weight=weight)
-        compare_histogram(task, preds, change(target), THRESHOLDS[4:], 1, weight=weight)
+        compare_histogram(task, change(preds), change(target), 6)
+        compare_histogram(task, change(preds), target, THRESHOLDS[4:], 1, weight=weight)
+        compare_histogram(task, preds, change(target), 600)
 
 
 @pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
