@@ -63,8 +63,8 @@ void raise_if_bad(const char* op, const LabelArgument& argument, std::optional<i
   }
   std::string text = std::string(op) + ": `" + argument.name + "` must lie in [0, " +
                      std::to_string(argument.rule.limit) + ")";
-  if (ignore.has_value()) {
-    text += " or equal ignore_index=" + std::to_string(*ignore);
+  if (argument.rule.ignore.has_value()) {
+    text += " or equal ignore_index=" + std::to_string(*argument.rule.ignore);
   }
   text += ", got " + std::to_string(found->value) + " at flat index " +
           std::to_string(found->position) + ".";

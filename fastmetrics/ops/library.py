@@ -67,7 +67,7 @@ def define(
     def run(*args: Any) -> None:
         try:
             handle(*args)
-        except ValueError:
+        except (ValueError, RuntimeError):
             check(*args)
             raise
 

@@ -124,6 +124,19 @@ def _target_in_top_k(scores: Tensor, target: Tensor, top_k: int) -> Tensor:
     return (larger | (equal & lower_class)).sum(-1) < top_k
 
 
+def raise_invalid(
+    op: str,
+    target: tuple[Tensor, Tensor],
+    preds: tuple[Tensor, Tensor],
+    limit: int,
+    ignore_index: int | None,
+) -> None:
+    """Raise for the first bad label, given ``(labels, bad)`` of each argument."""
+    for name, (labels, bad), ignore in (("target", target, ignore_index), ("preds", preds, None)):
+        if bad.any():
+            library.raise_first_invalid(op, name, labels, bad, limit, ignore)
+
+
 def read_classes(
     op: str,
     events: Tensor,
@@ -166,9 +179,7 @@ def read_classes(
     if validate:
         if target.device.type == "cpu":
             limit = preds.shape[1] if has_scores else num_classes
-            for name, values, bad in (("target", labels, bad_target), ("preds", pred, bad_pred)):
-                if bad.any():
-                    library.raise_first_invalid(op, name, values, bad, limit, ignore_index)
+            raise_invalid(op, (labels, bad_target), (pred, bad_pred), limit, ignore_index)
         else:
             events[INVALID] += int_sum(invalid)
     if nan is not None:
@@ -209,9 +220,7 @@ def read_labels(
     counted = kept & ~invalid
     if validate:
         if target.device.type == "cpu":
-            for name, values, bad in (("target", target, bad_target), ("preds", preds, bad_pred)):
-                if bad.any():
-                    library.raise_first_invalid(op, name, values, bad, 2, ignore_index)
+            raise_invalid(op, (target, bad_target), (preds, bad_pred), 2, ignore_index)
         else:
             events[INVALID] += int_sum(invalid)
     if not preds.is_floating_point():

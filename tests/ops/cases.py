@@ -150,7 +150,9 @@ def allowed_text(call: Call, name: str) -> str:
         limit = call.state.shape[0] if call.op == "confusion_" else call.options["num_classes"]
     ignore_index = call.options["ignore_index"]
     text = f"lie in [0, {limit or oracles.UNKNOWN_CLASSES})"
-    return text if ignore_index is None else f"{text} or equal ignore_index={ignore_index}"
+    if ignore_index is None or name != "target":
+        return text
+    return f"{text} or equal ignore_index={ignore_index}"
 
 
 # Inputs
