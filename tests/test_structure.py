@@ -13,9 +13,19 @@ from fastmetrics import ops
 from fastmetrics.ops import library
 from tests.ops import cases, oracles, test_opcheck
 
+
+def arguments_of(op: str) -> list[str]:
+    schema = getattr(torch.ops.fastmetrics, op).default._schema
+    return [argument.name for argument in schema.arguments]
+
+
 PACKAGE = Path(fastmetrics.__file__).parent
 SOURCES = PACKAGE.parent / "csrc"
 OPS = sorted(library.REFERENCES)
+UPDATE_OPS = sorted(library.REFERENCES.keys() - library.COMPUTE_OPS)
+COUNT_ARGUMENTS = ["state", "events", "preds", "target", "weight"]
+COUNT_OPS = [op for op in UPDATE_OPS if arguments_of(op)[:5] == COUNT_ARGUMENTS]
+TRITON_OPS = sorted(library.REFERENCES.keys() - library.WITHOUT_TRITON)
 
 
 def functions_of(path: Path) -> dict[str, ast.FunctionDef]:
@@ -57,14 +67,23 @@ def test_every_op_of_the_namespace_is_declared_once_in_python():
 @pytest.mark.smoke
 @pytest.mark.parametrize("op", OPS)
 def test_schema(op):
-    """The name ends in `_`; state and events come first and are all that changes."""
+    """The name ends in `_`, the first argument changes in place, and nothing is returned."""
     schema = getattr(torch.ops.fastmetrics, op).default._schema
     assert op.endswith("_")
-    names = [argument.name for argument in schema.arguments]
-    assert names[:5] == ["state", "events", "preds", "target", "weight"]
     written = [a.name for a in schema.arguments if a.alias_info and a.alias_info.is_write]
-    assert written == ["state", "events"]
+    assert written[0] == schema.arguments[0].name
     assert not schema.returns
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("op", UPDATE_OPS)
+def test_schema_of_updates(op):
+    """State, then events if the op keeps any, then the data."""
+    names = arguments_of(op)
+    assert names[0] == "state"
+    assert [name for name in names if name in ("state", "events", "preds", "target")] == [
+        name for name in ("state", "events", "preds", "target") if name in names
+    ]
 
 
 @pytest.mark.smoke
@@ -92,7 +111,7 @@ def test_cpu_kernel(op, native):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("op", TRITON_OPS)
 def test_triton_kernel(op):
     """A launcher with the arguments of the op that leads to a kernel; read, not imported."""
     folder = PACKAGE / "ops" / "triton"
@@ -100,8 +119,7 @@ def test_triton_kernel(op):
     functions = functions_of(folder / f"{family}.py")
     assert op in functions, f"no launcher for {op} in {family}.py"
     names = [argument.arg for argument in functions[op].args.args]
-    schema = getattr(torch.ops.fastmetrics, op).default._schema
-    assert names == [argument.name for argument in schema.arguments]
+    assert names == arguments_of(op)
     assert any(is_kernel(functions[name]) for name in reached_from(op, functions))
     exports = ast.parse((folder / "__init__.py").read_text(encoding="utf-8"))
     assert op in {
@@ -113,7 +131,15 @@ def test_triton_kernel(op):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("op", OPS)
+@pytest.mark.parametrize("op", sorted(set(OPS) - set(COUNT_OPS)))
+def test_file_of_the_tests(op):
+    """Ops that do not count labels have tests of their own, under the name of the family."""
+    family = library.REFERENCES[op].__module__.rsplit(".", 1)[-1]
+    assert (Path(__file__).parent / "ops" / f"test_{family}.py").is_file()
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("op", COUNT_OPS)
 def test_rows_of_the_tests(op):
     """An oracle, and inputs with and without weights for opcheck and the parity tests."""
     assert callable(getattr(oracles, op.rstrip("_"), None)), f"no oracle for {op}"

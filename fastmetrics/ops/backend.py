@@ -64,7 +64,7 @@ def _load_triton() -> None:
         triton_reason = "triton is not installed"
     else:
         triton_reason = "triton is installed"
-        for name in library.REFERENCES:
+        for name in library.REFERENCES.keys() - library.WITHOUT_TRITON:
             for key in GPU_KEYS:
                 library.LIBRARY.impl(name, _gpu_entry(name), key)
 
@@ -91,5 +91,10 @@ def describe(name: str) -> list[tuple[str, str, str]]:
     """Rows ``(device, implementation, reason)`` for one op."""
     has_native = torch._C._dispatch_has_kernel_for_dispatch_key(f"fastmetrics::{name}", "CPU")
     cpu = ("C++", native_reason) if has_native else ("torch reference", native_reason)
-    gpu = ("Triton" if triton_reason == "triton is installed" else "torch reference", triton_reason)
+    if name in library.WITHOUT_TRITON:
+        gpu = ("torch reference", "torch's device kernels do the work")
+    elif triton_reason == "triton is installed":
+        gpu = ("Triton", triton_reason)
+    else:
+        gpu = ("torch reference", triton_reason)
     return [("cpu", *cpu), ("cuda/xpu", *gpu), ("other", "torch reference", "runs on every device")]

@@ -40,11 +40,24 @@ LIBRARY = Library("fastmetrics", "DEF")
 REFERENCES: dict[str, Callable[..., None]] = {}
 CHECKS: dict[str, Callable[..., None]] = {}
 
+# Ops that `compute` runs once over what a metric has kept, rather than `update` over every batch.
+COMPUTE_OPS: set[str] = set()
+# Ops that GPUs run by the reference: torch's own device kernels do the work there.
+WITHOUT_TRITON: set[str] = set()
+
 
 def define(
-    name: str, schema: str, reference: Callable[..., None], check: Callable[..., None]
+    name: str,
+    schema: str,
+    reference: Callable[..., None],
+    check: Callable[..., None],
+    in_compute: bool = False,
+    triton: bool = True,
 ) -> Callable[..., None]:
     """Declare one op with its reference and its metadata check, and return a function that runs it.
+
+    ``in_compute`` marks an op that ``compute`` calls instead of ``update``, and ``triton=False``
+    one that has no Triton kernel.
 
     The reference serves every device that has no kernel of its own. The check is the fake, and runs
     before the reference and before the GPU kernels. The CPU kernels guard their memory themselves,
@@ -62,6 +75,10 @@ def define(
     torch.library.register_fake(f"fastmetrics::{name}", check, lib=LIBRARY)
     REFERENCES[name] = reference
     CHECKS[name] = check
+    if in_compute:
+        COMPUTE_OPS.add(name)
+    if not triton:
+        WITHOUT_TRITON.add(name)
     handle = getattr(torch.ops.fastmetrics, name).default
 
     def run(*args: Any) -> None:
