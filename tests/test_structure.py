@@ -24,7 +24,12 @@ SOURCES = PACKAGE.parent / "csrc"
 OPS = sorted(library.REFERENCES)
 UPDATE_OPS = sorted(library.REFERENCES.keys() - library.COMPUTE_OPS)
 COUNT_ARGUMENTS = ["state", "events", "preds", "target", "weight"]
-COUNT_OPS = [op for op in UPDATE_OPS if arguments_of(op)[:5] == COUNT_ARGUMENTS]
+COUNT_OPS = [
+    op
+    for op in UPDATE_OPS
+    # What keeps scores writes buffers instead of adding to a state.
+    if arguments_of(op)[:5] == COUNT_ARGUMENTS and "start" not in arguments_of(op)
+]
 TRITON_OPS = sorted(library.REFERENCES.keys() - library.WITHOUT_TRITON)
 
 

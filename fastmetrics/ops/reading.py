@@ -98,6 +98,29 @@ def check_label_inputs(
         check_weight(op, state, weight, shape[0])
 
 
+def check_score_inputs(
+    op: str,
+    state: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    num_classes: int,
+    multiclass: bool,
+) -> None:
+    """Check scores of any task by their metadata alone; shared by the ops behind curves."""
+    if preds.dtype not in SCORE_DTYPES:
+        raise ValueError(f"{op}: `preds` must be a float tensor, got dtype {preds.dtype}.")
+    if not multiclass:
+        check_label_inputs(op, state, preds, target, weight, num_classes)
+        return
+    if preds.ndim != target.ndim + 1:
+        raise ValueError(
+            f"{op}: `preds` must have shape (N, C, ...) with `target` (N, ...),"
+            f" got {shape_text(preds)} and {shape_text(target)}."
+        )
+    check_class_inputs(op, state, preds, target, weight, num_classes)
+
+
 def int_sum(mask: Tensor) -> Tensor:
     """Count the true entries as an int64 scalar."""
     return mask.sum(dtype=torch.int64)
@@ -185,6 +208,25 @@ def read_classes(
     if nan is not None:
         events[NAN] += nan
     return pred, labels, counted, invalid
+
+
+def count_targets(
+    op: str, events: Tensor, target: Tensor, limit: int, ignore_index: int | None, validate: bool
+) -> Tensor:
+    """Return which targets count: neither ignored nor outside ``[0, limit)``."""
+    labels = target.long()
+    counted = (labels >= 0) & (labels < limit)
+    if ignore_index is not None:
+        ignored = labels == ignore_index
+        invalid, counted = ~counted & ~ignored, counted & ~ignored
+    else:
+        invalid = ~counted
+    if validate:
+        if target.device.type != "cpu":
+            events[INVALID] += int_sum(invalid)
+        elif invalid.any():
+            library.raise_first_invalid(op, "target", labels, invalid, limit, ignore_index)
+    return counted
 
 
 def logit(threshold: float) -> float:

@@ -10,12 +10,12 @@ import torch
 from torch import Tensor
 
 from fastmetrics.ops import library
-from fastmetrics.ops.library import INVALID, NAN, OUTSIDE, SCORE_DTYPES, shape_text
+from fastmetrics.ops.library import NAN, OUTSIDE
 from fastmetrics.ops.reading import (
     LOGITS,
     PROBS,
-    check_class_inputs,
-    check_label_inputs,
+    check_score_inputs,
+    count_targets,
     int_sum,
     sample_weights,
 )
@@ -37,36 +37,7 @@ def check_score_histogram(
     validate: bool,
 ) -> None:
     """Metadata check of `score_histogram_`, and its fake."""
-    if preds.dtype not in SCORE_DTYPES:
-        raise ValueError(f"{_NAME}: `preds` must be a float tensor, got dtype {preds.dtype}.")
-    if not multiclass:
-        check_label_inputs(_NAME, state, preds, target, weight, state.shape[1])
-        return
-    if preds.ndim != target.ndim + 1:
-        raise ValueError(
-            f"{_NAME}: `preds` must have shape (N, C, ...) with `target` (N, ...),"
-            f" got {shape_text(preds)} and {shape_text(target)}."
-        )
-    check_class_inputs(_NAME, state, preds, target, weight, state.shape[1])
-
-
-def _count_targets(
-    events: Tensor, target: Tensor, limit: int, ignore_index: int | None, validate: bool
-) -> Tensor:
-    """Return which targets count: neither ignored nor outside ``[0, limit)``."""
-    labels = target.long()
-    counted = (labels >= 0) & (labels < limit)
-    if ignore_index is not None:
-        ignored = labels == ignore_index
-        invalid, counted = ~counted & ~ignored, counted & ~ignored
-    else:
-        invalid = ~counted
-    if validate:
-        if target.device.type != "cpu":
-            events[INVALID] += int_sum(invalid)
-        elif invalid.any():
-            library.raise_first_invalid(_NAME, "target", labels, invalid, limit, ignore_index)
-    return counted
+    check_score_inputs(_NAME, state, preds, target, weight, state.shape[1], multiclass)
 
 
 def _softmax(scores: Tensor) -> Tensor:
@@ -111,7 +82,7 @@ def score_histogram_reference(
     if target.numel() == 0:
         return
     limit = num_rows if multiclass else 2
-    counted = _count_targets(events, target, limit, ignore_index, validate)
+    counted = count_targets(_NAME, events, target, limit, ignore_index, validate)
     classes = torch.arange(num_rows, device=target.device)
     labels = target.long()
     if multiclass:

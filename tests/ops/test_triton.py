@@ -3,6 +3,7 @@
 Triton decides at its import whether kernels are interpreted, for the whole process.
 """
 
+import functools
 import importlib
 import inspect
 import os
@@ -104,6 +105,23 @@ def test_a_repeated_update_launches_the_compiled_kernel_on_its_own_tensors(repla
     [(grid, values)] = kernel.replayed
     assert grid == (2, 1, 1)
     assert values[0] is preds and values[1] is state and values[2:] == (1, 8)
+
+
+def test_a_repeated_update_may_vary_in_named_integers(monkeypatch):
+    """Another `scale` is passed on; only one that needs more bits is planned anew."""
+    pytest.importorskip("triton")
+    reading = importlib.import_module("fastmetrics.ops.triton.reading")
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
+    kernel = FakeKernel()
+
+    @functools.partial(reading.replayable, varying=("scale",))
+    def op(state, events, preds, scale):
+        reading.launch(kernel, (2,), preds, state, scale, BLOCK=8, num_warps=4)
+
+    for scale in (5, 6, 2**31 - 1, 2**31, 2**40):
+        op(on_gpu(4), on_gpu(3), on_gpu(5), scale)
+    assert [args[2] for _, args, _ in kernel.looked_up] == [5, 2**31]
+    assert [values[2:] for _, values in kernel.replayed] == [(6, 8), (2**31 - 1, 8), (2**40, 8)]
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,7 @@ from fastmetrics.ops import confusion, exact_match, library, score_histogram, st
 from fastmetrics.ops import reading as rules
 from fastmetrics.ops import triton as kernels
 from fastmetrics.ops.triton import reading
+from tests.ops import test_keep_scores as keeping
 from tests.ops.cases import LAYOUTS, random_weights
 from tests.ops.cases_histogram import TASKS, edges_of, histogram_call, histogram_inputs
 
@@ -835,3 +836,63 @@ def test_row_tiles_are_powers_of_two_within_the_budget():
             assert block * block_classes <= 2048
             assert block_classes >= min(classes, 1024)
             assert not ordered or block * block * block_classes <= 4096
+
+
+def compare_kept(task, preds, target, weight=None, **options):
+    """Compare one batch that is kept; the events start at 3, 5, 7."""
+    call = keeping.Keep(task, preds, target, weight, **options)
+    expected, bad = keeping.oracle(call)
+    arguments = [_to_device_strided(value) for value in call.arguments()]
+    kernels.keep_scores_(*arguments)
+    expected[1][library.INVALID] += len(bad) if call.validate else 0
+    for place, other in zip((0, 1, 5, 6), expected, strict=True):
+        assert other is None or keeping.same_bits(arguments[place].cpu(), other), (place, call)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_kept_shapes(task):
+    weight = torch.linspace(0, 1, 7)
+    for classes in (1, 3, 33, 257) if task != "binary" else (1,):
+        for depth in ((), (3, 4)):
+            preds, target = histogram_inputs(
+                task, (7, *depth), classes, torch.float32, 30, special=0.1
+            )
+            target.view(-1)[::4] = -1
+            target.view(-1)[1::9] = classes + 1
+            compare_kept(task, preds, target, ignore_index=-1)
+            compare_kept(task, preds, target, weight, validate=False)
+            compare_kept(task, preds, target, keeps_weights=True)
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES + LABEL_DTYPES, ids=str)
+def test_kept_dtypes(dtype):
+    scores, labels = (dtype, torch.int64) if dtype.is_floating_point else (torch.float32, dtype)
+    weight = random_weights(40, dtype, np.random.default_rng(35))
+    for task in TASKS:
+        preds, target = histogram_inputs(task, (40,), 3, scores, 31, labels, special=0.2)
+        compare_kept(task, preds, target, weight, ignore_index=0)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_kept_layouts(layout):
+    change = LAYOUTS[layout]
+    weight = torch.linspace(0, 1, 12, dtype=torch.float64)[::2]
+    for task in TASKS:
+        for depth in ((), (3, 2)):
+            preds, target = histogram_inputs(task, (6, *depth), 4, torch.float32, 34)
+            compare_kept(task, change(preds), change(target), weight)
+
+
+def test_kept_rows_of_several_tiles():
+    preds, target = class_inputs(33, 9, 4500, ignore=-1)
+    preds[1, 4499] = preds[2, 0] = NAN
+    compare_kept("multiclass", preds, target, ignore_index=-1)
+    compare_kept("multilabel", preds, (preds > 0).long(), ignore_index=1)
+
+
+def test_several_kept_blocks_per_program(monkeypatch):
+    for task in TASKS:
+        preds, target = histogram_inputs(task, (5001,), 3, torch.float32, 37)
+        compare_kept(task, preds, target, ignore_index=0)
+    monkeypatch.setattr(kernels.keep_scores, "is_wide", lambda positions: True)
+    compare_kept("binary", *histogram_inputs("binary", (700,), 1, torch.float32, 37))

@@ -23,7 +23,16 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 import fastmetrics.ops.triton as kernels
-from fastmetrics.ops.triton import confusion, exact_match, reading, score_histogram, stat_scores
+from fastmetrics.ops.triton import (
+    confusion,
+    exact_match,
+    keep_scores,
+    reading,
+    score_histogram,
+    stat_scores,
+)
+
+KERNEL_MODULES = (stat_scores, confusion, exact_match, score_histogram, keep_scores, reading)
 
 TARGETS = {
     "cuda:80": GPUTarget("cuda", 80, 32),
@@ -70,7 +79,7 @@ def record(op: str, *args: Any) -> list[Launch]:
         launches.append(Launch(kernel, values, config))
 
     with contextlib.ExitStack() as stack:
-        for module in (stat_scores, confusion, exact_match, score_histogram, reading):
+        for module in KERNEL_MODULES:
             stack.enter_context(mock.patch.object(module, "launch", launch))
         getattr(kernels, op)(*args)
     return launches
@@ -230,6 +239,7 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     tail = (scores, target, None, 20, 0.5, False, None, True)
     yield "label exact match [N, 20]", "label_exact_match_", (meta(2, 2), events, *tail)
     yield from histogram_updates()
+    yield from kept_updates()
 
 
 def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
@@ -263,6 +273,33 @@ def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
             weight = meta(rows, dtype=torch.float32)
             sums = meta(2, classes, 2, thresholds + 1, dtype=torch.float64)
             yield f"{name} weighted", op, (sums, events, scores, target, weight, *tail)
+
+
+def kept_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of kept scores."""
+
+    def meta(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    for name, shape, columns, dtype in (
+        ("binary", (4096,), 1, torch.float32),
+        ("binary", (4096,), 1, torch.bfloat16),
+        ("multilabel", (4096, 20), 20, torch.float32),
+        ("multiclass", (4096, 10), 10, torch.float32),
+        ("multiclass", (4096, 1000), 1000, torch.float64),
+        ("multiclass", (4, 21, 256, 256), 21, torch.float32),
+    ):
+        multiclass = name == "multiclass"
+        scores = meta(*shape, dtype=dtype)
+        target = meta(shape[0], *shape[2:]) if multiclass else meta(*shape)
+        small = torch.int32 if multiclass and columns > 255 else torch.uint8
+        labels = meta(2**20, dtype=small) if multiclass else meta(2**20, columns, dtype=small)
+        state, weights = meta(2**20, columns, dtype=dtype), meta(2**20, dtype=torch.float64)
+        weight = meta(shape[0], dtype=torch.float32)
+        name = f"kept {name} {list(shape)} {str(dtype)[6:]}"
+        inputs, tail = (state, meta(3), scores, target), (4096, multiclass, -1, True)
+        yield name, "keep_scores_", (*inputs, None, labels, None, *tail)
+        yield f"{name} weights", "keep_scores_", (*inputs, weight, labels, weights, *tail)
 
 
 def main() -> None:

@@ -23,6 +23,7 @@ choice could change between two captures of a CUDA graph. Block sizes follow fro
 from __future__ import annotations
 
 import functools
+import inspect
 import math
 import struct
 import threading
@@ -241,15 +242,20 @@ def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **config: Any) -> Non
         _recording.launches.append((compiled, kernel, grid, args, config))
 
 
-def replayable(op: Callable[..., None]) -> Callable[..., None]:
+def replayable(op: Callable[..., None], varying: tuple[str, ...] = ()) -> Callable[..., None]:
     """Give the host side of an op its fast path, the right device, and a contiguous state.
 
     Planning an update and Triton's own look-up of a compiled kernel take tens of microseconds, most
     of the time of a small update. Both depend only on shapes, strides, types, the alignment of the
     data and plain values; so an update that was one launch is remembered under these, and the next
     one like it launches the compiled kernel at once. Updates that need buffers are planned anew.
+
+    ``varying`` names integers that differ from update to update: the kernel takes them under the
+    same name, unspecialised, and nothing else depends on them but for the bits they need.
     """
     replays: dict[Any, Replay] = {}
+    names = list(inspect.signature(op).parameters)
+    places = {names.index(name): name for name in varying}
 
     @functools.wraps(op)
     def entry(*args: Any) -> None:
@@ -266,6 +272,8 @@ def replayable(op: Callable[..., None]) -> Callable[..., None]:
             (x.shape, x.stride(), x.dtype, x.data_ptr() % 16) if isinstance(x, Tensor) else x
             for x in args
         ]
+        for index in places:
+            facts[index] = args[index] < 2**31
         key = (device.index, *facts)
         replay = replays.get(key)
         if replay is not None:
@@ -274,7 +282,7 @@ def replayable(op: Callable[..., None]) -> Callable[..., None]:
                 values[place] = args[argument]
             replay.compiled[replay.grid](*values)
             return
-        replay = _record(op, args)
+        replay = _record(op, args, places)
         if replay is not None:
             if len(replays) >= MAX_REPLAYS:
                 replays.clear()
@@ -283,7 +291,9 @@ def replayable(op: Callable[..., None]) -> Callable[..., None]:
     return entry
 
 
-def _record(op: Callable[..., None], args: tuple[Any, ...]) -> Replay | None:
+def _record(
+    op: Callable[..., None], args: tuple[Any, ...], varying: dict[int, str]
+) -> Replay | None:
     """Run the op, and return how to repeat it if it was one launch on its own arguments."""
     launches = _recording.launches = []
     try:
@@ -297,7 +307,7 @@ def _record(op: Callable[..., None], args: tuple[Any, ...]) -> Replay | None:
     named = dict(zip(kernel.arg_names, positional, strict=False)) | config
     values = [named[name] for name in kernel.arg_names]
     places = {id(x): index for index, x in enumerate(args)}
-    open_places = []
+    open_places = [(kernel.arg_names.index(name), index) for index, name in varying.items()]
     for place, value in enumerate(values):
         if isinstance(value, Tensor):
             if id(value) not in places:
