@@ -2,6 +2,7 @@
 
 from fastmetrics.ops import backend
 from fastmetrics.ops.confusion import confusion_, label_confusion_
+from fastmetrics.ops.curve import curve_areas_, curve_points_
 from fastmetrics.ops.exact_match import exact_match_, label_exact_match_
 from fastmetrics.ops.keep_scores import keep_scores_
 from fastmetrics.ops.score_histogram import score_histogram_
@@ -11,6 +12,8 @@ backend.load()
 
 __all__ = [
     "confusion_",
+    "curve_areas_",
+    "curve_points_",
     "exact_match_",
     "keep_scores_",
     "label_confusion_",
