@@ -1,4 +1,5 @@
 // score_histogram_: how many scores of each class and target lie between adjacent thresholds.
+// score_image_histogram_: how many share the leading bits of their order-preserving images.
 #include <algorithm>
 #include <functional>
 #include <memory>
@@ -31,6 +32,12 @@ struct EdgeRow {
   Spacing spacing;
 };
 
+// Which bits of an image are the bin: those above `shift`, in 32 bits or in the 16 of a float16.
+struct ImageBits {
+  int32_t shift;
+  bool half;
+};
+
 template <class V>
 using LoadScores = void (*)(const void* scores, int64_t offset, int64_t stride, int64_t count,
                             V* values);
@@ -39,6 +46,7 @@ template <class V>
 struct ScoreKernels {
   void (*round_up)(const double* numbers, int64_t count, V* rounded);
   void (*find_bins)(const V* values, int64_t count, const EdgeRow<V>& row, int32_t* bins);
+  void (*image_bins)(const V* values, int64_t count, const ImageBits& bits, int32_t* bins);
   void (*split_bins)(const V* values, int64_t count, const V* splits, int32_t step, int32_t* bins);
   void (*note_scores)(const V* values, const int32_t* codes, int64_t count, Notes& notes);
   void (*note_rows)(const V* values, const int32_t* codes, int64_t count, int64_t width,
@@ -70,6 +78,18 @@ namespace {
 
 inline constexpr int64_t kScores = 1024;  // decided at a time
 
+// What all updates take.
+struct Batch {
+  const char* op;
+  const Tensor& preds;
+  const Tensor& target;
+  const std::optional<Tensor>& weight;
+  bool multiclass;
+  bool logits;
+  std::optional<int64_t> ignore_index;
+  bool validate;
+};
+
 // The state: a cell is (reading, class, target, bin).
 struct Shape {
   int64_t readings;
@@ -94,7 +114,7 @@ class CellReader {
 
   [[noreturn]] void raise_bad_label() const {
     const LabelArgument argument{"target", target_, rule_};
-    raise_first_bad("score_histogram_", std::span(&argument, 1), rule_.ignore);
+    raise_first_bad(op_, std::span(&argument, 1), rule_.ignore);
   }
 
   int64_t units() const { return target_.numel(); }
@@ -124,12 +144,13 @@ class CellReader {
   }
 
  protected:
-  CellReader(const Tensor& preds, const Tensor& target, Shape shape, LabelRule rule, int64_t width)
-      : preds_(preds),
-        target_(target),
+  CellReader(const Batch& batch, Shape shape, int64_t width)
+      : op_(batch.op),
+        preds_(batch.preds),
+        target_(batch.target),
         shape_(shape),
-        rule_(rule),
-        labels_(target, rule),
+        rule_{batch.multiclass ? shape.classes : 2, batch.ignore_index},
+        labels_(batch.target, rule_),
         width_(width) {}
 
   CellMap map_of(int64_t reading) const {
@@ -141,6 +162,7 @@ class CellReader {
     return kernels;
   }
 
+  const char* op_;
   const Tensor& preds_;
   const Tensor& target_;
   Shape shape_;
@@ -152,10 +174,13 @@ class CellReader {
   std::vector<int32_t> second_bins_;
 };
 
-// Thresholds in the precision of the scores; rounded up, `score >= threshold` stays as it was.
+// Bins between thresholds in the precision of the scores; rounded up, `score >= threshold` stays as
+// it was.
 template <class V>
 class EdgeTable {
  public:
+  static constexpr bool kShares = true;
+
   EdgeTable(const Tensor& edges, std::span<const Spacing> spacing)
       : count_(edges.size(1)), values_(edges.numel()), spacing_(spacing.begin(), spacing.end()) {
     FM_PICK(kScores<V>)
@@ -164,14 +189,31 @@ class EdgeTable {
   }
 
   const V* edges(int64_t reading) const { return values_.data() + reading * count_; }
-  EdgeRow<V> row(int64_t reading) const {
-    return EdgeRow<V>{edges(reading), static_cast<int32_t>(count_), spacing_[reading]};
+  void find_bins(const V* values, int64_t count, int64_t reading, int32_t* bins) const {
+    const EdgeRow<V> row{edges(reading), static_cast<int32_t>(count_), spacing_[reading]};
+    FM_PICK(kScores<V>).find_bins(values, count, row, bins);
   }
 
  private:
   int64_t count_;
   std::vector<V> values_;
   std::vector<Spacing> spacing_;
+};
+
+// Bins of scores with the same leading bits.
+template <class V>
+class ImageTable {
+ public:
+  static constexpr bool kShares = false;
+
+  explicit ImageTable(ImageBits bits) : bits_(bits) {}
+
+  void find_bins(const V* values, int64_t count, int64_t, int32_t* bins) const {
+    FM_PICK(kScores<V>).image_bins(values, count, bits_, bins);
+  }
+
+ private:
+  ImageBits bits_;
 };
 
 // The tensor of scores behind one load function; no copy where its values can be used in place.
@@ -201,12 +243,13 @@ class ScoreSource {
 };
 
 // Binary and multilabel: a unit is an element, its class the index along axis 1.
-template <class V>
+template <class V, class Table>
 class LabelCells final : public CellReader {
  public:
-  LabelCells(const Tensor& preds, const Tensor& target, Shape shape, LabelRule rule,
-             EdgeTable<V> edges, bool share)
-      : CellReader(preds, target, shape, rule, 1), source_(preds), edges_(std::move(edges)) {
+  LabelCells(const Batch& batch, Shape shape, Table table, bool share)
+      : CellReader(batch, shape, 1), source_(batch.preds), table_(std::move(table)) {
+    const Tensor& preds = batch.preds;
+    const Tensor& target = batch.target;
     require(shape.classes == 1 || (target.dim() > 1 && target.size(1) == shape.classes),
             "the label axis does not fit the state.");
     for (int64_t axis = 0; axis < target.dim(); ++axis) {
@@ -214,8 +257,10 @@ class LabelCells final : public CellReader {
       geometry_.push(target.size(axis), preds.stride(axis), target.stride(axis));
     }
     label_size_ = units_per_sample() / shape.classes;
-    if (share) {
-      share_cells();
+    if constexpr (Table::kShares) {
+      if (share) {
+        share_cells();
+      }
     }
   }
 
@@ -239,7 +284,7 @@ class LabelCells final : public CellReader {
       const int64_t runs = shared ? 1 : shape_.readings;
       for (int64_t reading = 0; reading < runs; ++reading) {
         int32_t* own = cells.data() + reading * count;
-        kernels.find_bins(values, count, edges_.row(reading), own);
+        table_.find_bins(values, count, reading, own);
         CellMap map = map_of(reading);
         if (shared) {
           kernels.split_bins(values, count, splits_.data(),
@@ -286,8 +331,8 @@ class LabelCells final : public CellReader {
   // two adjacent ones on probabilities, so it splits that bin in two.
   void share_cells() {
     const int64_t count = shape_.bins - 1;
-    const V* probs = edges_.edges(0);
-    const V* logits = edges_.edges(1);
+    const V* probs = table_.edges(0);
+    const V* logits = table_.edges(1);
     splits_.assign(shape_.bins, std::numeric_limits<V>::quiet_NaN());
     second_bins_.assign(shape_.bins, 0);
     int64_t below = 0;
@@ -307,22 +352,23 @@ class LabelCells final : public CellReader {
   }
 
   ScoreSource<V> source_;
-  EdgeTable<V> edges_;
+  Table table_;
   std::vector<V> splits_;
   int64_t label_size_;
 };
 
 // Multiclass: a unit is a position with one score per class. Read as probabilities the scores stay
 // as they are, read as logits they go through a softmax.
-template <class V>
+template <class V, class Table>
 class ClassCells final : public CellReader {
  public:
-  ClassCells(const Tensor& preds, const Tensor& target, Shape shape, LabelRule rule,
-             EdgeTable<V> edges, bool logits)
-      : CellReader(preds, target, shape, rule, shape.classes),
-        source_(preds),
-        edges_(std::move(edges)),
-        logits_(logits) {
+  ClassCells(const Batch& batch, Shape shape, Table table)
+      : CellReader(batch, shape, shape.classes),
+        source_(batch.preds),
+        table_(std::move(table)),
+        logits_(batch.logits) {
+    const Tensor& preds = batch.preds;
+    const Tensor& target = batch.target;
     require(preds.size(1) == shape.classes, "`preds` and `target` do not fit.");
     for (int64_t axis = 0; axis < target.dim(); ++axis) {
       const int64_t from = axis > 0 ? axis + 1 : axis;
@@ -351,7 +397,7 @@ class ClassCells final : public CellReader {
           kernels.softmax_rows(values, count, width_, padded.data(), probs.data());
           scores = probs.data();
         }
-        kernels.find_bins(scores, count * width_, edges_.row(reading), own);
+        table_.find_bins(scores, count * width_, reading, own);
         locate().rows(codes.data(), count, static_cast<int32_t>(width_), map_of(reading), own);
       }
       consume(first, count, shape_.readings, cells.data());
@@ -381,28 +427,32 @@ class ClassCells final : public CellReader {
   }
 
   ScoreSource<V> source_;
-  EdgeTable<V> edges_;
+  Table table_;
   bool logits_;
   int64_t class_stride_;
 };
 
+template <class V, class Table>
+std::unique_ptr<CellReader> make_reader(const Batch& batch, const Shape& shape, Table table,
+                                        bool share) {
+  if (batch.multiclass) {
+    return std::make_unique<ClassCells<V, Table>>(batch, shape, std::move(table));
+  }
+  return std::make_unique<LabelCells<V, Table>>(batch, shape, std::move(table), share);
+}
+
 template <class V>
-std::unique_ptr<CellReader> make_reader(const Tensor& preds, const Tensor& target,
-                                        const Tensor& edges, Shape shape, bool uniform,
-                                        bool multiclass, bool logits, bool dense,
-                                        std::optional<int64_t> ignore_index) {
+std::unique_ptr<CellReader> edge_reader(const Batch& batch, const Shape& shape,
+                                        const Tensor& edges, bool uniform, bool dense) {
   const bool guess = uniform && edges.size(1) <= kMaxGuessed;
   const auto spacing = [&](bool as_logits) {
-    return !guess ? Spacing::kAny : as_logits && !multiclass ? Spacing::kLogit : Spacing::kUniform;
+    return !guess                            ? Spacing::kAny
+           : as_logits && !batch.multiclass ? Spacing::kLogit
+                                             : Spacing::kUniform;
   };
-  const std::array<Spacing, 2> all{spacing(shape.readings == 1 && logits), spacing(true)};
+  const std::array<Spacing, 2> all{spacing(shape.readings == 1 && batch.logits), spacing(true)};
   EdgeTable<V> table(edges, std::span(all).first(shape.readings));
-  const LabelRule rule{multiclass ? shape.classes : 2, ignore_index};
-  if (multiclass) {
-    return std::make_unique<ClassCells<V>>(preds, target, shape, rule, std::move(table), logits);
-  }
-  const bool share = dense && guess && shape.readings == 2;
-  return std::make_unique<LabelCells<V>>(preds, target, shape, rule, std::move(table), share);
+  return make_reader<V>(batch, shape, std::move(table), dense && guess && shape.readings == 2);
 }
 
 // A batch with fewer scores than the state has cells: note the cells, then add them one by one.
@@ -519,40 +569,75 @@ Notes add_by_histogram(const CellReader& reader, const Weights& weights, const S
   return weights ? add(double{}, double{}) : add(uint32_t{}, int64_t{});
 }
 
+Shape shape_of(const Tensor& state) {
+  require(state.dim() == 4 && state.size(2) == 2, "the state must be [H, C, 2, B].");
+  const Shape shape{state.size(0), state.size(1), state.size(3)};
+  require(shape.readings == 1 || shape.readings == 2, "a state holds one or two readings.");
+  require(shape.cells() < std::numeric_limits<int32_t>::max() / 4,
+          "the state must have fewer than 2^29 cells.");
+  return shape;
+}
+
+// Reads a batch through make(dense), where a dense batch has at least as many scores as the state
+// has cells.
+template <class Make>
+void count_batch(Tensor& state, Tensor& events, const Batch& batch, bool count_outside,
+                 Make&& make) {
+  const Shape shape = shape_of(state);
+  const int64_t num_samples = leading_size(batch.target);
+  require(batch.preds.dim() == batch.target.dim() + (batch.multiclass ? 1 : 0),
+          "`preds` and `target` do not fit.");
+  if (batch.target.numel() == 0) {
+    return;
+  }
+  const bool dense = batch.preds.numel() * shape.readings >= shape.cells();
+  const std::unique_ptr<CellReader> reader = make(shape, dense);
+  const Weights weights(batch.weight, num_samples, state);
+  int64_t* event_counts = events_data(events);
+  with_sum_types(state, weights, [&](auto, auto state_sum) {
+    auto* data = state_data<decltype(state_sum)>(state);
+    const Notes notes = dense ? add_by_histogram(*reader, weights, shape, batch.validate, data)
+                              : add_by_list(*reader, weights, shape, batch.validate, data);
+    event_counts[kNan] += notes.nan;
+    event_counts[kOutside] += count_outside ? notes.outside : 0;
+  });
+}
+
 void score_histogram_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
                          const std::optional<Tensor>& weight, const Tensor& edges, bool uniform,
                          bool multiclass, bool logits, std::optional<int64_t> ignore_index,
                          bool validate) {
-  require(state.dim() == 4 && state.size(2) == 2,
-          "the state of score_histogram_ must be [H, C, 2, B].");
-  const Shape shape{state.size(0), state.size(1), state.size(3)};
-  require(shape.readings == 1 || shape.readings == 2, "a state holds one or two readings.");
+  const Shape shape = shape_of(state);
   require(edges.dim() == 2 && edges.size(0) == shape.readings && edges.size(1) == shape.bins - 1 &&
               edges.size(1) > 0 && edges.scalar_type() == ScalarType::Double &&
               edges.is_contiguous(),
           "`edges` must be contiguous float64 [H, B - 1].");
-  require(shape.cells() < std::numeric_limits<int32_t>::max() / 4,
-          "the state of score_histogram_ must have fewer than 2^29 cells.");
-  const int64_t num_samples = leading_size(target);
-  require(preds.dim() == target.dim() + (multiclass ? 1 : 0), "`preds` and `target` do not fit.");
-  if (target.numel() == 0) {
-    return;
-  }
+  const Batch batch{"score_histogram_", preds,  target,       weight,
+                    multiclass,         logits, ignore_index, validate};
   const bool wide = preds.scalar_type() == ScalarType::Double;
-  const bool dense = preds.numel() * shape.readings >= shape.cells();
-  const auto reader =
-      (wide ? make_reader<double> : make_reader<float>)(preds, target, edges, shape, uniform,
-                                                        multiclass, logits, dense, ignore_index);
-  const Weights weights(weight, num_samples, state);
-  int64_t* event_counts = events_data(events);
-  with_sum_types(state, weights, [&](auto, auto state_sum) {
-    auto* data = state_data<decltype(state_sum)>(state);
-    const Notes notes = dense ? add_by_histogram(*reader, weights, shape, validate, data)
-                              : add_by_list(*reader, weights, shape, validate, data);
-    event_counts[kNan] += notes.nan;
-    if (shape.readings == 2) {
-      event_counts[kOutside] += notes.outside;
-    }
+  count_batch(state, events, batch, shape.readings == 2, [&](const Shape& of, bool dense) {
+    return (wide ? edge_reader<double> : edge_reader<float>)(batch, of, edges, uniform, dense);
+  });
+}
+
+void score_image_histogram_cpu(Tensor state, Tensor events, const Tensor& preds,
+                               const Tensor& target, const std::optional<Tensor>& weight, bool half,
+                               bool multiclass, bool logits, std::optional<int64_t> ignore_index,
+                               bool validate) {
+  const Shape shape = shape_of(state);
+  require(shape.bins >= 2 && shape.bins <= 1 << 16 && (shape.bins & (shape.bins - 1)) == 0,
+          "the bins of score_image_histogram_ must be a power of two from 2 to 65536.");
+  require(shape.readings == 1 || multiclass, "only multiclass scores have two readings.");
+  require(!half || preds.scalar_type() == ScalarType::Half, "`half` needs float16 scores.");
+  const int32_t bits = std::countr_zero(static_cast<uint64_t>(shape.bins));
+  const ImageBits image{(half ? 16 : 32) - bits, half};
+  const Batch batch{"score_image_histogram_", preds,  target,       weight,
+                    multiclass,               logits, ignore_index, validate};
+  const bool told_apart = !multiclass || shape.readings == 2;
+  count_batch(state, events, batch, told_apart, [&](const Shape& of, bool) {
+    return preds.scalar_type() == ScalarType::Double
+               ? make_reader<double>(batch, of, ImageTable<double>(image), false)
+               : make_reader<float>(batch, of, ImageTable<float>(image), false);
   });
 }
 
@@ -560,6 +645,7 @@ void score_histogram_cpu(Tensor state, Tensor events, const Tensor& preds, const
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
   library.impl("score_histogram_", TORCH_BOX(&score_histogram_cpu));
+  library.impl("score_image_histogram_", TORCH_BOX(&score_image_histogram_cpu));
 }
 
 }  // namespace fastmetrics

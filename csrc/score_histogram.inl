@@ -143,6 +143,43 @@ void find_bins(const V* values, int64_t count, const EdgeRow<V>& row, int32_t* b
   advance_bins(values, row.edges, 1, count, bins);
 }
 
+// The order-preserving image of a float: as unsigned numbers images order like the scores, -0 is +0,
+// and NaN ranks below everything.
+FM_INLINE uint32_t image_of(float score) {
+  const uint32_t bits = std::bit_cast<uint32_t>(score + 0.0f);
+  const uint32_t image = static_cast<int32_t>(bits) < 0 ? ~bits : bits | 0x80000000u;
+  return score == score ? image : 0;
+}
+
+// The same for a float16, given as a float that is rounded to one.
+FM_INLINE uint32_t half_image_of(float score) {
+  const uint32_t bits = std::bit_cast<uint32_t>(score + 0.0f);
+  const uint32_t magnitude = bits & 0x7fffffffu;
+  // Below the normal range the digits to keep are those that adding 1/2 leaves.
+  const uint32_t tiny = std::bit_cast<uint32_t>(std::bit_cast<float>(magnitude) + 0.5f) -
+                        std::bit_cast<uint32_t>(0.5f);
+  const uint32_t nearest = ((magnitude + 0xfff + ((magnitude >> 13) & 1)) >> 13) - (112u << 10);
+  const uint32_t finite = magnitude < 0x38800000u ? tiny : nearest;
+  const uint32_t half = finite < 0x7c00 ? finite : 0x7c00;
+  const uint32_t image = static_cast<int32_t>(bits) < 0 && half != 0 ? ~half & 0x7fff : half | 0x8000;
+  return score == score ? image : 0;
+}
+
+// bins[i]: the leading bits of the image of values[i].
+template <class V>
+void image_bins(const V* values, int64_t count, const ImageBits& bits, int32_t* bins) {
+  const int32_t shift = bits.shift;
+  if (bits.half) {
+    for (int64_t i = 0; i < count; ++i) {
+      bins[i] = static_cast<int32_t>(half_image_of(static_cast<float>(values[i])) >> shift);
+    }
+  } else {
+    for (int64_t i = 0; i < count; ++i) {
+      bins[i] = static_cast<int32_t>(image_of(static_cast<float>(values[i])) >> shift);
+    }
+  }
+}
+
 // Adds `step` to the bins of values on the upper side of a split.
 template <class V>
 void split_bins(const V* values, int64_t count, const V* splits, int32_t step, int32_t* bins) {
@@ -319,5 +356,5 @@ void softmax_rows(const V* values, int64_t rows, int64_t count, double* padded, 
 }
 
 template <class V>
-constexpr ScoreKernels<V> kScores{round_up<V>,    find_bins<V>, split_bins<V>,
+constexpr ScoreKernels<V> kScores{round_up<V>,    find_bins<V>, image_bins<V>,  split_bins<V>,
                                   note_scores<V>, note_rows<V>, softmax_rows<V>};

@@ -5,7 +5,7 @@ from fastmetrics.ops.confusion import confusion_, label_confusion_
 from fastmetrics.ops.curve import curve_areas_, curve_points_
 from fastmetrics.ops.exact_match import exact_match_, label_exact_match_
 from fastmetrics.ops.keep_scores import keep_scores_
-from fastmetrics.ops.score_histogram import score_histogram_
+from fastmetrics.ops.score_histogram import score_histogram_, score_image_histogram_
 from fastmetrics.ops.stat_scores import stat_scores_
 
 backend.load()
@@ -19,5 +19,6 @@ __all__ = [
     "label_confusion_",
     "label_exact_match_",
     "score_histogram_",
+    "score_image_histogram_",
     "stat_scores_",
 ]

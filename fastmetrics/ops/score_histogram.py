@@ -2,15 +2,22 @@
 
 From the histogram follow the counts of true and false positives at every threshold, and with them
 the whole family of curves. An update costs one pass, whatever the number of thresholds T.
+
+The thresholds are given (`score_histogram_`), or those between scores whose order-preserving images
+share their leading bits (`score_image_histogram_`). The image of a float is an unsigned integer of
+as many bits: the bits of the float with the sign bit set, or, for a negative float, all of its bits
+flipped. Images order like the scores; -0 has the image of +0, and NaN has 0, below every score.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from fastmetrics.ops import library
-from fastmetrics.ops.library import NAN, OUTSIDE
+from fastmetrics.ops.library import NAN, OUTSIDE, shape_text
 from fastmetrics.ops.reading import (
     LOGITS,
     PROBS,
@@ -21,6 +28,19 @@ from fastmetrics.ops.reading import (
 )
 
 _NAME = "score_histogram_"
+_IMAGE = "score_image_histogram_"
+
+MOST_IMAGE_BITS = 16
+
+
+def _check_state(op: str, state: Tensor) -> None:
+    """Raise unless the state has the axes of histograms."""
+    shape = state.shape
+    if len(shape) != 4 or shape[0] not in (1, 2) or not shape[1] or shape[2] != 2 or shape[3] < 2:
+        raise ValueError(
+            f"{op}: the state must have shape [H, C, 2, B] with H in {{1, 2}}, at least one class"
+            f" and two bins, got {shape_text(state)}."
+        )
 
 
 def check_score_histogram(
@@ -37,7 +57,49 @@ def check_score_histogram(
     validate: bool,
 ) -> None:
     """Metadata check of `score_histogram_`, and its fake."""
+    _check_state(_NAME, state)
     check_score_inputs(_NAME, state, preds, target, weight, state.shape[1], multiclass)
+    shape = (state.shape[0], state.shape[3] - 1)
+    if edges.shape != shape or edges.dtype != torch.float64 or not edges.is_contiguous():
+        raise ValueError(
+            f"{_NAME}: `edges` must be contiguous float64 of shape {shape} to fit the state,"
+            f" got {edges.dtype} of shape {shape_text(edges)} and strides {edges.stride()}."
+        )
+    if edges.device != state.device:
+        raise ValueError(
+            f"{_NAME}: `edges` must be on the device of the metric state, {state.device},"
+            f" got {edges.device}."
+        )
+
+
+def check_score_image_histogram(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    half: bool,
+    multiclass: bool,
+    logits: bool,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Metadata check of `score_image_histogram_`, and its fake."""
+    _check_state(_IMAGE, state)
+    check_score_inputs(_IMAGE, state, preds, target, weight, state.shape[1], multiclass)
+    bins = state.shape[3]
+    if bins < 2 or bins > 2**MOST_IMAGE_BITS or bins & (bins - 1):
+        raise ValueError(
+            f"{_IMAGE}: the state must have a power of two from 2 to {2**MOST_IMAGE_BITS} bins,"
+            f" got {bins}."
+        )
+    if state.shape[0] != 1 and not multiclass:
+        raise ValueError(
+            f"{_IMAGE}: binary and multilabel scores are ranked as they are, so the state must hold"
+            f" one reading, got shape {shape_text(state)}."
+        )
+    if half and preds.dtype != torch.float16:
+        raise ValueError(f"{_IMAGE}: `half` needs float16 `preds`, got dtype {preds.dtype}.")
 
 
 def _softmax(scores: Tensor) -> Tensor:
@@ -64,6 +126,62 @@ def _find_bins(scores: Tensor, edges: Tensor) -> Tensor:
     return torch.where(scores.isnan(), 0, torch.minimum(bins, reachable))
 
 
+def _image_bins(scores: Tensor, half: bool, bits: int) -> Tensor:
+    """Leading bits of the image of each score."""
+    kept = scores.half() if half else scores.float()
+    width = 16 if half else 32
+    sign, mask = 1 << (width - 1), (1 << width) - 1
+    pattern = kept.view(torch.int16 if half else torch.int32).long() & mask
+    pattern = torch.where(kept == 0, 0, pattern)
+    image = torch.where(pattern >= sign, pattern ^ mask, pattern | sign)
+    return torch.where(kept.isnan(), 0, image) >> (width - bits)
+
+
+def _count_bins(
+    op: str,
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    multiclass: bool,
+    logits: bool,
+    ignore_index: int | None,
+    validate: bool,
+    count_outside: bool,
+    find_bins: Callable[[Tensor, int], Tensor],
+) -> None:
+    """Count the bins that ``find_bins(scores, reading)`` returns."""
+    num_readings, num_rows, _, num_bins = state.shape
+    if target.numel() == 0:
+        return
+    limit = num_rows if multiclass else 2
+    counted = count_targets(op, events, target, limit, ignore_index, validate)
+    classes = torch.arange(num_rows, device=target.device)
+    labels = target.long()
+    if multiclass:
+        scores = preds.movedim(1, -1)
+        labels, row = (labels.unsqueeze(-1) == classes).long(), classes
+        events[NAN] += int_sum(scores.isnan().any(-1) & counted)
+        counted = counted.unsqueeze(-1).expand(scores.shape)
+    else:
+        scores = preds
+        row = classes.view(-1, *[1] * (target.ndim - 2)) if num_rows > 1 else classes
+        events[NAN] += int_sum(scores.isnan() & counted)
+    if count_outside:
+        events[OUTSIDE] += int_sum(((scores < 0) | (scores > 1)) & counted)
+    num_samples = target.shape[0]
+    contribution = sample_weights(counted.reshape(num_samples, -1), weight).flatten()
+    readings = (PROBS, LOGITS) if num_readings > 1 else (int(logits),)
+    for index, reading in enumerate(readings):
+        values = _softmax(scores) if multiclass and reading == LOGITS else scores
+        bins = find_bins(values, index)
+        cell = torch.where(counted, (row * 2 + labels) * num_bins + bins, 0)
+        delta = contribution.new_zeros(num_rows * 2 * num_bins)
+        delta.index_add_(0, cell.flatten(), contribution)
+        state[index] += delta.view(state.shape[1:])
+
+
 def score_histogram_reference(
     state: Tensor,
     events: Tensor,
@@ -78,34 +196,50 @@ def score_histogram_reference(
     validate: bool,
 ) -> None:
     """Plain torch twin of the compiled kernels."""
-    num_readings, num_rows, _, num_bins = state.shape
-    if target.numel() == 0:
-        return
-    limit = num_rows if multiclass else 2
-    counted = count_targets(_NAME, events, target, limit, ignore_index, validate)
-    classes = torch.arange(num_rows, device=target.device)
-    labels = target.long()
-    if multiclass:
-        scores = preds.movedim(1, -1)
-        labels, row = (labels.unsqueeze(-1) == classes).long(), classes
-        events[NAN] += int_sum(scores.isnan().any(-1) & counted)
-        counted = counted.unsqueeze(-1).expand(scores.shape)
-    else:
-        scores = preds
-        row = classes.view(-1, *[1] * (target.ndim - 2)) if num_rows > 1 else classes
-        events[NAN] += int_sum(scores.isnan() & counted)
-    if num_readings > 1:
-        events[OUTSIDE] += int_sum(((scores < 0) | (scores > 1)) & counted)
-    num_samples = target.shape[0]
-    contribution = sample_weights(counted.reshape(num_samples, -1), weight).flatten()
-    readings = (PROBS, LOGITS) if num_readings > 1 else (int(logits),)
-    for index, reading in enumerate(readings):
-        values = _softmax(scores) if multiclass and reading == LOGITS else scores
-        bins = _find_bins(values.double().contiguous(), edges[index])
-        cell = torch.where(counted, (row * 2 + labels) * num_bins + bins, 0)
-        delta = contribution.new_zeros(num_rows * 2 * num_bins)
-        delta.index_add_(0, cell.flatten(), contribution)
-        state[index] += delta.view(state.shape[1:])
+    _count_bins(
+        _NAME,
+        state,
+        events,
+        preds,
+        target,
+        weight,
+        multiclass,
+        logits,
+        ignore_index,
+        validate,
+        len(state) > 1,
+        lambda scores, reading: _find_bins(scores.double().contiguous(), edges[reading]),
+    )
+
+
+def score_image_histogram_reference(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    half: bool,
+    multiclass: bool,
+    logits: bool,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Plain torch twin of the compiled kernels."""
+    bits = state.shape[3].bit_length() - 1
+    _count_bins(
+        _IMAGE,
+        state,
+        events,
+        preds,
+        target,
+        weight,
+        multiclass,
+        logits,
+        ignore_index,
+        validate,
+        not multiclass or len(state) > 1,
+        lambda scores, reading: _image_bins(scores, half, bits),
+    )
 
 
 _score_histogram = library.define(
@@ -114,6 +248,14 @@ _score_histogram = library.define(
     " Tensor edges, bool uniform, bool multiclass, bool logits, int? ignore_index, bool validate)",
     score_histogram_reference,
     check_score_histogram,
+)
+
+_score_image_histogram = library.define(
+    _IMAGE,
+    "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight, bool half,"
+    " bool multiclass, bool logits, int? ignore_index, bool validate)",
+    score_image_histogram_reference,
+    check_score_image_histogram,
 )
 
 
@@ -172,6 +314,60 @@ def score_histogram_(
         weight,
         edges,
         uniform,
+        multiclass,
+        logits,
+        ignore_index,
+        validate,
+    )
+
+
+def score_image_histogram_(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    half: bool = False,
+    multiclass: bool = False,
+    logits: bool = False,
+    ignore_index: int | None = None,
+    validate: bool = True,
+) -> None:
+    """Add one batch to histograms over the leading bits of the order-preserving images.
+
+    As `score_histogram_`, but with bins that need no thresholds: scores in one bin differ by less
+    than a factor of ``1 + 2 ** (9 - bits)``, whatever their magnitude, and nothing but the order of
+    the scores matters.
+
+    Args:
+        state: ``[H, C, 2, 2 ** bits]``, 1 <= bits <= 16; otherwise as for `score_histogram_`.
+            Binary and multilabel scores are ranked as they are, so their H is 1; multiclass ones
+            are with H = 2 counted as they are and after a softmax. Changed in place.
+        events: int64 ``[3]``; counts the scores outside ``[0, 1]`` unless a multiclass state holds
+            one reading. Changed in place.
+        preds: as for `score_histogram_`.
+        target: as for `score_histogram_`.
+        weight: optional ``[N]``.
+        half: takes the 16-bit image of float16 scores, which tells all of them apart with 16 bits.
+            Otherwise the image of a score is that of the nearest float32.
+        multiclass: whether a score belongs to each class of a sample.
+        logits: which reading a multiclass state with H = 1 holds: with True, the softmax.
+        ignore_index: positions with this target are left out.
+        validate: as in :func:`fastmetrics.ops.stat_scores.stat_scores_`.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit.
+        RuntimeError: a label is out of range (CPU); the state is unchanged.
+
+    Cost: reads each input once; temporaries are bounded by the state's size.
+    """
+    _score_image_histogram(
+        state,
+        events,
+        preds,
+        target,
+        weight,
+        half,
         multiclass,
         logits,
         ignore_index,

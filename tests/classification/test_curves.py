@@ -21,8 +21,10 @@ import torchmetrics.functional.classification as peer_functional
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fastmetrics import MetricCollection
+from fastmetrics.functional.classification import _curve
 from tests.classification.inputs import SCORE_DTYPES
 
 C = 3
@@ -589,6 +591,31 @@ def test_changing_given_thresholds_later_changes_nothing():
     metric = CURVES[0].ours(thresholds=thresholds)
     thresholds.zero_()
     assert metric.thresholds.tolist() == [pytest.approx(0.2), 0.5]
+
+
+def test_changing_returned_thresholds_changes_no_other_call():
+    """Uniform thresholds are laid out once and copied for everyone."""
+    cpu = torch.device("cpu")
+    first = _curve.make_grid(7, "auto", False, cpu)
+    second = _curve.make_grid(7, "auto", False, cpu)
+    assert first.edges is second.edges
+    first.thresholds.zero_()
+    metric = CURVES[0].ours(thresholds=7)
+    metric.thresholds.zero_()
+    for grid in (second, _curve.make_grid(7, "auto", False, cpu)):
+        assert torch.equal(grid.thresholds, torch.linspace(0, 1, 7))
+
+
+def test_shared_thresholds_are_plain_tensors():
+    """What is made while tracing or in inference mode does not stay for other calls."""
+    cpu = torch.device("cpu")
+    with FakeTensorMode():
+        assert not _curve._makes_plain_tensors()
+    assert not torch.compile(_curve._makes_plain_tensors, backend="eager")()
+    with torch.inference_mode():
+        _curve.make_grid(11, "auto", False, cpu)
+    grid = _curve.make_grid(11, "auto", False, cpu)
+    assert not grid.edges.is_inference() and not grid.thresholds.is_inference()
 
 
 @every_row

@@ -446,6 +446,13 @@ def histogram_rows(op: str) -> list[Call]:
     return cases_histogram.histogram_rows(op)
 
 
+def image_rows(op: str) -> list[Call]:
+    """Lie beside `histogram_rows`."""
+    from tests.ops import cases_histogram
+
+    return cases_histogram.image_rows(op)
+
+
 ROWS: dict[str, Callable[[str], list[Call]]] = {
     "stat_scores_": class_rows,
     "confusion_": class_rows,
@@ -453,6 +460,7 @@ ROWS: dict[str, Callable[[str], list[Call]]] = {
     "label_confusion_": label_rows,
     "label_exact_match_": label_rows,
     "score_histogram_": histogram_rows,
+    "score_image_histogram_": image_rows,
 }
 
 

@@ -1,4 +1,4 @@
-"""Oracle, calls and rows of `score_histogram_`, in the form of `oracles` and `cases`."""
+"""Oracles, calls and rows of the score histograms, in the form of `oracles` and `cases`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from tests.ops import cases, oracles
 from tests.ops.cases import Call, new_state, random_labels, random_scores, random_weights
 
 OP = "score_histogram_"
+IMAGE_OP = "score_image_histogram_"
 TASKS = ("binary", "multilabel", "multiclass")
 
 # Oracle
@@ -54,23 +55,28 @@ def scored(preds, target, multiclass, ignore_index, limit, answer):
     answer.bad = bad
 
 
-def score_histogram(
-    state_shape: tuple[int, ...],
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    edges: Tensor,
-    uniform: bool,
-    multiclass: bool,
-    logits: bool,
-    ignore_index: int | None,
+def image_bin(score: float, bits: int, half: bool) -> int:
+    """Leading bits of the order-preserving image, from the bytes of the number."""
+    with np.errstate(over="ignore"):
+        number = np.float16(score) if half else np.float32(score)
+    if np.isnan(number):
+        return 0
+    width = 16 if half else 32
+    pattern = int.from_bytes(np.abs(number).tobytes(), "little")
+    # Positive numbers follow the negative ones, whose magnitudes count down; both zeros are +0.
+    image = 2 ** (width - 1) + (pattern if number >= 0 else -1 - pattern)
+    return image >> (width - bits)
+
+
+def count_bins(
+    state_shape, preds, target, weight, multiclass, logits, ignore_index, told_apart, find
 ) -> oracles.Answer:
+    """Histograms over the bins that `find(score, reading)` returns."""
     num_readings, num_classes = state_shape[:2]
     answer = oracles.Answer(np.zeros(state_shape))
     if target.numel() == 0:
         return answer
     amount = oracles.amounts(weight, target.shape[0])
-    thresholds = edges.tolist()
     narrow = preds.dtype != torch.float64
     limit = num_classes if multiclass else 2
     for sample, row, classes, marks in scored(
@@ -83,11 +89,45 @@ def score_histogram(
             values = softmax(row, narrow) if multiclass and as_logits else row
             for c, score, mark in zip(classes, values, marks, strict=True):
                 label = c if num_classes > 1 else 0
-                answer.delta[index, label, mark, find_bin(score, thresholds[index])] += amount[
-                    sample
-                ]
-    answer.outside = answer.outside if num_readings == 2 else 0
+                answer.delta[index, label, mark, find(score, index)] += amount[sample]
+    answer.outside = answer.outside if told_apart else 0
     return answer
+
+
+def score_histogram(
+    state_shape: tuple[int, ...],
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    edges: Tensor,
+    uniform: bool,
+    multiclass: bool,
+    logits: bool,
+    ignore_index: int | None,
+) -> oracles.Answer:
+    thresholds = edges.tolist()
+    return count_bins(
+        state_shape, preds, target, weight, multiclass, logits, ignore_index, state_shape[0] == 2,
+        lambda score, reading: find_bin(score, thresholds[reading]),
+    )  # fmt: skip
+
+
+def score_image_histogram(
+    state_shape: tuple[int, ...],
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    half: bool,
+    multiclass: bool,
+    logits: bool,
+    ignore_index: int | None,
+) -> oracles.Answer:
+    bits = int(math.log2(state_shape[3]))
+    told_apart = not multiclass or state_shape[0] == 2
+    return count_bins(
+        state_shape, preds, target, weight, multiclass, logits, ignore_index, told_apart,
+        lambda score, reading: image_bin(score, bits, half),
+    )  # fmt: skip
 
 
 # Calls
@@ -99,9 +139,8 @@ class HistogramCall(Call):
 
     def answer(self) -> oracles.Answer:
         options = {name: value for name, value in self.options.items() if name != "validate"}
-        return score_histogram(
-            tuple(self.state.shape), self.preds, self.target, self.weight, **options
-        )
+        oracle = score_histogram if self.op == OP else score_image_histogram
+        return oracle(tuple(self.state.shape), self.preds, self.target, self.weight, **options)
 
     def allowed(self) -> str:
         limit = self.state.shape[1] if self.options["multiclass"] else 2
@@ -116,8 +155,8 @@ def check(call: HistogramCall) -> oracles.Answer:
     if not (answer.bad and call.options["validate"]):
         return cases.check(call)
     name, value, index = answer.bad[0]
-    text = f"{OP}: `{name}` must {call.allowed()}, got {value} at flat index {index}."
-    for who, implementation in cases.implementations(OP).items():
+    text = f"{call.op}: `{name}` must {call.allowed()}, got {value} at flat index {index}."
+    for who, implementation in cases.implementations(call.op).items():
         outcome = cases.run(call, implementation)
         assert type(outcome.error) is RuntimeError, f"{who}: {outcome.error!r} for {call}"
         assert str(outcome.error) == text, f"{who} for {call}"
@@ -168,6 +207,35 @@ def histogram_call(
     return HistogramCall(OP, state, preds, target, weight, options)
 
 
+def image_call(
+    task: str,
+    preds: Tensor,
+    target: Tensor,
+    bits: int = 6,
+    readings: int = 2,
+    weight: Tensor | None = None,
+    logits: bool = False,
+    ignore_index: int | None = None,
+    validate: bool = True,
+    start: int | None = None,
+    weighted: bool = False,
+    half: bool = False,
+) -> HistogramCall:
+    """A call of the other op; binary and multilabel scores have one reading."""
+    multiclass = task == "multiclass"
+    options = {
+        "half": half,
+        "multiclass": multiclass,
+        "logits": logits,
+        "ignore_index": ignore_index,
+        "validate": validate,
+    }
+    num_classes = 1 if task == "binary" else preds.shape[1]
+    shape = (readings if multiclass else 1, num_classes, 2, 2**bits)
+    state = new_state(shape, weighted or weight is not None, start)
+    return HistogramCall(IMAGE_OP, state, preds, target, weight, options)
+
+
 def histogram_inputs(
     task: str,
     shape: tuple[int, ...],
@@ -206,4 +274,19 @@ def histogram_rows(op: str) -> list[Call]:
                         task, preds, target, torch.tensor([0.1, 0.25, 0.8]), 1, logits=True
                     )
                 )
+    return calls
+
+
+def image_rows(op: str) -> list[Call]:
+    """Each task and number of readings; float16 as it is; with and without weights."""
+    calls: list[Call] = []
+    for seed, task in enumerate(TASKS):
+        for dtype in (torch.float32, torch.float16):
+            half = dtype == torch.float16
+            for shape in ((9,), (4, 3)):
+                preds, target = histogram_inputs(task, shape, 3, dtype, seed)
+                weight = random_weights(shape[0], torch.float32, np.random.default_rng(seed))
+                calls.append(image_call(task, preds, target, 7, half=half))
+                calls.append(image_call(task, preds, target, 4, 1, weight, ignore_index=1))
+                calls.append(image_call(task, preds, target, 3, 1, logits=True))
     return calls

@@ -313,3 +313,10 @@ def score_histogram(state_shape: tuple[int, ...], *arguments, **options) -> Answ
     from tests.ops import cases_histogram
 
     return cases_histogram.score_histogram(state_shape, *arguments, **options)
+
+
+def score_image_histogram(state_shape: tuple[int, ...], *arguments, **options) -> Answer:
+    """Lies beside `score_histogram`."""
+    from tests.ops import cases_histogram
+
+    return cases_histogram.score_image_histogram(state_shape, *arguments, **options)

@@ -1,4 +1,4 @@
-"""score_histogram_: every implementation against the oracle."""
+"""Score histograms: every implementation against the oracles."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from tests.ops.cases import (
     run,
 )
 from tests.ops.cases_histogram import (
+    IMAGE_OP,
     OP,
     TASKS,
     check,
@@ -29,6 +30,9 @@ from tests.ops.cases_histogram import (
     histogram_call,
     histogram_inputs,
     histogram_rows,
+    image_bin,
+    image_call,
+    image_rows,
 )
 
 # Unsorted gaps, repeated thresholds, the borders, and beyond them.
@@ -44,7 +48,7 @@ def neighbours(values: torch.Tensor) -> torch.Tensor:
 
 @pytest.mark.smoke
 def test_rows():
-    for call in histogram_rows(OP):
+    for call in histogram_rows(OP) + image_rows(IMAGE_OP):
         check(call)
 
 
@@ -341,10 +345,12 @@ def test_many_random_calls(block):
         check(random_call(seed))
 
 
-def call_op(preds, target, multiclass=False, weight=None, num_classes=1, state=None):
+EDGES = torch.tensor([[0.0, 0.5, 1.0]], dtype=torch.float64)
+
+
+def call_op(preds, target, multiclass=False, weight=None, num_classes=1, state=None, edges=EDGES):
     if state is None:
         state = torch.zeros(1, num_classes, 2, 4, dtype=torch.int64)
-    edges = torch.tensor([[0.0, 0.5, 1.0]], dtype=torch.float64)
     ops.score_histogram_(state, new_events(), preds, target, weight, edges, False, multiclass)
 
 
@@ -361,6 +367,17 @@ def call_op(preds, target, multiclass=False, weight=None, num_classes=1, state=N
         (dict(multiclass=True, preds=torch.zeros(3, 4), num_classes=5), "with C=5"),
         (dict(weight=torch.ones(2)), "`weight` must have one entry per sample"),
         (dict(weight=torch.ones(3)), "needs a float64 state"),
+        (dict(edges=EDGES.float()), r"contiguous float64 of shape \(1, 3\) to fit the state"),
+        (dict(edges=EDGES[:, :2]), r"of shape \(1, 3\) to fit the state, .* shape \(1, 2\)"),
+        (dict(edges=EDGES[0]), r"of shape \(1, 3\) to fit the state, .* shape \(3,\)"),
+        (dict(edges=EDGES.repeat(2, 1)), r"of shape \(1, 3\) to fit the state, .* shape \(2, 3\)"),
+        (dict(edges=EDGES.repeat(1, 2)[:, ::2]), r"must be contiguous .* strides \(6, 2\)"),
+        (dict(edges=EDGES.to("meta")), "`edges` must be on the device of the metric state, cpu"),
+        (dict(state=torch.zeros(1, 2, 4)), r"\[H, C, 2, B\] .* got \(1, 2, 4\)"),
+        (dict(state=torch.zeros(3, 1, 2, 4)), r"\[H, C, 2, B\] .* got \(3, 1, 2, 4\)"),
+        (dict(state=torch.zeros(1, 1, 3, 4)), r"\[H, C, 2, B\] .* got \(1, 1, 3, 4\)"),
+        (dict(state=torch.zeros(1, 1, 2, 1)), r"\[H, C, 2, B\] .* got \(1, 1, 2, 1\)"),
+        (dict(state=torch.zeros(1, 0, 2, 4)), r"\[H, C, 2, B\] .* got \(1, 0, 2, 4\)"),
     ],
 )
 def test_metadata_is_checked(arguments, text):
@@ -393,3 +410,151 @@ def test_direct_calls_stay_in_bounds(native):
             None,
             True,
         )
+
+
+# Over the images of the scores.
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_images_of_every_small_float(dtype):
+    """16 bits tell all numbers of their type apart, in their order."""
+    preds = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(dtype)
+    target = torch.ones(len(preds), dtype=torch.int8)
+    numbers = preds.double().tolist()
+    # As float32, a float16 leaves bits behind.
+    for half in (True, False) if dtype == torch.float16 else (False,):
+        images = torch.tensor([image_bin(number, 16, half) for number in numbers])
+        for bits in (16, 11, 5, 1):
+            call = image_call("binary", preds, target, bits, half=half, start=0)
+            expected = torch.bincount(images >> (16 - bits), minlength=2**bits)
+            for name, implementation in implementations(IMAGE_OP).items():
+                state = run(call, implementation).state
+                assert torch.equal(state[0, 0, 1], expected), (name, bits, half)
+                assert not state[0, 0, 0].any()
+        if half or dtype == torch.bfloat16:
+            order = images[~preds.isnan()][preds[~preds.isnan()].double().argsort()]
+            assert len(order.unique()) == (~preds.isnan()).sum() - 1  # both zeros are one
+            assert torch.equal(order, order.sort().values) and order[0] > 0
+
+
+def wide_scores(seed, count, dtype):
+    """Numbers of every magnitude and sign, with ties, zeros, infinities and NaN."""
+    rng = np.random.default_rng(seed)
+    bits = rng.integers(0, 2**32, size=count, dtype=np.uint32)
+    scores = torch.from_numpy(bits.view(np.float32).copy()).to(dtype)
+    scores[:8] = torch.tensor([0.0, -0.0, math.inf, -math.inf, math.nan, -math.nan, 1.0, -1.0])
+    scores[8:12] = torch.tensor([1e300, -1e300, 1e-300, -1e-300], dtype=torch.float64).to(dtype)
+    return scores[torch.from_numpy(rng.permutation(count))]
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES)
+def test_images_of_scores_of_every_magnitude(dtype):
+    scores = wide_scores(3, 600, dtype)
+    target = torch.arange(600) % 2
+    for half in (False, True) if dtype == torch.float16 else (False,):
+        for bits in (16, 12, 7, 2, 1):  # more, and fewer cells than scores
+            check(image_call("binary", scores, target, bits, half=half))
+            rows, labels = scores.view(-1, 3), target.view(-1, 3)
+            check(image_call("multilabel", rows, labels, bits, half=half))
+            check(image_call("multiclass", rows, target[:200], bits, 1, half=half))
+
+
+def test_double_scores_are_rounded_to_the_nearest_float():
+    """Halfway cases and overflow; what rounds to zero shares the bin of zero."""
+    one = torch.tensor(1.0, dtype=torch.float64)
+    step = 2.0**-24
+    scores = torch.stack([one, one + step, one + step * 1.01, one - step / 2, one * 1e39])
+    scores = torch.cat([scores, -scores, torch.tensor([1e-60, -1e-60], dtype=torch.float64)])
+    check(image_call("binary", scores, torch.ones(len(scores), dtype=torch.int64), 16, start=0))
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("dtype", SCORE_DTYPES)
+def test_images_of_softmax(dtype):
+    """Shares of float16 scores are rounded to float16 when their own images are asked for."""
+    preds, target = histogram_inputs("multiclass", (150,), 5, dtype, 5, special=0.2)
+    preds[::3] *= 11  # shares below the normal range of float16
+    for half in (False, True) if dtype == torch.float16 else (False,):
+        for bits in (16, 5):
+            check(image_call("multiclass", preds, target, bits, half=half))
+            check(image_call("multiclass", preds, target, bits, 1, logits=True, half=half))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_image_layouts_and_weights(layout):
+    rng = np.random.default_rng(13)
+    for task in TASKS:
+        for shape in ((40,), (4, 9), (3, 2, 5)):
+            preds, target = histogram_inputs(task, shape, 3, torch.float32, seed=7)
+            weight = random_weights(shape[0], torch.float64, rng)
+            target.view(-1)[::5] = -1
+            arguments = (task, LAYOUTS[layout](preds), LAYOUTS[layout](target))
+            for bits in (3, 11):
+                check(image_call(*arguments, bits, ignore_index=-1))
+                check(image_call(*arguments, bits, weight=weight, ignore_index=-1))
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("validate", [True, False])
+@pytest.mark.parametrize("task", TASKS)
+def test_wrong_labels_of_images(task, validate):
+    preds, target = histogram_inputs(task, (70, 2), 3, torch.float32, 1)
+    target.view(-1)[-3] = 2**32 + 1
+    for bits in (3, 13):
+        for ignore_index in (None, 1, 2**32 + 1):
+            answer = check(
+                image_call(task, preds, target, bits, ignore_index=ignore_index, validate=validate)
+            )
+            assert bool(answer.bad) == (ignore_index != 2**32 + 1)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_same_image_counts_for_any_number_of_threads(native, task):
+    preds, target = histogram_inputs(task, (150_003,), 3, torch.float32, 3, inside=True)
+    for weight in (None, torch.rand(150_003)):
+        for bits in (6, 16):
+            call = image_call(task, preds, target, bits, weight=weight, start=0)
+            expected = run(call, implementations(IMAGE_OP)["reference"])
+            states = []
+            for threads in (1, 2, 3):
+                torch.set_num_threads(threads)
+                outcome = run(call, native_op(IMAGE_OP))
+                states.append(outcome.state)
+                assert torch.equal(outcome.events, expected.events), threads
+            assert all(torch.equal(state, states[0]) for state in states)
+            torch.testing.assert_close(states[0], expected.state, rtol=1e-10, atol=1e-7)
+
+
+@pytest.mark.smoke
+def test_empty_images_add_nothing():
+    for task in TASKS:
+        for shape in ((0,), (0, 2), (3, 0)):
+            preds, target = histogram_inputs(task, shape, 3, torch.float32, 0)
+            assert not check(image_call(task, preds, target)).delta.any()
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize(
+    ("state", "options", "text"),
+    [
+        (torch.zeros(1, 1, 2, 12), {}, "a power of two from 2 to 65536 bins, got 12"),
+        (torch.zeros(1, 1, 2, 2**17), {}, "a power of two from 2 to 65536 bins, got 131072"),
+        (torch.zeros(2, 1, 2, 16), {}, "must hold one reading"),
+        (torch.zeros(1, 2, 16), {}, r"must have shape \[H, C, 2, B\]"),
+        (torch.zeros(1, 1, 2, 16), {"half": True}, "`half` needs float16 `preds`"),
+        (torch.zeros(1, 2, 2, 16), {}, r"\(N, L, ...\) with L=2"),
+        (torch.zeros(1, 1, 2, 16), {"weight": torch.ones(3)}, "needs a float64 state"),
+    ],
+)
+def test_metadata_of_images_is_checked(state, options, text):
+    state = state.long()
+    arguments = (torch.zeros(3), torch.zeros(3, dtype=torch.int64))
+    options = {"weight": None, **options}
+    with pytest.raises(ValueError, match=text):
+        ops.score_image_histogram_(state, new_events(), *arguments, **options)
+    if implementations(IMAGE_OP).get("native"):
+        weight, half = options["weight"], options.get("half", False)
+        rest = (weight, half, False, False, None, True)
+        with pytest.raises((ValueError, RuntimeError)):
+            native_op(IMAGE_OP)(state, new_events(), *arguments, *rest)
+    assert not state.any()

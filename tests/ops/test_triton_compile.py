@@ -31,6 +31,7 @@ MAIN_UPDATES = [
     "label confusion weighted [N, 20]",
     "label confusion 4 groups",
     "label exact match [N, 20]",
+    "binary images [N, 1] float16",
     "kept multilabel [4096, 20] float32",
     "kept multiclass [4, 21, 256, 256] float32 weights",
 ]

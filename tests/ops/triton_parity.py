@@ -18,7 +18,13 @@ from fastmetrics.ops import triton as kernels
 from fastmetrics.ops.triton import reading
 from tests.ops import test_keep_scores as keeping
 from tests.ops.cases import LAYOUTS, random_weights
-from tests.ops.cases_histogram import TASKS, edges_of, histogram_call, histogram_inputs
+from tests.ops.cases_histogram import (
+    TASKS,
+    edges_of,
+    histogram_call,
+    histogram_inputs,
+    image_call,
+)
 
 DEVICE = os.environ.get("FASTMETRICS_TRITON_DEVICE", "cpu")
 SCORE_DTYPES = sorted(library.SCORE_DTYPES, key=str)
@@ -125,7 +131,7 @@ def on_device(value):
 def compare(name: str, state: Tensor, invalid: int, *args, validate: bool = True) -> None:
     """Run kernel and reference on copies of ``state``, and compare state and events."""
     module = {"stat_scores_": stat_scores, "confusion_": confusion, "label_confusion_": confusion}
-    module["score_histogram_"] = score_histogram
+    module["score_histogram_"] = module["score_image_histogram_"] = score_histogram
     references = module.get(name, exact_match)
     expected, expected_events = state.clone(), torch.tensor([5, 6, 7])
     getattr(references, f"{name[:-1]}_reference")(expected, expected_events, *args, False)
@@ -632,7 +638,13 @@ READINGS = ((2, False), (1, False), (1, True))
 
 def compare_histogram(task, preds, target, thresholds, readings=2, logits=False, **options):
     """Compare one update of histograms; an integer asks for that many uniform thresholds."""
-    call = histogram_call(task, preds, target, thresholds, readings, logits=logits, **options)
+    compare_bins(
+        task, histogram_call(task, preds, target, thresholds, readings, logits=logits, **options)
+    )
+
+
+def compare_bins(task, call):
+    preds, target = call.preds, call.target
     ignore, validate = call.options["ignore_index"], call.options["validate"]
     limit = call.state.shape[1] if task == "multiclass" else 2
     labels = target.long()
@@ -640,7 +652,7 @@ def compare_histogram(task, preds, target, thresholds, readings=2, logits=False,
     invalid = int((kept & ((labels < 0) | (labels >= limit))).sum())
     tail = [value for name, value in call.options.items() if name != "validate"]
     compare(
-        "score_histogram_", call.state, invalid, preds, target, call.weight, *tail,
+        call.op, call.state, invalid, preds, target, call.weight, *tail,
         validate=validate,
     )  # fmt: skip
 
@@ -896,3 +908,47 @@ def test_several_kept_blocks_per_program(monkeypatch):
         compare_kept(task, preds, target, ignore_index=0)
     monkeypatch.setattr(kernels.keep_scores, "is_wide", lambda positions: True)
     compare_kept("binary", *histogram_inputs("binary", (700,), 1, torch.float32, 37))
+
+
+def every_image(task, preds, target, ignore=None):
+    """Compare both readings, in registers and scattered."""
+    for half in (False, True) if preds.dtype == torch.float16 else (False,):
+        for bits in (1, 3, 16):
+            compare_bins(
+                task, image_call(task, preds, target, bits, ignore_index=ignore, half=half)
+            )
+        call = image_call(task, preds, target, 12, 1, logits=True, ignore_index=ignore, half=half)
+        compare_bins(task, call)
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES, ids=str)
+@pytest.mark.parametrize("task", TASKS)
+def test_images(task, dtype):
+    for classes, depth in ((2, ()), (33, (3,))):
+        preds, target = histogram_inputs(task, (9, *depth), classes, dtype, 41, special=0.2)
+        target.view(-1)[::4] = -1
+        target.view(-1)[1::9] = classes
+        every_image(task, preds, target, -1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=str)
+def test_images_of_every_small_float(dtype):
+    preds = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(dtype)
+    every_image("binary", preds, torch.ones(len(preds), dtype=torch.int8))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_images_of_scores_of_every_magnitude(dtype):
+    generator = torch.Generator().manual_seed(42)
+    bits = torch.randint(-(2**31), 2**31, (3000,), generator=generator).to(torch.int32)
+    preds = torch.cat((bits.view(torch.float32).to(dtype), torch.tensor([0.0, -0.0], dtype=dtype)))
+    every_image("binary", preds, torch.arange(len(preds)) % 2)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_weighted_images(task):
+    weight = torch.rand(71, generator=torch.Generator().manual_seed(3))
+    preds, target = histogram_inputs(task, (71,), 2, torch.float32, 43)
+    for bits in (3, 8):
+        compare_bins(task, image_call(task, preds, target, bits, weight=weight))
+        compare_bins(task, image_call(task, preds, target, bits, weighted=True))

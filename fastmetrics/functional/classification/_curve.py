@@ -6,6 +6,7 @@ a :class:`Curve`, whatever statistic it was made from.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -90,7 +91,34 @@ def make_grid(
     multiclass: bool,
     device: torch.device | None = None,
 ) -> Grid:
-    """Lay out thresholds for `score_histogram_`; softmax leaves probabilities, logits do not."""
+    """Lay out thresholds for `score_histogram_`; softmax leaves probabilities, logits do not.
+
+    A number of uniform thresholds is laid out once per device. Their edges are shared, as nothing
+    writes them or returns them to the user; the thresholds, which the user gets, are a copy.
+    """
+    if not isinstance(thresholds, int) or device is None or not _makes_plain_tensors():
+        return _lay_out(thresholds, input, multiclass, device)
+    grid = _shared_grid(thresholds, input, multiclass, device)
+    return grid._replace(thresholds=grid.thresholds.clone())
+
+
+def _makes_plain_tensors() -> bool:
+    """Whether a tensor made now may be kept: not while compiling, nor under a fake mode."""
+    return not torch.compiler.is_compiling() and type(torch.empty(0, device="cpu")) is Tensor
+
+
+@functools.lru_cache(maxsize=32)
+def _shared_grid(thresholds: int, input: str, multiclass: bool, device: torch.device) -> Grid:
+    with torch.inference_mode(False):
+        return _lay_out(thresholds, input, multiclass, device)
+
+
+def _lay_out(
+    thresholds: int | list[float] | Tensor,
+    input: str,
+    multiclass: bool,
+    device: torch.device | None,
+) -> Grid:
     if isinstance(thresholds, int):
         given = torch.linspace(0, 1, thresholds, device=device)
     elif isinstance(thresholds, list):

@@ -6,7 +6,7 @@ Module names are those of :mod:`fastmetrics.ops`, whose references define what e
 from fastmetrics.ops.triton.confusion import confusion_, label_confusion_
 from fastmetrics.ops.triton.exact_match import exact_match_, label_exact_match_
 from fastmetrics.ops.triton.keep_scores import keep_scores_
-from fastmetrics.ops.triton.score_histogram import score_histogram_
+from fastmetrics.ops.triton.score_histogram import score_histogram_, score_image_histogram_
 from fastmetrics.ops.triton.stat_scores import stat_scores_
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     "label_confusion_",
     "label_exact_match_",
     "score_histogram_",
+    "score_image_histogram_",
     "stat_scores_",
 ]

@@ -239,6 +239,7 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     tail = (scores, target, None, 20, 0.5, False, None, True)
     yield "label exact match [N, 20]", "label_exact_match_", (meta(2, 2), events, *tail)
     yield from histogram_updates()
+    yield from image_updates()
     yield from kept_updates()
 
 
@@ -273,6 +274,31 @@ def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
             weight = meta(rows, dtype=torch.float32)
             sums = meta(2, classes, 2, thresholds + 1, dtype=torch.float64)
             yield f"{name} weighted", op, (sums, events, scores, target, weight, *tail)
+
+
+def image_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of histograms over the images of scores."""
+
+    def meta(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    for task, classes, dtype, half in (
+        ("binary", 1, torch.float32, False),
+        ("binary", 1, torch.float64, False),
+        ("binary", 1, torch.float16, True),
+        ("multilabel", 20, torch.bfloat16, False),
+        ("multiclass", 10, torch.float32, False),
+        ("multiclass", 100, torch.float16, True),
+    ):
+        multiclass = task == "multiclass"
+        shape = (4096,) if task == "binary" else (4096, classes)
+        scores, target = meta(*shape, dtype=dtype), meta(*(4096,) if multiclass else shape)
+        name = f"{task} images [N, {classes}] {str(dtype)[6:]}"
+        cells, tail = (1 + multiclass, classes, 2, 65536), (half, multiclass, False, -1, True)
+        inputs, weight = (meta(3), scores, target), meta(4096, dtype=torch.float32)
+        yield name, "score_image_histogram_", (meta(*cells), *inputs, None, *tail)
+        sums = meta(*cells, dtype=torch.float64)
+        yield f"{name} weighted", "score_image_histogram_", (sums, *inputs, weight, *tail)
 
 
 def kept_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:

@@ -1,4 +1,4 @@
-"""GPU kernels of `score_histogram_`.
+"""GPU kernels of `score_histogram_` and `score_image_histogram_`.
 
 Each score names one cell (reading, class, target, bin) and adds to it in one of three ways: in a
 histogram in registers, by atomics, or in order for float64 sums. Scores are compared with the
@@ -50,10 +50,13 @@ from fastmetrics.ops.triton.reading import (
     replayable,
 )
 
-# How thresholds lie: anywhere, at equal distances in [0, 1], or at the logits of such.
+# How thresholds lie: anywhere, at equal distances in [0, 1], or at the logits of such; or where the
+# leading bits of the images of float32 or float16 scores change.
 ANYWHERE = tl.constexpr(0)
 UNIFORM = tl.constexpr(1)
 LOGIT = tl.constexpr(2)
+IMAGE = tl.constexpr(3)
+HALF_IMAGE = tl.constexpr(4)
 
 # With more thresholds a guess in float32 could miss the nearest one.
 MOST_GUESSED = 2**14
@@ -64,15 +67,31 @@ ORDERED_PAIRS = 4096
 
 
 @triton.jit
-def find_bin(values, edges, THRESHOLDS: tl.constexpr, SPACING: tl.constexpr):
-    """How many of the ascending thresholds each score reaches; NaN reaches none, nor is reached.
+def image_bin(values, BINS: tl.constexpr, HALF: tl.constexpr):
+    """Leading bits of the order-preserving image of each score, as many as tell ``BINS`` apart."""
+    WIDTH: tl.constexpr = 16 if HALF else 32
+    kept = values.to(tl.float32)
+    if HALF:
+        kept = kept.to(tl.float16)
+        pattern = kept.to(tl.uint16, bitcast=True).to(tl.int64)
+    else:
+        pattern = kept.to(tl.uint32, bitcast=True).to(tl.int64)
+    pattern = tl.where(kept == 0, 0, pattern)
+    SIGN: tl.constexpr = 2 ** (WIDTH - 1)
+    image = tl.where(pattern >= SIGN, 2 * SIGN - 1 - pattern, pattern + SIGN)
+    image = tl.where(kept == kept, image, 0)
+    return (image // (2**WIDTH // BINS)).to(tl.int32)
 
-    The guess errs by far less than half of the distance between thresholds, so the nearest one is
-    the only one in doubt.
+
+@triton.jit
+def nearest_below(values, edges, THRESHOLDS: tl.constexpr, SPACING: tl.constexpr):
+    """Which threshold is the only one in doubt: all before it are reached, and none after it.
+
+    The guess errs by far less than half of the distance between thresholds, so it names that one.
     """
     reached = tl.zeros(values.shape, tl.int32)
-    exact = values.to(tl.float64)
     if SPACING == ANYWHERE:
+        exact = values.to(tl.float64)
         for level in tl.static_range(31):
             if 2**level < THRESHOLDS:
                 # ceil(T / 2**level) thresholds from `reached` on are in doubt: ask their middle.
@@ -86,7 +105,18 @@ def find_bin(values, edges, THRESHOLDS: tl.constexpr, SPACING: tl.constexpr):
         place = tl.where(place > 0.0, place, 0.0)  # NaN as well
         place = tl.where(place < THRESHOLDS - 1.0, place, THRESHOLDS - 1.0)
         reached = (place + 0.5).to(tl.int32)
-    reached += (exact >= tl.load(edges + reached)).to(tl.int32)
+    return reached
+
+
+@triton.jit
+def find_bin(values, edges, reading, THRESHOLDS: tl.constexpr, SPACING: tl.constexpr):
+    """How many of the ascending thresholds each score reaches; NaN reaches none, nor is reached."""
+    if SPACING >= IMAGE:
+        reached = image_bin(values, THRESHOLDS + 1, SPACING == HALF_IMAGE)
+    else:
+        edges += reading * THRESHOLDS
+        reached = nearest_below(values, edges, THRESHOLDS, SPACING)
+        reached += (values.to(tl.float64) >= tl.load(edges + reached)).to(tl.int32)
     return reached
 
 
@@ -96,7 +126,8 @@ def count_scores(
     weight_strides, positions, depth, ignore_index,
     READINGS: tl.constexpr, LABELS: tl.constexpr, THRESHOLDS: tl.constexpr,
     SPACING_0: tl.constexpr, SPACING_1: tl.constexpr, HAS_IGNORE: tl.constexpr,
-    VALIDATE: tl.constexpr, WEIGHTED: tl.constexpr, MODE: tl.constexpr, BINS: tl.constexpr,
+    VALIDATE: tl.constexpr, TOLD_APART: tl.constexpr, WEIGHTED: tl.constexpr,
+    MODE: tl.constexpr, BINS: tl.constexpr,
     BLOCK: tl.constexpr, WIDE: tl.constexpr,
 ):  # fmt: skip
     """Histograms of binary and multilabel scores, ``depth`` of them from one label to the next.
@@ -138,16 +169,17 @@ def count_scores(
         cell = tl.where(mark == 1, ROWS, 0).to(tl.int64)
         if LABELS > 1:
             cell += (position // depth % LABELS).to(tl.int64) * (2 * ROWS)
-        reached = find_bin(x, edges, THRESHOLDS, SPACING_0)
+        reached = find_bin(x, edges, 0, THRESHOLDS, SPACING_0)
         counts_0 = add_cells(counts_0, first, cell + reached, value, counted, False, MODE, BLOCK)
         if READINGS == 2:
-            reached = find_bin(x, edges + THRESHOLDS, THRESHOLDS, SPACING_1)
+            reached = find_bin(x, edges, 1, THRESHOLDS, SPACING_1)
             counts_1 = add_cells(
                 counts_1, second, cell + reached, value, counted, False, MODE, BLOCK
             )
     flush_cells(first, counts_0, MODE)
     if READINGS == 2:
         flush_cells(second, counts_1, MODE)
+    if TOLD_APART:
         add_event(events, OUTSIDE, outsides)
     if VALIDATE:
         add_event(events, INVALID, bad)
@@ -201,7 +233,8 @@ def count_rows(
     weight_strides, class_stride, positions, ignore_index,
     READINGS: tl.constexpr, CLASSES: tl.constexpr, THRESHOLDS: tl.constexpr,
     SPACING: tl.constexpr, LOGITS: tl.constexpr, HAS_IGNORE: tl.constexpr,
-    VALIDATE: tl.constexpr, WEIGHTED: tl.constexpr, MODE: tl.constexpr, BINS: tl.constexpr,
+    VALIDATE: tl.constexpr, TOLD_APART: tl.constexpr, WEIGHTED: tl.constexpr,
+    MODE: tl.constexpr, BINS: tl.constexpr,
     BLOCK: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr, ALIGN: tl.constexpr,
     ROW_MAJOR: tl.constexpr,
 ):  # fmt: skip
@@ -258,7 +291,7 @@ def count_rows(
             x = as_score(tl.load(pointers, mask=read[:, None] & known, other=0.0))
             active = counted[:, None] & known
             nan = tl.maximum(nan, tl.max((active & (x != x)).to(tl.int32), axis=1))
-            if READINGS == 2:
+            if TOLD_APART:
                 outside = active & ((x < 0) | (x > 1))
                 outsides += tl.sum(outside.to(tl.int32), axis=1)
             is_label = column.to(tl.int64)[None, :] == label[:, None]
@@ -273,17 +306,18 @@ def count_rows(
                 power = tl.where(exact == largest[:, None], 1.0, tl.exp(exact - largest[:, None]))
                 share = (power / (below + ties)[:, None]).to(x.dtype)
             if READINGS == 2:
-                reached = find_bin(x, edges, THRESHOLDS, SPACING)
+                reached = find_bin(x, edges, 0, THRESHOLDS, SPACING)
                 counts_0 = add_tile(counts_0, first, cell + reached, value, active, MODE)
-                reached = find_bin(share, edges + THRESHOLDS, THRESHOLDS, SPACING)
+                reached = find_bin(share, edges, 1, THRESHOLDS, SPACING)
                 counts_1 = add_tile(counts_1, second, cell + reached, value, active, MODE)
             else:
-                reached = find_bin(share, edges, THRESHOLDS, SPACING)
+                reached = find_bin(share, edges, 0, THRESHOLDS, SPACING)
                 counts_0 = add_tile(counts_0, first, cell + reached, value, active, MODE)
         nans += nan
     flush_cells(first, counts_0, MODE)
     if READINGS == 2:
         flush_cells(second, counts_1, MODE)
+    if TOLD_APART:
         add_event(events, OUTSIDE, outsides)
     if VALIDATE:
         add_event(events, INVALID, bad)
@@ -305,25 +339,60 @@ def score_histogram_(
     validate: bool,
 ) -> None:
     """Launch the kernels of :func:`fastmetrics.ops.score_histogram.score_histogram_`."""
-    if not target.numel():
+    guessed = uniform and state.shape[3] - 1 <= MOST_GUESSED
+    spacing = UNIFORM if guessed else ANYWHERE
+    tensors = (events, preds, target, weight, edges)
+    flags = _flags(state, weight, ignore_index, validate, len(state) == 2)
+    if multiclass:
+        _count_rows(state, tensors, logits, spacing, flags)
         return
+    as_logits = LOGIT if guessed else ANYWHERE
+    first = as_logits if logits and len(state) == 1 else spacing
+    _count_scores(state, tensors, (first, as_logits), flags)
+
+
+@replayable
+def score_image_histogram_(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    half: bool,
+    multiclass: bool,
+    logits: bool,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Launch the kernels of :func:`fastmetrics.ops.score_histogram.score_image_histogram_`."""
+    spacing = HALF_IMAGE if half else IMAGE
+    tensors = (events, preds, target, weight, None)
+    told_apart = not multiclass or len(state) == 2
+    flags = _flags(state, weight, ignore_index, validate, told_apart)
+    if multiclass:
+        _count_rows(state, tensors, logits, spacing, flags)
+    else:
+        _count_scores(state, tensors, (spacing, spacing), flags)
+
+
+def _flags(
+    state: Tensor,
+    weight: Tensor | None,
+    ignore_index: int | None,
+    validate: bool,
+    told_apart: bool,
+) -> dict[str, Any]:
+    """Arguments that both kernels take by name."""
     readings, _, _, bins = state.shape
-    mode, private_bins = _mode(state)
-    flags = {
+    return {
         "READINGS": readings,
         "THRESHOLDS": bins - 1,
         "HAS_IGNORE": ignore_index is not None,
+        "ignore_index": 0 if ignore_index is None else ignore_index,
         "VALIDATE": validate,
+        "TOLD_APART": told_apart,
         "WEIGHTED": weight is not None,
-        "MODE": mode.value,
-        "BINS": private_bins,
     }
-    guessed = uniform and bins - 1 <= MOST_GUESSED
-    ignore = 0 if ignore_index is None else ignore_index
-    tensors = (events, preds, target, weight, edges.contiguous())
-    (_count_rows if multiclass else _count_scores)(
-        state, tensors, mode, guessed, logits, ignore, flags
-    )
 
 
 def _mode(state: Tensor) -> tuple[tl.constexpr, int]:
@@ -336,24 +405,22 @@ def _mode(state: Tensor) -> tuple[tl.constexpr, int]:
 
 def _count_scores(
     state: Tensor,
-    tensors: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor],
-    mode: tl.constexpr,
-    guessed: bool,
-    logits: bool,
-    ignore: int,
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None],
+    spacings: tuple[tl.constexpr, tl.constexpr],
     flags: dict[str, Any],
 ) -> None:
     _, preds, target, weight, _ = tensors
+    if not target.numel():
+        return
     inputs = plan(False, preds, target, weight)
+    mode, private_bins = _mode(state)
     block = ORDERED_BLOCK if mode == ORDERED else LABEL_BLOCK
     cells, programs = _cells(state, mode, triton.cdiv(inputs.positions, block))
-    first = LOGIT if logits and len(state) == 1 else UNIFORM
     launch(
         count_scores, (programs,), cells, *tensors, inputs.sizes, *inputs.strides,
-        inputs.positions, math.prod(target.shape[2:]), ignore, **flags, LABELS=state.shape[1],
-        SPACING_0=(first if guessed else ANYWHERE).value,
-        SPACING_1=(LOGIT if guessed else ANYWHERE).value,
-        BLOCK=block, WIDE=is_wide(inputs.positions),
+        inputs.positions, math.prod(target.shape[2:]), **flags, LABELS=state.shape[1],
+        SPACING_0=spacings[0].value, SPACING_1=spacings[1].value, MODE=mode.value,
+        BINS=private_bins, BLOCK=block, WIDE=is_wide(inputs.positions),
         num_warps=ORDERED_WARPS if mode == ORDERED else 4,
     )  # fmt: skip
     if mode == ORDERED:
@@ -382,23 +449,24 @@ def row_blocks(classes: int, ordered: bool) -> ClassBlocks:
 
 def _count_rows(
     state: Tensor,
-    tensors: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor],
-    mode: tl.constexpr,
-    guessed: bool,
+    tensors: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None],
     logits: bool,
-    ignore: int,
+    spacing: tl.constexpr,
     flags: dict[str, Any],
 ) -> None:
     _, preds, target, weight, _ = tensors
+    if not target.numel():
+        return
     inputs, classes = plan(False, preds, target, weight), state.shape[1]
+    mode, private_bins = _mode(state)
     block, block_classes, warps = row_blocks(classes, mode == ORDERED)
     cells, programs = _cells(state, mode, triton.cdiv(inputs.positions, block))
     launch(
         count_rows, (programs,), cells, *tensors, inputs.sizes, *inputs.strides,
-        *inputs.axis_strides, inputs.positions, ignore, **flags, CLASSES=classes,
-        LOGITS=logits or len(state) == 2, SPACING=(UNIFORM if guessed else ANYWHERE).value,
-        BLOCK=block, BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
-        ROW_MAJOR=inputs.row_major, num_warps=warps,
+        *inputs.axis_strides, inputs.positions, **flags, CLASSES=classes,
+        LOGITS=logits or len(state) == 2, SPACING=spacing.value, MODE=mode.value,
+        BINS=private_bins, BLOCK=block, BLOCK_C=block_classes, WIDE=is_wide(inputs.positions),
+        ALIGN=inputs.align, ROW_MAJOR=inputs.row_major, num_warps=warps,
     )  # fmt: skip
     if mode == ORDERED:
         fold_partials(state, cells)
