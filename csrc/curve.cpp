@@ -11,11 +11,21 @@
 #include <array>
 #include <atomic>
 #include <bit>
+#include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <memory>
+#include <new>
 #include <utility>
 #include <vector>
+
+#if defined(__linux__)
+#include <sys/mman.h>
+#endif
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "simd.h"
 #include "stable.h"
@@ -72,23 +82,49 @@ struct CountKernels {
 
 }  // namespace fastmetrics
 
+// GCC 12 takes the undefined lanes inside its own AVX-512 intrinsics for a mistake.
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#endif
 #define FM_KERNELS "curve.inl"
 #include "each_isa.h"
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
 
 namespace fastmetrics {
 namespace {
 
 inline constexpr uint8_t kLeftOut = 255;
 
-// Memory that is not cleared before it is written.
+// Memory that is not cleared before it is written; large pages, where there are any, save the
+// scattered writes from waiting for addresses.
 template <class T>
 class Uncleared {
  public:
-  explicit Uncleared(int64_t count) : data_(new T[static_cast<size_t>(count)]) {}
-  T* data() { return data_.get(); }
+  explicit Uncleared(int64_t count) {
+    const size_t bytes = static_cast<size_t>(std::max<int64_t>(count, 1)) * sizeof(T);
+    const size_t align = bytes < kLargePage ? 64 : kLargePage;
+    const size_t size = (bytes + align - 1) / align * align;
+    data_ = static_cast<T*>(std::aligned_alloc(align, size));
+    if (data_ == nullptr) {
+      throw std::bad_alloc();
+    }
+#if defined(__linux__)
+    if (align == kLargePage) {
+      madvise(data_, size, MADV_HUGEPAGE);
+    }
+#endif
+  }
+  ~Uncleared() { std::free(data_); }
+  Uncleared(const Uncleared&) = delete;
+  Uncleared& operator=(const Uncleared&) = delete;
+  T* data() { return data_; }
 
  private:
-  std::unique_ptr<T[]> data_;
+  static constexpr size_t kLargePage = size_t{1} << 21;
+  T* data_;
 };
 
 int64_t num_threads() { return static_cast<int64_t>(torch::stable::get_num_threads()); }
@@ -330,7 +366,8 @@ struct Bucket {
   int64_t count() const { return neg + pos; }
 };
 
-inline constexpr int64_t kBuckets = 512;
+static int64_t knob(const char* n, int64_t d){const char* v=getenv(n);return v?atoll(v):d;}
+
 inline constexpr int64_t kBucketSize = 512;
 
 // All counted samples as keys in ascending buckets.
@@ -355,7 +392,7 @@ class Buckets {
  private:
   void join_bins(const CellCounts<T>& counts, std::vector<uint16_t>& bucket_of) {
     const std::vector<int64_t> totals = counts.totals();
-    const int64_t wanted = std::max(counts.count / kBuckets, kBucketSize);
+    const int64_t wanted = std::max(counts.count / knob("KB",512), kBucketSize);
     // Keys lose the leading bit of the image, so a bucket spans at most half of all images.
     const int64_t widest = counts.bins / 2;
     int64_t first_bin = 0;
