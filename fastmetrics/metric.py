@@ -691,8 +691,8 @@ class Metric(Module, ABC):
     def _absorb(self, batch: dict[str, State], count: int) -> None:
         """Merge the states of one batch behind those of ``count`` updates."""
         with torch.no_grad():
-            for name, reduction in self._reductions.items():
-                total, part = getattr(self, name), batch[name]
+            for name, part in batch.items():
+                total, reduction = getattr(self, name), self._reductions[name]
                 if isinstance(total, list) and isinstance(part, list):
                     total.extend(map_tensors(Tensor.detach, part))
                 else:

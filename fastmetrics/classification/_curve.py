@@ -3,23 +3,41 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
-from typing import Any
+from functools import partial
+from typing import Any, ClassVar, Protocol
 
 import torch
 from torch import Tensor
 from typing_extensions import Self
 
 from fastmetrics.classification._statistic import CountMetric
+from fastmetrics.distributed import State
 from fastmetrics.functional.classification._curve import (
+    RANKED,
     Curves,
     Thresholds,
-    histogram_curve,
     make_grid,
 )
-from fastmetrics.ops import score_histogram_
+from fastmetrics.functional.classification._scores import (
+    LEFT_OUT_BYTE,
+    MAX_BITS,
+    BinnedScores,
+    KeptScores,
+    RankedScores,
+    Scores,
+    image_bits,
+    new_kept,
+)
+from fastmetrics.ops import keep_scores_, score_histogram_, score_image_histogram_
+from fastmetrics.ops.library import new_events
 from fastmetrics.utilities.checks import check_choice
+from fastmetrics.utilities.data import normal_tensor
 
 NORMALIZATIONS = ("sigmoid", None)
+
+# 16-bit scores become counts once so many rows are kept, if there are not too many classes.
+FOLDED_ROWS = 2**16
+MAX_FOLDED_CLASSES = 64
 
 
 def check_normalization(normalization: Any) -> None:
@@ -27,10 +45,283 @@ def check_normalization(normalization: Any) -> None:
     check_choice("normalization", normalization, NORMALIZATIONS)
 
 
-class CurveMetric(CountMetric):
-    """Score histograms ``[H, C, 2, T + 1]``, one per class; subclasses apply a formula to curves.
+class _Mode(Protocol):
+    """How a metric keeps scores; chosen by ``thresholds``."""
 
-    See :func:`fastmetrics.ops.score_histogram.score_histogram_` for the readings H.
+    def update(
+        self, metric: CurveMetric, preds: Tensor, target: Tensor, weight: Tensor | None
+    ) -> None:
+        """Add one batch."""
+
+    def scores(self, metric: CurveMetric) -> Scores:
+        """Return what the states say."""
+
+    def key(self) -> Hashable:
+        """Return what tells two modes apart that keep different states."""
+
+
+class _Binned:
+    """Counts between thresholds that were given: ``counts`` ``[H, C, 2, T + 1]``."""
+
+    def __init__(self, metric: CurveMetric, thresholds: int | list[float] | Tensor) -> None:
+        self.grid = make_grid(thresholds, metric.input, metric._multiclass, metric.device)
+        readings, count = self.grid.edges.shape
+        metric._add_counts((readings, metric._num_classes, 2, count + 1))
+
+    def update(
+        self, metric: CurveMetric, preds: Tensor, target: Tensor, weight: Tensor | None
+    ) -> None:
+        counts = metric._open_counts(target, weight)
+        grid = self.grid
+        score_histogram_(
+            counts,
+            metric.events,
+            preds,
+            target,
+            weight,
+            grid.edges,
+            grid.uniform,
+            metric._multiclass,
+            metric._logits,
+            metric.ignore_index,
+            metric.validate_args,
+        )
+        metric._keep_counts(counts)
+
+    def scores(self, metric: CurveMetric) -> BinnedScores:
+        return BinnedScores(metric.counts, metric.events, self.grid)
+
+    def key(self) -> Hashable:
+        return tuple(self.grid.edges.flatten().tolist())
+
+
+class _Ranked:
+    """Counts by the leading bits of the scores: ``counts`` ``[H, C, 2, 2 ** bits]``."""
+
+    def __init__(self, metric: CurveMetric) -> None:
+        readings = 2 if metric._multiclass and metric.input == "auto" else 1
+        bits = image_bits(metric._num_classes, readings)
+        metric._add_counts((readings, metric._num_classes, 2, 2**bits))
+
+    def update(
+        self, metric: CurveMetric, preds: Tensor, target: Tensor, weight: Tensor | None
+    ) -> None:
+        counts = metric._open_counts(target, weight)
+        score_image_histogram_(
+            counts,
+            metric.events,
+            preds,
+            target,
+            weight,
+            False,
+            metric._multiclass,
+            metric._logits,
+            metric.ignore_index,
+            metric.validate_args,
+        )
+        metric._keep_counts(counts)
+
+    def scores(self, metric: CurveMetric) -> RankedScores:
+        return RankedScores(metric.counts, metric.events, metric._multiclass, metric.input)
+
+    def key(self) -> Hashable:
+        return RANKED
+
+
+class _Room:
+    """Memory behind the last tensors of some list states, and how much of it is in use.
+
+    The tensors in the states are views of it. Only rows that no view shows are written, so whoever
+    shares or copied the lists keeps what it saw.
+    """
+
+    __slots__ = ("memory", "used")
+
+    def __init__(self, memory: tuple[Tensor, ...]) -> None:
+        self.memory = memory
+        self.used = 0
+
+
+class _Rows:
+    """List states of one length, to which rows are added without a tensor for each batch."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+
+    def open(
+        self,
+        metric: CurveMetric,
+        count: int,
+        dtype: torch.dtype,
+        new: Callable[[int], tuple[Tensor, ...]],
+    ) -> _Room:
+        """Return a room with ``count`` free rows.
+
+        What ``new`` makes doubles what there is; the first batch gets no more than it needs.
+        """
+        chunks = metric.__dict__[self.names[0]]
+        if chunks:
+            last = chunks[-1]
+            room: _Room | None = getattr(last, "room", None)
+            if (
+                room is not None
+                and room.used == len(last)
+                and room.used + count <= len(room.memory[0])
+                and last.dtype is dtype
+            ):
+                return room
+        kept = 0 if metric.compute_on_cpu else sum(map(len, chunks))
+        memory: list[tuple[Tensor, ...]] = []
+        normal_tensor(lambda: memory.append(new(max(count, kept))))  # type: ignore[arg-type, return-value]
+        return _Room(memory[0])
+
+    def close(self, metric: CurveMetric, room: _Room, count: int) -> None:
+        """Make the next ``count`` rows of the room part of the states."""
+        grows = room.used > 0
+        room.used += count
+        views = [tensor[: room.used] for tensor in room.memory]
+        if room.used < len(room.memory[0]):
+            views[0].room = room  # type: ignore[attr-defined]  # ours; it dies with the view
+        for name, view in zip(self.names, views, strict=True):
+            chunks = metric.__dict__[name]
+            if grows:
+                chunks[-1] = view
+            else:
+                chunks.append(view)
+
+    def extend(self, metric: CurveMetric, batch: dict[str, State]) -> None:
+        """Add the rows of the states of a batch."""
+        for chunks in zip(*(batch[name] for name in self.names), strict=True):
+            room = self.open(
+                metric,
+                len(chunks[0]),
+                chunks[0].dtype,
+                lambda size, chunks=chunks: tuple(  # type: ignore[misc]
+                    chunk.new_empty((size, *chunk.shape[1:])) for chunk in chunks
+                ),
+            )
+            start, end = room.used, room.used + len(chunks[0])
+            for memory, chunk in zip(room.memory, chunks, strict=True):
+                memory[start:end] = chunk
+            self.close(metric, room, len(chunks[0]))
+
+
+class _Exact:
+    """Every score: list states, and counts of 16-bit scores once there are many."""
+
+    PLAIN = _Rows("preds", "target")
+    WEIGHTED = _Rows("weighted_preds", "weighted_target", "weights")
+    COUNTED: ClassVar = {torch.float16: "float16_counts", torch.bfloat16: "bfloat16_counts"}
+
+    def __init__(self, metric: CurveMetric) -> None:
+        for name in (*self.PLAIN.names, *self.WEIGHTED.names):
+            metric.add_state(name, [], dist_reduce_fx="cat")
+        for name in self.COUNTED.values():
+            metric.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        metric._add_events()
+        # Whether multiclass scores are ranked as they are shows only at the end, unless they are
+        # said to be probabilities.
+        self.folds = metric._num_classes <= MAX_FOLDED_CLASSES and (
+            not metric._multiclass or metric.input == "probs"
+        )
+
+    def update(
+        self, metric: CurveMetric, preds: Tensor, target: Tensor, weight: Tensor | None
+    ) -> None:
+        multiclass, num_classes = metric._multiclass, metric._num_classes
+        weighted = weight is not None
+        count = target.numel() if multiclass else target.numel() // num_classes
+        rows = self.WEIGHTED if weighted else self.PLAIN
+        room = rows.open(
+            metric,
+            count,
+            preds.dtype,
+            lambda size: new_kept(
+                size, preds, num_classes, multiclass, weighted, metric.events.device
+            ),
+        )
+        keep_scores_(
+            room.memory[0],
+            metric.events,
+            preds,
+            target,
+            weight,
+            room.memory[1],
+            room.memory[2] if weighted else None,
+            room.used,
+            multiclass,
+            metric.ignore_index,
+            metric.validate_args,
+        )
+        rows.close(metric, room, count)
+        if self.folds and preds.dtype in self.COUNTED:
+            self._fold(metric)
+
+    def absorb(self, metric: CurveMetric, batch: dict[str, State]) -> dict[str, State]:
+        """Add the rows of a batch to the states and return those of its states that remain."""
+        self.PLAIN.extend(metric, batch)
+        self.WEIGHTED.extend(metric, batch)
+        if self.folds:
+            self._fold(metric)
+        lists = (*self.PLAIN.names, *self.WEIGHTED.names)
+        return {name: state for name, state in batch.items() if name not in lists}
+
+    def _fold(self, metric: CurveMetric) -> None:
+        """Turn the 16-bit scores among many into counts, which are just as exact."""
+        own = metric.__dict__
+        preds, target = own["preds"], own["target"]
+        if metric._partial or sum(map(len, preds)) < FOLDED_ROWS:
+            return
+        scratch = new_events(metric.events.device)
+        kept: list[tuple[Tensor, Tensor]] = []
+        for scores, labels in zip(preds, target, strict=True):
+            name = self.COUNTED.get(scores.dtype)
+            if name is None:
+                kept.append((scores, labels))
+                continue
+            if not own[name].ndim:
+                shape = (1, metric._num_classes, 2, 2**MAX_BITS)
+                zeros = partial(torch.zeros, shape, dtype=torch.int64, device=scores.device)
+                object.__setattr__(metric, name, normal_tensor(zeros))
+            half = scores.dtype is torch.float16
+            score_image_histogram_(
+                own[name],
+                scratch,
+                scores if metric._num_classes > 1 else scores[:, 0],
+                labels if metric._num_classes > 1 else labels[:, 0],
+                None,
+                half,
+                metric._multiclass,
+                False,
+                LEFT_OUT_BYTE,
+                False,
+            )
+        preds[:], target[:] = [scores for scores, _ in kept], [labels for _, labels in kept]
+
+    def scores(self, metric: CurveMetric) -> KeptScores:
+        own = metric.__dict__
+        return KeptScores(
+            own["preds"],
+            own["target"],
+            own["weighted_preds"],
+            own["weighted_target"],
+            own["weights"],
+            own["float16_counts"],
+            own["bfloat16_counts"],
+            metric.events,
+            metric._num_classes,
+            metric._multiclass,
+            metric.input,
+        )
+
+    def key(self) -> Hashable:
+        return self.folds
+
+
+class CurveMetric(CountMetric):
+    """Scores with their labels, kept as ``thresholds`` says; subclasses apply a formula to curves.
+
+    See :mod:`fastmetrics.functional.classification._scores` for the three ways to keep them.
     """
 
     counts: Tensor
@@ -50,64 +341,77 @@ class CurveMetric(CountMetric):
         self.ignore_index = ignore_index
         self.undefined = undefined
         self.input = input
+        self._num_classes = num_classes
         self._multiclass = multiclass
         self._logits = input == "logits"
-        self._grid = make_grid(thresholds, input, multiclass, self.device)  # type: ignore[arg-type]
-        readings, count = self._grid.edges.shape
-        self._add_counts((readings, num_classes, 2, count + 1))
+        self._mode: _Mode
+        if thresholds is None:
+            self._mode = _Exact(self)
+        elif isinstance(thresholds, str):
+            self._mode = _Ranked(self)
+        else:
+            self._mode = _Binned(self, thresholds)
 
     @property
-    def thresholds(self) -> Tensor | None:
-        """The thresholds as they were given, ``[T]``."""
-        return self._grid.thresholds
+    def thresholds(self) -> Tensor | str | None:
+        """The thresholds as they were given, ``[T]`` if there are any."""
+        if isinstance(self._mode, _Binned):
+            return self._mode.grid.thresholds
+        return RANKED if isinstance(self._mode, _Ranked) else None
 
     @property
     def confmat(self) -> Tensor:
         """Tables ``[[tn, fp], [fn, tp]]`` at each threshold, ``[T, 2, 2]`` or ``[T, C, 2, 2]``."""
-        curve = histogram_curve(self.counts, self.events, self._grid, False)
+        if not isinstance(self._mode, _Binned):
+            raise AttributeError("`confmat` needs `thresholds` that were given.")
+        curve = self._mode.scores(self).curves(False)
         reached = curve.as_given(torch.stack([curve.fps, curve.tps], -2))
         total = torch.stack([curve.negatives, curve.positives], -1)
         tables = torch.stack([total.unsqueeze(-1) - reached, reached], -1)
         tables = tables.movedim(-2, 0).to(self.counts.dtype)
-        return tables if self._counts_shape[1] > 1 else tables[:, 0]
+        return tables if self._num_classes > 1 else tables[:, 0]
 
     def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
-        """Count one batch; arguments as in `score_histogram_`."""
-        counts = self._open_counts(target, weight)
-        grid = self._grid
-        score_histogram_(
-            counts,
-            self.events,
-            preds,
-            target,
-            weight,
-            grid.edges,
-            grid.uniform,
-            self._multiclass,
-            self._logits,
-            self.ignore_index,
-            self.validate_args,
-        )
-        self._keep_counts(counts)
+        """Add one batch; arguments as in `score_histogram_`."""
+        self._mode.update(self, preds, target, weight)
+
+    def _scores(self) -> Scores:
+        """Return the statistic that curves are read from."""
+        return self._mode.scores(self)
 
     def _curves(self, pool: bool) -> Curves:
         """Return the curve of each class, or one curve when pooled."""
-        return histogram_curve(self.counts, self.events, self._grid, pool)
+        return self._scores().curves(pool)
 
     def _statistic(self) -> Hashable:
         return (
-            "score_histogram",
-            self._counts_shape,
+            "scores",
+            type(self._mode),
+            self._mode.key(),
+            self._num_classes,
             self._multiclass,
-            tuple(self._grid.edges.flatten().tolist()),
             self.input,
             self.ignore_index,
             self.validate_args,
         )
 
+    def _absorb(self, batch: dict[str, State], count: int) -> None:
+        if isinstance(self._mode, _Exact):
+            batch = self._mode.absorb(self, batch)
+        super()._absorb(batch, count)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all attributes, without memory that is not in use."""
+        state = super().__getstate__()
+        for name, value in self.metric_state.items():
+            if isinstance(value, list):
+                state[name] = [chunk.clone() for chunk in value]
+        return state
+
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:
         super()._apply(fn, *args, **kwargs)
-        self._grid = self._grid.to(self.device)
+        if isinstance(self._mode, _Binned):
+            self._mode.grid = self._mode.grid.to(self.device)
         return self
 
 
@@ -121,3 +425,16 @@ class CurveValue(CurveMetric):
     def plot(self, *args: Any, **kwargs: Any) -> Any:
         """Draw ``val``, a value or a list of values, by default what ``compute`` returns."""
         return self._plot(*args, **kwargs)
+
+    def _enclosed(
+        self, bounds: Callable[..., tuple[Tensor, Tensor]], *formula: Any
+    ) -> tuple[Tensor, Tensor]:
+        """Return the bounds from the scores of all processes."""
+        with self.sync_context(
+            dist_sync_fn=self.dist_sync_fn,
+            should_sync=self._to_sync and not self._is_synced,
+            should_unsync=not self._is_synced,
+            distributed_available=self._is_distributed,
+        ):
+            self._report()
+            return bounds(self._scores(), *formula)

@@ -45,6 +45,10 @@ class CountMetric(Metric):
             self.add_state("counts", [], dist_reduce_fx="cat")
         else:
             self.add_state("counts", torch.zeros(shape, dtype=torch.int64), dist_reduce_fx="sum")
+        self._add_events()
+
+    def _add_events(self) -> None:
+        """Declare ``events``."""
         self.add_state("events", torch.zeros(NUM_EVENTS, dtype=torch.int64), dist_reduce_fx="sum")
 
     def _open_counts(self, target: Tensor, weight: Tensor | None) -> Tensor:

@@ -21,9 +21,16 @@ from fastmetrics.functional.classification._curve import (
     CLASS_AVERAGES,
     LABEL_AVERAGES,
     Thresholds,
+    enclose,
 )
 from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.functional.classification.auroc import auroc_formula, check_max_fpr
+from fastmetrics.functional.classification.auroc import (
+    auroc_bounds,
+    auroc_formula,
+    check_max_fpr,
+    check_multi_class,
+    pairwise_formula,
+)
 from fastmetrics.metric import Metric
 from fastmetrics.utilities.checks import check_choice
 
@@ -60,7 +67,14 @@ class BinaryAUROC(CurveValue, BinaryPrecisionRecallCurve):
 
     def compute(self) -> Tensor:
         """Return the area, a float32 scalar."""
-        return auroc_formula(self._curves(True), None, self.max_fpr, self.undefined)
+        return auroc_formula(self._scores(), *self._formula())
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Return two float32 scalars between which the area of all scores lies."""
+        return self._enclosed(auroc_bounds, *self._formula())
+
+    def _formula(self) -> tuple[bool, None, float | None, str | None]:
+        return True, None, self.max_fpr, self.undefined
 
 
 class MulticlassAUROC(CurveValue, MulticlassPrecisionRecallCurve):
@@ -84,6 +98,7 @@ class MulticlassAUROC(CurveValue, MulticlassPrecisionRecallCurve):
         validate_args: bool = True,
         *,
         max_fpr: float | None = None,
+        multi_class: str = "ovr",
         input: str = "auto",
         undefined: str | None = None,
         **kwargs: Any,
@@ -91,6 +106,7 @@ class MulticlassAUROC(CurveValue, MulticlassPrecisionRecallCurve):
         if validate_args:
             check_choice("average", average, CLASS_AVERAGES)
             check_max_fpr(max_fpr)
+            check_multi_class(multi_class, average, max_fpr, thresholds)
         super().__init__(
             num_classes,
             thresholds,
@@ -103,10 +119,23 @@ class MulticlassAUROC(CurveValue, MulticlassPrecisionRecallCurve):
         )
         self.average = average
         self.max_fpr = max_fpr
+        self.multi_class = multi_class
 
     def compute(self) -> Tensor:
         """Return the average area, a float32 scalar, or the areas ``[C]``."""
-        return auroc_formula(self._curves(False), self.average, self.max_fpr, self.undefined)
+        if self.multi_class == "ovo":
+            return pairwise_formula(self._scores(), self.average, self.undefined)
+        return auroc_formula(self._scores(), *self._formula())
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Return two values like that of `compute`, between which that of all scores lies."""
+        if self.multi_class == "ovo":
+            value = self.compute()
+            return enclose(value, value)
+        return self._enclosed(auroc_bounds, *self._formula())
+
+    def _formula(self) -> tuple[bool, str | None, float | None, str | None]:
+        return False, self.average, self.max_fpr, self.undefined
 
 
 class MultilabelAUROC(CurveValue, MultilabelPrecisionRecallCurve):
@@ -151,8 +180,14 @@ class MultilabelAUROC(CurveValue, MultilabelPrecisionRecallCurve):
 
     def compute(self) -> Tensor:
         """Return the average area, a float32 scalar, or the areas ``[L]``."""
-        curves = self._curves(self.average == "micro")
-        return auroc_formula(curves, self.average, self.max_fpr, self.undefined)
+        return auroc_formula(self._scores(), *self._formula())
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Return two values like that of `compute`, between which that of all scores lies."""
+        return self._enclosed(auroc_bounds, *self._formula())
+
+    def _formula(self) -> tuple[bool, str | None, float | None, str | None]:
+        return self.average == "micro", self.average, self.max_fpr, self.undefined
 
 
 class AUROC(TaskWrapper):

@@ -24,6 +24,7 @@ from fastmetrics.functional.classification._curve import (
 )
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.average_precision import (
+    average_precision_bounds,
     average_precision_formula,
 )
 from fastmetrics.metric import Metric
@@ -49,7 +50,14 @@ class BinaryAveragePrecision(CurveValue, BinaryPrecisionRecallCurve):
 
     def compute(self) -> Tensor:
         """Return the average precision, a float32 scalar."""
-        return average_precision_formula(self._curves(True), None, self.undefined)
+        return average_precision_formula(self._scores(), *self._formula())
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Return two float32 scalars between which the average precision of all scores lies."""
+        return self._enclosed(average_precision_bounds, *self._formula())
+
+    def _formula(self) -> tuple[bool, None, str | None]:
+        return True, None, self.undefined
 
 
 class MulticlassAveragePrecision(CurveValue, MulticlassPrecisionRecallCurve):
@@ -92,7 +100,14 @@ class MulticlassAveragePrecision(CurveValue, MulticlassPrecisionRecallCurve):
 
     def compute(self) -> Tensor:
         """Return the average over classes, a float32 scalar, or the values ``[C]``."""
-        return average_precision_formula(self._curves(False), self.average, self.undefined)
+        return average_precision_formula(self._scores(), *self._formula())
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Return two values like that of `compute`, between which that of all scores lies."""
+        return self._enclosed(average_precision_bounds, *self._formula())
+
+    def _formula(self) -> tuple[bool, str | None, str | None]:
+        return False, self.average, self.undefined
 
 
 class MultilabelAveragePrecision(CurveValue, MultilabelPrecisionRecallCurve):
@@ -134,8 +149,14 @@ class MultilabelAveragePrecision(CurveValue, MultilabelPrecisionRecallCurve):
 
     def compute(self) -> Tensor:
         """Return the average over classes, a float32 scalar, or the values ``[L]``."""
-        curves = self._curves(self.average == "micro")
-        return average_precision_formula(curves, self.average, self.undefined)
+        return average_precision_formula(self._scores(), *self._formula())
+
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """Return two values like that of `compute`, between which that of all scores lies."""
+        return self._enclosed(average_precision_bounds, *self._formula())
+
+    def _formula(self) -> tuple[bool, str | None, str | None]:
+        return self.average == "micro", self.average, self.undefined
 
 
 class AveragePrecision(TaskWrapper):

@@ -148,9 +148,8 @@ class MulticlassPrecisionRecallCurve(_PrecisionRecall):
 
     def compute(self) -> Any:
         """Return precision, recall and thresholds."""
-        return precision_recall_formula(
-            self._curves(self.average == "micro"), self.average, self.undefined
-        )
+        curves = self._curves(self.average == "micro")
+        return precision_recall_formula(curves, self.average, "nan")
 
 
 class MultilabelPrecisionRecallCurve(_PrecisionRecall):

@@ -27,7 +27,9 @@ _POINTS = "curve_points_"
 _BATCH = 2**22
 
 
-def _check_rows(op: str, out: Tensor, preds: list[Tensor], target: list[Tensor], multi: bool) -> int:
+def _check_rows(
+    op: str, out: Tensor, preds: list[Tensor], target: list[Tensor], multi: bool
+) -> int:
     """Raise unless the chunks are kept rows that fit together; return their number of columns."""
     if len(preds) != len(target):
         raise ValueError(

@@ -102,7 +102,7 @@ def check_score_image_histogram(
         raise ValueError(f"{_IMAGE}: `half` needs float16 `preds`, got dtype {preds.dtype}.")
 
 
-def _softmax(scores: Tensor) -> Tensor:
+def softmax(scores: Tensor) -> Tensor:
     """Softmax over the last axis in float64, rounded to float32 or wider.
 
     Equal infinities share the row.
@@ -174,7 +174,7 @@ def _count_bins(
     contribution = sample_weights(counted.reshape(num_samples, -1), weight).flatten()
     readings = (PROBS, LOGITS) if num_readings > 1 else (int(logits),)
     for index, reading in enumerate(readings):
-        values = _softmax(scores) if multiclass and reading == LOGITS else scores
+        values = softmax(scores) if multiclass and reading == LOGITS else scores
         bins = find_bins(values, index)
         cell = torch.where(counted, (row * 2 + labels) * num_bins + bins, 0)
         delta = contribution.new_zeros(num_rows * 2 * num_bins)

@@ -497,7 +497,7 @@ def test_infinite_scores_are_ordinary():
         ({"thresholds": []}, "`thresholds` must be a list of at least one float"),
         ({"thresholds": [0, 1]}, "`thresholds` must be a list of at least one float"),
         ({"thresholds": torch.rand(2, 2)}, "`thresholds` must be a tensor with one axis"),
-        ({"thresholds": "many"}, "`thresholds` must be None, an integer"),
+        ({"thresholds": "many"}, "`thresholds` must be None, 'auto', an integer"),
         ({"ignore_index": 0.5}, "`ignore_index`"),
         ({"input": "scores"}, "`input` must be one of"),
         ({"undefined": 0}, "`undefined` must be one of"),

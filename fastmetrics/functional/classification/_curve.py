@@ -1,4 +1,4 @@
-"""From scores to curves: thresholds, the statistic of one batch, and what all curve metrics share.
+"""Curves: thresholds, counts at each of them, averages over classes, interpolation.
 
 Shapes use N samples, C classes (or L labels), T thresholds and K points of a curve. A formula takes
 a :class:`Curve`, whatever statistic it was made from.
@@ -13,13 +13,11 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._statistic import choose_reading
-from fastmetrics.ops import score_histogram_
-from fastmetrics.ops.library import new_events, raise_events
 from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
 
-Thresholds = int | list[float] | Tensor | None
+Thresholds = int | list[float] | Tensor | str | None
 
+RANKED = "auto"
 UNDEFINED = (None, "nan")
 CLASS_AVERAGES = ("macro", "weighted", "none", None)
 LABEL_AVERAGES = ("micro", *CLASS_AVERAGES)
@@ -27,7 +25,7 @@ LABEL_AVERAGES = ("micro", *CLASS_AVERAGES)
 
 def check_thresholds(thresholds: Any) -> None:
     """Raise ``ValueError`` unless ``thresholds`` says where a curve is evaluated."""
-    if thresholds is None:
+    if thresholds is None or (isinstance(thresholds, str) and thresholds == RANKED):
         return
     if isinstance(thresholds, int):
         check_int("thresholds", thresholds, 2)
@@ -44,7 +42,7 @@ def check_thresholds(thresholds: Any) -> None:
             )
     else:
         raise ValueError(
-            "`thresholds` must be None, an integer, a list of floats or a tensor,"
+            f"`thresholds` must be None, {RANKED!r}, an integer, a list of floats or a tensor,"
             f" got {thresholds!r}."
         )
 
@@ -170,53 +168,34 @@ Curves = Curve | list[Curve]
 """All classes at the same thresholds, or each class at its own."""
 
 
-def histogram_curve(counts: Tensor, events: Tensor, grid: Grid, pool: bool) -> Curve:
-    """Read a curve from the histograms ``[H, C, 2, T + 1]``; ``pool`` adds up the classes."""
-    table = choose_reading(counts, events)
-    table = table.sum(-3) if pool else table
+def table_curve(table: Tensor, grid: Grid) -> Curve:
+    """Read a curve from counts ``[..., 2, T + 1]`` between thresholds that were given."""
     reached = table.flip(-1).cumsum(-1).double()
     negatives, positives = reached[..., -1].unbind(-1)
     fps, tps = reached[..., :-1].unbind(-2)
     return Curve(fps, tps, negatives, positives, grid.thresholds, True, grid.order)
 
 
-def count_curves(
-    owner: str,
-    preds: Tensor,
-    target: Tensor,
-    num_classes: int,
-    multiclass: bool,
-    pool: bool,
-    thresholds: Thresholds,
-    ignore_index: int | None,
-    validate_args: bool,
-    weight: Tensor | None,
-    input: str,
-) -> Curves:
-    """Count one batch into the curve of each class; one curve when pooled or binary."""
-    grid = make_grid(thresholds, input, multiclass, target.device)  # type: ignore[arg-type]
-    counts = torch.zeros(
-        (grid.edges.shape[0], num_classes, 2, grid.edges.shape[1] + 1),
-        dtype=torch.int64 if weight is None else torch.float64,
-        device=target.device,
-    )
-    events = new_events(target.device)
-    score_histogram_(
-        counts,
-        events,
-        preds,
-        target,
-        weight,
-        grid.edges,
-        grid.uniform,
-        multiclass,
-        input == "logits",
-        ignore_index,
-        validate_args,
-    )
-    if validate_args:
-        raise_events(owner, events)
-    return histogram_curve(counts, events, grid, pool)
+def staircase(table: Tensor, upper: bool) -> Curve:
+    """Return the lowest (or highest) curve of scores that are known up to a bin.
+
+    ``table`` is ``[..., 2, B]``: in each bin all negatives come before, or after, all positives.
+    """
+    fps, tps = table.flip(-1).cumsum(-1).double().unbind(-2)
+    before = torch.zeros_like(fps[..., :1])
+    if upper:
+        corner = (torch.cat([before, fps[..., :-1]], -1), tps)
+    else:
+        corner = (fps, torch.cat([before, tps[..., :-1]], -1))
+    corners_fps = torch.stack([corner[0], fps], -1).flatten(-2)
+    corners_tps = torch.stack([corner[1], tps], -1).flatten(-2)
+    return Curve(corners_fps, corners_tps, fps[..., -1], tps[..., -1], before, False)
+
+
+def enclose(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+    """Widen float32 bounds in [0, 1] by the last digit, which rounding may have moved."""
+    infinity = torch.full_like(low, torch.inf)
+    return low.nextafter(-infinity).clamp(min=0.0), high.nextafter(infinity).clamp(max=1.0)
 
 
 def each_class(curves: Curves, value: Callable[[Curve], Tensor]) -> Tensor:

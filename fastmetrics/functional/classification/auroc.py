@@ -5,6 +5,10 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.precision
 taken and standardised: 0.5 is chance and 1 the best. ``average`` is ``"macro"``, ``"weighted"`` (by
 the positives of each class), ``"none"`` or None, for multilabel also ``"micro"``. A class with only
 positives or only negatives is ``undefined``.
+
+``multi_class``, for multiclass: ``"ovr"`` compares each class with all others, ``"ovo"`` each with
+each other class (the mean over pairs; ``average="weighted"`` weighs a pair by its samples), which
+needs every score: ``thresholds=None``.
 """
 
 from __future__ import annotations
@@ -19,14 +23,15 @@ from fastmetrics.functional.classification._curve import (
     CLASS_AVERAGES,
     LABEL_AVERAGES,
     Curve,
-    Curves,
     Thresholds,
     average_classes,
     check_curve_arguments,
-    count_curves,
     each_class,
+    enclose,
     positives_of,
+    staircase,
 )
+from fastmetrics.functional.classification._scores import KeptScores, Scores, count_scores
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.roc import rates
 from fastmetrics.utilities.checks import check_choice, check_int
@@ -38,6 +43,18 @@ def check_max_fpr(max_fpr: Any) -> None:
     """Raise ``ValueError`` unless ``max_fpr`` is None or a float in (0, 1]."""
     if max_fpr is not None and not (isinstance(max_fpr, float) and 0 < max_fpr <= 1):
         raise ValueError(f"`max_fpr` must be None or a float in (0, 1], got {max_fpr!r}.")
+
+
+def check_multi_class(multi_class: Any, average: Any, max_fpr: Any, thresholds: Any) -> None:
+    """Raise ``ValueError`` unless classes can be compared as ``multi_class`` says."""
+    check_choice("multi_class", multi_class, ("ovr", "ovo"))
+    if multi_class == "ovo":
+        check_choice("average", average, ("macro", "weighted"))
+        if max_fpr is not None or thresholds is not None:
+            raise ValueError(
+                "multi_class='ovo' needs `thresholds` and `max_fpr` to be None,"
+                f" got {thresholds!r} and {max_fpr!r}."
+            )
 
 
 def _partial_area(fpr: Tensor, tpr: Tensor, max_fpr: float) -> Tensor:
@@ -55,6 +72,11 @@ def _partial_area(fpr: Tensor, tpr: Tensor, max_fpr: float) -> Tensor:
     return 0.5 * (1.0 + (area - least) / (max_fpr - least))
 
 
+def _undefined_as(values: Tensor, undefined: str | None) -> Tensor:
+    """Return ``values`` with 0 or NaN where they are undefined."""
+    return values.nan_to_num(0.0) if undefined is None else values
+
+
 def area_under_roc(curve: Curve, max_fpr: float | None, undefined: str | None) -> Tensor:
     """Return the area by trapezoids, float64 ``[...]``."""
     fpr, tpr = (rate.nan_to_num(0.0) for rate in rates(curve))
@@ -63,18 +85,69 @@ def area_under_roc(curve: Curve, max_fpr: float | None, undefined: str | None) -
     else:
         area = _partial_area(fpr, tpr, max_fpr)
     defined = (curve.negatives > 0) & (curve.positives > 0)
-    return area.where(defined, 0.0 if undefined is None else torch.nan)
+    return _undefined_as(area.where(defined, torch.nan), undefined)
 
 
 def auroc_formula(
-    curves: Curves,
+    scores: Scores,
+    pool: bool,
     average: str | None = "none",
     max_fpr: float | None = None,
     undefined: str | None = None,
 ) -> Tensor:
     """Return the float32 area of one curve, or the average over classes."""
-    areas = each_class(curves, partial(area_under_roc, max_fpr=max_fpr, undefined=undefined))
-    return average_classes(areas, average, positives_of(curves), undefined)
+    areas = scores.areas(pool) if max_fpr in (None, 1) else None
+    if areas is None:
+        curves = scores.curves(pool)
+        values = each_class(curves, partial(area_under_roc, max_fpr=max_fpr, undefined=undefined))
+        positives = positives_of(curves)
+    else:
+        positives = areas.positives
+        values = _undefined_as(areas.pairs / (areas.negatives * positives), undefined)
+        values, positives = (values[0], positives[0]) if pool else (values, positives)
+    return average_classes(values, average, positives, undefined)
+
+
+def auroc_bounds(
+    scores: Scores,
+    pool: bool,
+    average: str | None = "none",
+    max_fpr: float | None = None,
+    undefined: str | None = None,
+) -> tuple[Tensor, Tensor]:
+    """Return float32 values that enclose the area for all scores that are counted as they are.
+
+    Within a bin all positives may lie below all negatives, or above.
+    """
+    table = scores.table(pool)
+    if table is None:
+        value = auroc_formula(scores, pool, average, max_fpr, undefined)
+        return enclose(value, value)
+    positives = table[..., 1, :].sum(-1).double()
+    values = (
+        area_under_roc(staircase(table, upper), max_fpr, undefined) for upper in (False, True)
+    )
+    low, high = (
+        average_classes(value[0], average, positives[0], undefined)
+        if pool
+        else average_classes(value, average, positives, undefined)
+        for value in values
+    )
+    return enclose(low, high)
+
+
+def pairwise_formula(scores: Scores, average: str | None, undefined: str | None) -> Tensor:
+    """Return the float32 mean over all pairs of classes of how well they are told apart.
+
+    A pair is ranked once by the scores of each of its classes, among the samples of both.
+    """
+    if not isinstance(scores, KeptScores):
+        raise TypeError("pairs of classes need every score.")
+    pairs, totals = scores.class_pairs()
+    ratio = _undefined_as(pairs / (totals.unsqueeze(1) * totals), undefined)
+    first, second = torch.triu_indices(len(totals), len(totals), 1, device=totals.device)
+    values = (ratio[first, second] + ratio[second, first]) / 2
+    return average_classes(values, average, totals[first] + totals[second], undefined)
 
 
 def binary_auroc(
@@ -102,20 +175,19 @@ def binary_auroc(
     if validate_args:
         check_max_fpr(max_fpr)
         check_curve_arguments(thresholds, ignore_index, input, undefined)
-    curve = count_curves(
+    scores = count_scores(
         "binary_auroc",
         preds,
         target,
         1,
         False,
-        True,
         thresholds,
         ignore_index,
         validate_args,
         weight,
         input,
     )
-    return auroc_formula(curve, None, max_fpr, undefined)
+    return auroc_formula(scores, True, None, max_fpr, undefined)
 
 
 def multiclass_auroc(
@@ -128,6 +200,7 @@ def multiclass_auroc(
     validate_args: bool = True,
     *,
     max_fpr: float | None = None,
+    multi_class: str = "ovr",
     weight: Tensor | None = None,
     input: str = "auto",
     undefined: str | None = None,
@@ -147,20 +220,22 @@ def multiclass_auroc(
         check_max_fpr(max_fpr)
         check_curve_arguments(thresholds, ignore_index, input, undefined)
         check_choice("average", average, CLASS_AVERAGES)
-    curves = count_curves(
+        check_multi_class(multi_class, average, max_fpr, thresholds)
+    scores = count_scores(
         "multiclass_auroc",
         preds,
         target,
         num_classes,
         True,
-        False,
         thresholds,
         ignore_index,
         validate_args,
         weight,
         input,
     )
-    return auroc_formula(curves, average, max_fpr, undefined)
+    if multi_class == "ovo":
+        return pairwise_formula(scores, average, undefined)
+    return auroc_formula(scores, False, average, max_fpr, undefined)
 
 
 def multilabel_auroc(
@@ -193,20 +268,19 @@ def multilabel_auroc(
         check_max_fpr(max_fpr)
         check_curve_arguments(thresholds, ignore_index, input, undefined)
         check_choice("average", average, LABEL_AVERAGES)
-    curves = count_curves(
+    scores = count_scores(
         "multilabel_auroc",
         preds,
         target,
         num_labels,
         False,
-        average == "micro",
         thresholds,
         ignore_index,
         validate_args,
         weight,
         input,
     )
-    return auroc_formula(curves, average, max_fpr, undefined)
+    return auroc_formula(scores, average == "micro", average, max_fpr, undefined)
 
 
 def auroc(

@@ -2,7 +2,8 @@
 
 Arguments are explained in :mod:`fastmetrics.functional.classification.precision_recall_curve`, and
 ``average`` here: ``"macro"``, ``"weighted"`` (by the positives of each class), ``"none"`` or None,
-for multilabel also ``"micro"``. A class without positives is ``undefined``.
+for multilabel also ``"micro"``. A class without positives is ``undefined``; for
+multiclass and thresholds of the data (None, "auto") it is NaN and left out of averages.
 """
 
 from __future__ import annotations
@@ -17,13 +18,18 @@ from fastmetrics.functional.classification._curve import (
     CLASS_AVERAGES,
     LABEL_AVERAGES,
     Curve,
-    Curves,
     Thresholds,
     average_classes,
     check_curve_arguments,
-    count_curves,
     each_class,
+    enclose,
     positives_of,
+)
+from fastmetrics.functional.classification._scores import (
+    KeptScores,
+    RankedScores,
+    Scores,
+    count_scores,
 )
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.precision_recall_curve import (
@@ -49,12 +55,62 @@ def precision_by_recall(curve: Curve, undefined: str | None) -> Tensor:
     return value
 
 
+def _absent(scores: Scores, undefined: str | None) -> str | None:
+    """Return what a class without positives has: at thresholds of the data multiclass has NaN."""
+    own = isinstance(scores, (KeptScores, RankedScores)) and scores.multiclass
+    return "nan" if own else undefined
+
+
 def average_precision_formula(
-    curves: Curves, average: str | None = "none", undefined: str | None = None
+    scores: Scores, pool: bool, average: str | None = "none", undefined: str | None = None
 ) -> Tensor:
     """Return the float32 value of one curve, or the average over classes."""
-    values = each_class(curves, partial(precision_by_recall, undefined=undefined))
-    return average_classes(values, average, positives_of(curves), undefined)
+    absent = _absent(scores, undefined)
+    areas = scores.areas(pool)
+    if areas is None:
+        curves = scores.curves(pool)
+        values = each_class(curves, partial(precision_by_recall, undefined=absent))
+        positives = positives_of(curves)
+    else:
+        positives = areas.positives
+        values = areas.precision / positives
+        values = values.nan_to_num(0.0) if absent is None else values
+        values, positives = (values[0], positives[0]) if pool else (values, positives)
+    return average_classes(values, average, positives, undefined)
+
+
+def average_precision_bounds(
+    scores: Scores, pool: bool, average: str | None = "none", undefined: str | None = None
+) -> tuple[Tensor, Tensor]:
+    """Return float32 values that enclose the average precision of all scores.
+
+    With n negatives and p positives in a bin, below F and T of them, a positive has at most the
+    precision (T + p) / (T + p + F). If it is the i-th one it has at least
+    (T + i) / (T + i + F + n): concave in i, so the mean of the first and last is a bound for the
+    mean.
+    """
+    table = scores.table(pool)
+    if table is None:
+        value = average_precision_formula(scores, pool, average, undefined)
+        return enclose(value, value)
+    counts = table.flip(-1).double()
+    negatives, positives = counts.unbind(-2)
+    fps, tps = counts.cumsum(-1).unbind(-2)
+    # A weight can be split, so there the first positive may be a small one.
+    before = tps - positives
+    first = before + (0.0 if table.is_floating_point() else 1.0)
+    least = (first / (first + fps)).nan_to_num(0.0) + (tps / (tps + fps)).nan_to_num(0.0)
+    most = (tps / (tps + fps - negatives)).nan_to_num(0.0)
+    total = positives.sum(-1)
+    low, high = ((positives * value).sum(-1) / total for value in (least / 2, most))
+    if _absent(scores, undefined) is None:
+        low, high = low.nan_to_num(0.0), high.nan_to_num(0.0)
+    if pool:
+        low, high, total = low[0], high[0], total[0]
+    return enclose(
+        average_classes(low, average, total, undefined),
+        average_classes(high, average, total, undefined),
+    )
 
 
 def binary_average_precision(
@@ -80,20 +136,19 @@ def binary_average_precision(
     """
     if validate_args:
         check_curve_arguments(thresholds, ignore_index, input, undefined)
-    curve = count_curves(
+    scores = count_scores(
         "binary_average_precision",
         preds,
         target,
         1,
         False,
-        True,
         thresholds,
         ignore_index,
         validate_args,
         weight,
         input,
     )
-    return average_precision_formula(curve, None, undefined)
+    return average_precision_formula(scores, True, None, undefined)
 
 
 def multiclass_average_precision(
@@ -123,20 +178,19 @@ def multiclass_average_precision(
         check_int("num_classes", num_classes, 2)
         check_curve_arguments(thresholds, ignore_index, input, undefined)
         check_choice("average", average, CLASS_AVERAGES)
-    curves = count_curves(
+    scores = count_scores(
         "multiclass_average_precision",
         preds,
         target,
         num_classes,
         True,
-        False,
         thresholds,
         ignore_index,
         validate_args,
         weight,
         input,
     )
-    return average_precision_formula(curves, average, undefined)
+    return average_precision_formula(scores, False, average, undefined)
 
 
 def multilabel_average_precision(
@@ -167,20 +221,19 @@ def multilabel_average_precision(
         check_int("num_labels", num_labels, 2)
         check_curve_arguments(thresholds, ignore_index, input, undefined)
         check_choice("average", average, LABEL_AVERAGES)
-    curves = count_curves(
+    scores = count_scores(
         "multilabel_average_precision",
         preds,
         target,
         num_labels,
         False,
-        average == "micro",
         thresholds,
         ignore_index,
         validate_args,
         weight,
         input,
     )
-    return average_precision_formula(curves, average, undefined)
+    return average_precision_formula(scores, average == "micro", average, undefined)
 
 
 def average_precision(

@@ -37,9 +37,9 @@ from fastmetrics.functional.classification._curve import (
     Curves,
     Thresholds,
     check_curve_arguments,
-    count_curves,
     mean_curve,
 )
+from fastmetrics.functional.classification._scores import count_curves
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.utilities.checks import check_choice, check_int
 
@@ -92,8 +92,8 @@ def _points(curve: Curve, undefined: str | None) -> tuple[Tensor, Tensor]:
     if undefined is None and not curve.grid:
         recall = recall.nan_to_num(1.0)
     return (
-        torch.cat([curve.as_given(precision), torch.ones_like(precision[..., :1])], -1),
-        torch.cat([curve.as_given(recall), torch.zeros_like(recall[..., :1])], -1),
+        torch.cat([curve.as_given(precision), precision.new_ones((*precision.shape[:-1], 1))], -1),
+        torch.cat([curve.as_given(recall), recall.new_zeros((*recall.shape[:-1], 1))], -1),
     )
 
 
@@ -204,7 +204,7 @@ def multiclass_precision_recall_curve(
         weight,
         input,
     )
-    return precision_recall_formula(curves, average, undefined)
+    return precision_recall_formula(curves, average, "nan")
 
 
 def multilabel_precision_recall_curve(

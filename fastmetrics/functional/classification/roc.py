@@ -16,9 +16,9 @@ from fastmetrics.functional.classification._curve import (
     Curves,
     Thresholds,
     check_curve_arguments,
-    count_curves,
     mean_curve,
 )
+from fastmetrics.functional.classification._scores import count_curves
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.precision_recall_curve import (
     PointLists,
@@ -37,7 +37,8 @@ def rates(curve: Curve) -> tuple[Tensor, Tensor]:
     """
     fps, tps = curve.fps, curve.tps
     if not curve.grid:
-        fps, tps = (torch.cat([torch.zeros_like(x[..., :1]), x], -1) for x in (fps, tps))
+        start = fps.new_zeros((*fps.shape[:-1], 1))
+        fps, tps = torch.cat([start, fps], -1), torch.cat([start, tps], -1)
     return fps / curve.negatives.unsqueeze(-1), tps / curve.positives.unsqueeze(-1)
 
 
@@ -57,7 +58,7 @@ def roc_formula(
             thresholds.append(curve.thresholds.flip(0))
         else:
             points.append((fpr, tpr))
-            one = torch.ones_like(curve.thresholds[:1])
+            one = curve.thresholds.new_ones(1)
             thresholds.append(torch.cat([one, curve.thresholds]))
     if average == "macro":
         fpr, tpr = mean_curve(

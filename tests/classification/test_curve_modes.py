@@ -1,0 +1,518 @@
+"""Curves from every score, and from the leading bits of the scores."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+import pickle
+import warnings
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import sklearn.metrics
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from fastmetrics import MetricCollection
+from fastmetrics.classification._curve import FOLDED_ROWS
+from tests.classification.test_curves import (
+    CURVES,
+    ROWS,
+    TASKS,
+    VALUES,
+    C,
+    Row,
+    by_class,
+    every_row,
+    expect,
+    make,
+    name,
+    of,
+    one_value,
+    tolerance,
+)
+from tests.distributed.processes import run_checks
+
+MODES = (None, "auto")
+AUROC = {row.task: row for row in VALUES if row.suffix == "AUROC"}
+PRECISION = {row.task: row for row in VALUES if row.suffix == "AveragePrecision"}
+LOW, HIGH = -1e4, 1e4
+
+
+def batches(row: Row, preds: Tensor, target: Tensor, **options: Any) -> Any:
+    metric = row.ours(**options)
+    for part in range(3):
+        metric.update(preds[part * 20 : part * 20 + 20], target[part * 20 : part * 20 + 20])
+    return metric
+
+
+def probabilities(row: Row, preds: Tensor) -> Tensor:
+    """Logits as the peer ranks them, without the rounding that makes ties."""
+    return preds.double().softmax(1) if row.task == "multiclass" else preds.double().sigmoid()
+
+
+# Every score
+
+
+@of(ROWS)
+def test_exact_curves_are_those_of_the_peer(row, arguments):
+    for kind, ignore_index in itertools.product(("probs", "grid", "logits"), (None, -1, 1)):
+        if kind == "grid" and row.task == "multiclass":
+            kind = "probs"
+        preds, target = make(row.task, kind, ignore_index=ignore_index)
+        options = arguments | {"ignore_index": ignore_index}
+        scores = probabilities(row, preds).float() if kind == "logits" else preds
+        expected = row.peer_call(scores, target, **options)
+        bounds = tolerance(row, arguments)
+        value = row.call(preds, target, **options)
+        expect(value, expected, **bounds)
+        expect(batches(row, preds, target, **options).compute(), one_value(value), rtol=0, atol=0)
+        expect(row.ours(**options)(preds, target), one_value(value), rtol=0, atol=0)
+
+
+@every_row
+@pytest.mark.parametrize("shape", [(7, 5), (4, 2, 3)])
+@pytest.mark.parametrize("thresholds", MODES)
+def test_further_axes_join_the_samples(row, shape, thresholds):
+    preds, target = make(row.task, shape=shape)
+    rows = preds if row.task == "binary" else preds.movedim(1, -1)
+    labels = target.movedim(1, -1) if row.task == "multilabel" else target
+    columns = () if row.task == "binary" else (C,)
+    flat = rows.reshape(-1, *columns), labels.reshape(-1, *(columns * (row.task == "multilabel")))
+    expected = row.call(*flat, thresholds=thresholds)
+    expect(row.call(preds, target, thresholds=thresholds), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("task", TASKS)
+def test_exact_values_are_those_of_scikit_learn(task, weighted, dtype):
+    preds, target = make(task, "probs", (200,), dtype)
+    weight = torch.rand(200, dtype=torch.float64) if weighted else None
+    sample_weight = weight.numpy() if weighted else None
+    arguments = {"average": None} if task != "binary" else {}
+    classes = by_class(task, preds.double(), target)
+    for row, oracle in (
+        (AUROC[task], sklearn.metrics.roc_auc_score),
+        (PRECISION[task], sklearn.metrics.average_precision_score),
+    ):
+        expected = [oracle(y, x, sample_weight=sample_weight) for y, x in classes]
+        value = row.call(preds, target, weight=weight, **arguments)
+        np.testing.assert_allclose(np.atleast_1d(value.numpy()), expected, rtol=1e-6)
+        split = row.ours(**arguments)
+        split.update(preds[:50], target[:50], None if weight is None else weight[:50])
+        split.update(preds[50:], target[50:], None if weight is None else weight[50:])
+        expect(split.compute(), one_value(value), rtol=1e-7, atol=0)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("average", ["macro", "weighted"])
+def test_pairs_of_classes_are_those_of_scikit_learn(average, weighted):
+    preds, target = make("multiclass", shape=(150,))
+    preds = (preds * 20).round() / 20  # ties
+    preds[:, 0] += 1 - preds.sum(1)
+    expected = sklearn.metrics.roc_auc_score(target, preds, multi_class="ovo", average=average)
+    row = AUROC["multiclass"]
+    weight = torch.full((150,), 2.5) if weighted else None
+    options = {"average": average, "multi_class": "ovo"}
+    value = row.call(preds, target, weight=weight, input="probs", **options)
+    assert value.item() == pytest.approx(expected, rel=1e-6)
+    metric = row.ours(input="probs", **options)
+    metric.update(preds[:70], target[:70], None if weight is None else weight[:70])
+    metric.update(preds[70:], target[70:], None if weight is None else weight[70:])
+    expect(metric.compute(), value, rtol=1e-7, atol=0)
+    low, high = metric.bounds()
+    assert low <= value <= high
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"multi_class": "ova"},
+        {"multi_class": "ovo", "thresholds": 5},
+        {"multi_class": "ovo", "thresholds": "auto"},
+        {"multi_class": "ovo", "max_fpr": 0.5},
+        {"multi_class": "ovo", "average": None},
+    ],
+    ids=name,
+)
+def test_arguments_of_pairs(options):
+    preds, target = make("multiclass")
+    with pytest.raises(ValueError, match=r"multi_class|average"):
+        AUROC["multiclass"].ours(**options)
+    with pytest.raises(ValueError, match=r"multi_class|average"):
+        AUROC["multiclass"].call(preds, target, **options)
+
+
+@pytest.mark.parametrize("thresholds", MODES)
+def test_logits_do_not_saturate(thresholds):
+    """In float32 their sigmoids are all 1, in float64 most of them."""
+    preds, target = torch.tensor([98.0, 99.0, 97.0, 100.0]), torch.tensor([0, 1, 0, 1])
+    for options in ({}, {"input": "logits"}):
+        assert AUROC["binary"].call(preds, target, thresholds=thresholds, **options) == 1
+        assert PRECISION["binary"].call(preds, target, thresholds=thresholds, **options) == 1
+
+
+@of(VALUES)
+@pytest.mark.parametrize("thresholds", MODES)
+def test_classes_without_positives_or_negatives(row, arguments, thresholds):
+    for kind in ("positive", "negative", "ignored", "empty"):
+        preds, target = make(row.task)
+        if kind == "ignored":
+            target.fill_(-1)
+        elif kind == "empty":
+            preds, target = preds[:0], target[:0]
+        elif row.task == "multiclass":
+            target.fill_(1 if kind == "positive" else 0)
+        else:
+            target.fill_(int(kind == "positive"))
+        for undefined in (None, "nan"):
+            options = {"ignore_index": -1, "undefined": undefined} | arguments
+            value = row.call(preds, target, thresholds=thresholds, **options)
+            if row not in (PRECISION["multiclass"],) or undefined or value.ndim == 0:
+                # Without an average the peer gives NaN there.
+                same = row.call(preds, target, thresholds=[0.5], **options)
+                assert torch.equal(value.isnan(), same.isnan())
+                if kind in ("ignored", "empty"):
+                    expect(value, same, rtol=0, atol=0)
+            metric = row.ours(thresholds=thresholds, **options)
+            metric.update(preds, target)
+            expect(metric.compute(), one_value(value), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("row", CURVES, ids=name)
+def test_curves_of_nothing_are_empty(row):
+    preds, target = make(row.task)
+    for thresholds in MODES:
+        metric = row.ours(thresholds=thresholds)
+        metric.update(preds[:0], target[:0])
+        first, second, points = metric.compute()
+        firsts = [first] if isinstance(first, Tensor) else first
+        every = [points] if isinstance(points, Tensor) else points
+        # One point has no threshold in one curve, one threshold no score in the other.
+        assert [x.numel() for x in firsts] == [1] * len(firsts)
+        assert all(x.numel() <= 1 for x in every)
+        assert type(first) is type(second)
+
+
+@pytest.mark.parametrize("thresholds", MODES)
+def test_nan_ranks_below_all_others_and_infinities_are_ordinary(thresholds):
+    preds = torch.tensor([math.nan, -math.inf, -3.0, -0.0, 0.0, 2.0, math.inf, math.nan])
+    target = torch.tensor([1, 0, 1, 0, 1, 0, 1, 0])
+    ranks = torch.tensor([0, 1, 2, 3, 3, 4, 5, 0]) / 8
+    for row in (AUROC["binary"], PRECISION["binary"]):
+        metric = row.ours(thresholds=thresholds)
+        metric.update(preds, target)
+        with pytest.warns(UserWarning, match="2 samples had NaN scores"):
+            value = metric.compute()
+        expect(value, row.call(ranks, target), rtol=1e-6, atol=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        _, _, points = CURVES[3].call(preds, target, thresholds=thresholds)
+    assert points.isnan().tolist() == [False] * 6 + [True]
+
+
+@every_row
+@pytest.mark.parametrize("thresholds", MODES)
+def test_inputs_that_do_not_fit_leave_the_states_alone(row, thresholds):
+    preds, target = make(row.task)
+    metric = row.ours(thresholds=thresholds)
+    metric.update(preds, target)
+    value = metric.compute()
+    wrong = target.clone()
+    wrong.view(-1)[-1] = 7
+    for _ in range(2):
+        for bad in ((preds.long(), target), (preds, target.float()), (preds[:-1], target)):
+            with pytest.raises(ValueError):
+                metric.update(*bad)
+        with pytest.raises(RuntimeError, match="got 7 at flat index"):
+            metric.update(preds, wrong)
+        with pytest.raises(RuntimeError, match="got 7 at flat index"):
+            metric(preds, wrong)
+        metric.__dict__["_computed"] = None
+        expect(metric.compute(), value, rtol=0, atol=0)
+        metric.update(preds[:0], target[:0])
+    assert not metric.events.any()
+
+
+@every_row
+@pytest.mark.parametrize("thresholds", MODES)
+def test_further_updates_after_a_failure_count(row, thresholds):
+    """Rows that a refused batch has scribbled on are written again."""
+    preds, target = make(row.task)
+    metric = row.ours(thresholds=thresholds)
+    wrong = target.clone()
+    wrong.view(-1)[-1] = 7
+    for part in range(6):
+        with pytest.raises(RuntimeError):
+            metric.update(preds, wrong)
+        metric.update(preds[part * 10 : part * 10 + 10], target[part * 10 : part * 10 + 10])
+    value = row.call(preds, target, thresholds=thresholds)
+    expect(metric.compute(), one_value(value), rtol=0, atol=0)
+
+
+# The life of a metric that keeps scores
+
+
+@every_row
+@pytest.mark.parametrize("thresholds", MODES)
+def test_copies_checkpoints_and_reset(row, thresholds):
+    preds, target = make(row.task)
+    metric = row.ours(thresholds=thresholds)
+    metric.persistent(True)
+    for start in range(0, 60, 10):
+        metric.update(preds[start : start + 10], target[start : start + 10])
+    value = metric.compute()
+    fresh = row.ours(thresholds=thresholds)
+    fresh.persistent(True)
+    fresh.load_state_dict(metric.state_dict())
+    others = (copy.deepcopy(metric), pickle.loads(pickle.dumps(metric)), fresh)
+    for other in others:
+        expect(other.compute(), value, rtol=0, atol=0)
+        other.update(preds, target)
+        other.update(preds, target)
+    metric.update(preds[:7], target[:7])
+    again = row.ours(thresholds=thresholds)
+    again.update(torch.cat([preds, preds[:7]]), torch.cat([target, target[:7]]))
+    expect(metric.compute(), again.compute(), rtol=0, atol=0)
+    metric.reset()
+    metric.update(preds, target)
+    expect(metric.compute(), value, rtol=0, atol=0)
+    expect(metric(preds, target), value, rtol=0, atol=0)
+
+
+@every_row
+@pytest.mark.parametrize("thresholds", MODES)
+def test_forward_updates_merges_and_repeated_values(row, thresholds):
+    preds, target = make(row.task)
+    metric = row.ours(thresholds=thresholds)
+    for start in range(0, 40, 5):
+        part = slice(start, start + 5)
+        each = row.call(preds[part], target[part], thresholds=thresholds, input="probs")
+        metric_input = row.ours(thresholds=thresholds, input="probs")
+        expect(metric_input(preds[part], target[part]), one_value(each), rtol=0, atol=0)
+        if start % 2:
+            metric(preds[part], target[part])
+        else:
+            metric.update(preds[part], target[part])
+        metric.compute()
+    other = row.ours(thresholds=thresholds)
+    other.update(preds[40:50], target[40:50])
+    metric.merge_state(other)
+    metric.update(preds[50:], target[50:])
+    whole = row.call(preds, target, thresholds=thresholds)
+    expect(metric.compute(), one_value(whole), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("thresholds", MODES)
+@pytest.mark.parametrize("task", TASKS)
+def test_metrics_of_a_collection_share_scores_and_part(task, thresholds):
+    preds, target = make(task)
+    rows = {row.suffix: row for row in ROWS if row.task == task}
+    collection = MetricCollection({k: row.ours(thresholds=thresholds) for k, row in rows.items()})
+    for start in range(0, 30, 5):
+        collection.update(preds[start : start + 5], target[start : start + 5])
+    assert len(collection.compute_groups) == 1
+    alone = collection["AUROC"]
+    alone.update(preds[30:50], target[30:50])
+    collection.update(preds[50:], target[50:])
+    rest = torch.cat([preds[:30], preds[50:]]), torch.cat([target[:30], target[50:]])
+    values = collection.compute()
+    for suffix, row in rows.items():
+        seen = (preds, target) if suffix == "AUROC" else rest
+        expect(
+            values[suffix], one_value(row.call(*seen, thresholds=thresholds)), rtol=1e-6, atol=1e-7
+        )
+
+
+def test_few_tensors_hold_many_batches():
+    metric = AUROC["binary"].ours()
+    for _ in range(500):
+        metric.update(torch.rand(64), torch.randint(2, (64,)))
+    assert len(metric.preds) < 20
+    for _ in range(500):
+        metric(torch.rand(64), torch.randint(2, (64,)))
+    assert len(metric.preds) < 25
+    assert sum(map(len, metric.preds)) == 64_000
+    room = sum(chunk.untyped_storage().nbytes() for chunk in metric.preds)
+    assert room <= 2 * 64_000 * 4
+    assert len(pickle.dumps(metric)) < 64_000 * 5 * 1.2
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("task", TASKS)
+def test_small_floats_take_constant_memory(task, dtype):
+    generator = torch.Generator().manual_seed(0)
+    shape = (20_000,) if task == "binary" else (20_000, C)
+    rows = (AUROC[task], PRECISION[task], next(r for r in CURVES if r.task == task))
+    metrics = [row.ours(input="probs", ignore_index=-1) for row in rows]
+    wide = [row.ours(input="probs", ignore_index=-1) for row in rows]
+    for _ in range(5):
+        preds = torch.rand(shape, generator=generator).to(dtype)
+        high = C if task == "multiclass" else 2
+        labels = shape[:1] if task == "multiclass" else shape
+        target = torch.randint(-1, high, labels, generator=generator)
+        for metric, reference in zip(metrics, wide, strict=True):
+            metric.update(preds, target)
+            reference.update(preds.float(), target)
+    mixed = torch.rand(shape, generator=generator)
+    for metric, reference in zip(metrics, wide, strict=True):
+        metric.update(mixed, target)
+        reference.update(mixed, target)
+        kept = [chunk for chunk in metric.preds if chunk.dtype is dtype]
+        assert sum(map(len, kept)) < FOLDED_ROWS
+        expect_close(metric.compute(), reference.compute())
+
+
+def expect_close(actual: Any, expected: Any) -> None:
+    if isinstance(expected, Tensor):
+        torch.testing.assert_close(actual.double(), expected.double(), rtol=1e-6, atol=1e-7)
+        return
+    for one, other in zip(actual, expected, strict=True):
+        expect_close(one, other)
+
+
+def test_many_classes_and_unknown_readings_keep_small_floats_as_they_are():
+    preds = torch.rand(2 * FOLDED_ROWS, 2).half()
+    target = torch.randint(2, (2 * FOLDED_ROWS,))
+    for input, folded in (("auto", False), ("probs", True)):
+        metric = type(AUROC["multiclass"].ours())(num_classes=2, input=input)
+        metric.update(preds, target)
+        assert (metric.float16_counts.ndim > 0) == folded
+        assert bool(metric.preds) != folded
+
+
+# Bounds
+
+
+def pairs_in_order(preds: Tensor, target: Tensor) -> Fraction:
+    scores = preds.double().tolist()
+    positives = [x for x, y in zip(scores, target.tolist(), strict=True) if y]
+    negatives = [x for x, y in zip(scores, target.tolist(), strict=True) if not y]
+    twice = sum((p > n) * 2 + (p == n) for p in positives for n in negatives)
+    return Fraction(twice, 2 * len(positives) * len(negatives))
+
+
+def mean_precision(preds: Tensor, target: Tensor) -> Fraction:
+    scores = preds.double().tolist()
+    labels = target.tolist()
+    total = Fraction(0)
+    for score, label in zip(scores, labels, strict=True):
+        if label:
+            reached = [y for x, y in zip(scores, labels, strict=True) if x >= score]
+            total += Fraction(sum(reached), len(reached))
+    return total / sum(labels)
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_bounds_enclose_the_exact_value(data):
+    """Whatever the scores: close together, far apart, tied, infinite; whatever the histogram."""
+    size = data.draw(st.integers(2, 40))
+    base = data.draw(st.sampled_from([0.5, 1.0, -3.0, 1e-30, 98.0]))
+    near = st.integers(-40, 40).map(lambda steps: float(np.float32(base) * (1 + steps * 2.0**-12)))
+    wide = st.floats(LOW, HIGH, width=32)
+    special = st.sampled_from([math.inf, -math.inf, 0.0, -0.0, 1e-45, base])
+    scores = st.one_of(*data.draw(st.sampled_from([[near], [wide], [near, wide, special]])))
+    preds = torch.tensor(data.draw(st.lists(scores, min_size=size, max_size=size)))
+    target = torch.tensor(data.draw(st.lists(st.integers(0, 1), min_size=size, max_size=size)))
+    target[0], target[1] = 0, 1
+    thresholds = data.draw(st.sampled_from(["auto", 5, None]))
+    cases = ((AUROC["binary"], pairs_in_order), (PRECISION["binary"], mean_precision))
+    for row, oracle in cases:
+        metric = row.ours(thresholds=thresholds, input="logits")
+        metric.update(preds, target)
+        exact = oracle(preds, target)
+        low, high = (Fraction(bound.item()) for bound in metric.bounds())
+        assert low <= exact <= high
+        assert low <= Fraction(metric.compute().item()) <= high
+        if thresholds is None:
+            assert high - low < Fraction(1, 10**6)
+
+
+@pytest.mark.parametrize("max_fpr", [0.01, 0.3, 0.9])
+def test_bounds_of_partial_areas(max_fpr):
+    torch.manual_seed(0)
+    for _ in range(20):
+        preds, target = 1 + torch.rand(300) / 50, torch.randint(2, (300,))
+        row = AUROC["binary"]
+        exact = row.call(preds, target, max_fpr=max_fpr)
+        metric = row.ours(thresholds="auto", max_fpr=max_fpr)
+        metric.update(preds, target)
+        low, high = metric.bounds()
+        assert low < exact < high
+        assert low < metric.compute() < high
+
+
+@of(VALUES)
+def test_bounds_of_classes_and_weights(row, arguments):
+    preds, target = make(row.task, "probs", (400,))
+    weight = torch.rand(400)
+    exact = row.call(preds, target, weight=weight, **arguments)
+    metric = row.ours(thresholds="auto", **arguments)
+    metric.update(preds[:100], target[:100], weight[:100])
+    metric.update(preds[100:], target[100:], weight[100:])
+    low, high = metric.bounds()
+    assert low.shape == high.shape == metric.compute().shape
+    assert ((low <= exact) & (exact <= high)).all()
+    assert (high - low < 0.04).all()
+    expect(metric.compute(), exact, rtol=3e-2, atol=0)
+
+
+@every_row
+def test_ranked_curves_are_close_to_exact_ones(row):
+    """Exactly those of the scores cut to their leading bits."""
+    preds, target = make(row.task, "probs")
+    cut = (preds.view(torch.int32) & -65536).view(torch.float32)
+    expect(
+        row.call(preds, target, thresholds="auto", input="probs"),
+        row.call(cut, target, input="probs"),
+        rtol=1e-6,
+        atol=1e-7,
+    )
+
+
+def test_ranked_counts_stay_below_their_limit():
+    for row, options in ((AUROC["multiclass"], {"num_classes": 1000}),):
+        metric = type(row.ours())(**options, thresholds="auto")
+        assert metric.counts.nbytes <= 64 * 2**20
+        preds, target = torch.randn(50, 1000), torch.randint(1000, (50,))
+        metric.update(preds, target)
+        low, high = metric.bounds()
+        exact = type(row.ours())(**options)(preds, target)
+        assert low <= exact <= high
+
+
+# Processes
+
+
+def uneven_processes(rank: int, world: int) -> None:
+    """Every process has another number of samples and of batches; the last has none."""
+    torch.manual_seed(0)
+    some = [*AUROC.values(), PRECISION["multilabel"], CURVES[1]]
+    for row, thresholds in itertools.product(some, MODES):
+        for dtype in (torch.float32, torch.bfloat16):
+            preds, target = make(row.task, "probs", (60,), dtype)
+            metric = row.ours(thresholds=thresholds, input="probs")
+            parts = [range(0, 25, 5), range(25, 60, 35), range(0)][min(rank, 2)]
+            for start in parts:
+                end = start + parts.step
+                metric.update(preds[start:end], target[start:end])
+            metric.update(preds[:0], target[:0])
+            expected = row.call(preds, target, thresholds=thresholds, input="probs")
+            expect(metric.compute(), one_value(expected), rtol=0, atol=0)
+            if row in VALUES:
+                low, high = metric.bounds()
+                assert low <= metric.compute() <= high
+            assert not metric._is_synced
+            metric.update(preds[:5], target[:5])
+
+
+def test_uneven_processes(tmp_path: Path):
+    run_checks(3, tmp_path, uneven_processes)
