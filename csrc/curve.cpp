@@ -2,8 +2,9 @@
 //
 // Scores become images, unsigned integers of the same order. The leading bits of all images are
 // counted, and adjacent bins joined into buckets of about the same size. A second pass scatters the
-// images, with the label as lowest bit, into their buckets; each bucket is then sorted by itself, in
-// the bits that its range leaves open, and scanned. Images of 16 bits are counted in full instead.
+// images, with the label as lowest bit, into their buckets; each bucket is then sorted by itself,
+// in the bits that its range leaves open, and scanned. Images of 16 bits are counted in full
+// instead.
 //
 // How buckets are cut depends on the counts alone, so neither the order of the samples nor the
 // number of threads shows in the bits of a sum.
@@ -68,12 +69,12 @@ struct ScoreKernelsOf {
 template <class Key>
 struct KeyKernelsOf {
   Key (*rebase)(Key* keys, int64_t count, Key base);
+  void (*count)(const Key* keys, int64_t count, uint32_t* counts);
   Key* (*sort)(Key* keys, Key* spare, int64_t count, Key varying);
   BucketAreas (*scan)(const Key* keys, int64_t count, int64_t pos_above, int64_t neg_above);
 };
 
 struct CountKernels {
-  void (*count_keys)(const uint32_t* keys, int64_t count, uint32_t* counts);
   BucketAreas (*scan_bucket)(const uint32_t* counts, int64_t images, int64_t pos_above,
                              int64_t neg_above);
   BucketAreas (*scan_all)(const int64_t* counts, int64_t images, int64_t pos_above,
@@ -190,8 +191,7 @@ struct Chunks {
         require(labels == ScalarType::Byte || (multiclass && labels == ScalarType::Int),
                 "`target` has a dtype that this op does not take.");
       }
-      require(p.scalar_type() == scores && t.scalar_type() == labels,
-              "all chunks need one dtype.");
+      require(p.scalar_type() == scores && t.scalar_type() == labels, "all chunks need one dtype.");
       chunks.push_back(Chunk{p.const_data_ptr(),
                              t.const_data_ptr(),
                              p.size(0),
@@ -237,8 +237,7 @@ class Samples {
     return read(data, chunk.score_strides, at, count, buffer);
   }
 
-  const uint8_t* read_labels(const Chunk& chunk, int64_t at, int64_t count,
-                             uint8_t* buffer) const {
+  const uint8_t* read_labels(const Chunk& chunk, int64_t at, int64_t count, uint8_t* buffer) const {
     if (!chunks_.multiclass) {
       const uint8_t* data =
           static_cast<const uint8_t*>(chunk.labels) + column_ * chunk.label_strides[1];
@@ -253,8 +252,7 @@ class Samples {
   }
 
   template <class V>
-  const V* read(const V* data, const int64_t* strides, int64_t at, int64_t count,
-                V* buffer) const {
+  const V* read(const V* data, const int64_t* strides, int64_t at, int64_t count, V* buffer) const {
     const int64_t width = chunks_.columns;
     const bool dense = pool_ ? strides[0] == width * strides[1] : true;
     const int64_t step = pool_ ? strides[1] : strides[0];
@@ -366,9 +364,16 @@ struct Bucket {
   int64_t count() const { return neg + pos; }
 };
 
-static int64_t knob(const char* n, int64_t d){const char* v=getenv(n);return v?atoll(v):d;}
+// Few buckets at a time keep the scattered writes near; small ones are sorted in the cache.
+inline constexpr int64_t kFewBuckets = 48;
+inline constexpr int64_t kManyBuckets = 1024;
+inline constexpr int64_t kSmallBucket = 512;
+inline constexpr int64_t kLargeBucket = 1 << 15;
 
-inline constexpr int64_t kBucketSize = 512;
+int64_t bucket_size(int64_t count) {
+  const int64_t size = std::clamp(count / kFewBuckets, kSmallBucket, kLargeBucket);
+  return std::max(size, count / kManyBuckets);
+}
 
 // All counted samples as keys in ascending buckets.
 template <class T>
@@ -377,8 +382,7 @@ class Buckets {
   using Key = ImageOf<T>;
   static constexpr int kBits = 8 * sizeof(Key);
 
-  explicit Buckets(const Samples<T>& samples)
-      : keys_(samples.count()) {
+  explicit Buckets(const Samples<T>& samples) : keys_(samples.count()) {
     const int size_bits = std::bit_width(static_cast<uint64_t>(samples.count()));
     const CellCounts<T> counts(samples, std::clamp(size_bits - 2, 8, 16));
     std::vector<uint16_t> bucket_of(static_cast<size_t>(counts.bins + 1));
@@ -392,7 +396,7 @@ class Buckets {
  private:
   void join_bins(const CellCounts<T>& counts, std::vector<uint16_t>& bucket_of) {
     const std::vector<int64_t> totals = counts.totals();
-    const int64_t wanted = std::max(counts.count / knob("KB",512), kBucketSize);
+    const int64_t wanted = bucket_size(counts.count);
     // Keys lose the leading bit of the image, so a bucket spans at most half of all images.
     const int64_t widest = counts.bins / 2;
     int64_t first_bin = 0;
@@ -473,22 +477,50 @@ class BucketWorker {
     const int64_t count = bucket.count();
     const KeyKernelsOf<Key>& kernels = FM_PICK(kCurveKeys<Key>);
     const Key varying = kernels.rebase(keys, count, static_cast<Key>(bucket.first_image << 1));
-    if constexpr (sizeof(Key) == 4) {
-      if (is_dense(bucket) && varying > 1) {
-        const CountKernels& counters = FM_PICK(kCurveCounts);
-        counts_.assign(static_cast<size_t>(2 * bucket.images), 0);
-        counters.count_keys(keys, count, counts_.data());
-        return counters.scan_bucket(counts_.data(), static_cast<int64_t>(bucket.images),
-                                    bucket.pos_above, bucket.neg_above);
-      }
+    if (is_dense(bucket, varying)) {
+      return FM_PICK(kCurveCounts)
+          .scan_bucket(count_keys(bucket, keys), static_cast<int64_t>(bucket.images),
+                       bucket.pos_above, bucket.neg_above);
     }
     const Key* sorted = kernels.sort(keys, spare(count), count, varying);
     return kernels.scan(sorted, count, bucket.pos_above, bucket.neg_above);
   }
 
+  // Sorts in place, relative to the first image of the bucket, and counts the distinct scores.
+  int64_t sort(const Bucket& bucket, Key* keys) {
+    const int64_t count = bucket.count();
+    const KeyKernelsOf<Key>& kernels = FM_PICK(kCurveKeys<Key>);
+    const Key varying = kernels.rebase(keys, count, static_cast<Key>(bucket.first_image << 1));
+    if (is_dense(bucket, varying)) {
+      const uint32_t* counts = count_keys(bucket, keys);
+      Key* end = keys;
+      for (uint64_t key = 0; key < 2 * bucket.images; ++key) {
+        end = std::fill_n(end, counts[key], static_cast<Key>(key));
+      }
+    } else {
+      const Key* sorted = kernels.sort(keys, spare(count), count, varying);
+      if (sorted != keys) {
+        std::copy_n(sorted, count, keys);
+      }
+    }
+    int64_t distinct = 1;
+    for (int64_t i = 1; i < count; ++i) {
+      distinct += (keys[i] ^ keys[i - 1]) > 1;
+    }
+    return distinct;
+  }
+
  private:
-  static bool is_dense(const Bucket& bucket) {
-    return bucket.images <= (1u << 16) && static_cast<uint64_t>(bucket.count()) >= bucket.images;
+  // Counting every image takes less than sorting, and no second array.
+  static bool is_dense(const Bucket& bucket, Key varying) {
+    return sizeof(Key) == 4 && varying > 1 && bucket.images <= (1u << 16) &&
+           static_cast<uint64_t>(bucket.count()) >= bucket.images;
+  }
+
+  const uint32_t* count_keys(const Bucket& bucket, const Key* keys) {
+    counts_.assign(static_cast<size_t>(2 * bucket.images), 0);
+    FM_PICK(kCurveKeys<Key>).count(keys, bucket.count(), counts_.data());
+    return counts_.data();
   }
 
   Key* spare(int64_t count) {
@@ -548,6 +580,90 @@ CurveAreas areas_of(const Samples<T>& samples) {
   }
 }
 
+template <class T>
+T score_of(ImageOf<T> image) {
+  using Image = ImageOf<T>;
+  constexpr Image kSign = static_cast<Image>(Image{1} << (8 * sizeof(T) - 1));
+  const Image bits = image == 0       ? static_cast<Image>(kInfinityOf<T> | (kInfinityOf<T> >> 1))
+                     : image >= kSign ? static_cast<Image>(image - kSign)
+                                      : static_cast<Image>((kSign - image) | kSign);
+  return std::bit_cast<T>(bits);
+}
+
+// Where the points of a curve go, from the largest score down.
+template <class T>
+struct Points {
+  double* fps;
+  double* tps;
+  T* thresholds;
+
+  void write(int64_t place, int64_t neg, int64_t pos, ImageOf<T> image) const {
+    fps[place] = static_cast<double>(neg);
+    tps[place] = static_cast<double>(pos);
+    thresholds[place] = score_of<T>(image);
+  }
+};
+
+// Writes the points of one sorted bucket, the first of them at `place`.
+template <class T>
+void write_bucket(const Bucket& bucket, const ImageOf<T>* keys, int64_t place,
+                  const Points<T>& points) {
+  int64_t neg = bucket.neg_above;
+  int64_t pos = bucket.pos_above;
+  for (int64_t i = bucket.count() - 1; i >= 0; --i) {
+    const int64_t is_pos = static_cast<int64_t>(keys[i] & 1);
+    pos += is_pos;
+    neg += 1 - is_pos;
+    if (i == 0 || (keys[i] ^ keys[i - 1]) > 1) {
+      points.write(place++, neg, pos, static_cast<ImageOf<T>>(bucket.first_image + (keys[i] >> 1)));
+    }
+  }
+}
+
+// Returns the number of points.
+template <class T>
+int64_t points_of(const Samples<T>& samples, const Points<T>& points) {
+  if constexpr (sizeof(T) == 2) {
+    const CellCounts<T> counts(samples, 16);
+    const std::vector<int64_t> totals = counts.totals();
+    int64_t place = 0;
+    int64_t neg = 0;
+    int64_t pos = 0;
+    for (int64_t image = counts.bins - 1; image >= 0; --image) {
+      const int64_t* here = totals.data() + 2 * image;
+      neg += here[0];
+      pos += here[1];
+      if (here[0] + here[1] > 0) {
+        points.write(place++, neg, pos, static_cast<ImageOf<T>>(image));
+      }
+    }
+    return place;
+  } else {
+    Buckets<T> sorted(samples);
+    const std::vector<Bucket>& buckets = sorted.buckets();
+    const int64_t count = static_cast<int64_t>(buckets.size());
+    std::vector<int64_t> places(buckets.size());
+    for_tasks<BucketWorker<ImageOf<T>>>(count, num_threads(), [&](auto& worker, int64_t task) {
+      const Bucket& bucket = buckets[static_cast<size_t>(task)];
+      places[static_cast<size_t>(task)] = worker.sort(bucket, sorted.keys(bucket));
+    });
+    int64_t total = 0;
+    for (size_t i = buckets.size(); i-- > 0;) {
+      total += std::exchange(places[i], total);
+    }
+    for_tasks<char>(count, num_threads(), [&](char, int64_t task) {
+      const Bucket& bucket = buckets[static_cast<size_t>(task)];
+      write_bucket<T>(bucket, sorted.keys(bucket), places[static_cast<size_t>(task)], points);
+    });
+    return total;
+  }
+}
+
+void require_countable(int64_t samples) {
+  require(samples <= int64_t{std::numeric_limits<uint32_t>::max()},
+          "a curve takes fewer than 2**32 scores.");
+}
+
 void curve_areas_cpu(Tensor areas, std::vector<Tensor> preds, std::vector<Tensor> target,
                      bool multiclass, bool pool) {
   require(areas.scalar_type() == ScalarType::Double && areas.dim() == 2 && areas.size(1) == 4,
@@ -556,8 +672,7 @@ void curve_areas_cpu(Tensor areas, std::vector<Tensor> preds, std::vector<Tensor
   const int64_t columns = pool && !preds.empty() && preds[0].dim() == 2 ? preds[0].size(1) : curves;
   require(!pool || curves == 1, "`areas` must be float64 [1, 4] with `pool`.");
   const Chunks chunks(preds, target, columns, multiclass);
-  require(chunks.rows * (pool ? columns : 1) <= int64_t{std::numeric_limits<uint32_t>::max()},
-          "a curve takes fewer than 2**32 scores.");
+  require_countable(chunks.rows * (pool ? columns : 1));
   double* out = state_data<double>(areas);
   with_score_type(chunks.scores, [&](auto type) {
     using T = decltype(type);
@@ -575,9 +690,43 @@ void curve_areas_cpu(Tensor areas, std::vector<Tensor> preds, std::vector<Tensor
   });
 }
 
+template <class T>
+T* points_data(Tensor& out, ScalarType type, int64_t samples) {
+  require(out.scalar_type() == type && out.dim() == 1 && out.size(0) >= samples,
+          "the arrays of points do not fit.");
+  return state_data<T>(out);
+}
+
+void curve_points_cpu(Tensor fps, Tensor tps, Tensor thresholds, Tensor count,
+                      std::vector<Tensor> preds, std::vector<Tensor> target, int64_t column,
+                      bool multiclass, bool pool) {
+  require(count.scalar_type() == ScalarType::Long && count.numel() == 1,
+          "`count` must be int64 [1].");
+  int64_t* total = state_data<int64_t>(count);
+  if (preds.empty()) {
+    *total = 0;
+    return;
+  }
+  require(preds[0].dim() == 2, "`preds` must be [M, C].");
+  const int64_t columns = preds[0].size(1);
+  require(pool || (column >= 0 && column < columns), "there is no such column.");
+  const Chunks chunks(preds, target, columns, multiclass);
+  const int64_t samples = chunks.rows * (pool ? columns : 1);
+  require_countable(samples);
+  double* false_positives = points_data<double>(fps, ScalarType::Double, samples);
+  double* true_positives = points_data<double>(tps, ScalarType::Double, samples);
+  with_score_type(chunks.scores, [&](auto type) {
+    using T = decltype(type);
+    const Points<T> points{false_positives, true_positives,
+                           points_data<T>(thresholds, chunks.scores, samples)};
+    *total = points_of(Samples<T>(chunks, pool ? Samples<T>::kAll : column), points);
+  });
+}
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
+  library.impl("curve_points_", TORCH_BOX(&curve_points_cpu));
   library.impl("curve_areas_", TORCH_BOX(&curve_areas_cpu));
 }
 

@@ -26,8 +26,8 @@ void name_cells(const T* scores, const uint8_t* labels, int64_t count, int shift
 }
 
 template <class T>
-void count_cells(const T* scores, const uint8_t* labels, int64_t count, int shift,
-                 uint32_t nowhere, uint32_t* counts) {
+void count_cells(const T* scores, const uint8_t* labels, int64_t count, int shift, uint32_t nowhere,
+                 uint32_t* counts) {
   uint32_t cells[kCurveBlock];
   name_cells(scores, labels, count, shift, nowhere, cells);
   for (int64_t i = 0; i < count; ++i) {
@@ -53,8 +53,8 @@ void scatter_keys(const T* scores, const uint8_t* labels, int64_t count, int shi
   }
 }
 
-// Sums ratios in eight lanes in the order in which they come, so that the bits are the same whatever
-// the width of the registers.
+// Sums ratios in eight lanes in the order in which they come, so that the bits are the same
+// whatever the width of the registers.
 class RatioSum {
  public:
   FM_INLINE void push(double numerator, double denominator, bool keep) {
@@ -184,8 +184,9 @@ class KeyScan {
       const Key key = keys[i];
       const bool ends = (key ^ last) > 1;
       const int64_t is_pos = static_cast<int64_t>(key & 1);
-      precision_.push(static_cast<double>(pos_ - group_pos) * static_cast<double>(pos_ + pos_above_),
-                      static_cast<double>(rank_ + above_), ends & (pos_ > group_pos));
+      precision_.push(
+          static_cast<double>(pos_ - group_pos) * static_cast<double>(pos_ + pos_above_),
+          static_cast<double>(rank_ + above_), ends & (pos_ > group_pos));
       group_pos = ends ? pos_ : group_pos;
       group_rank = ends ? rank_ : group_rank;
       strictly_right += static_cast<uint64_t>(group_pos & (is_pos - 1));
@@ -199,8 +200,8 @@ class KeyScan {
     // Pairs of a negative here with a positive here or above are right, wrong or tied.
     const uint64_t pos = static_cast<uint64_t>(pos_) - pos_before;
     const uint64_t neg = static_cast<uint64_t>(rank_ - pos_) - neg_before;
-    const uint64_t tied = neg * (pos + pos_before) - strictly_right -
-                          (strictly_wrong - pos * neg_before);
+    const uint64_t tied =
+        neg * (pos + pos_before) - strictly_right - (strictly_wrong - pos * neg_before);
     wrong_ += 2 * strictly_wrong + tied;
   }
 
@@ -262,8 +263,7 @@ BucketAreas scan_keys(const Key* keys, int64_t count, int64_t pos_above, int64_t
 
 // The same from counts: negatives and positives of each image in ascending order.
 template <class Count>
-BucketAreas scan_counts(const Count* counts, int64_t images, int64_t pos_above,
-                        int64_t neg_above) {
+BucketAreas scan_counts(const Count* counts, int64_t images, int64_t pos_above, int64_t neg_above) {
   RatioSum precision;
   const int64_t above = pos_above + neg_above;
   uint64_t right = 0;
@@ -349,7 +349,7 @@ Key* radix_passes(Key* keys, Key* spare, int64_t count, int low, int width) {
 
 template <class Key>
 Key* radix_sort(Key* keys, Key* spare, int64_t count, int low, int high) {
-  static const int forced = getenv("DG")?atoi(getenv("DG")):9; const int most = forced;
+  const int most = count < (1 << 16) ? 8 : kMaxDigit;
   Key* sorted = keys;
   while (low < high) {
     const int passes = std::min((high - low + most - 1) / most, 3);
@@ -388,8 +388,8 @@ Key* sort_keys(Key* keys, Key* spare, int64_t count, Key varying) {
   return radix_sort(keys, spare, count, low, high);
 }
 
-template <class Key, class Count>
-void count_keys(const Key* keys, int64_t count, Count* counts) {
+template <class Key>
+void count_keys(const Key* keys, int64_t count, uint32_t* counts) {
   for (int64_t i = 0; i < count; ++i) {
     ++counts[keys[i]];
   }
@@ -399,7 +399,7 @@ template <class T>
 constexpr ScoreKernelsOf<T> kCurveScores{count_cells<T>, scatter_keys<T>};
 
 template <class Key>
-constexpr KeyKernelsOf<Key> kCurveKeys{rebase_keys<Key>, sort_keys<Key>, scan_keys<Key>};
+constexpr KeyKernelsOf<Key> kCurveKeys{rebase_keys<Key>, count_keys<Key>, sort_keys<Key>,
+                                       scan_keys<Key>};
 
-constexpr CountKernels kCurveCounts{count_keys<uint32_t, uint32_t>, scan_counts<uint32_t>,
-                                    scan_counts<int64_t>};
+constexpr CountKernels kCurveCounts{scan_counts<uint32_t>, scan_counts<int64_t>};

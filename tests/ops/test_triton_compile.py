@@ -15,6 +15,7 @@ from triton.compiler import ASTSource
 from fastmetrics.ops.triton import aot
 
 UPDATES = {name: (op, args) for name, op, args in aot.updates()}
+COMPUTES = {name: (op, args) for name, op, args in aot.computes()}
 MAIN_UPDATES = [
     "stat scores [N, 10] float32",
     "stat scores [N, 1000] bfloat16",
@@ -50,8 +51,14 @@ def test_all_kernels_compile_without_spilling(name, target):
     check(name, target)
 
 
+@pytest.mark.parametrize("target", aot.TARGETS)
+@pytest.mark.parametrize("name", COMPUTES)
+def test_kernels_of_compute_compile_without_spilling(name, target):
+    check(name, target)
+
+
 def check(name: str, target: str) -> None:
-    op, args = UPDATES[name]
+    op, args = (UPDATES | COMPUTES)[name]
     launches = aot.record(op, *args)
     assert launches
     for launch in launches:

@@ -8,6 +8,7 @@ in the inner loop, so none is the rule.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import re
 import subprocess
 import tempfile
@@ -27,6 +28,8 @@ from fastmetrics.ops.triton import (
     confusion,
     exact_match,
     keep_scores,
+    curve,
+    exact_match,
     reading,
     score_histogram,
     stat_scores,
@@ -80,6 +83,7 @@ def record(op: str, *args: Any) -> list[Launch]:
 
     with contextlib.ExitStack() as stack:
         for module in KERNEL_MODULES:
+        for module in (stat_scores, confusion, exact_match, score_histogram, curve, reading):
             stack.enter_context(mock.patch.object(module, "launch", launch))
         getattr(kernels, op)(*args)
     return launches
@@ -326,12 +330,20 @@ def kept_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
         inputs, tail = (state, meta(3), scores, target), (4096, multiclass, -1, True)
         yield name, "keep_scores_", (*inputs, None, labels, None, *tail)
         yield f"{name} weights", "keep_scores_", (*inputs, weight, labels, weights, *tail)
+def computes() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Ops that run once in ``compute``: name, op, arguments."""
+    for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
+        scores = torch.empty(4096, 3, dtype=dtype, device="meta")
+        areas = torch.empty(3, 4, dtype=torch.float64, device="meta")
+        labels = torch.empty(4096, 3, dtype=torch.uint8, device="meta")
+        arguments = (areas, [scores], [labels], False, False)
+        yield f"curve areas [N, 3] {str(dtype)[6:]}", "curve_areas_", arguments
 
 
 def main() -> None:
-    """Print the table of all updates on all targets."""
+    """Print the table of all updates and computations on all targets."""
     print(f"{'update':44} {'kernel':16} {'target':11} {'registers':>9} {'spills':>6} {'shared':>6}")
-    for name, op, args in updates():
+    for name, op, args in itertools.chain(updates(), computes()):
         for launch in record(op, *args):
             for label, target in TARGETS.items():
                 registers, spills, shared = report(compile_launch(launch, target))
