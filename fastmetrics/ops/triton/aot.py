@@ -11,6 +11,7 @@ import contextlib
 import itertools
 import re
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,18 +25,13 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 import fastmetrics.ops.triton as kernels
-from fastmetrics.ops.triton import (
-    confusion,
-    exact_match,
-    keep_scores,
-    curve,
-    exact_match,
-    reading,
-    score_histogram,
-    stat_scores,
-)
 
-KERNEL_MODULES = (stat_scores, confusion, exact_match, score_histogram, keep_scores, reading)
+# Whatever module launches kernels.
+KERNEL_MODULES = [
+    module
+    for name, module in sorted(sys.modules.items())
+    if name.startswith(f"{kernels.__name__}.") and hasattr(module, "launch")
+]
 
 TARGETS = {
     "cuda:80": GPUTarget("cuda", 80, 32),
