@@ -137,6 +137,10 @@ class Curve(NamedTuple):
         """Return ``values`` ``[..., K]`` of descending thresholds in ascending or given order."""
         return values.flip(-1) if self.order is None else values[..., self.order]
 
+    def descending(self) -> Tensor:
+        """Return the thresholds ``[K]`` in the order of ``fps`` and ``tps``."""
+        return self.thresholds.sort(descending=True).values if self.grid else self.thresholds
+
 
 Curves = Curve | list[Curve]
 """All classes at the same thresholds, or each class at its own."""
