@@ -35,6 +35,12 @@ class Counts:
             np.array(self.tps, dtype=float) / max(self.positives, 1),
         )
 
+    def precision_and_recall(self) -> tuple[np.ndarray, np.ndarray]:
+        """Both by ascending threshold and then (1, 0); NaN where there is nothing to divide."""
+        fps, tps = np.array(self.fps[::-1], dtype=float), np.array(self.tps[::-1], dtype=float)
+        with np.errstate(invalid="ignore"):
+            return np.r_[tps / (tps + fps), 1.0], np.r_[tps / np.float64(self.positives), 0.0]
+
 
 def probabilities(task: str, preds: Tensor) -> Tensor:
     """Scores as they are compared with thresholds: logits through sigmoid or softmax."""

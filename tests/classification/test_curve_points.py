@@ -64,6 +64,8 @@ SUFFIXES = {
     "sensitivity_specificity": "SensitivityAtSpecificity",
     "specificity_sensitivity": "SpecificityAtSensitivity",
 }
+KINDS = (("probs", None), ("grid", -1), ("logits", -1), ("probs", 1))
+"""Scores and the label to ignore; without label 1 a class has no positives."""
 MINIMA = (0.0, 1 / 3, 0.5, 0.9, 1.0)
 
 
@@ -174,7 +176,7 @@ def expect_equal_errors(ours: Tensor, points: list[Any], theirs: Tensor | None) 
 def test_equal_error_rate(row, arguments, thresholds):
     # The peer cannot interpolate between fewer than two points.
     has_peer = thresholds != "one" or arguments.get("average") != "macro"
-    for kind, ignore_index in itertools.product(("probs", "grid", "logits"), (None, -1, 1)):
+    for kind, ignore_index in KINDS:
         preds, target = make(row.task, kind, ignore_index=ignore_index)
         options = arguments | {"thresholds": THRESHOLDS[thresholds], "ignore_index": ignore_index}
         value = row.call(preds, target, **options)
@@ -242,7 +244,7 @@ def stable_peer(monkeypatch):
 @of(AREAS)
 @pytest.mark.parametrize("fpr_range", RANGES)
 def test_log_area(row, arguments, fpr_range, stable_peer):
-    for kind, ignore_index in itertools.product(("probs", "grid", "logits"), (None, -1)):
+    for kind, ignore_index in KINDS[:3]:
         preds, target = make(row.task, kind, ignore_index=ignore_index)
         own = arguments | {"fpr_range": fpr_range, "ignore_index": ignore_index}
         average = arguments.get("average")
@@ -268,7 +270,7 @@ def test_log_area_by_hand():
     preds = torch.tensor([0.9] + [0.1] * 9 + [0.9, 0.1])
     value = AREAS[0].call(preds, target, fpr_range=(0.1, 1.0), thresholds=[0.0, 0.5])
     assert value == pytest.approx(0.75)
-    # From the origin: at 0.01 the height is 0.05; then 0.275 over one decade and 0.75 over the next.
+    # From the origin: 0.05 at 0.01; the mean is 0.275 over one decade and 0.75 over the next.
     value = AREAS[0].call(preds, target, fpr_range=(0.01, 1.0), thresholds=[0.0, 0.5])
     assert value == pytest.approx((0.275 + 0.75) / 2)
     # Without a threshold that all reach, the curve still ends in (1, 1).
@@ -340,9 +342,9 @@ def expect_peer(
 ) -> None:
     """The peer gives the same, but for what `docs/differences.md` says of it.
 
-    It has the specificity as 1 - fpr in float32, so a point that is as close to the minimum may be
-    on the wrong side of it; it fails for a class whose recall is NaN, and returns a precision of NaN
-    where no score reaches the lowest threshold.
+    It has the specificity as 1 - fpr in float32, so a point that meets the minimum may be on the
+    wrong side of it; it fails for a class whose recall is NaN, and returns a precision of NaN where
+    no score reaches the lowest threshold.
     """
     try:
         rates, thresholds = call(**{row.minimum: minimum})
@@ -369,7 +371,7 @@ def expect_peer(
 @pytest.mark.parametrize("thresholds", THRESHOLDS)
 def test_best_point(row, thresholds):
     given = THRESHOLDS[thresholds]
-    for kind, ignore_index in itertools.product(("probs", "grid", "logits"), (None, -1, 1)):
+    for kind, ignore_index in KINDS:
         preds, target = make(row.task, kind, ignore_index=ignore_index)
         counts = counts_of(row, preds, target, given, ignore_index)
         for minimum in MINIMA:
@@ -404,9 +406,8 @@ def test_points_of_scikit_learn(task, weighted):
     preds, target = make(task, "grid", (200,))
     weight = torch.rand(200, dtype=torch.float64) if weighted else None
     sample_weight = weight.numpy() if weighted else None
-    # The peer of a class with scores in [0, 1]; rows of "grid" scores do not sum to 1.
     options = {"thresholds": 17, "weight": weight, "input": "probs"}
-    classes = [(y.numpy(), x.numpy()) for x, y in columns_of(task, preds, target)]
+    classes = [(y.numpy(), x.numpy()) for x, y in columns(task, preds, target, None)]
 
     def check(row: PointRow, expected: list[float], curves: Any, **arguments: Any) -> None:
         value = row.call(preds, target, **arguments, **options)
@@ -423,7 +424,7 @@ def test_points_of_scikit_learn(task, weighted):
         sklearn.metrics.precision_recall_curve(y, x, sample_weight=sample_weight)
         for y, x in classes
     ]
-    curves = [exact_curve(x, y, weight) for x, y in columns_of(task, preds, target)]
+    curves = [exact_curve(x, y, weight) for x, y in columns(task, preds, target, None)]
     for row in ROWS:
         if row.task != task:
             continue
@@ -444,11 +445,6 @@ def test_points_of_scikit_learn(task, weighted):
             expected = [np.max(rate[other >= minimum], initial=0.0) for rate, other in rates]
             best = RULES[row.module].of_curves(curves, minimum, None)
             check(row, expected, best, **{row.minimum: minimum})
-
-
-def columns_of(task: str, preds: Tensor, target: Tensor) -> list[tuple[Tensor, Tensor]]:
-    """Scores that are in [0, 1] and bool labels of each class."""
-    return columns(task, preds, target, None)
 
 
 # Classes without positives or without negatives
@@ -481,20 +477,20 @@ def test_one_label_only(row, kind):
     """The rates that are defined stay; all is NaN where that is asked for."""
     preds, target = lopsided(row.task, kind)
     average = {"average": None} if row in AREAS and row.task != "binary" else {}
-    for given, minimum in itertools.product(([0.0, 0.3, 0.6], [0.5], None), (0.0, 0.5)):
-        counts = counts_of(row, preds, target, given, -1)
+    for at, minimum in itertools.product(([0.0, 0.3, 0.6], [0.5], None), (0.0, 0.5)):
+        counts = counts_of(row, preds, target, at, -1)
         own = {row.minimum: minimum} if row in BEST else average
         for undefined in (None, "nan"):
-            if given is None:
+            if at is None:
                 value = formula_of(row, exact_curves(row, preds, target, -1), minimum, undefined)
             else:
-                options = {"thresholds": given, "ignore_index": -1, "undefined": undefined}
+                options = {"thresholds": at, "ignore_index": -1, "undefined": undefined}
                 value = row.call(preds, target, **options, **own)
                 ours = row.ours(**options, **own)
                 ours.update(preds, target)
                 expect(ours.compute(), one_value(value), rtol=0, atol=0)
             for c, found in zip(counts, per_class(value), strict=True):
-                expected = one_label_value(row, c, minimum, given is None)
+                expected = one_label_value(row, c, minimum, at is None)
                 missing = not c.positives or (row.required.keys() <= NEGATIVES and not c.negatives)
                 if undefined == "nan" and missing:
                     expected = (math.nan, math.nan) if row in BEST else math.nan
@@ -750,6 +746,7 @@ def test_a_threshold_of_nan_is_the_lowest():
 
 
 @every_row
+@pytest.mark.filterwarnings("ignore:.*before any update")
 def test_copies_checkpoints_and_merging(row):
     preds, target = make(row.task)
     options = {"thresholds": [0.3, 0.1, 0.6], **row.required}
@@ -811,7 +808,7 @@ def test_plots(row):
 @settings(max_examples=60, deadline=None)
 @given(data=st.data())
 def test_laws(data):
-    """Splitting and permuting; values lie in [0, 1]; a higher minimum never makes the best better."""
+    """Splitting and permuting; values lie in [0, 1]; a higher minimum makes nothing better."""
     row = data.draw(st.sampled_from(ROWS))
     size = data.draw(st.integers(1, 25))
     torch.manual_seed(data.draw(st.integers(0, 1000)))
