@@ -418,7 +418,7 @@ class CurveMetric(CountMetric):
 class CurveValue(CurveMetric):
     """A value in [0, 1] of a curve, drawn as values are."""
 
-    higher_is_better = True
+    higher_is_better: bool | None = True
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
 
@@ -438,3 +438,11 @@ class CurveValue(CurveMetric):
         ):
             self._report()
             return bounds(self._scores(), *formula)
+
+class CurvePoint(CurveValue):
+    """A value in [0, 1] and the threshold where it is reached; the value is drawn."""
+
+    higher_is_better = None
+
+    def _plot(self, val: Any | None = None, ax: Any | None = None) -> Any:
+        return super()._plot(self.compute()[0] if val is None else val, ax)

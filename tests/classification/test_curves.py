@@ -25,6 +25,9 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fastmetrics import MetricCollection
 from fastmetrics.functional.classification import _curve
+from fastmetrics.functional.classification.precision_recall_curve import precision_recall_formula
+from fastmetrics.functional.classification.roc import roc_formula
+from tests.classification.curves import columns, count, exact_curve, mean_curve
 from tests.classification.inputs import SCORE_DTYPES
 
 C = 3
@@ -189,6 +192,32 @@ def test_functions_and_classes_agree_with_the_peer(row, arguments, thresholds):
             ours.update(preds[part * 20 : part * 20 + 20], target[part * 20 : part * 20 + 20])
         expect(ours.compute(), one_value(expected), **bounds)
         expect(row.ours(**options)(preds, target), one_value(expected), **bounds)
+
+
+@pytest.mark.parametrize("thresholds", [*THRESHOLDS, None])
+@pytest.mark.parametrize("kind", ["probs", "grid", "logits"])
+def test_mean_curves_are_those_of_float64(kind, thresholds):
+    """Interpolated by a loop; the peer does it in float32."""
+    given = THRESHOLDS.get(thresholds)
+    for ignore_index, row in itertools.product((None, -1), (CURVES[1], CURVES[4])):
+        preds, target = make(row.task, kind, ignore_index=ignore_index)
+        at = torch.linspace(0, 1, given) if isinstance(given, int) else given
+        at = None if at is None else torch.as_tensor(at)
+        classes = columns(row.task, preds, target, ignore_index)
+        counts = [count(*c, at) for c in classes]
+        if row.suffix == "ROC":
+            points = [(c.from_origin() if given is None else c).rates() for c in counts]
+            formula: Any = roc_formula
+        else:
+            points = [c.precision_and_recall() for c in counts]
+            formula = precision_recall_formula
+        if given is None:
+            x, y, _ = formula([exact_curve(*c) for c in classes], "macro")
+        else:
+            options = {"thresholds": given, "ignore_index": ignore_index}
+            x, y, _ = row.call(preds, target, average="macro", **options)
+        for actual, expected in zip((x, y), mean_curve(points), strict=True):
+            np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-6, atol=1e-7)
 
 
 @every_row

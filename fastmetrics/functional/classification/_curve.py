@@ -163,6 +163,10 @@ class Curve(NamedTuple):
         """Return ``values`` ``[..., K]`` of descending thresholds in ascending or given order."""
         return values.flip(-1) if self.order is None else values[..., self.order]
 
+    def descending(self) -> Tensor:
+        """Return the thresholds ``[K]`` in the order of ``fps`` and ``tps``."""
+        return self.thresholds.sort(descending=True).values if self.grid else self.thresholds
+
 
 Curves = Curve | list[Curve]
 """All classes at the same thresholds, or each class at its own."""
@@ -189,7 +193,8 @@ def staircase(table: Tensor, upper: bool) -> Curve:
         corner = (fps, torch.cat([before, tps[..., :-1]], -1))
     corners_fps = torch.stack([corner[0], fps], -1).flatten(-2)
     corners_tps = torch.stack([corner[1], tps], -1).flatten(-2)
-    return Curve(corners_fps, corners_tps, fps[..., -1], tps[..., -1], before, False)
+    unknown = fps.new_zeros(0)
+    return Curve(corners_fps, corners_tps, fps[..., -1], tps[..., -1], unknown, False)
 
 
 def enclose(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:

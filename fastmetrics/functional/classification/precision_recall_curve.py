@@ -81,16 +81,20 @@ def check_multilabel_curve_arguments(
     check_curve_arguments(thresholds, ignore_index, input, undefined)
 
 
-def precision_and_recall(curve: Curve) -> tuple[Tensor, Tensor]:
-    """Return float64 precision and recall, ``[..., K]`` by descending threshold; 0/0 is NaN."""
-    return curve.tps / (curve.tps + curve.fps), curve.tps / curve.positives.unsqueeze(-1)
+def precision_and_recall(curve: Curve, undefined: str | None = "nan") -> tuple[Tensor, Tensor]:
+    """Return float64 precision and recall, ``[..., K]`` by descending threshold; 0/0 is NaN.
+
+    With ``undefined=None`` recall without positives is 1 at thresholds of the data.
+    """
+    recall = curve.tps / curve.positives.unsqueeze(-1)
+    if undefined is None and not curve.grid:
+        recall = recall.nan_to_num(1.0)
+    return curve.tps / (curve.tps + curve.fps), recall
 
 
 def _points(curve: Curve, undefined: str | None) -> tuple[Tensor, Tensor]:
     """Return precision and recall ``[..., K + 1]``, thresholds ascending, and the point (1, 0)."""
-    precision, recall = precision_and_recall(curve)
-    if undefined is None and not curve.grid:
-        recall = recall.nan_to_num(1.0)
+    precision, recall = precision_and_recall(curve, undefined)
     return (
         torch.cat([curve.as_given(precision), precision.new_ones((*precision.shape[:-1], 1))], -1),
         torch.cat([curve.as_given(recall), recall.new_zeros((*recall.shape[:-1], 1))], -1),

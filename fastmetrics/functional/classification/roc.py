@@ -30,16 +30,25 @@ from fastmetrics.functional.classification.precision_recall_curve import (
 __all__ = ["binary_roc", "multiclass_roc", "multilabel_roc", "roc"]
 
 
+def from_origin(curve: Curve) -> Curve:
+    """Put a point that no score reaches, at threshold 1, before thresholds of the data."""
+    if curve.grid:
+        return curve
+    none = torch.zeros_like(curve.negatives).unsqueeze(-1)
+    return curve._replace(
+        fps=torch.cat([none, curve.fps], -1),
+        tps=torch.cat([none, curve.tps], -1),
+        thresholds=torch.cat([curve.thresholds.new_ones(1), curve.thresholds]),
+    )
+
+
 def rates(curve: Curve) -> tuple[Tensor, Tensor]:
     """Return float64 false and true positive rates by descending threshold; 0/0 is NaN.
 
     Thresholds of the data are preceded by one that no score reaches, ``[..., K + 1]``.
     """
-    fps, tps = curve.fps, curve.tps
-    if not curve.grid:
-        start = fps.new_zeros((*fps.shape[:-1], 1))
-        fps, tps = torch.cat([start, fps], -1), torch.cat([start, tps], -1)
-    return fps / curve.negatives.unsqueeze(-1), tps / curve.positives.unsqueeze(-1)
+    curve = from_origin(curve)
+    return curve.fps / curve.negatives.unsqueeze(-1), curve.tps / curve.positives.unsqueeze(-1)
 
 
 def roc_formula(
@@ -58,8 +67,7 @@ def roc_formula(
             thresholds.append(curve.thresholds.flip(0))
         else:
             points.append((fpr, tpr))
-            one = curve.thresholds.new_ones(1)
-            thresholds.append(torch.cat([one, curve.thresholds]))
+            thresholds.append(from_origin(curve).thresholds)
     if average == "macro":
         fpr, tpr = mean_curve(
             [row for x, _ in points for row in x.view(-1, x.shape[-1])],

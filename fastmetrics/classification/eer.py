@@ -1,0 +1,110 @@
+"""Equal error rates; arguments as in :mod:`fastmetrics.classification.precision_recall_curve`.
+
+Ties and ``average`` are explained in :mod:`fastmetrics.functional.classification.eer`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from fastmetrics.classification._curve import CurveValue
+from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification.roc import BinaryROC, MulticlassROC, MultilabelROC
+from fastmetrics.functional.classification._curve import Thresholds
+from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification.eer import eer_formula
+from fastmetrics.metric import Metric
+
+__all__ = ["EER", "BinaryEER", "MulticlassEER", "MultilabelEER"]
+
+
+class BinaryEER(CurveValue, BinaryROC):
+    """The mean of false positive rate and miss rate at the threshold where they differ least.
+
+    >>> import torch
+    >>> from fastmetrics.classification import BinaryEER
+    >>> metric = BinaryEER(thresholds=5)
+    >>> metric(torch.tensor([0.1, 0.6, 0.7, 0.8]), torch.tensor([0, 1, 0, 1]))
+    tensor(0.2500)
+    """
+
+    higher_is_better = False
+
+    def compute(self) -> Tensor:
+        """Return the rate, a float32 scalar."""
+        return eer_formula(self._curves(True), None, self.undefined)
+
+
+class MulticlassEER(CurveValue, MulticlassROC):
+    """The equal error rate of each class against all others.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MulticlassEER
+    >>> metric = MulticlassEER(num_classes=2, thresholds=3)
+    >>> metric(torch.tensor([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]), torch.tensor([0, 0, 1]))
+    tensor([0.2500, 0.2500])
+    """
+
+    higher_is_better = False
+
+    def compute(self) -> Tensor:
+        """Return the rates ``[C]``, or a scalar with ``average`` "micro" or "macro"; float32."""
+        return eer_formula(self._curves(self.average == "micro"), self.average, self.undefined)
+
+
+class MultilabelEER(CurveValue, MultilabelROC):
+    """The equal error rate of each label.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MultilabelEER
+    >>> metric = MultilabelEER(num_labels=2, thresholds=3)
+    >>> metric(torch.tensor([[0.7, 0.3], [0.4, 0.6]]), torch.tensor([[1, 0], [0, 1]]))
+    tensor([0., 0.])
+    """
+
+    higher_is_better = False
+
+    def compute(self) -> Tensor:
+        """Return the rates, float32 ``[L]``."""
+        return eer_formula(self._curves(False), None, self.undefined)
+
+
+class EER(TaskWrapper):
+    """Make the equal error rate of ``task``: binary, multiclass or multilabel.
+
+    Calls the class above that is named after ``task`` with those arguments that it has; multiclass
+    needs ``num_classes``, multilabel ``num_labels``.
+
+    >>> from fastmetrics.classification import EER
+    >>> EER(task="multiclass", num_classes=3, thresholds=5)
+    MulticlassEER()
+    """
+
+    def __new__(  # type: ignore[misc]  # makes the metric of the task
+        cls,
+        task: str,
+        thresholds: Thresholds = None,
+        num_classes: int | None = None,
+        num_labels: int | None = None,
+        average: str | None = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        **kwargs: Any,
+    ) -> Metric:
+        """Make the metric of ``task``."""
+        return call_for_task(
+            task,
+            {
+                "binary": partial(BinaryEER, **kwargs),
+                "multiclass": partial(MulticlassEER, average=average, **kwargs),
+                "multilabel": partial(MultilabelEER, **kwargs),
+            },
+            thresholds=thresholds,
+            num_classes=num_classes,
+            num_labels=num_labels,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+        )

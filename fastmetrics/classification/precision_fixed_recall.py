@@ -1,0 +1,192 @@
+"""Precision at fixed recall metrics.
+
+``min_recall`` and ties are explained in
+:mod:`fastmetrics.functional.classification.precision_fixed_recall`, other arguments in
+:mod:`fastmetrics.classification.precision_recall_curve`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from fastmetrics.classification._curve import CurvePoint
+from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification.precision_recall_curve import (
+    BinaryPrecisionRecallCurve,
+    MulticlassPrecisionRecallCurve,
+    MultilabelPrecisionRecallCurve,
+)
+from fastmetrics.functional.classification._curve import Thresholds
+from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification.precision_fixed_recall import PRECISION_AT_RECALL
+from fastmetrics.metric import Metric
+
+__all__ = [
+    "BinaryPrecisionAtFixedRecall",
+    "MulticlassPrecisionAtFixedRecall",
+    "MultilabelPrecisionAtFixedRecall",
+    "PrecisionAtFixedRecall",
+]
+
+
+class BinaryPrecisionAtFixedRecall(CurvePoint, BinaryPrecisionRecallCurve):
+    """The largest precision among the thresholds with a recall of ``min_recall`` or more.
+
+    >>> import torch
+    >>> from fastmetrics.classification import BinaryPrecisionAtFixedRecall
+    >>> metric = BinaryPrecisionAtFixedRecall(min_recall=0.5, thresholds=5)
+    >>> metric(torch.tensor([0.1, 0.6, 0.7, 0.8]), torch.tensor([0, 1, 0, 1]))
+    (tensor(1.), tensor(0.7500))
+    """
+
+    def __init__(
+        self,
+        min_recall: float,
+        thresholds: Thresholds = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        undefined: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            PRECISION_AT_RECALL.check(min_recall)
+        super().__init__(
+            thresholds, ignore_index, validate_args, input=input, undefined=undefined, **kwargs
+        )
+        self.min_recall = min_recall
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Return the precision, a float32 scalar, and its threshold."""
+        curves = self._curves(True)
+        return PRECISION_AT_RECALL.of_curves(curves, self.min_recall, self.undefined)
+
+
+class MulticlassPrecisionAtFixedRecall(CurvePoint, MulticlassPrecisionRecallCurve):
+    """The largest precision of each class, against all others, as the binary metric finds it.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MulticlassPrecisionAtFixedRecall
+    >>> metric = MulticlassPrecisionAtFixedRecall(num_classes=2, min_recall=0.9, thresholds=5)
+    >>> metric(torch.tensor([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]), torch.tensor([0, 0, 1]))
+    (tensor([1., 1.]), tensor([0.2500, 0.7500]))
+    """
+
+    plot_legend_name = "Class"
+
+    def __init__(
+        self,
+        num_classes: int,
+        min_recall: float,
+        thresholds: Thresholds = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        undefined: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            PRECISION_AT_RECALL.check(min_recall)
+        super().__init__(
+            num_classes,
+            thresholds,
+            None,
+            ignore_index,
+            validate_args,
+            input=input,
+            undefined=undefined,
+            **kwargs,
+        )
+        self.min_recall = min_recall
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Return the precisions, float32 ``[C]``, and their thresholds ``[C]``."""
+        curves = self._curves(False)
+        return PRECISION_AT_RECALL.of_curves(curves, self.min_recall, self.undefined)
+
+
+class MultilabelPrecisionAtFixedRecall(CurvePoint, MultilabelPrecisionRecallCurve):
+    """The largest precision of each label, as the binary metric finds it.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MultilabelPrecisionAtFixedRecall
+    >>> metric = MultilabelPrecisionAtFixedRecall(num_labels=2, min_recall=0.9, thresholds=5)
+    >>> metric(torch.tensor([[0.7, 0.3], [0.4, 0.6]]), torch.tensor([[1, 0], [0, 1]]))
+    (tensor([1., 1.]), tensor([0.5000, 0.5000]))
+    """
+
+    plot_legend_name = "Label"
+
+    def __init__(
+        self,
+        num_labels: int,
+        min_recall: float,
+        thresholds: Thresholds = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        undefined: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            PRECISION_AT_RECALL.check(min_recall)
+        super().__init__(
+            num_labels,
+            thresholds,
+            ignore_index,
+            validate_args,
+            input=input,
+            undefined=undefined,
+            **kwargs,
+        )
+        self.min_recall = min_recall
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Return the precisions, float32 ``[L]``, and their thresholds ``[L]``."""
+        curves = self._curves(False)
+        return PRECISION_AT_RECALL.of_curves(curves, self.min_recall, self.undefined)
+
+
+class PrecisionAtFixedRecall(TaskWrapper):
+    """Make the precision at fixed recall of ``task``: binary, multiclass or multilabel.
+
+    Calls the class above that is named after ``task`` with those arguments that it has; multiclass
+    needs ``num_classes``, multilabel ``num_labels``.
+
+    >>> from fastmetrics import PrecisionAtFixedRecall
+    >>> PrecisionAtFixedRecall(task="multiclass", min_recall=0.5, num_classes=3, thresholds=5)
+    MulticlassPrecisionAtFixedRecall()
+    """
+
+    def __new__(  # type: ignore[misc]  # makes the metric of the task
+        cls,
+        task: str,
+        min_recall: float,
+        thresholds: Thresholds = None,
+        num_classes: int | None = None,
+        num_labels: int | None = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        **kwargs: Any,
+    ) -> Metric:
+        """Make the metric of ``task``."""
+        return call_for_task(
+            task,
+            {
+                "binary": partial(BinaryPrecisionAtFixedRecall, **kwargs),
+                "multiclass": partial(MulticlassPrecisionAtFixedRecall, **kwargs),
+                "multilabel": partial(MultilabelPrecisionAtFixedRecall, **kwargs),
+            },
+            min_recall=min_recall,
+            thresholds=thresholds,
+            num_classes=num_classes,
+            num_labels=num_labels,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+        )

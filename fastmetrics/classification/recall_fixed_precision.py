@@ -1,0 +1,194 @@
+"""Recall at fixed precision metrics.
+
+``min_precision`` and ties are explained in
+:mod:`fastmetrics.functional.classification.recall_fixed_precision`, other arguments in
+:mod:`fastmetrics.classification.precision_recall_curve`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from fastmetrics.classification._curve import CurvePoint
+from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification.precision_recall_curve import (
+    BinaryPrecisionRecallCurve,
+    MulticlassPrecisionRecallCurve,
+    MultilabelPrecisionRecallCurve,
+)
+from fastmetrics.functional.classification._curve import Thresholds
+from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification.recall_fixed_precision import RECALL_AT_PRECISION
+from fastmetrics.metric import Metric
+
+__all__ = [
+    "BinaryRecallAtFixedPrecision",
+    "MulticlassRecallAtFixedPrecision",
+    "MultilabelRecallAtFixedPrecision",
+    "RecallAtFixedPrecision",
+]
+
+
+class BinaryRecallAtFixedPrecision(CurvePoint, BinaryPrecisionRecallCurve):
+    """The largest recall among the thresholds with a precision of ``min_precision`` or more.
+
+    >>> import torch
+    >>> from fastmetrics.classification import BinaryRecallAtFixedPrecision
+    >>> metric = BinaryRecallAtFixedPrecision(min_precision=0.5, thresholds=5)
+    >>> metric(torch.tensor([0.1, 0.6, 0.7, 0.8]), torch.tensor([0, 1, 0, 1]))
+    (tensor(1.), tensor(0.5000))
+    """
+
+    def __init__(
+        self,
+        min_precision: float,
+        thresholds: Thresholds = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        undefined: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            RECALL_AT_PRECISION.check(min_precision)
+        super().__init__(
+            thresholds, ignore_index, validate_args, input=input, undefined=undefined, **kwargs
+        )
+        self.min_precision = min_precision
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Return the recall, a float32 scalar, and its threshold."""
+        curves = self._curves(True)
+        return RECALL_AT_PRECISION.of_curves(curves, self.min_precision, self.undefined)
+
+
+class MulticlassRecallAtFixedPrecision(CurvePoint, MulticlassPrecisionRecallCurve):
+    """The largest recall of each class, against all others, as the binary metric finds it.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MulticlassRecallAtFixedPrecision
+    >>> metric = MulticlassRecallAtFixedPrecision(num_classes=2, min_precision=0.9, thresholds=5)
+    >>> metric(torch.tensor([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]), torch.tensor([0, 0, 1]))
+    (tensor([1., 1.]), tensor([0.2500, 0.7500]))
+    """
+
+    plot_legend_name = "Class"
+
+    def __init__(
+        self,
+        num_classes: int,
+        min_precision: float,
+        thresholds: Thresholds = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        undefined: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            RECALL_AT_PRECISION.check(min_precision)
+        super().__init__(
+            num_classes,
+            thresholds,
+            None,
+            ignore_index,
+            validate_args,
+            input=input,
+            undefined=undefined,
+            **kwargs,
+        )
+        self.min_precision = min_precision
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Return the recalls, float32 ``[C]``, and their thresholds ``[C]``."""
+        return RECALL_AT_PRECISION.of_curves(
+            self._curves(False), self.min_precision, self.undefined
+        )
+
+
+class MultilabelRecallAtFixedPrecision(CurvePoint, MultilabelPrecisionRecallCurve):
+    """The largest recall of each label, as the binary metric finds it.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MultilabelRecallAtFixedPrecision
+    >>> metric = MultilabelRecallAtFixedPrecision(num_labels=2, min_precision=0.9, thresholds=5)
+    >>> metric(torch.tensor([[0.7, 0.3], [0.4, 0.6]]), torch.tensor([[1, 0], [0, 1]]))
+    (tensor([1., 1.]), tensor([0.5000, 0.5000]))
+    """
+
+    plot_legend_name = "Label"
+
+    def __init__(
+        self,
+        num_labels: int,
+        min_precision: float,
+        thresholds: Thresholds = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        undefined: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            RECALL_AT_PRECISION.check(min_precision)
+        super().__init__(
+            num_labels,
+            thresholds,
+            ignore_index,
+            validate_args,
+            input=input,
+            undefined=undefined,
+            **kwargs,
+        )
+        self.min_precision = min_precision
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Return the recalls, float32 ``[L]``, and their thresholds ``[L]``."""
+        return RECALL_AT_PRECISION.of_curves(
+            self._curves(False), self.min_precision, self.undefined
+        )
+
+
+class RecallAtFixedPrecision(TaskWrapper):
+    """Make the recall at fixed precision of ``task``: binary, multiclass or multilabel.
+
+    Calls the class above that is named after ``task`` with those arguments that it has; multiclass
+    needs ``num_classes``, multilabel ``num_labels``.
+
+    >>> from fastmetrics import RecallAtFixedPrecision
+    >>> RecallAtFixedPrecision(task="multiclass", min_precision=0.5, num_classes=3, thresholds=5)
+    MulticlassRecallAtFixedPrecision()
+    """
+
+    def __new__(  # type: ignore[misc]  # makes the metric of the task
+        cls,
+        task: str,
+        min_precision: float,
+        thresholds: Thresholds = None,
+        num_classes: int | None = None,
+        num_labels: int | None = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        **kwargs: Any,
+    ) -> Metric:
+        """Make the metric of ``task``."""
+        return call_for_task(
+            task,
+            {
+                "binary": partial(BinaryRecallAtFixedPrecision, **kwargs),
+                "multiclass": partial(MulticlassRecallAtFixedPrecision, **kwargs),
+                "multilabel": partial(MultilabelRecallAtFixedPrecision, **kwargs),
+            },
+            min_precision=min_precision,
+            thresholds=thresholds,
+            num_classes=num_classes,
+            num_labels=num_labels,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+        )

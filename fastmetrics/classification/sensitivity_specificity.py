@@ -1,0 +1,195 @@
+"""Sensitivity at specificity metrics.
+
+``min_specificity`` and ties are explained in
+:mod:`fastmetrics.functional.classification.sensitivity_specificity`, other arguments in
+:mod:`fastmetrics.classification.precision_recall_curve`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from fastmetrics.classification._curve import CurvePoint
+from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification.precision_recall_curve import (
+    BinaryPrecisionRecallCurve,
+    MulticlassPrecisionRecallCurve,
+    MultilabelPrecisionRecallCurve,
+)
+from fastmetrics.functional.classification._curve import Thresholds
+from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification.sensitivity_specificity import SENSITIVITY_AT_SPECIFICITY
+from fastmetrics.metric import Metric
+
+__all__ = [
+    "BinarySensitivityAtSpecificity",
+    "MulticlassSensitivityAtSpecificity",
+    "MultilabelSensitivityAtSpecificity",
+    "SensitivityAtSpecificity",
+]
+
+
+class BinarySensitivityAtSpecificity(CurvePoint, BinaryPrecisionRecallCurve):
+    """The largest sensitivity where specificity is at least ``min_specificity``.
+
+    >>> import torch
+    >>> from fastmetrics.classification import BinarySensitivityAtSpecificity
+    >>> metric = BinarySensitivityAtSpecificity(min_specificity=0.5, thresholds=5)
+    >>> metric(torch.tensor([0.1, 0.6, 0.7, 0.8]), torch.tensor([0, 1, 0, 1]))
+    (tensor(1.), tensor(0.5000))
+    """
+
+    def __init__(
+        self,
+        min_specificity: float,
+        thresholds: Thresholds = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        undefined: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            SENSITIVITY_AT_SPECIFICITY.check(min_specificity)
+        super().__init__(
+            thresholds, ignore_index, validate_args, input=input, undefined=undefined, **kwargs
+        )
+        self.min_specificity = min_specificity
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Return the sensitivity, a float32 scalar, and its threshold."""
+        return SENSITIVITY_AT_SPECIFICITY.of_curves(
+            self._curves(True), self.min_specificity, self.undefined
+        )
+
+
+class MulticlassSensitivityAtSpecificity(CurvePoint, MulticlassPrecisionRecallCurve):
+    """The largest sensitivity of each class, against all others, as the binary metric finds it.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MulticlassSensitivityAtSpecificity
+    >>> metric = MulticlassSensitivityAtSpecificity(2, min_specificity=0.9, thresholds=5)
+    >>> metric(torch.tensor([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]), torch.tensor([0, 0, 1]))
+    (tensor([1., 1.]), tensor([0.2500, 0.7500]))
+    """
+
+    plot_legend_name = "Class"
+
+    def __init__(
+        self,
+        num_classes: int,
+        min_specificity: float,
+        thresholds: Thresholds = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        undefined: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            SENSITIVITY_AT_SPECIFICITY.check(min_specificity)
+        super().__init__(
+            num_classes,
+            thresholds,
+            None,
+            ignore_index,
+            validate_args,
+            input=input,
+            undefined=undefined,
+            **kwargs,
+        )
+        self.min_specificity = min_specificity
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Return the sensitivities, float32 ``[C]``, and their thresholds ``[C]``."""
+        return SENSITIVITY_AT_SPECIFICITY.of_curves(
+            self._curves(False), self.min_specificity, self.undefined
+        )
+
+
+class MultilabelSensitivityAtSpecificity(CurvePoint, MultilabelPrecisionRecallCurve):
+    """The largest sensitivity of each label, as the binary metric finds it.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MultilabelSensitivityAtSpecificity
+    >>> metric = MultilabelSensitivityAtSpecificity(2, min_specificity=0.9, thresholds=5)
+    >>> metric(torch.tensor([[0.7, 0.3], [0.4, 0.6]]), torch.tensor([[1, 0], [0, 1]]))
+    (tensor([1., 1.]), tensor([0.5000, 0.5000]))
+    """
+
+    plot_legend_name = "Label"
+
+    def __init__(
+        self,
+        num_labels: int,
+        min_specificity: float,
+        thresholds: Thresholds = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        undefined: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            SENSITIVITY_AT_SPECIFICITY.check(min_specificity)
+        super().__init__(
+            num_labels,
+            thresholds,
+            ignore_index,
+            validate_args,
+            input=input,
+            undefined=undefined,
+            **kwargs,
+        )
+        self.min_specificity = min_specificity
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Return the sensitivities, float32 ``[L]``, and their thresholds ``[L]``."""
+        return SENSITIVITY_AT_SPECIFICITY.of_curves(
+            self._curves(False), self.min_specificity, self.undefined
+        )
+
+
+class SensitivityAtSpecificity(TaskWrapper):
+    """Make the sensitivity at specificity of ``task``: binary, multiclass or multilabel.
+
+    Calls the class above that is named after ``task`` with those arguments that it has; multiclass
+    needs ``num_classes``, multilabel ``num_labels``.
+
+    >>> from fastmetrics import SensitivityAtSpecificity
+    >>> SensitivityAtSpecificity("multiclass", min_specificity=0.5, num_classes=3, thresholds=5)
+    MulticlassSensitivityAtSpecificity()
+    """
+
+    def __new__(  # type: ignore[misc]  # makes the metric of the task
+        cls,
+        task: str,
+        min_specificity: float,
+        thresholds: Thresholds = None,
+        num_classes: int | None = None,
+        num_labels: int | None = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        **kwargs: Any,
+    ) -> Metric:
+        """Make the metric of ``task``."""
+        return call_for_task(
+            task,
+            {
+                "binary": partial(BinarySensitivityAtSpecificity, **kwargs),
+                "multiclass": partial(MulticlassSensitivityAtSpecificity, **kwargs),
+                "multilabel": partial(MultilabelSensitivityAtSpecificity, **kwargs),
+            },
+            min_specificity=min_specificity,
+            thresholds=thresholds,
+            num_classes=num_classes,
+            num_labels=num_labels,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+        )

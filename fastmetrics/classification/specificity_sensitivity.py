@@ -1,0 +1,195 @@
+"""Specificity at sensitivity metrics.
+
+``min_sensitivity`` and ties are explained in
+:mod:`fastmetrics.functional.classification.specificity_sensitivity`, other arguments in
+:mod:`fastmetrics.classification.precision_recall_curve`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from fastmetrics.classification._curve import CurvePoint
+from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification.precision_recall_curve import (
+    BinaryPrecisionRecallCurve,
+    MulticlassPrecisionRecallCurve,
+    MultilabelPrecisionRecallCurve,
+)
+from fastmetrics.functional.classification._curve import Thresholds
+from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification.specificity_sensitivity import SPECIFICITY_AT_SENSITIVITY
+from fastmetrics.metric import Metric
+
+__all__ = [
+    "BinarySpecificityAtSensitivity",
+    "MulticlassSpecificityAtSensitivity",
+    "MultilabelSpecificityAtSensitivity",
+    "SpecificityAtSensitivity",
+]
+
+
+class BinarySpecificityAtSensitivity(CurvePoint, BinaryPrecisionRecallCurve):
+    """The largest specificity where sensitivity is at least ``min_sensitivity``.
+
+    >>> import torch
+    >>> from fastmetrics.classification import BinarySpecificityAtSensitivity
+    >>> metric = BinarySpecificityAtSensitivity(min_sensitivity=0.5, thresholds=5)
+    >>> metric(torch.tensor([0.1, 0.6, 0.7, 0.8]), torch.tensor([0, 1, 0, 1]))
+    (tensor(1.), tensor(0.7500))
+    """
+
+    def __init__(
+        self,
+        min_sensitivity: float,
+        thresholds: Thresholds = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        undefined: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            SPECIFICITY_AT_SENSITIVITY.check(min_sensitivity)
+        super().__init__(
+            thresholds, ignore_index, validate_args, input=input, undefined=undefined, **kwargs
+        )
+        self.min_sensitivity = min_sensitivity
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Return the specificity, a float32 scalar, and its threshold."""
+        return SPECIFICITY_AT_SENSITIVITY.of_curves(
+            self._curves(True), self.min_sensitivity, self.undefined
+        )
+
+
+class MulticlassSpecificityAtSensitivity(CurvePoint, MulticlassPrecisionRecallCurve):
+    """The largest specificity of each class, against all others, as the binary metric finds it.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MulticlassSpecificityAtSensitivity
+    >>> metric = MulticlassSpecificityAtSensitivity(2, min_sensitivity=0.9, thresholds=5)
+    >>> metric(torch.tensor([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]), torch.tensor([0, 0, 1]))
+    (tensor([1., 1.]), tensor([0.2500, 0.7500]))
+    """
+
+    plot_legend_name = "Class"
+
+    def __init__(
+        self,
+        num_classes: int,
+        min_sensitivity: float,
+        thresholds: Thresholds = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        undefined: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            SPECIFICITY_AT_SENSITIVITY.check(min_sensitivity)
+        super().__init__(
+            num_classes,
+            thresholds,
+            None,
+            ignore_index,
+            validate_args,
+            input=input,
+            undefined=undefined,
+            **kwargs,
+        )
+        self.min_sensitivity = min_sensitivity
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Return the specificities, float32 ``[C]``, and their thresholds ``[C]``."""
+        return SPECIFICITY_AT_SENSITIVITY.of_curves(
+            self._curves(False), self.min_sensitivity, self.undefined
+        )
+
+
+class MultilabelSpecificityAtSensitivity(CurvePoint, MultilabelPrecisionRecallCurve):
+    """The largest specificity of each label, as the binary metric finds it.
+
+    >>> import torch
+    >>> from fastmetrics.classification import MultilabelSpecificityAtSensitivity
+    >>> metric = MultilabelSpecificityAtSensitivity(2, min_sensitivity=0.9, thresholds=5)
+    >>> metric(torch.tensor([[0.7, 0.3], [0.4, 0.6]]), torch.tensor([[1, 0], [0, 1]]))
+    (tensor([1., 1.]), tensor([0.5000, 0.5000]))
+    """
+
+    plot_legend_name = "Label"
+
+    def __init__(
+        self,
+        num_labels: int,
+        min_sensitivity: float,
+        thresholds: Thresholds = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
+        undefined: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        if validate_args:
+            SPECIFICITY_AT_SENSITIVITY.check(min_sensitivity)
+        super().__init__(
+            num_labels,
+            thresholds,
+            ignore_index,
+            validate_args,
+            input=input,
+            undefined=undefined,
+            **kwargs,
+        )
+        self.min_sensitivity = min_sensitivity
+
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Return the specificities, float32 ``[L]``, and their thresholds ``[L]``."""
+        return SPECIFICITY_AT_SENSITIVITY.of_curves(
+            self._curves(False), self.min_sensitivity, self.undefined
+        )
+
+
+class SpecificityAtSensitivity(TaskWrapper):
+    """Make the specificity at sensitivity of ``task``: binary, multiclass or multilabel.
+
+    Calls the class above that is named after ``task`` with those arguments that it has; multiclass
+    needs ``num_classes``, multilabel ``num_labels``.
+
+    >>> from fastmetrics import SpecificityAtSensitivity
+    >>> SpecificityAtSensitivity("multiclass", min_sensitivity=0.5, num_classes=3, thresholds=5)
+    MulticlassSpecificityAtSensitivity()
+    """
+
+    def __new__(  # type: ignore[misc]  # makes the metric of the task
+        cls,
+        task: str,
+        min_sensitivity: float,
+        thresholds: Thresholds = None,
+        num_classes: int | None = None,
+        num_labels: int | None = None,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        **kwargs: Any,
+    ) -> Metric:
+        """Make the metric of ``task``."""
+        return call_for_task(
+            task,
+            {
+                "binary": partial(BinarySpecificityAtSensitivity, **kwargs),
+                "multiclass": partial(MulticlassSpecificityAtSensitivity, **kwargs),
+                "multilabel": partial(MultilabelSpecificityAtSensitivity, **kwargs),
+            },
+            min_sensitivity=min_sensitivity,
+            thresholds=thresholds,
+            num_classes=num_classes,
+            num_labels=num_labels,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+        )

@@ -1,0 +1,156 @@
+"""The best of one rate among the points of a curve where another rate reaches a minimum.
+
+Four metrics have this shape; each is one :class:`BestPoint`. Their functions take a minimum, a
+number in [0, 1], and the arguments that
+:mod:`fastmetrics.functional.classification.precision_recall_curve` explains. They return the best
+rate, float32, and the threshold where it is reached: scalars, or ``[C]`` for C classes or labels.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from fastmetrics.functional.classification._curve import (
+    Curve,
+    Curves,
+    Thresholds,
+    check_curve_arguments,
+)
+from fastmetrics.functional.classification._scores import count_curves
+from fastmetrics.functional.classification.roc import from_origin
+from fastmetrics.utilities.checks import check_int
+
+RateAndThreshold = tuple[Tensor, Tensor]
+
+
+class Candidates(NamedTuple):
+    """Two rates at each point of a curve, thresholds descending.
+
+    Attributes:
+        rate: float64 ``[..., K]``, the rate to be best; NaN where a point is out of the question.
+        constrained: float64 ``[..., K]``, the rate with the minimum.
+        preferred: float64 ``[..., K]``, whose largest value decides between points of equal rate,
+            then the highest threshold does.
+        thresholds: ``[K]``, descending.
+        defined: bool ``[...]``, whether there are the labels that the rates are ratios of.
+        no_threshold: what is returned where no point reaches the minimum, with a rate of 0.
+    """
+
+    rate: Tensor
+    constrained: Tensor
+    preferred: Tensor
+    thresholds: Tensor
+    defined: Tensor
+    no_threshold: float
+
+
+def precision_recall_points(curve: Curve, rate: Tensor, constrained: Tensor) -> Candidates:
+    """Return candidates where a rate of 0 is none and the larger constrained rate is preferred."""
+    return Candidates(
+        rate.where(rate > 0, torch.nan),
+        constrained,
+        constrained,
+        curve.descending(),
+        curve.positives > 0,
+        torch.nan,
+    )
+
+
+def roc_points(curve: Curve, rate: Tensor, constrained: Tensor) -> Candidates:
+    """Return candidates where a rate of 0 is one and only the highest threshold is preferred."""
+    return Candidates(
+        rate,
+        constrained,
+        rate,
+        from_origin(curve).descending(),
+        (curve.positives > 0) & (curve.negatives > 0),
+        1e6,
+    )
+
+
+def choose(points: Candidates, minimum: float, undefined: str | None) -> RateAndThreshold:
+    """Return the best rate ``[...]``, float32, and its threshold."""
+    allowed = (points.constrained >= minimum) & ~points.rate.isnan()
+    # A last point stands for none: worse than those allowed, better than the others.
+    none = torch.full_like(points.defined, -1.0, dtype=torch.float64).unsqueeze(-1)
+    chosen = torch.cat([allowed, torch.ones_like(none, dtype=torch.bool)], -1)
+    for rank in (points.rate, points.preferred):
+        ranks = torch.cat([rank, none], -1).where(chosen, -torch.inf)
+        chosen = ranks == ranks.amax(-1, keepdim=True)
+    index = chosen.int().argmax(-1, keepdim=True)
+    rates = torch.cat([points.rate, torch.zeros_like(none)], -1)
+    rate = rates.gather(-1, index).squeeze(-1).float()
+    thresholds = points.thresholds
+    if not thresholds.is_floating_point():
+        thresholds = thresholds.float()
+    threshold = torch.cat([thresholds, thresholds.new_full((1,), points.no_threshold)])[index]
+    threshold = threshold.squeeze(-1)
+    if undefined is None:
+        return rate, threshold
+    return rate.where(points.defined, torch.nan), threshold.where(points.defined, torch.nan)
+
+
+class BestPoint(NamedTuple):
+    """One metric of this shape.
+
+    Attributes:
+        name: what its functions are called after the task.
+        minimum: the argument that gives the minimum.
+        candidates: its points of a curve, given ``undefined``.
+    """
+
+    name: str
+    minimum: str
+    candidates: Callable[[Curve, str | None], Candidates]
+
+    def check(self, minimum: Any) -> None:
+        """Raise ``ValueError`` unless the minimum is a number in [0, 1]."""
+        if not (isinstance(minimum, int | float) and 0 <= minimum <= 1):
+            raise ValueError(f"`{self.minimum}` must be a number in [0, 1], got {minimum!r}.")
+
+    def of_curves(self, curves: Curves, minimum: float, undefined: str | None) -> RateAndThreshold:
+        """Return the best rate and its threshold, of one curve or of every class."""
+        if isinstance(curves, Curve):
+            return choose(self.candidates(curves, undefined), minimum, undefined)
+        best = [choose(self.candidates(curve, undefined), minimum, undefined) for curve in curves]
+        rates, thresholds = zip(*best, strict=True)
+        return torch.stack(rates), torch.stack(thresholds)
+
+    def of_batch(
+        self,
+        task: str,
+        preds: Tensor,
+        target: Tensor,
+        size: int,
+        minimum: float,
+        thresholds: Thresholds,
+        ignore_index: int | None,
+        validate_args: bool,
+        weight: Tensor | None,
+        input: str,
+        undefined: str | None,
+    ) -> RateAndThreshold:
+        """Return the best rate and its threshold for one batch; binary has the size 1."""
+        if validate_args:
+            if task != "binary":
+                check_int("num_classes" if task == "multiclass" else "num_labels", size, 2)
+            self.check(minimum)
+            check_curve_arguments(thresholds, ignore_index, input, undefined)
+        curves = count_curves(
+            f"{task}_{self.name}",
+            preds,
+            target,
+            size,
+            task == "multiclass",
+            task == "binary",
+            thresholds,
+            ignore_index,
+            validate_args,
+            weight,
+            input,
+        )
+        return self.of_curves(curves, minimum, undefined)
