@@ -11,6 +11,7 @@
 #include "labels.h"
 #include "parallel.h"
 #include "scores.h"
+#include "values.h"
 
 namespace fastmetrics {
 
@@ -20,20 +21,12 @@ enum class Spacing { kAny, kUniform, kLogit };
 // With more thresholds than this a guess in float arithmetic could miss the nearest one.
 inline constexpr int64_t kMaxGuessed = 1 << 14;
 
-// Scores are compared as double if they are double, else as float.
-template <class T>
-using ValueOf = std::conditional_t<std::is_same_v<T, double>, double, float>;
-
 template <class V>
 struct EdgeRow {
   const V* edges;  // ascending; NaN for a threshold that no score reaches
   int32_t count;
   Spacing spacing;
 };
-
-template <class V>
-using LoadScores = void (*)(const void* scores, int64_t offset, int64_t stride, int64_t count,
-                            V* values);
 
 template <class V>
 struct ScoreKernels {
@@ -64,6 +57,7 @@ struct LocateKernels {
 
 #define FM_KERNELS "score_histogram.inl"
 #include "each_isa.h"
+#include "score_source.h"
 
 namespace fastmetrics {
 namespace {
@@ -172,32 +166,6 @@ class EdgeTable {
   int64_t count_;
   std::vector<V> values_;
   std::vector<Spacing> spacing_;
-};
-
-// The tensor of scores behind one load function; no copy where its values can be used in place.
-template <class V>
-class ScoreSource {
- public:
-  explicit ScoreSource(const Tensor& preds) : data_(preds.const_data_ptr()) {
-    with_score_type(preds.scalar_type(), [&](auto type) {
-      using T = decltype(type);
-      if constexpr (std::is_same_v<ValueOf<T>, V>) {
-        load_ = FM_PICK(kLoadScores<T>);
-        in_place_ = std::is_same_v<T, V>;
-      }
-    });
-  }
-
-  void load(int64_t offset, int64_t stride, int64_t count, V* values) const {
-    load_(data_, offset, stride, count, values);
-  }
-  bool in_place() const { return in_place_; }
-  const V* at(int64_t offset) const { return static_cast<const V*>(data_) + offset; }
-
- private:
-  const void* data_;
-  LoadScores<V> load_ = nullptr;
-  bool in_place_ = false;
 };
 
 // Binary and multilabel: a unit is an element, its class the index along axis 1.

@@ -1,6 +1,7 @@
 """The update ops: one module per statistic family."""
 
 from fastmetrics.ops import backend
+from fastmetrics.ops.calibration import calibration_bins_
 from fastmetrics.ops.confusion import confusion_, label_confusion_
 from fastmetrics.ops.exact_match import exact_match_, label_exact_match_
 from fastmetrics.ops.score_histogram import score_histogram_
@@ -9,6 +10,7 @@ from fastmetrics.ops.stat_scores import stat_scores_
 backend.load()
 
 __all__ = [
+    "calibration_bins_",
     "confusion_",
     "exact_match_",
     "label_confusion_",
