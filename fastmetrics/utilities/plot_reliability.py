@@ -40,7 +40,8 @@ def plot_reliability(bins: Tensor, ax: Axes | None = None) -> tuple[Figure | Non
     rows = bins.detach().cpu().double().tolist()
     n_bins, total = len(rows) - 1, sum(count for count, _, _ in rows)
     heights = [count / total if total else 0.0 for count, _, _ in rows]
-    heights[-2] += heights.pop()
+    last = heights.pop()
+    heights[-1] += last
     lefts = [index / n_bins for index in range(n_bins)]
     ax.bar(lefts, heights, width=1 / n_bins, align="edge", alpha=0.3, label="share of predictions")
     points = [(confidence / count, right / count) for count, confidence, right in rows if count]

@@ -446,6 +446,13 @@ def histogram_rows(op: str) -> list[Call]:
     return cases_histogram.histogram_rows(op)
 
 
+def calibration_rows(op: str) -> list[Call]:
+    """Lie in a module that builds on this one."""
+    from tests.ops import cases_calibration
+
+    return cases_calibration.calibration_rows(op)
+
+
 ROWS: dict[str, Callable[[str], list[Call]]] = {
     "stat_scores_": class_rows,
     "confusion_": class_rows,
@@ -453,6 +460,7 @@ ROWS: dict[str, Callable[[str], list[Call]]] = {
     "label_confusion_": label_rows,
     "label_exact_match_": label_rows,
     "score_histogram_": histogram_rows,
+    "calibration_bins_": calibration_rows,
 }
 
 

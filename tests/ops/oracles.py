@@ -313,3 +313,10 @@ def score_histogram(state_shape: tuple[int, ...], *arguments, **options) -> Answ
     from tests.ops import cases_histogram
 
     return cases_histogram.score_histogram(state_shape, *arguments, **options)
+
+
+def calibration_bins(state_shape: tuple[int, ...], *arguments, **options) -> Answer:
+    """Lies beside the inputs that it is made for."""
+    from tests.ops import cases_calibration
+
+    return cases_calibration.calibration_bins(state_shape, *arguments, **options)

@@ -23,7 +23,14 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 import fastmetrics.ops.triton as kernels
-from fastmetrics.ops.triton import confusion, exact_match, reading, score_histogram, stat_scores
+from fastmetrics.ops.triton import (
+    calibration,
+    confusion,
+    exact_match,
+    reading,
+    score_histogram,
+    stat_scores,
+)
 
 TARGETS = {
     "cuda:80": GPUTarget("cuda", 80, 32),
@@ -70,7 +77,14 @@ def record(op: str, *args: Any) -> list[Launch]:
         launches.append(Launch(kernel, values, config))
 
     with contextlib.ExitStack() as stack:
-        for module in (stat_scores, confusion, exact_match, score_histogram, reading):
+        for module in (
+            stat_scores,
+            confusion,
+            exact_match,
+            score_histogram,
+            calibration,
+            reading,
+        ):
             stack.enter_context(mock.patch.object(module, "launch", launch))
         getattr(kernels, op)(*args)
     return launches
@@ -230,6 +244,7 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     tail = (scores, target, None, 20, 0.5, False, None, True)
     yield "label exact match [N, 20]", "label_exact_match_", (meta(2, 2), events, *tail)
     yield from histogram_updates()
+    yield from calibration_updates()
 
 
 def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
@@ -263,6 +278,32 @@ def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
             weight = meta(rows, dtype=torch.float32)
             sums = meta(2, classes, 2, thresholds + 1, dtype=torch.float64)
             yield f"{name} weighted", op, (sums, events, scores, target, weight, *tail)
+
+
+def calibration_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of calibration bins; all are sums of floats, so two launches each."""
+
+    def meta(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    events, rows = meta(3, dtype=torch.int64), 4096
+    for classes, dtype, bins in (
+        (0, torch.float32, 16),
+        (0, torch.float64, 16),
+        (0, torch.float32, 1001),
+        (10, torch.bfloat16, 16),
+        (100, torch.float32, 16),
+        (1000, torch.float64, 16),
+        (100_000, torch.float32, 16),
+    ):
+        scores = meta(*((rows, classes) if classes else (rows,)), dtype=dtype)
+        target, weight = meta(rows, dtype=torch.int64), meta(rows, dtype=torch.float32)
+        name = f"calibration [N, {classes}] {str(dtype)[6:]} B={bins}"
+        tail = (meta(2, bins), classes, False, -1, True)
+        state = meta(2, bins, 3)
+        op = "calibration_bins_"
+        yield f"{name} folded", op, (state, events, scores, target, None, *tail)
+        yield f"{name} weighted", op, (state, events, scores, target, weight, *tail)
 
 
 def main() -> None:
