@@ -151,16 +151,15 @@ class ClassRowReader final : public ConfidenceReader<float> {
         source_(preds),
         num_classes_(preds.size(1)),
         class_stride_(preds.stride(1)),
-        as_rows_(num_classes_ >= kLongRow &&
-                 (class_stride_ == 1 || geometry_.inner_a() != 1)) {}
+        as_rows_(num_classes_ >= kLongRow && (class_stride_ == 1 || geometry_.inner_a() != 1)) {}
 
   void read(int64_t begin, int64_t count, std::vector<float>& buffer, int32_t* codes,
             const Readings<float>& readings, Notes& notes) const override {
     int64_t done = 0;
     geometry_.for_runs(begin, begin + count, [&](int64_t length, int64_t from, int64_t label_from) {
       notes.bad += labels_.read(label_from, geometry_.inner_b(), length, codes + done);
-      const Readings<float> outputs{
-          readings.probs + done, readings.logits == nullptr ? nullptr : readings.logits + done};
+      const Readings<float> outputs{readings.probs + done,
+                                    readings.logits == nullptr ? nullptr : readings.logits + done};
       if (as_rows_) {
         read_rows(from, length, scratch_of(buffer, num_classes_), codes + done, outputs, notes);
       } else {
@@ -278,8 +277,8 @@ class Tally {
       reader_.read(first, count, buffer, codes.data(), readings, notes);
       for (int64_t reading = 0; reading < num_readings_; ++reading) {
         const Conf* own = held[reading];
-        kernels.find_cells(own, codes.data(), count, edges_.data(),
-                           static_cast<int32_t>(num_bins_), cells.data());
+        kernels.find_cells(own, codes.data(), count, edges_.data(), static_cast<int32_t>(num_bins_),
+                           cells.data());
         if (weights_) {
           add_weighted(own, codes.data(), cells.data(), first, count,
                        sums + reading * num_bins_ * kColumns);
@@ -360,9 +359,9 @@ void calibration_bins_cpu(Tensor state, Tensor events, const Tensor& preds, cons
                           const std::optional<Tensor>& weight, const Tensor& edges,
                           int64_t num_classes, bool logits, std::optional<int64_t> ignore_index,
                           bool validate) {
-  require(state.dim() == 3 && state.size(2) == kColumns &&
-              state.scalar_type() == ScalarType::Double,
-          "the state of calibration_bins_ must be float64 [H, B, 3].");
+  require(
+      state.dim() == 3 && state.size(2) == kColumns && state.scalar_type() == ScalarType::Double,
+      "the state of calibration_bins_ must be float64 [H, B, 3].");
   const int64_t num_readings = state.size(0);
   require(num_readings == 1 || num_readings == 2, "a state holds one or two readings.");
   require(edges.dim() == 2 && edges.size(0) == 2 && edges.size(1) == state.size(1) &&

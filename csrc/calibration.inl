@@ -66,7 +66,8 @@ void screen_scores(const V* values, int32_t* codes, int64_t count, Notes& notes)
   notes.outside += outside;
 }
 
-// cells[i]: the bin of a confidence in [0, 1], or one past the last where the target does not count.
+// cells[i]: the bin of a confidence in [0, 1], or one past the last where the target does not
+// count.
 template <class V>
 void find_cells(const V* confidences, const int32_t* codes, int64_t count, const V* edges,
                 int32_t num_bins, int32_t* cells) {

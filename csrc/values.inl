@@ -150,13 +150,12 @@ FM_INLINE Doubles exp_below_one(Doubles x) {
                             1.5422108254079407,
                             1.6817928305074292,
                             1.8340080864093424};
-  const Doubles shifted =
-      multiply_add(x, Doubles{} + 1.4426950408889634 * 8.0, Doubles{} + kRound);
+  const Doubles shifted = multiply_add(x, Doubles{} + 1.4426950408889634 * 8.0, Doubles{} + kRound);
   const Doubles n = shifted - kRound;
   Doubles r = multiply_add(n, Doubles{} - 0.693147180369123816490 / 8.0, x);
   r = multiply_add(n, Doubles{} - 1.90821492927058770002e-10 / 8.0, r);
-  Doubles power = polynomial(
-      r, {1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0});
+  Doubles power =
+      polynomial(r, {1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0});
   power *= (Doubles)_mm512_maskz_permutexvar_pd(0xff, (__m512i)shifted, (__m512d)kEighths);
   const __mmask8 remains =
       _mm512_cmp_pd_mask((__m512d)x, (__m512d)(Doubles{} - 708.0), _CMP_NLT_UQ);

@@ -1,5 +1,7 @@
-"""Calibration error metrics; the formulas, and what confidence means, are explained in
-:mod:`fastmetrics.functional.classification.calibration_error`.
+"""Calibration error metrics.
+
+Formulas, and what a confidence is, in the module of the same name under
+:mod:`fastmetrics.functional.classification`.
 """
 
 from __future__ import annotations
@@ -58,7 +60,7 @@ class CalibrationMetric(CountMetric):
         self.input = input
         self._classes = num_classes or 0
         self._logits = input == "logits"
-        self._edges = bin_edges(n_bins, self.device)  # type: ignore[arg-type]
+        self._edges = bin_edges(n_bins, self.device)
         shape = (2 if input == "auto" else 1, n_bins + 1, 3)
         self.add_state("counts", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("events", torch.zeros(NUM_EVENTS, dtype=torch.int64), dist_reduce_fx="sum")

@@ -109,9 +109,7 @@ def check(call: CalibrationCall) -> oracles.Answer:
         assert torch.equal(outcome.state[..., ::2], expected[..., ::2]), (
             f"{who}: wrong counts for {call}\n{outcome.state - expected}"
         )
-        torch.testing.assert_close(
-            outcome.state, expected, rtol=1e-13, atol=1e-14, msg=lambda text: f"{who}: {text} {call}"
-        )
+        torch.testing.assert_close(outcome.state, expected, rtol=1e-13, atol=1e-14)
         assert torch.equal(outcome.events, events), f"{who}: {outcome.events} for {call}"
     return answer
 

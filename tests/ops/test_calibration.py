@@ -80,7 +80,9 @@ def test_numbers_of_bins(n_bins):
 def test_dtypes(dtype, target_dtype):
     for task in TASKS:
         for shape in ((37,), (5, 9)):
-            check(calibration_call(task, *calibration_inputs(task, shape, 2, dtype, 3, target_dtype)))
+            check(
+                calibration_call(task, *calibration_inputs(task, shape, 2, dtype, 3, target_dtype))
+            )
 
 
 @pytest.mark.smoke
@@ -264,7 +266,9 @@ def test_wrong_labels(task, value, validate):
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("task", "classes"), [("binary", 1), ("multiclass", 3), ("multiclass", 20)])
+@pytest.mark.parametrize(
+    ("task", "classes"), [("binary", 1), ("multiclass", 3), ("multiclass", 20)]
+)
 def test_same_bits_for_any_number_of_threads(native, task, classes, weighted):
     generator = torch.Generator().manual_seed(3)
     shape = (60_003,) if task == "binary" else (60_003, classes)

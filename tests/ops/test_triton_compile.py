@@ -31,6 +31,8 @@ MAIN_UPDATES = [
     "label confusion weighted [N, 20]",
     "label confusion 4 groups",
     "label exact match [N, 20]",
+    "calibration [N, 0] float32 B=16 folded",
+    "calibration [N, 100] float32 B=16 weighted",
 ]
 
 

@@ -69,7 +69,9 @@ def check_calibration_arguments(
 def bin_edges(n_bins: int, device: torch.device | None = None) -> Tensor:
     """Lower edges of the bins as float32 and as float64 numbers, float64 ``[2, n_bins + 1]``."""
     # Made on the CPU: other devices round differently.
-    rows = [torch.linspace(0, 1, n_bins + 1, dtype=dtype) for dtype in (torch.float32, torch.double)]
+    rows = [
+        torch.linspace(0, 1, n_bins + 1, dtype=dtype) for dtype in (torch.float32, torch.double)
+    ]
     return torch.stack([row.double() for row in rows]).to(device)
 
 
@@ -91,8 +93,8 @@ def _error_of_rows(rows: list[list[float]], norm: str) -> float:
     """Do the same with numbers."""
     total = math.fsum(count for count, _, _ in rows)
     if norm == "l1":
-        gaps = math.fsum(abs(right - confidence) for _, confidence, right in rows)
-        return gaps / total if total else math.nan
+        distance = math.fsum(abs(right - confidence) for _, confidence, right in rows)
+        return distance / total if total else math.nan
     gaps = [(count, abs(right - confidence) / count) for count, confidence, right in rows if count]
     if norm == "max":
         return max((gap for _, gap in gaps), default=0.0)
