@@ -60,7 +60,7 @@ inline constexpr int64_t kFewBins = 256;
 // From this many classes on a contiguous row is scanned by itself.
 inline constexpr int64_t kLongRow = 17;
 
-// Readings of the scores that a state holds; null where it does not.
+// Where the confidences under each reading go; `logits` is null if nobody asks.
 template <class Conf>
 struct Readings {
   Conf* probs;
@@ -116,23 +116,22 @@ class BinaryReader final : public ConfidenceReader<V> {
   void read(int64_t begin, int64_t count, std::vector<V>& buffer, int32_t* codes,
             const Readings<V>& readings, Notes& notes) const override {
     const ConfidenceKernels<V>& kernels = FM_PICK(kConfidences<V>);
-    buffer.resize(kPositions);
     const Geometry& geometry = this->geometry_;
-    const V* values = buffer.data();
+    const V* values = nullptr;
     int64_t done = 0;
     geometry.for_runs(begin, begin + count, [&](int64_t length, int64_t from, int64_t label_from) {
       notes.bad += this->labels_.read(label_from, geometry.inner_b(), length, codes + done);
       if (length == count && geometry.inner_a() == 1 && source_.in_place()) {
         values = source_.at(from);
       } else {
+        buffer.resize(kPositions);
+        values = buffer.data();
         source_.load(from, geometry.inner_a(), length, buffer.data() + done);
       }
       done += length;
     });
     kernels.screen_scores(values, codes, count, notes);
-    if (readings.probs != nullptr) {
-      kernels.clamp_scores(values, count, readings.probs);
-    }
+    kernels.clamp_scores(values, count, readings.probs);
     if (readings.logits != nullptr) {
       kernels.sigmoids(values, count, readings.logits);
     }

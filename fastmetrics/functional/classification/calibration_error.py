@@ -91,14 +91,20 @@ def calibration_formula(bins: Tensor, norm: str) -> Tensor:
 
 def _error_of_rows(rows: list[list[float]], norm: str) -> float:
     """Do the same with numbers."""
-    total = math.fsum(count for count, _, _ in rows)
+    total = mean = square = largest = 0.0
+    for count, confidence, right in rows:
+        if count:
+            distance = abs(right - confidence)
+            gap = distance / count
+            total += count
+            mean += distance
+            square += distance * gap
+            largest = gap if gap > largest else largest
     if norm == "l1":
-        distance = math.fsum(abs(right - confidence) for _, confidence, right in rows)
-        return distance / total if total else math.nan
-    gaps = [(count, abs(right - confidence) / count) for count, confidence, right in rows if count]
+        return mean / total if total else math.nan
     if norm == "max":
-        return max((gap for _, gap in gaps), default=0.0)
-    return math.sqrt(math.fsum(count * gap * gap for count, gap in gaps) / total) if total else 0.0
+        return largest
+    return math.sqrt(square / total) if total else 0.0
 
 
 def count_bins(
