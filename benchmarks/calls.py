@@ -86,7 +86,8 @@ def reference(make: Callable[[], Any], name: str, *tail: Any) -> Call:
 def _on_states(make: Callable[[], Any], op: Callable[..., None], tail: tuple[Any, ...]) -> Call:
     def start(inputs: Inputs) -> Started:
         metric = make().to(inputs[0].device)
-        return Started(partial(op, metric.counts, metric.events, *inputs, *tail), metric.compute)
+        own = [x.to(inputs[0].device) if isinstance(x, Tensor) else x for x in tail]
+        return Started(partial(op, metric.counts, metric.events, *inputs, *own), metric.compute)
 
     return start
 

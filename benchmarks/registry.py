@@ -12,6 +12,7 @@ import fastmetrics.functional as fast_functional
 from benchmarks import calls
 from benchmarks.calls import Call, Inputs, arrays, bare, find, forward, function, reference, update
 from fastmetrics import MetricCollection
+from fastmetrics.functional.classification.calibration_error import bin_edges
 
 tm = find("torchmetrics")
 tm_functional = find("torchmetrics.functional.classification")
@@ -25,6 +26,8 @@ OURS, FLOOR, OP, REFERENCE = "fastmetrics", "floor", "bare op", "reference"
 # Limits on our time divided by theirs.
 NEVER_SLOWER = dict.fromkeys(COMPETITORS, 1.0)
 SMALL_UPDATE = {**NEVER_SLOWER, "torchmetrics": 1 / 10, OP: 3.0}
+# torchmetrics only keeps the scores here, so most of either time is the cost of a call.
+SMALL_CALIBRATION = {**NEVER_SLOWER, "torchmetrics": 1 / 5}
 SMALL_FORWARD = {**NEVER_SLOWER, "torchmetrics": 1 / 12}
 
 
@@ -116,6 +119,25 @@ LABEL_CONFUSION_TAIL = (None, None, 0.5, False, None, True)
 LABEL_EXACT_MATCH_TAIL = (0.5, False, None, True)
 
 
+def calibration(
+    name: str,
+    inputs: Callable[[torch.device], Inputs],
+    num_classes: int | None = None,
+    limits: dict[str, float] = NEVER_SLOWER,
+    kind: Callable[..., Call] = update,
+) -> Workload:
+    """Calibration error; binary without ``num_classes``."""
+    task = "binary" if num_classes is None else "multiclass"
+    found = _class_calls(
+        f"{task.capitalize()}CalibrationError",
+        "calibration_bins_",
+        (None, bin_edges(15), num_classes or 0, False, None, True),
+        kind,
+        **({} if num_classes is None else {"num_classes": num_classes}),
+    )
+    return Workload(f"{_word(kind)}/{task}_calibration_error/{name}", inputs, found, limits)
+
+
 def multiclass_accuracy(
     name: str,
     inputs: Callable[[torch.device], Inputs],
@@ -193,6 +215,8 @@ def large_updates() -> list[Workload]:
         multilabel_accuracy("65536x100", probabilities(65536, 100), 100, NEVER_SLOWER),
         multilabel_exact_match("65536x100", probabilities(65536, 100), 100),
         multiclass_exact_match("65536x16", labels(65536, 16, num_classes=10), 10),
+        calibration("1000000", probabilities(1_000_000)),
+        calibration("logits/65536x100", scores(65536, num_classes=100), 100),
         multiclass_accuracy(
             "update/multiclass_accuracy/top5/8192x1000",
             scores(8192, num_classes=1000),
@@ -231,6 +255,8 @@ def small_updates() -> list[Workload]:
             confusion("logits/64x10", scores(64, num_classes=10), 10, limits, kind),
             multilabel_exact_match("64x10", probabilities(64, 10), 10, limits, kind),
             multiclass_exact_match("64x16", labels(64, 16, num_classes=10), 10, limits, kind),
+            calibration("64", probabilities(64), None, SMALL_CALIBRATION, kind),
+            calibration("logits/64x10", scores(64, num_classes=10), 10, SMALL_CALIBRATION, kind),
             samplewise("64x10x16", scores(64, 16, num_classes=10), 10, kind),
             collection("64x10", scores(64, num_classes=10), 10, kind),
         ]

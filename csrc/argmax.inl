@@ -1,3 +1,4 @@
+#include "fold.inl"
 #include "lanes.inl"
 
 // Positions decided side by side when their scores are, or are made, contiguous per class.
@@ -35,37 +36,6 @@ FM_INLINE bool any_lane(const V& lanes) {
   }
   return any != 0;
 }
-
-// Folds a vector to one lane, halving it each time.
-template <class Key, int kBytes, class Pick>
-FM_INLINE Key fold_lanes(const void* lanes, Pick pick) {
-  if constexpr (kBytes == sizeof(Key)) {
-    Key value;
-    std::memcpy(&value, lanes, sizeof(Key));
-    return value;
-  } else {
-    typedef Key Half_ __attribute__((vector_size(kBytes / 2)));
-    Half_ low;
-    Half_ high;
-    std::memcpy(&low, lanes, kBytes / 2);
-    std::memcpy(&high, static_cast<const char*>(lanes) + kBytes / 2, kBytes / 2);
-    const Half_ picked = pick(low, high);
-    return fold_lanes<Key, kBytes / 2>(&picked, pick);
-  }
-}
-
-struct PickLarger {
-  template <class V>
-  FM_INLINE V operator()(const V& a, const V& b) const {
-    return a > b ? a : b;
-  }
-};
-struct PickSmaller {
-  template <class V>
-  FM_INLINE V operator()(const V& a, const V& b) const {
-    return a < b ? a : b;
-  }
-};
 
 // One contiguous row of at least one vector. Four running maxima hide the latency of compare and
 // select; a strict comparison keeps the first of equals in a lane. NaN lanes are collected in

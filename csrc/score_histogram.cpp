@@ -12,6 +12,7 @@
 #include "labels.h"
 #include "parallel.h"
 #include "scores.h"
+#include "values.h"
 
 namespace fastmetrics {
 
@@ -20,10 +21,6 @@ enum class Spacing { kAny, kUniform, kLogit };
 
 // With more thresholds than this a guess in float arithmetic could miss the nearest one.
 inline constexpr int64_t kMaxGuessed = 1 << 14;
-
-// Scores are compared as double if they are double, else as float.
-template <class T>
-using ValueOf = std::conditional_t<std::is_same_v<T, double>, double, float>;
 
 template <class V>
 struct EdgeRow {
@@ -37,10 +34,6 @@ struct ImageBits {
   int32_t shift;
   bool half;
 };
-
-template <class V>
-using LoadScores = void (*)(const void* scores, int64_t offset, int64_t stride, int64_t count,
-                            V* values);
 
 template <class V>
 struct ScoreKernels {
@@ -72,6 +65,7 @@ struct LocateKernels {
 
 #define FM_KERNELS "score_histogram.inl"
 #include "each_isa.h"
+#include "score_source.h"
 
 namespace fastmetrics {
 namespace {
@@ -214,32 +208,6 @@ class ImageTable {
 
  private:
   ImageBits bits_;
-};
-
-// The tensor of scores behind one load function; no copy where its values can be used in place.
-template <class V>
-class ScoreSource {
- public:
-  explicit ScoreSource(const Tensor& preds) : data_(preds.const_data_ptr()) {
-    with_score_type(preds.scalar_type(), [&](auto type) {
-      using T = decltype(type);
-      if constexpr (std::is_same_v<ValueOf<T>, V>) {
-        load_ = FM_PICK(kLoadScores<T>);
-        in_place_ = std::is_same_v<T, V>;
-      }
-    });
-  }
-
-  void load(int64_t offset, int64_t stride, int64_t count, V* values) const {
-    load_(data_, offset, stride, count, values);
-  }
-  bool in_place() const { return in_place_; }
-  const V* at(int64_t offset) const { return static_cast<const V*>(data_) + offset; }
-
- private:
-  const void* data_;
-  LoadScores<V> load_ = nullptr;
-  bool in_place_ = false;
 };
 
 // Binary and multilabel: a unit is an element, its class the index along axis 1.
@@ -442,13 +410,13 @@ std::unique_ptr<CellReader> make_reader(const Batch& batch, const Shape& shape, 
 }
 
 template <class V>
-std::unique_ptr<CellReader> edge_reader(const Batch& batch, const Shape& shape,
-                                        const Tensor& edges, bool uniform, bool dense) {
+std::unique_ptr<CellReader> edge_reader(const Batch& batch, const Shape& shape, const Tensor& edges,
+                                        bool uniform, bool dense) {
   const bool guess = uniform && edges.size(1) <= kMaxGuessed;
   const auto spacing = [&](bool as_logits) {
-    return !guess                            ? Spacing::kAny
+    return !guess                           ? Spacing::kAny
            : as_logits && !batch.multiclass ? Spacing::kLogit
-                                             : Spacing::kUniform;
+                                            : Spacing::kUniform;
   };
   const std::array<Spacing, 2> all{spacing(shape.readings == 1 && batch.logits), spacing(true)};
   EdgeTable<V> table(edges, std::span(all).first(shape.readings));
@@ -631,8 +599,8 @@ void score_image_histogram_cpu(Tensor state, Tensor events, const Tensor& preds,
   require(!half || preds.scalar_type() == ScalarType::Half, "`half` needs float16 scores.");
   const int32_t bits = std::countr_zero(static_cast<uint64_t>(shape.bins));
   const ImageBits image{(half ? 16 : 32) - bits, half};
-  const Batch batch{"score_image_histogram_", preds,  target,       weight,
-                    multiclass,               logits, ignore_index, validate};
+  const Batch batch{
+      "score_image_histogram_", preds, target, weight, multiclass, logits, ignore_index, validate};
   const bool told_apart = !multiclass || shape.readings == 2;
   count_batch(state, events, batch, told_apart, [&](const Shape& of, bool) {
     return preds.scalar_type() == ScalarType::Double

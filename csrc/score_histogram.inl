@@ -1,37 +1,4 @@
-#include "scores.inl"
-
-// Scores as numbers: 16-bit floats become float, the others stay.
-FM_INLINE float to_value(float score) { return score; }
-FM_INLINE double to_value(double score) { return score; }
-FM_INLINE float to_value(BFloat16 score) {
-  return std::bit_cast<float>(static_cast<uint32_t>(score.bits) << 16);
-}
-FM_INLINE float to_value(Half score) {
-  const uint32_t exponent = score.bits & 0x7c00;
-  const uint32_t magnitude = (score.bits & 0x7fffu) << 13;
-  const uint32_t rebased = magnitude + (exponent == 0x7c00 ? 0x70000000u : 0x38000000u);
-  const float tiny = static_cast<float>(static_cast<int32_t>(score.bits & 0x3ff)) * 0x1p-24f;
-  const uint32_t bits = exponent == 0 ? std::bit_cast<uint32_t>(tiny) : rebased;
-  return std::bit_cast<float>(bits | (score.bits & 0x8000u) << 16);
-}
-
-template <class T>
-void load_scores(const void* scores, int64_t offset, int64_t stride, int64_t count,
-                 ValueOf<T>* values) {
-  const T* first = static_cast<const T*>(scores) + offset;
-  if (stride == 1) {
-    for (int64_t i = 0; i < count; ++i) {
-      values[i] = to_value(first[i]);
-    }
-  } else {
-    for (int64_t i = 0; i < count; ++i) {
-      values[i] = to_value(first[i * stride]);
-    }
-  }
-}
-
-template <class T>
-constexpr LoadScores<ValueOf<T>> kLoadScores = load_scores<T>;
+#include "values.inl"
 
 // 1 / (1 + exp(-x)) to about 1e-5, enough to name the nearest of kMaxGuessed thresholds.
 FM_INLINE float rough_sigmoid(float x) {
@@ -46,75 +13,6 @@ FM_INLINE float rough_sigmoid(float x) {
   const int32_t whole = std::bit_cast<int32_t>(shifted) - std::bit_cast<int32_t>(kRound);
   const float scale = std::bit_cast<float>((whole + 127) * (1 << 23));
   return 1.0f / (1.0f + power * scale);
-}
-
-// As many bins as numbers fit into a register.
-template <class V>
-struct BinVector;
-template <>
-struct BinVector<float> {
-  typedef int32_t Type __attribute__((vector_size(FM_VECTOR_BYTES)));
-};
-template <>
-struct BinVector<double> {
-  typedef int32_t Type __attribute__((vector_size(FM_VECTOR_BYTES / 2)));
-};
-
-// Numbers of one register.
-template <class V>
-struct Vectors {
-  using Integer = std::conditional_t<sizeof(V) == 8, int64_t, int32_t>;
-  static constexpr int kCount = FM_VECTOR_BYTES / sizeof(V);
-  typedef V Values __attribute__((vector_size(FM_VECTOR_BYTES)));
-  typedef Integer Masks __attribute__((vector_size(FM_VECTOR_BYTES)));
-  using Bins = typename BinVector<V>::Type;
-
-  FM_INLINE static Values load(const V* data) {
-    Values v;
-    std::memcpy(&v, data, sizeof(v));
-    return v;
-  }
-  // Compilers build a gather from single loads: 1e6 scores take 0.7 ms that way, 0.2 ms this way.
-  FM_INLINE static Values gather(const V* data, const Bins& at) {
-#if defined(FM_AVX512)
-    if constexpr (sizeof(V) == 4) {
-      return (Values)_mm512_mask_i32gather_ps(_mm512_setzero_ps(), 0xffff, (__m512i)at, data, 4);
-    } else {
-      return (Values)_mm512_mask_i32gather_pd(_mm512_setzero_pd(), 0xff, (__m256i)at, data, 8);
-    }
-#else
-    Values v;
-    for (int lane = 0; lane < kCount; ++lane) {
-      v[lane] = data[at[lane]];
-    }
-    return v;
-#endif
-  }
-};
-
-// Adds `step` to bins[i] where values[i] reaches edges[bins[i]].
-template <class V>
-FM_INLINE void advance_bins(const V* values, const V* edges, int32_t step, int64_t count,
-                            int32_t* bins) {
-  using L = Vectors<V>;
-  int64_t i = 0;
-  for (; i + L::kCount <= count; i += L::kCount) {
-    typename L::Bins bin;
-    std::memcpy(&bin, bins + i, sizeof(bin));
-    const typename L::Masks reached = L::load(values + i) >= L::gather(edges, bin);
-    bin += __builtin_convertvector(reached, typename L::Bins) & step;
-    std::memcpy(bins + i, &bin, sizeof(bin));
-  }
-  for (; i < count; ++i) {
-    bins[i] += values[i] >= edges[bins[i]] ? step : 0;
-  }
-}
-
-// The threshold nearest to `position` on a scale where threshold k lies at about k.
-FM_INLINE int32_t nearest(float position, float last) {
-  position = position > 0.0f ? position : 0.0f;  // NaN as well
-  position = position < last ? position : last;
-  return static_cast<int32_t>(position + 0.5f);
 }
 
 // bins[i]: how many thresholds do not lie above values[i]; none for NaN. Either a guess names the
@@ -243,38 +141,6 @@ inline void locate_rows(const int32_t* codes, int64_t count, int32_t width, cons
 }
 
 constexpr LocateKernels kLocate{locate_scores, locate_rows};
-
-typedef double Doubles __attribute__((vector_size(FM_VECTOR_BYTES)));
-typedef int64_t Longs __attribute__((vector_size(FM_VECTOR_BYTES)));
-inline constexpr int kDoubles = FM_VECTOR_BYTES / 8;
-
-FM_INLINE Doubles load_doubles(const double* data) {
-  Doubles v;
-  std::memcpy(&v, data, sizeof(v));
-  return v;
-}
-
-// exp(x) for x <= 0 to the last digit or two; 0 below the normal range.
-FM_INLINE Doubles exp_below_one(Doubles x) {
-  constexpr double kRound = 6755399441055744.0;  // 1.5 * 2^52: adding it rounds to an integer
-  const auto vanishes = x < -708.0;
-  const Doubles bounded = vanishes ? Doubles{} - 708.0 : x;
-  const Doubles shifted = bounded * 1.4426950408889634 + kRound;
-  const Doubles n = shifted - kRound;
-  const Doubles r = (bounded - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
-  Doubles power = Doubles{} + 1.0 / 479001600.0;
-  for (const double c :
-       {1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0, 1.0 / 40320.0, 1.0 / 5040.0, 1.0 / 720.0,
-        1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0}) {
-    power = power * r + c;
-  }
-  Longs bits;
-  std::memcpy(&bits, &shifted, sizeof(bits));
-  bits = (bits - std::bit_cast<int64_t>(kRound) + 1023) << 52;
-  Doubles scale;
-  std::memcpy(&scale, &bits, sizeof(scale));
-  return vanishes ? Doubles{} : power * scale;
-}
 
 // Each number rounded up to a V, which leaves `score >= number` as it was.
 template <class V>

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from fastmetrics import functional as functional
     from fastmetrics import utilities as utilities
     from fastmetrics.classification import Accuracy as Accuracy
+    from fastmetrics.classification import CalibrationError as CalibrationError
     from fastmetrics.classification import CohenKappa as CohenKappa
     from fastmetrics.classification import ConfusionMatrix as ConfusionMatrix
     from fastmetrics.classification import ExactMatch as ExactMatch
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 _CLASSIFICATION = (
     "Accuracy",
+    "CalibrationError",
     "CohenKappa",
     "ConfusionMatrix",
     "ExactMatch",

@@ -25,6 +25,7 @@ PACKAGES = (
 )
 FAMILIES = (
     "Accuracy",
+    "CalibrationError",
     "CohenKappa",
     "ConfusionMatrix",
     "ExactMatch",
@@ -43,6 +44,7 @@ FAMILIES = (
 )
 FUNCTION_FAMILIES = (
     "accuracy",
+    "calibration_error",
     "cohen_kappa",
     "confusion_matrix",
     "exact_match",

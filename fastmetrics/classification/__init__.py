@@ -6,6 +6,11 @@ from fastmetrics.classification.accuracy import (
     MulticlassAccuracy,
     MultilabelAccuracy,
 )
+from fastmetrics.classification.calibration_error import (
+    BinaryCalibrationError,
+    CalibrationError,
+    MulticlassCalibrationError,
+)
 from fastmetrics.classification.cohen_kappa import (
     BinaryCohenKappa,
     CohenKappa,
@@ -86,6 +91,7 @@ from fastmetrics.classification.stat_scores import (
 __all__ = [
     "Accuracy",
     "BinaryAccuracy",
+    "BinaryCalibrationError",
     "BinaryCohenKappa",
     "BinaryConfusionMatrix",
     "BinaryF1Score",
@@ -100,6 +106,7 @@ __all__ = [
     "BinaryRecall",
     "BinarySpecificity",
     "BinaryStatScores",
+    "CalibrationError",
     "CohenKappa",
     "ConfusionMatrix",
     "ExactMatch",
@@ -109,6 +116,7 @@ __all__ = [
     "JaccardIndex",
     "MatthewsCorrCoef",
     "MulticlassAccuracy",
+    "MulticlassCalibrationError",
     "MulticlassCohenKappa",
     "MulticlassConfusionMatrix",
     "MulticlassExactMatch",

@@ -439,6 +439,7 @@ class CurveValue(CurveMetric):
             self._report()
             return bounds(self._scores(), *formula)
 
+
 class CurvePoint(CurveValue):
     """A value in [0, 1] and the threshold where it is reached; the value is drawn."""
 

@@ -1,6 +1,7 @@
 """The update ops: one module per statistic family."""
 
 from fastmetrics.ops import backend
+from fastmetrics.ops.calibration import calibration_bins_
 from fastmetrics.ops.confusion import confusion_, label_confusion_
 from fastmetrics.ops.curve import curve_areas_, curve_points_
 from fastmetrics.ops.exact_match import exact_match_, label_exact_match_
@@ -11,6 +12,7 @@ from fastmetrics.ops.stat_scores import stat_scores_
 backend.load()
 
 __all__ = [
+    "calibration_bins_",
     "confusion_",
     "curve_areas_",
     "curve_points_",

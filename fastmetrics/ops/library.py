@@ -96,7 +96,11 @@ def new_events(device: torch.device | str | None = None) -> Tensor:
     return torch.zeros(NUM_EVENTS, dtype=torch.int64, device=device)
 
 
-def raise_events(owner: str, events: Tensor) -> None:
+def raise_events(
+    owner: str,
+    events: Tensor,
+    nan_treatment: str = "argmax and thresholds treat them as torch does.",
+) -> None:
     """Report what an update could not: raise for invalid labels, warn for NaN scores.
 
     Reads ``events`` on the host, so it belongs into ``compute`` and never into ``update``.
@@ -109,8 +113,7 @@ def raise_events(owner: str, events: Tensor) -> None:
         )
     if nan:
         warnings.warn(
-            f"{owner}: {nan} samples had NaN scores; argmax and thresholds treat them as torch"
-            " does.",
+            f"{owner}: {nan} samples had NaN scores; {nan_treatment}",
             UserWarning,
             stacklevel=2,
         )

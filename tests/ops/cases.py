@@ -451,6 +451,11 @@ def image_rows(op: str) -> list[Call]:
     from tests.ops import cases_histogram
 
     return cases_histogram.image_rows(op)
+def calibration_rows(op: str) -> list[Call]:
+    """Lie in a module that builds on this one."""
+    from tests.ops import cases_calibration
+
+    return cases_calibration.calibration_rows(op)
 
 
 ROWS: dict[str, Callable[[str], list[Call]]] = {
@@ -461,6 +466,7 @@ ROWS: dict[str, Callable[[str], list[Call]]] = {
     "label_exact_match_": label_rows,
     "score_histogram_": histogram_rows,
     "score_image_histogram_": image_rows,
+    "calibration_bins_": calibration_rows,
 }
 
 

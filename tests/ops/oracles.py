@@ -320,3 +320,10 @@ def score_image_histogram(state_shape: tuple[int, ...], *arguments, **options) -
     from tests.ops import cases_histogram
 
     return cases_histogram.score_image_histogram(state_shape, *arguments, **options)
+
+
+def calibration_bins(state_shape: tuple[int, ...], *arguments, **options) -> Answer:
+    """Lies beside the inputs that it is made for."""
+    from tests.ops import cases_calibration
+
+    return cases_calibration.calibration_bins(state_shape, *arguments, **options)

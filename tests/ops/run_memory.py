@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from tests.ops.cases import Call, class_call, label_call, native_op
+from tests.ops.cases_calibration import calibration_call
 
 POSITIONS = 1 << 22
 
@@ -52,6 +53,15 @@ def calls(n: int) -> dict[str, Call]:
             f"{op} labels": label_call(op, table, table, 4),
             f"{op} label-major scores": label_call(op, by_class, table, 4),
             f"{op} weighted scores": label_call(op, scores, table, 4, weight=weight),
+        }
+    for readings, logits in ((2, False), (1, True)):
+        how = {"readings": readings, "logits": logits}
+        found |= {
+            f"calibration_bins_ {how} scores": calibration_call("binary", by_class, table.T, **how),
+            f"calibration_bins_ {how} rows": calibration_call("multiclass", scores, short, **how),
+            f"calibration_bins_ {how} planes": calibration_call(
+                "multiclass", planes, short.view(4, -1)[:, : n // 4], weight=weight[:4], **how
+            ),
         }
     groups = {"groups": short, "num_labels": 3}
     found["label_confusion_ groups"] = label_call("label_confusion_", scores, table, **groups)

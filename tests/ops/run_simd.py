@@ -7,6 +7,7 @@ import itertools
 import torch
 
 from fastmetrics.ops import backend
+from tests.ops import cases_calibration
 from tests.ops.cases import (
     CLASS_COUNTS,
     CLASS_OPS,
@@ -16,6 +17,7 @@ from tests.ops.cases import (
     class_inputs,
     rows,
 )
+from tests.ops.test_calibration import random_call as random_calibration_call
 from tests.ops.test_class_ops import random_class_call
 from tests.ops.test_label_ops import random_label_call
 
@@ -32,6 +34,7 @@ def main() -> None:
     for seed in range(150):
         check(random_class_call(seed))
         check(random_label_call(seed))
+        cases_calibration.check(random_calibration_call(seed))
     print(backend.native.simd_level())
 
 

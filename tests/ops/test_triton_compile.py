@@ -35,6 +35,8 @@ MAIN_UPDATES = [
     "binary images [N, 1] float16",
     "kept multilabel [4096, 20] float32",
     "kept multiclass [4, 21, 256, 256] float32 weights",
+    "calibration [N, 0] float32 B=16 folded",
+    "calibration [N, 100] float32 B=16 weighted",
 ]
 
 
@@ -86,7 +88,7 @@ def test_scores_are_read_with_wide_loads(name, loads):
 
 def test_unweighted_updates_take_one_launch():
     for name, (op, args) in UPDATES.items():
-        second = "weighted" in name or name == "stat scores ignore [N, 1000]"
+        second = "weighted" in name or "folded" in name or name == "stat scores ignore [N, 1000]"
         assert len(aot.record(op, *args)) == 1 + second, name
 
 

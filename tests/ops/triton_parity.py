@@ -12,12 +12,20 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from fastmetrics.ops import confusion, exact_match, library, score_histogram, stat_scores
+from fastmetrics.ops import (
+    calibration,
+    confusion,
+    exact_match,
+    library,
+    score_histogram,
+    stat_scores,
+)
 from fastmetrics.ops import reading as rules
 from fastmetrics.ops import triton as kernels
 from fastmetrics.ops.triton import reading
 from tests.ops import test_keep_scores as keeping
 from tests.ops.cases import LAYOUTS, random_weights
+from tests.ops.cases_calibration import calibration_call, calibration_inputs
 from tests.ops.cases_histogram import (
     TASKS,
     edges_of,
@@ -132,6 +140,8 @@ def compare(name: str, state: Tensor, invalid: int, *args, validate: bool = True
     """Run kernel and reference on copies of ``state``, and compare state and events."""
     module = {"stat_scores_": stat_scores, "confusion_": confusion, "label_confusion_": confusion}
     module["score_histogram_"] = module["score_image_histogram_"] = score_histogram
+    module["score_histogram_"] = score_histogram
+    module["calibration_bins_"] = calibration
     references = module.get(name, exact_match)
     expected, expected_events = state.clone(), torch.tensor([5, 6, 7])
     getattr(references, f"{name[:-1]}_reference")(expected, expected_events, *args, False)
@@ -952,3 +962,64 @@ def test_weighted_images(task):
     for bits in (3, 8):
         compare_bins(task, image_call(task, preds, target, bits, weight=weight))
         compare_bins(task, image_call(task, preds, target, bits, weighted=True))
+
+
+def compare_calibration(task, preds, target, n_bins=15, readings=2, logits=False, **options):
+    call = calibration_call(task, preds, target, n_bins, readings, logits=logits, **options)
+    ignore = call.options["ignore_index"]
+    labels = target.long()
+    kept = labels != ignore if ignore is not None else torch.ones_like(labels, dtype=torch.bool)
+    invalid = int((kept & ((labels < 0) | (labels >= (call.options["num_classes"] or 2)))).sum())
+    tail = [value for name, value in call.options.items() if name != "validate"]
+    validate = call.options["validate"]
+    compare(
+        "calibration_bins_", call.state, invalid, preds, target, call.weight, *tail,
+        validate=validate,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES + LABEL_DTYPES, ids=str)
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_calibration_dtypes(task, dtype):
+    scores, labels = (dtype, torch.int64) if dtype.is_floating_point else (torch.float32, dtype)
+    for special in (0.0, 0.2):
+        preds, target = calibration_inputs(task, (40,), 3, scores, 31, labels, special=special)
+        for readings, logits in READINGS:
+            compare_calibration(task, preds, target, 15, readings, logits)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("task", ["binary", "multiclass"])
+def test_calibration_layouts_and_weights(task, layout):
+    change = LAYOUTS[layout]
+    weight = torch.linspace(0, 1, 14, dtype=torch.float64)[::2]
+    for depth in ((), (3, 4)):
+        preds, target = calibration_inputs(task, (7, *depth), 3, torch.float32, 32, special=0.1)
+        target.view(-1)[::4] = -1
+        target.view(-1)[1::9] = 3
+        for how in ({}, {"weight": weight, "ignore_index": -1}, {"validate": False}):
+            compare_calibration(task, change(preds), change(target), **how)
+
+
+@pytest.mark.parametrize("classes", [2, 33, 1030])
+def test_calibration_of_wide_rows(classes):
+    """One tile of classes, and several."""
+    preds, target = calibration_inputs("multiclass", (5,), classes, torch.float32, 33)
+    preds[0, -1], preds[1, 0], preds[2] = NAN, INF, -INF
+    compare_calibration("multiclass", preds, target)
+
+
+@pytest.mark.parametrize("n_bins", [1, 2, 100, 700, 2**14 + 5])
+def test_calibration_edges(n_bins):
+    """On and next to them; one tile of bins, and several, which report events once."""
+    for dtype in (torch.float32, torch.float64):
+        edges = torch.linspace(0, 1, n_bins + 1, dtype=dtype)[: 2 if n_bins > 1000 else 40]
+        next_to = [torch.nextafter(edges, torch.full_like(edges, end)) for end in (-1.0, 2.0)]
+        preds = torch.cat([edges, *next_to, torch.tensor([NAN, 1.0, INF], dtype=dtype)])
+        compare_calibration("binary", preds, torch.arange(len(preds)) % 3, n_bins)
+
+
+def test_calibration_of_many_blocks():
+    for task in ("binary", "multiclass"):
+        preds, target = calibration_inputs(task, (700,), 3, torch.float32, 34, inside=True)
+        compare_calibration(task, preds, target, 31)

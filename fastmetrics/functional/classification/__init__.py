@@ -6,6 +6,11 @@ from fastmetrics.functional.classification.accuracy import (
     multiclass_accuracy,
     multilabel_accuracy,
 )
+from fastmetrics.functional.classification.calibration_error import (
+    binary_calibration_error,
+    calibration_error,
+    multiclass_calibration_error,
+)
 from fastmetrics.functional.classification.cohen_kappa import (
     binary_cohen_kappa,
     cohen_kappa,
@@ -88,6 +93,7 @@ from fastmetrics.functional.classification.stat_scores import (
 __all__ = [
     "accuracy",
     "binary_accuracy",
+    "binary_calibration_error",
     "binary_cohen_kappa",
     "binary_confusion_matrix",
     "binary_f1_score",
@@ -102,6 +108,7 @@ __all__ = [
     "binary_recall",
     "binary_specificity",
     "binary_stat_scores",
+    "calibration_error",
     "cohen_kappa",
     "confusion_matrix",
     "demographic_parity",
@@ -113,6 +120,7 @@ __all__ = [
     "jaccard_index",
     "matthews_corrcoef",
     "multiclass_accuracy",
+    "multiclass_calibration_error",
     "multiclass_cohen_kappa",
     "multiclass_confusion_matrix",
     "multiclass_exact_match",

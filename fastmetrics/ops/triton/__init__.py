@@ -3,6 +3,7 @@
 Module names are those of :mod:`fastmetrics.ops`, whose references define what each kernel computes.
 """
 
+from fastmetrics.ops.triton.calibration import calibration_bins_
 from fastmetrics.ops.triton.confusion import confusion_, label_confusion_
 from fastmetrics.ops.triton.curve import curve_areas_
 from fastmetrics.ops.triton.exact_match import exact_match_, label_exact_match_
@@ -11,6 +12,7 @@ from fastmetrics.ops.triton.score_histogram import score_histogram_, score_image
 from fastmetrics.ops.triton.stat_scores import stat_scores_
 
 __all__ = [
+    "calibration_bins_",
     "confusion_",
     "curve_areas_",
     "exact_match_",

@@ -32,6 +32,14 @@ KERNEL_MODULES = [
     for name, module in sorted(sys.modules.items())
     if name.startswith(f"{kernels.__name__}.") and hasattr(module, "launch")
 ]
+from fastmetrics.ops.triton import (
+    calibration,
+    confusion,
+    exact_match,
+    reading,
+    score_histogram,
+    stat_scores,
+)
 
 TARGETS = {
     "cuda:80": GPUTarget("cuda", 80, 32),
@@ -79,6 +87,14 @@ def record(op: str, *args: Any) -> list[Launch]:
 
     with contextlib.ExitStack() as stack:
         for module in KERNEL_MODULES:
+        for module in (
+            stat_scores,
+            confusion,
+            exact_match,
+            score_histogram,
+            calibration,
+            reading,
+        ):
             stack.enter_context(mock.patch.object(module, "launch", launch))
         getattr(kernels, op)(*args)
     return launches
@@ -240,6 +256,7 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     yield from histogram_updates()
     yield from image_updates()
     yield from kept_updates()
+    yield from calibration_updates()
 
 
 def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
@@ -333,6 +350,30 @@ def computes() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
         labels = torch.empty(4096, 3, dtype=torch.uint8, device="meta")
         arguments = (areas, [scores], [labels], False, False)
         yield f"curve areas [N, 3] {str(dtype)[6:]}", "curve_areas_", arguments
+def calibration_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of calibration bins; all are sums of floats, so two launches each."""
+
+    def meta(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    events, rows = meta(3, dtype=torch.int64), 4096
+    for classes, dtype, bins in (
+        (0, torch.float32, 16),
+        (0, torch.float64, 16),
+        (0, torch.float32, 1001),
+        (10, torch.bfloat16, 16),
+        (100, torch.float32, 16),
+        (1000, torch.float64, 16),
+        (100_000, torch.float32, 16),
+    ):
+        scores = meta(*((rows, classes) if classes else (rows,)), dtype=dtype)
+        target, weight = meta(rows, dtype=torch.int64), meta(rows, dtype=torch.float32)
+        name = f"calibration [N, {classes}] {str(dtype)[6:]} B={bins}"
+        tail = (meta(2, bins), classes, False, -1, True)
+        state = meta(2, bins, 3)
+        op = "calibration_bins_"
+        yield f"{name} folded", op, (state, events, scores, target, None, *tail)
+        yield f"{name} weighted", op, (state, events, scores, target, weight, *tail)
 
 
 def main() -> None:

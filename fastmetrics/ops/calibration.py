@@ -1,0 +1,194 @@
+"""Calibration bins: how confident predictions are, and how often they are right.
+
+From the sums per bin follow the calibration errors in every norm, and reliability diagrams.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastmetrics.ops import library
+from fastmetrics.ops.library import INVALID, NAN, OUTSIDE, SCORE_DTYPES, shape_text
+from fastmetrics.ops.reading import (
+    LOGITS,
+    PROBS,
+    check_class_inputs,
+    check_label_inputs,
+    int_sum,
+    sample_weights,
+)
+
+_NAME = "calibration_bins_"
+
+
+def check_calibration_bins(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    edges: Tensor,
+    num_classes: int,
+    logits: bool,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Metadata check of `calibration_bins_`, and its fake."""
+    if state.dtype != torch.float64:
+        raise ValueError(f"{_NAME}: the metric state must be float64, got dtype {state.dtype}.")
+    if preds.dtype not in SCORE_DTYPES:
+        raise ValueError(f"{_NAME}: `preds` must be a float tensor, got dtype {preds.dtype}.")
+    if not num_classes:
+        check_label_inputs(_NAME, state, preds, target, weight, 1)
+        return
+    if preds.ndim != target.ndim + 1:
+        raise ValueError(
+            f"{_NAME}: `preds` must have shape (N, C, ...) with `target` (N, ...),"
+            f" got {shape_text(preds)} and {shape_text(target)}."
+        )
+    check_class_inputs(_NAME, state, preds, target, weight, num_classes)
+
+
+def _sigmoid(scores: Tensor) -> Tensor:
+    """Sigmoid in float64, rounded to float32 or wider."""
+    return scores.double().sigmoid().to(torch.promote_types(scores.dtype, torch.float32))
+
+
+def _top_share(scores: Tensor) -> Tensor:
+    """Largest softmax probability along the last axis, worked out in float64.
+
+    Equal infinities share the row.
+    """
+    exact = scores.double()
+    largest = exact.amax(-1, keepdim=True)
+    is_largest = exact == largest
+    powers = torch.where(is_largest, -torch.inf, exact - largest).exp()
+    # The ones of the largest scores come last: what is far below them must not vanish one by one.
+    return 1.0 / (powers.sum(-1) + is_largest.sum(-1))
+
+
+def calibration_bins_reference(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    edges: Tensor,
+    num_classes: int,
+    logits: bool,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Plain torch twin of the compiled kernels."""
+    num_readings, num_bins, _ = state.shape
+    if target.numel() == 0:
+        return
+    limit = num_classes or 2
+    labels = target.long()
+    counted = (labels >= 0) & (labels < limit)
+    invalid = ~counted
+    if ignore_index is not None:
+        ignored = labels == ignore_index
+        invalid, counted = invalid & ~ignored, counted & ~ignored
+    if validate:
+        if target.device.type != "cpu":
+            events[INVALID] += int_sum(invalid)
+        elif invalid.any():
+            library.raise_first_invalid(_NAME, "target", labels, invalid, limit, ignore_index)
+    scores = preds.movedim(1, -1) if num_classes else preds.unsqueeze(-1)
+    outside = ((scores < 0) | (scores > 1)) & counted.unsqueeze(-1)
+    nan = scores.isnan().any(-1) & counted
+    counted = counted & ~nan
+    events[NAN] += int_sum(nan)
+    if num_readings > 1:
+        events[OUTSIDE] += int_sum(outside)
+    correct = scores.argmax(-1) == labels if num_classes else labels == 1
+    confidences = {
+        PROBS: lambda: scores.amax(-1).clamp(0, 1),
+        LOGITS: lambda: _top_share(scores) if num_classes else _sigmoid(preds),
+    }
+    num_samples = target.shape[0]
+    amount = sample_weights(counted.reshape(num_samples, -1), weight).double().flatten()
+    readings = (PROBS, LOGITS) if num_readings > 1 else (int(logits),)
+    for index, reading in enumerate(readings):
+        confidence = confidences[reading]()
+        wide = not num_classes and confidence.dtype == torch.float64
+        confidence = confidence.to(torch.float64 if wide else torch.float32).double()
+        confidence = torch.where(counted, confidence, 0.0).flatten()
+        bins = torch.searchsorted(edges[int(wide)], confidence, right=True) - 1
+        columns = [amount, amount * confidence, amount * correct.flatten()]
+        delta = amount.new_zeros(num_bins, 3)
+        delta.index_add_(0, bins, torch.stack(columns, -1))
+        state[index] += delta
+
+
+_calibration_bins = library.define(
+    _NAME,
+    "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
+    " Tensor edges, int num_classes, bool logits, int? ignore_index, bool validate)",
+    calibration_bins_reference,
+    check_calibration_bins,
+)
+
+
+def calibration_bins_(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    edges: Tensor,
+    num_classes: int = 0,
+    logits: bool = False,
+    ignore_index: int | None = None,
+    validate: bool = True,
+) -> None:
+    """Add one batch to the calibration bins.
+
+    Each counted position adds 1 (or its weight), its confidence, and whether it is right to the
+    bin of its confidence: bin b holds the confidences in ``[edges[b], edges[b + 1])``, the last one
+    those that reach the last edge. Binary: the confidence is the probability of class 1, and
+    "right" is the target. Multiclass: the confidence is the largest probability of the row, which
+    is right when the first of the largest scores is the target's. Probabilities are clamped to
+    [0, 1]; a sigmoid or softmax is worked out in float64. Confidences are compared and added as
+    float32, those of binary float64 scores as float64. Positions with a NaN score have no
+    confidence: they are left out and counted in ``events``.
+
+    With two readings (H = 2) the batch is counted both as probabilities and as logits, and
+    ``events`` counts the scores outside ``[0, 1]``, so that whoever reads the state decides for all
+    of the data at once.
+
+    Args:
+        state: float64 ``[H, B, 3]`` with H in {1, 2} and B bins: number of positions (sum of
+            weights), sum of confidences, sum of right ones. Changed in place.
+        events: int64 ``[3]``. Changed in place.
+        preds: scores in a float type: binary ``[N, ...]``, multiclass ``[N, C, ...]``.
+        target: any integer type or bool, ``[N, ...]``: 0 and 1, or classes.
+        weight: optional ``[N]``.
+        edges: float64 ``[2, B]``, the lower edges of the bins, ascending from 0 to 1 in equal
+            steps: as float32 numbers, and for float64 confidences.
+        num_classes: C; 0 for binary inputs.
+        logits: which reading a state with H = 1 holds.
+        ignore_index: positions with this target are left out.
+        validate: as in :func:`fastmetrics.ops.stat_scores.stat_scores_`.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit.
+        RuntimeError: a label is out of range (CPU); the state is unchanged.
+
+    Cost: reads each input once; temporaries are bounded by the state's size and C. The sums are the
+    same bits for any number of threads.
+    """
+    _calibration_bins(
+        state,
+        events,
+        preds,
+        target,
+        weight,
+        edges,
+        num_classes,
+        logits,
+        ignore_index,
+        validate,
+    )
