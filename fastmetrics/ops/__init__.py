@@ -3,6 +3,8 @@
 from fastmetrics.ops import backend
 from fastmetrics.ops.confusion import confusion_, label_confusion_
 from fastmetrics.ops.exact_match import exact_match_, label_exact_match_
+from fastmetrics.ops.hinge import hinge_sums_
+from fastmetrics.ops.ranking import ranking_sums_
 from fastmetrics.ops.score_histogram import score_histogram_
 from fastmetrics.ops.stat_scores import stat_scores_
 
@@ -11,8 +13,10 @@ backend.load()
 __all__ = [
     "confusion_",
     "exact_match_",
+    "hinge_sums_",
     "label_confusion_",
     "label_exact_match_",
+    "ranking_sums_",
     "score_histogram_",
     "stat_scores_",
 ]

@@ -50,8 +50,13 @@ def check_score_histogram(
     check_class_inputs(_NAME, state, preds, target, weight, state.shape[1])
 
 
-def _count_targets(
-    events: Tensor, target: Tensor, limit: int, ignore_index: int | None, validate: bool
+def count_targets(
+    op: str,
+    events: Tensor,
+    target: Tensor,
+    limit: int,
+    ignore_index: int | None,
+    validate: bool,
 ) -> Tensor:
     """Return which targets count: neither ignored nor outside ``[0, limit)``."""
     labels = target.long()
@@ -65,11 +70,11 @@ def _count_targets(
         if target.device.type != "cpu":
             events[INVALID] += int_sum(invalid)
         elif invalid.any():
-            library.raise_first_invalid(_NAME, "target", labels, invalid, limit, ignore_index)
+            library.raise_first_invalid(op, "target", labels, invalid, limit, ignore_index)
     return counted
 
 
-def _softmax(scores: Tensor) -> Tensor:
+def softmax(scores: Tensor) -> Tensor:
     """Softmax over the last axis in float64, rounded to float32 or wider.
 
     Equal infinities share the row.
@@ -111,7 +116,7 @@ def score_histogram_reference(
     if target.numel() == 0:
         return
     limit = num_rows if multiclass else 2
-    counted = _count_targets(events, target, limit, ignore_index, validate)
+    counted = count_targets(_NAME, events, target, limit, ignore_index, validate)
     classes = torch.arange(num_rows, device=target.device)
     labels = target.long()
     if multiclass:
@@ -129,7 +134,7 @@ def score_histogram_reference(
     contribution = sample_weights(counted.reshape(num_samples, -1), weight).flatten()
     readings = (PROBS, LOGITS) if num_readings > 1 else (int(logits),)
     for index, reading in enumerate(readings):
-        values = _softmax(scores) if multiclass and reading == LOGITS else scores
+        values = softmax(scores) if multiclass and reading == LOGITS else scores
         bins = _find_bins(values.double().contiguous(), edges[index])
         cell = torch.where(counted, (row * 2 + labels) * num_bins + bins, 0)
         delta = contribution.new_zeros(num_rows * 2 * num_bins)
