@@ -19,6 +19,7 @@ using WidenRows = void (*)(const void* scores, int64_t offset, int64_t pitch, in
                            int64_t count, int64_t width, double* rows);
 
 struct HingeKernels {
+  void (*mark_targets)(const int32_t* codes, int64_t count, double* amounts, double* signs);
   void (*note_rows)(const double* rows, const int32_t* codes, int64_t count, int64_t width,
                     Notes& notes);
   double (*sum_binary)(const double* scores, const double* signs, const double* amounts,
@@ -77,10 +78,13 @@ class HingeReader {
       const int64_t count = std::min(tile, end - first);
       read(first, count, block, notes);
       kernels.note_rows(block.rows.data(), block.codes.data(), count, width_, notes);
+      kernels.mark_targets(block.codes.data(), count, block.amounts.data(), block.signs.data());
+      std::fill_n(block.amounts.data() + count, kPadding, 0.0);
       double amount = 0.0;
       for (int64_t i = 0; i < count; ++i) {
-        const bool counts = block.codes[i] >= 0;
-        block.amounts[i] = !counts ? 0.0 : weights ? weights[(first + i) / depth_] : 1.0;
+        if (weights && block.amounts[i] != 0.0) {
+          block.amounts[i] = weights[(first + i) / depth_];
+        }
         amount += block.amounts[i];
       }
       for (int64_t reading = 0; reading < readings; ++reading) {
@@ -135,10 +139,6 @@ class HingeReader {
                        block.probs.data(), sums);
       return;
     }
-    for (int64_t i = 0; i < count; ++i) {
-      block.signs[i] = block.codes[i] == 1 ? 1.0 : -1.0;
-    }
-    std::fill_n(block.amounts.data() + count, kPadding, 0.0);
     sums[0] += kernels.sum_binary(block.rows.data(), block.signs.data(), block.amounts.data(),
                                   count, squared_, logits);
   }

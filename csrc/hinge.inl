@@ -29,8 +29,27 @@ void widen_rows(const void* scores, int64_t offset, int64_t pitch, int64_t step,
 template <class T>
 constexpr WidenRows kWidenRows = widen_rows<T>;
 
+// What each position adds before weights: 1 where the target counts. Signs are those of margins.
+inline void mark_targets(const int32_t* codes, int64_t count, double* amounts, double* signs) {
+  for (int64_t i = 0; i < count; ++i) {
+    amounts[i] = codes[i] >= 0 ? 1.0 : 0.0;
+    signs[i] = codes[i] == 1 ? 1.0 : -1.0;
+  }
+}
+
 inline void note_hinge_rows(const double* rows, const int32_t* codes, int64_t count, int64_t width,
                             Notes& notes) {
+  if (width == 1) {
+    int64_t nan = 0;
+    int64_t outside = 0;
+    for (int64_t i = 0; i < count; ++i) {
+      nan += (codes[i] >= 0) & (rows[i] != rows[i]);
+      outside += (codes[i] >= 0) & ((rows[i] < 0.0) | (rows[i] > 1.0));
+    }
+    notes.nan += nan;
+    notes.outside += outside;
+    return;
+  }
   for (int64_t i = 0; i < count; ++i) {
     const double* row = rows + i * width;
     int64_t nan = 0;
@@ -77,17 +96,29 @@ inline double sum_binary(const double* scores, const double* signs, const double
 
 // The largest number except the one at `skipped`; NaN if there is one among the others.
 FM_INLINE double largest_other(const double* row, int64_t width, int64_t skipped) {
-  double largest = -std::numeric_limits<double>::infinity();
+  Doubles lanes = Doubles{} - std::numeric_limits<double>::infinity();
+  Longs nans{};
+  double largest = lanes[0];
   int64_t nan = 0;
   const auto scan = [&](int64_t begin, int64_t end) {
-    for (int64_t c = begin; c < end; ++c) {
+    int64_t c = begin;
+    for (; c + kDoubles <= end; c += kDoubles) {
+      const Doubles v = load_doubles(row + c);
+      lanes = v > lanes ? v : lanes;
+      nans |= v != v;
+    }
+    for (; c < end; ++c) {
       largest = row[c] > largest ? row[c] : largest;
-      nan += row[c] != row[c];
+      nan |= row[c] != row[c];
     }
   };
   scan(0, skipped);
   scan(skipped + 1, width);
-  return nan > 0 ? std::numeric_limits<double>::quiet_NaN() : largest;
+  for (int lane = 0; lane < kDoubles; ++lane) {
+    largest = lanes[lane] > largest ? lanes[lane] : largest;
+    nan |= nans[lane];
+  }
+  return nan != 0 ? std::numeric_limits<double>::quiet_NaN() : largest;
 }
 
 // One loss per row, or one per class; `padded` and `probs` have room for a row and a vector more.
@@ -122,4 +153,4 @@ inline void sum_rows(const double* rows, const int32_t* codes, const double* amo
   }
 }
 
-constexpr HingeKernels kHinge{note_hinge_rows, sum_binary, sum_rows};
+constexpr HingeKernels kHinge{mark_targets, note_hinge_rows, sum_binary, sum_rows};

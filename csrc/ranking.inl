@@ -41,9 +41,10 @@ void read_rank_keys(const void* scores, int64_t offset, int64_t stride, int64_t 
 template <class T>
 constexpr ReadRankKeys<RankKey<T>> kReadRankKeys = read_rank_keys<T>;
 
-// Moves the keys of positive and of negative labels to lists of their own.
+// Moves the keys of positive and of negative labels to lists of their own, which have room for
+// kSplitPadding keys more.
 template <class Key>
-RowSplit split_labels(const Key* keys, const int32_t* codes, int64_t count, Key* positives,
+RowSplit split_by_label(const Key* keys, const int32_t* codes, int64_t count, Key* positives,
                       Key* negatives) {
   RowSplit split;
   for (int64_t i = 0; i < count; ++i) {
@@ -55,6 +56,38 @@ RowSplit split_labels(const Key* keys, const int32_t* codes, int64_t count, Key*
     split.nan |= (codes[i] >= 0) & (keys[i] == kNanKey<Key>);
   }
   return split;
+}
+
+#if defined(FM_AVX512)
+inline RowSplit split_by_label(const int32_t* keys, const int32_t* codes, int64_t count,
+                               int32_t* positives, int32_t* negatives) {
+  RowSplit split;
+  __mmask16 bad = 0;
+  __mmask16 nan = 0;
+  for (int64_t i = 0; i < count; i += 16) {
+    const __mmask16 inside = static_cast<__mmask16>(count - i < 16 ? (1 << (count - i)) - 1 : -1);
+    const __m512i key = _mm512_maskz_loadu_epi32(inside, keys + i);
+    const __m512i code = _mm512_maskz_loadu_epi32(inside, codes + i);
+    const __mmask16 positive = _mm512_mask_cmpeq_epi32_mask(inside, code, _mm512_set1_epi32(1));
+    const __mmask16 negative = _mm512_mask_cmpeq_epi32_mask(inside, code, _mm512_setzero_si512());
+    bad |= _mm512_mask_cmpeq_epi32_mask(inside, code, _mm512_set1_epi32(kBad));
+    nan |= _mm512_mask_cmpeq_epi32_mask(positive | negative, key,
+                                        _mm512_set1_epi32(kNanKey<int32_t>));
+    _mm512_storeu_si512(positives + split.positives, _mm512_maskz_compress_epi32(positive, key));
+    _mm512_storeu_si512(negatives + split.negatives, _mm512_maskz_compress_epi32(negative, key));
+    split.positives += std::popcount(static_cast<uint32_t>(positive));
+    split.negatives += std::popcount(static_cast<uint32_t>(negative));
+  }
+  split.bad = bad != 0;
+  split.nan = nan != 0;
+  return split;
+}
+#endif
+
+template <class Key>
+RowSplit split_labels(const Key* keys, const int32_t* codes, int64_t count, Key* positives,
+                      Key* negatives) {
+  return split_by_label(keys, codes, count, positives, negatives);
 }
 
 template <class Key>
