@@ -45,7 +45,7 @@ constexpr ReadRankKeys<RankKey<T>> kReadRankKeys = read_rank_keys<T>;
 // kSplitPadding keys more.
 template <class Key>
 RowSplit split_by_label(const Key* keys, const int32_t* codes, int64_t count, Key* positives,
-                      Key* negatives) {
+                        Key* negatives) {
   RowSplit split;
   for (int64_t i = 0; i < count; ++i) {
     positives[split.positives] = keys[i];
@@ -71,8 +71,8 @@ inline RowSplit split_by_label(const int32_t* keys, const int32_t* codes, int64_
     const __mmask16 positive = _mm512_mask_cmpeq_epi32_mask(inside, code, _mm512_set1_epi32(1));
     const __mmask16 negative = _mm512_mask_cmpeq_epi32_mask(inside, code, _mm512_setzero_si512());
     bad |= _mm512_mask_cmpeq_epi32_mask(inside, code, _mm512_set1_epi32(kBad));
-    nan |= _mm512_mask_cmpeq_epi32_mask(positive | negative, key,
-                                        _mm512_set1_epi32(kNanKey<int32_t>));
+    nan |=
+        _mm512_mask_cmpeq_epi32_mask(positive | negative, key, _mm512_set1_epi32(kNanKey<int32_t>));
     _mm512_storeu_si512(positives + split.positives, _mm512_maskz_compress_epi32(positive, key));
     _mm512_storeu_si512(negatives + split.negatives, _mm512_maskz_compress_epi32(negative, key));
     split.positives += std::popcount(static_cast<uint32_t>(positive));

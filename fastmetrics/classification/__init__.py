@@ -42,6 +42,11 @@ from fastmetrics.classification.hamming import (
     MulticlassHammingDistance,
     MultilabelHammingDistance,
 )
+from fastmetrics.classification.hinge import (
+    BinaryHingeLoss,
+    HingeLoss,
+    MulticlassHingeLoss,
+)
 from fastmetrics.classification.jaccard import (
     BinaryJaccardIndex,
     JaccardIndex,
@@ -70,6 +75,11 @@ from fastmetrics.classification.precision_recall import (
     Precision,
     Recall,
 )
+from fastmetrics.classification.ranking import (
+    MultilabelCoverageError,
+    MultilabelRankingAveragePrecision,
+    MultilabelRankingLoss,
+)
 from fastmetrics.classification.specificity import (
     BinarySpecificity,
     MulticlassSpecificity,
@@ -93,6 +103,7 @@ __all__ = [
     "BinaryFairness",
     "BinaryGroupStatRates",
     "BinaryHammingDistance",
+    "BinaryHingeLoss",
     "BinaryJaccardIndex",
     "BinaryMatthewsCorrCoef",
     "BinaryNegativePredictiveValue",
@@ -106,6 +117,7 @@ __all__ = [
     "F1Score",
     "FBetaScore",
     "HammingDistance",
+    "HingeLoss",
     "JaccardIndex",
     "MatthewsCorrCoef",
     "MulticlassAccuracy",
@@ -115,6 +127,7 @@ __all__ = [
     "MulticlassF1Score",
     "MulticlassFBetaScore",
     "MulticlassHammingDistance",
+    "MulticlassHingeLoss",
     "MulticlassJaccardIndex",
     "MulticlassMatthewsCorrCoef",
     "MulticlassNegativePredictiveValue",
@@ -124,6 +137,7 @@ __all__ = [
     "MulticlassStatScores",
     "MultilabelAccuracy",
     "MultilabelConfusionMatrix",
+    "MultilabelCoverageError",
     "MultilabelExactMatch",
     "MultilabelF1Score",
     "MultilabelFBetaScore",
@@ -132,6 +146,8 @@ __all__ = [
     "MultilabelMatthewsCorrCoef",
     "MultilabelNegativePredictiveValue",
     "MultilabelPrecision",
+    "MultilabelRankingAveragePrecision",
+    "MultilabelRankingLoss",
     "MultilabelRecall",
     "MultilabelSpecificity",
     "MultilabelStatScores",

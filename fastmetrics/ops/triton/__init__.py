@@ -5,14 +5,18 @@ Module names are those of :mod:`fastmetrics.ops`, whose references define what e
 
 from fastmetrics.ops.triton.confusion import confusion_, label_confusion_
 from fastmetrics.ops.triton.exact_match import exact_match_, label_exact_match_
+from fastmetrics.ops.triton.hinge import hinge_sums_
+from fastmetrics.ops.triton.ranking import ranking_sums_
 from fastmetrics.ops.triton.score_histogram import score_histogram_
 from fastmetrics.ops.triton.stat_scores import stat_scores_
 
 __all__ = [
     "confusion_",
     "exact_match_",
+    "hinge_sums_",
     "label_confusion_",
     "label_exact_match_",
+    "ranking_sums_",
     "score_histogram_",
     "stat_scores_",
 ]

@@ -23,7 +23,15 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 import fastmetrics.ops.triton as kernels
-from fastmetrics.ops.triton import confusion, exact_match, reading, score_histogram, stat_scores
+from fastmetrics.ops.triton import (
+    confusion,
+    exact_match,
+    hinge,
+    ranking,
+    reading,
+    score_histogram,
+    stat_scores,
+)
 
 TARGETS = {
     "cuda:80": GPUTarget("cuda", 80, 32),
@@ -70,7 +78,15 @@ def record(op: str, *args: Any) -> list[Launch]:
         launches.append(Launch(kernel, values, config))
 
     with contextlib.ExitStack() as stack:
-        for module in (stat_scores, confusion, exact_match, score_histogram, reading):
+        for module in (
+            stat_scores,
+            confusion,
+            exact_match,
+            score_histogram,
+            hinge,
+            ranking,
+            reading,
+        ):
             stack.enter_context(mock.patch.object(module, "launch", launch))
         getattr(kernels, op)(*args)
     return launches
@@ -230,6 +246,8 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     tail = (scores, target, None, 20, 0.5, False, None, True)
     yield "label exact match [N, 20]", "label_exact_match_", (meta(2, 2), events, *tail)
     yield from histogram_updates()
+    yield from hinge_updates()
+    yield from ranking_updates()
 
 
 def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
@@ -263,6 +281,43 @@ def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
             weight = meta(rows, dtype=torch.float32)
             sums = meta(2, classes, 2, thresholds + 1, dtype=torch.float64)
             yield f"{name} weighted", op, (sums, events, scores, target, weight, *tail)
+
+
+def hinge_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of hinge losses."""
+
+    def meta(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    op, events, rows = "hinge_sums_", meta(3), 4096
+    weight = meta(rows, dtype=torch.float32)
+    for dtype in (torch.float32, torch.float64):
+        sums, target = meta(2, 2, dtype=torch.float64), meta(rows)
+        name = f"hinge binary {str(dtype)[6:]}"
+        tail = (meta(rows, dtype=dtype), target, False, False, False)
+        yield name, op, (sums, events, *tail, None, None, True)
+        for classes in (2, 10, 100, 1000, 100_000):
+            tail = (meta(rows, classes, dtype=dtype), target, True, False, False)
+            name = f"hinge [N, {classes}] {str(dtype)[6:]}"
+            yield name, op, (sums, events, *tail, None, None, True)
+            each = meta(2, classes + 1, dtype=torch.float64)
+            yield f"{name} one-vs-all", op, (each, events, *tail, weight, -1, True)
+
+
+def ranking_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of label ranks."""
+
+    def meta(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    op, events, rows = "ranking_sums_", meta(3), 4096
+    sums, weight = meta(4, dtype=torch.float64), meta(rows, dtype=torch.float32)
+    for dtype in (torch.float32, torch.float64):
+        for labels in (2, 10, 100, 1000, 10_000):
+            scores, target = meta(rows, labels, dtype=dtype), meta(rows, labels)
+            name = f"ranking [N, {labels}] {str(dtype)[6:]}"
+            yield name, op, (sums, events, scores, target, 7, None, None, True)
+            yield f"{name} coverage", op, (sums, events, scores, target, 1, weight, -1, True)
 
 
 def main() -> None:
