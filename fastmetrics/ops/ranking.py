@@ -44,13 +44,13 @@ def _rank_keys(scores: Tensor) -> Tensor:
     """Scores as int64 in the order of ranks: -0 equals +0, and NaN lies below every number."""
     bits = scores.double().view(torch.int64)
     keys = torch.where(bits < 0, -(bits & torch.iinfo(torch.int64).max), bits)
-    return keys.where(~scores.isnan(), torch.iinfo(torch.int64).min + 1)
+    return keys.where(~scores.isnan(), torch.iinfo(torch.int64).min + 1).contiguous()
 
 
 def _count_reaching(keys: Tensor, among: Tensor) -> Tensor:
     """For each key of a row the number of marked keys of that row that do not lie below it."""
     chosen = keys.where(among, torch.iinfo(torch.int64).min).sort(-1).values
-    return keys.shape[-1] - torch.searchsorted(chosen, keys)
+    return keys.shape[-1] - torch.searchsorted(chosen.contiguous(), keys)
 
 
 def ranking_sums_reference(

@@ -51,7 +51,7 @@ def row_tile(labels: int) -> Tile:
     ====== ====== ====== ======
     labels rows   own    others
     ====== ====== ====== ======
-    2      512    2      2
+    2      256    2      2
     10     16     16     16
     100    2      16     128
     10 000 1      16     256
@@ -59,7 +59,7 @@ def row_tile(labels: int) -> Tile:
     """
     others = min(256, triton.next_power_of_2(labels))
     own = min(16, others)
-    return Tile(min(512, PAIRS // (own * others)), own, others)
+    return Tile(min(256, PAIRS // (own * others)), own, others)
 
 
 @triton.jit
@@ -145,7 +145,7 @@ def rank_rows(
             coverage = tl.where(positives > 0, coverage, 0)
         else:
             for begin in range(0, LABELS, OWN):
-                own, chosen, _, _ = read_tile(
+                own, chosen, _usable, _wrong = read_tile(
                     scores, marks, begin, preds_step, target_step, inside, ignore_index,
                     LABELS, HAS_IGNORE, OWN,
                 )  # fmt: skip
@@ -154,7 +154,7 @@ def rank_rows(
                     reaching = tl.zeros([BLOCK, OWN], tl.int32)
                     alike = tl.zeros([BLOCK, OWN], tl.int32)
                     for start in range(0, LABELS, OTHERS):
-                        x, positive, usable, _ = read_tile(
+                        x, positive, usable, wrong = read_tile(
                             scores, marks, start, preds_step, target_step, inside, ignore_index,
                             LABELS, HAS_IGNORE, OTHERS,
                         )  # fmt: skip
