@@ -34,7 +34,7 @@ from fastmetrics.ops.triton.reading import (
 )
 
 # Pairs of labels that a program compares at a time.
-PAIRS = 4096
+PAIRS = 2048
 
 
 class Tile(NamedTuple):
@@ -52,12 +52,12 @@ def row_tile(labels: int) -> Tile:
     labels rows   own    others
     ====== ====== ====== ======
     2      256    2      2
-    10     16     16     16
-    100    2      16     128
-    10 000 1      16     256
+    10     8      16     16
+    100    1      16     128
+    10 000 1      16     128
     ====== ====== ====== ======
     """
-    others = min(256, triton.next_power_of_2(labels))
+    others = min(128, triton.next_power_of_2(labels))
     own = min(16, others)
     return Tile(min(256, PAIRS // (own * others)), own, others)
 
