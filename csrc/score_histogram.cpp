@@ -5,10 +5,6 @@
 #include <memory>
 #include <vector>
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 #include "labels.h"
 #include "parallel.h"
 #include "scores.h"

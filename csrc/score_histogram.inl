@@ -1,4 +1,4 @@
-#include "values.inl"
+#include "softmax.inl"
 
 // 1 / (1 + exp(-x)) to about 1e-5, enough to name the nearest of kMaxGuessed thresholds.
 FM_INLINE float rough_sigmoid(float x) {
@@ -41,8 +41,8 @@ void find_bins(const V* values, int64_t count, const EdgeRow<V>& row, int32_t* b
   advance_bins(values, row.edges, 1, count, bins);
 }
 
-// The order-preserving image of a float: as unsigned numbers images order like the scores, -0 is +0,
-// and NaN ranks below everything.
+// The order-preserving image of a float: as unsigned numbers images order like the scores, -0 is
+// +0, and NaN ranks below everything.
 FM_INLINE uint32_t image_of(float score) {
   const uint32_t bits = std::bit_cast<uint32_t>(score + 0.0f);
   const uint32_t image = static_cast<int32_t>(bits) < 0 ? ~bits : bits | 0x80000000u;
@@ -59,7 +59,8 @@ FM_INLINE uint32_t half_image_of(float score) {
   const uint32_t nearest = ((magnitude + 0xfff + ((magnitude >> 13) & 1)) >> 13) - (112u << 10);
   const uint32_t finite = magnitude < 0x38800000u ? tiny : nearest;
   const uint32_t half = finite < 0x7c00 ? finite : 0x7c00;
-  const uint32_t image = static_cast<int32_t>(bits) < 0 && half != 0 ? ~half & 0x7fff : half | 0x8000;
+  const uint32_t image =
+      static_cast<int32_t>(bits) < 0 && half != 0 ? ~half & 0x7fff : half | 0x8000;
   return score == score ? image : 0;
 }
 
@@ -153,65 +154,6 @@ void round_up(const double* numbers, int64_t count, V* rounded) {
       rounded[i] = rounded[i] < numbers[i] ? std::bit_cast<float>(next) : rounded[i];
     }
   }
-}
-
-// Softmax of one row in double, rounded to V. `padded` has room for `count` numbers and a vector
-// more. Equal infinities share the row, and NaN makes all of it NaN.
-template <class V>
-FM_INLINE bool softmax_row(const V* row, int64_t count, double* padded, V* probs) {
-  const double infinity = std::numeric_limits<double>::infinity();
-  const int64_t length = (count + kDoubles - 1) / kDoubles * kDoubles;
-  for (int64_t c = 0; c < count; ++c) {
-    padded[c] = row[c];
-  }
-  for (int64_t c = count; c < length; ++c) {
-    padded[c] = -infinity;
-  }
-  Doubles largest = Doubles{} - infinity;
-  Longs nan{};
-  for (int64_t c = 0; c < length; c += kDoubles) {
-    const Doubles v = load_doubles(padded + c);
-    largest = v > largest ? v : largest;
-    nan |= v != v;
-  }
-  double top = -infinity;
-  int64_t any_nan = 0;
-  for (int lane = 0; lane < kDoubles; ++lane) {
-    top = largest[lane] > top ? largest[lane] : top;
-    any_nan |= nan[lane];
-  }
-  if (any_nan != 0) {
-    std::fill(probs, probs + count, std::numeric_limits<V>::quiet_NaN());
-    return true;
-  }
-  if (std::abs(top) == infinity) {
-    const double share = 1.0 / static_cast<double>(std::count(padded, padded + count, top));
-    for (int64_t c = 0; c < count; ++c) {
-      probs[c] = static_cast<V>(padded[c] == top ? share : 0.0);
-    }
-    return false;
-  }
-  // The ones of the largest scores come last: what is far below them must not vanish one by one.
-  Doubles sums{};
-  Longs ones{};
-  for (int64_t c = 0; c < length; c += kDoubles) {
-    const Doubles distance = load_doubles(padded + c) - top;
-    const Doubles e = exp_below_one(distance);
-    std::memcpy(padded + c, &e, sizeof(e));
-    sums += distance < 0 ? e : Doubles{};
-    ones -= distance == 0;
-  }
-  double sum = 0.0;
-  int64_t tops = 0;
-  for (int lane = 0; lane < kDoubles; ++lane) {
-    sum += sums[lane];
-    tops += ones[lane];
-  }
-  sum += static_cast<double>(tops);
-  for (int64_t c = 0; c < count; ++c) {
-    probs[c] = static_cast<V>(padded[c] / sum);
-  }
-  return false;
 }
 
 template <class V>

@@ -3,6 +3,10 @@
 
 #include <type_traits>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "stable.h"
 
 namespace fastmetrics {

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastmetrics.classification import F1Score as F1Score
     from fastmetrics.classification import FBetaScore as FBetaScore
     from fastmetrics.classification import HammingDistance as HammingDistance
+    from fastmetrics.classification import HingeLoss as HingeLoss
     from fastmetrics.classification import JaccardIndex as JaccardIndex
     from fastmetrics.classification import MatthewsCorrCoef as MatthewsCorrCoef
     from fastmetrics.classification import NegativePredictiveValue as NegativePredictiveValue
@@ -38,6 +39,7 @@ _CLASSIFICATION = (
     "F1Score",
     "FBetaScore",
     "HammingDistance",
+    "HingeLoss",
     "JaccardIndex",
     "MatthewsCorrCoef",
     "NegativePredictiveValue",

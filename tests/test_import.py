@@ -34,6 +34,7 @@ FAMILIES = (
     "Fairness",
     "GroupStatRates",
     "HammingDistance",
+    "HingeLoss",
     "JaccardIndex",
     "MatthewsCorrCoef",
     "NegativePredictiveValue",
@@ -53,6 +54,7 @@ FUNCTION_FAMILIES = (
     "fairness",
     "groups_stat_rates",
     "hamming_distance",
+    "hinge_loss",
     "jaccard_index",
     "matthews_corrcoef",
     "negative_predictive_value",
@@ -116,6 +118,16 @@ def test_no_name_of_a_family_is_missing(package, families, tasks):
 def test_fairness_functions():
     names = {"demographic_parity", "equal_opportunity"}
     assert names <= set(importlib.import_module("fastmetrics.functional.classification").__all__)
+
+
+def test_ranking_names():
+    """They have no task wrapper, and one task."""
+    classes = {"CoverageError", "RankingAveragePrecision", "RankingLoss"}
+    names = {f"Multilabel{name}" for name in classes}
+    assert names <= set(importlib.import_module("fastmetrics.classification").__all__)
+    names = {"coverage_error", "ranking_average_precision", "ranking_loss"}
+    names = {f"multilabel_{name}" for name in names}
+    assert names <= set(importlib.import_module(PACKAGES[3]).__all__)
 
 
 # The binned mode of the curves is there; the default of their arguments, the exact mode, is not.

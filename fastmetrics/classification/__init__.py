@@ -47,6 +47,11 @@ from fastmetrics.classification.hamming import (
     MulticlassHammingDistance,
     MultilabelHammingDistance,
 )
+from fastmetrics.classification.hinge import (
+    BinaryHingeLoss,
+    HingeLoss,
+    MulticlassHingeLoss,
+)
 from fastmetrics.classification.jaccard import (
     BinaryJaccardIndex,
     JaccardIndex,
@@ -75,6 +80,11 @@ from fastmetrics.classification.precision_recall import (
     Precision,
     Recall,
 )
+from fastmetrics.classification.ranking import (
+    MultilabelCoverageError,
+    MultilabelRankingAveragePrecision,
+    MultilabelRankingLoss,
+)
 from fastmetrics.classification.specificity import (
     BinarySpecificity,
     MulticlassSpecificity,
@@ -99,6 +109,7 @@ __all__ = [
     "BinaryFairness",
     "BinaryGroupStatRates",
     "BinaryHammingDistance",
+    "BinaryHingeLoss",
     "BinaryJaccardIndex",
     "BinaryMatthewsCorrCoef",
     "BinaryNegativePredictiveValue",
@@ -113,6 +124,7 @@ __all__ = [
     "F1Score",
     "FBetaScore",
     "HammingDistance",
+    "HingeLoss",
     "JaccardIndex",
     "MatthewsCorrCoef",
     "MulticlassAccuracy",
@@ -123,6 +135,7 @@ __all__ = [
     "MulticlassF1Score",
     "MulticlassFBetaScore",
     "MulticlassHammingDistance",
+    "MulticlassHingeLoss",
     "MulticlassJaccardIndex",
     "MulticlassMatthewsCorrCoef",
     "MulticlassNegativePredictiveValue",
@@ -132,6 +145,7 @@ __all__ = [
     "MulticlassStatScores",
     "MultilabelAccuracy",
     "MultilabelConfusionMatrix",
+    "MultilabelCoverageError",
     "MultilabelExactMatch",
     "MultilabelF1Score",
     "MultilabelFBetaScore",
@@ -140,6 +154,8 @@ __all__ = [
     "MultilabelMatthewsCorrCoef",
     "MultilabelNegativePredictiveValue",
     "MultilabelPrecision",
+    "MultilabelRankingAveragePrecision",
+    "MultilabelRankingLoss",
     "MultilabelRecall",
     "MultilabelSpecificity",
     "MultilabelStatScores",

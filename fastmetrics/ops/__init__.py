@@ -5,7 +5,9 @@ from fastmetrics.ops.calibration import calibration_bins_
 from fastmetrics.ops.confusion import confusion_, label_confusion_
 from fastmetrics.ops.curve import curve_areas_, curve_points_
 from fastmetrics.ops.exact_match import exact_match_, label_exact_match_
+from fastmetrics.ops.hinge import hinge_sums_
 from fastmetrics.ops.keep_scores import keep_scores_
+from fastmetrics.ops.ranking import ranking_sums_
 from fastmetrics.ops.score_histogram import score_histogram_, score_image_histogram_
 from fastmetrics.ops.stat_scores import stat_scores_
 
@@ -18,8 +20,10 @@ __all__ = [
     "curve_points_",
     "exact_match_",
     "keep_scores_",
+    "hinge_sums_",
     "label_confusion_",
     "label_exact_match_",
+    "ranking_sums_",
     "score_histogram_",
     "score_image_histogram_",
     "stat_scores_",

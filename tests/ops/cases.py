@@ -451,6 +451,8 @@ def image_rows(op: str) -> list[Call]:
     from tests.ops import cases_histogram
 
     return cases_histogram.image_rows(op)
+
+
 def calibration_rows(op: str) -> list[Call]:
     """Lie in a module that builds on this one."""
     from tests.ops import cases_calibration

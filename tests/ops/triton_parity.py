@@ -3,6 +3,7 @@
 In that process either ``TRITON_INTERPRET=1`` is set, or ``FASTMETRICS_TRITON_DEVICE=cuda``.
 """
 
+import itertools
 import math
 import os
 
@@ -1023,3 +1024,184 @@ def test_calibration_of_many_blocks():
     for task in ("binary", "multiclass"):
         preds, target = calibration_inputs(task, (700,), 3, torch.float32, 34, inside=True)
         compare_calibration(task, preds, target, 31)
+
+
+def compare_sums(name, state, invalid, preds, target, *options, validate=True):
+    """As `compare` for float64 sums, whose arguments have another order and which may be NaN."""
+    expected, expected_events = state.clone(), torch.tensor([5, 6, 7])
+    library.REFERENCES[name](expected, expected_events, preds, target, *options, False)
+    actual, events = on_device(state.clone()), on_device(torch.tensor([5, 6, 7]))
+    moved = map(_to_device_strided, (preds, target, *options))
+    getattr(kernels, name)(actual, events, *moved, validate)
+    expected_events[library.INVALID] += invalid if validate else 0
+    assert events.tolist() == expected_events.tolist()
+    torch.testing.assert_close(actual.cpu(), expected, rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+def compare_hinge(task, preds, target, ignore=None, weight=None, readings=READINGS, **options):
+    """Compare all readings, of a loss per sample and, for multiclass inputs, per class."""
+    multiclass = task == "multiclass"
+    limit = preds.shape[1] if multiclass else 2
+    kept = target.long() != ignore if ignore is not None else torch.ones(target.shape).bool()
+    invalid = int((kept & ((target.long() < 0) | (target.long() >= limit))).sum())
+    for (count, logits), losses in itertools.product(readings, {1, limit if multiclass else 1}):
+        compare_sums(
+            "hinge_sums_", torch.full((count, losses + 1), 3.0, dtype=torch.float64), invalid,
+            preds, target, multiclass, count == 2, logits, weight, ignore, **options,
+        )  # fmt: skip
+
+
+HINGE_TASKS = ("binary", "multiclass")
+
+
+@pytest.mark.parametrize("depth", [(), (3, 4)], ids=str)
+@pytest.mark.parametrize("classes", [2, 19])
+@pytest.mark.parametrize("task", HINGE_TASKS)
+def test_hinge_shapes(task, classes, depth):
+    preds, target = histogram_inputs(task, (7, *depth), classes, torch.float32, 30)
+    target.view(-1)[::4] = -1
+    target.view(-1)[1::9] = classes
+    compare_hinge(task, preds, target, -1)
+    compare_hinge(task, preds, target, -1, validate=False)
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES + LABEL_DTYPES, ids=str)
+@pytest.mark.parametrize("task", HINGE_TASKS)
+def test_hinge_dtypes(task, dtype):
+    scores, labels = (dtype, torch.int64) if dtype.is_floating_point else (torch.float32, dtype)
+    preds, target = histogram_inputs(task, (40,), 2, scores, 31, labels)
+    compare_hinge(task, preds, target)
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES, ids=str)
+@pytest.mark.parametrize("task", HINGE_TASKS)
+def test_hinge_of_nan_and_infinities(task, dtype):
+    """Each sample alone, because one NaN makes a sum NaN."""
+    rows = [[INF, 1, INF], [-INF] * 3, [INF, -INF, 0], [9e4, 0, -9e4], [NAN, INF, 0], [0, 2, NAN]]
+    preds = torch.tensor(rows).to(dtype)
+    if task == "binary":
+        for score in preds.unique():
+            for mark in (0, 1):
+                compare_hinge(task, score[None], torch.tensor([mark]), readings=READINGS[:1])
+        return
+    for row in preds:
+        for mark in range(3):
+            compare_hinge(task, row[None], torch.tensor([mark]), readings=READINGS[:1])
+
+
+def test_hinge_in_several_tiles():
+    preds, target = class_inputs(33, 5, 2600, ignore=-1)
+    preds[1, 2599] = INF
+    preds[2] = torch.linspace(-800, 800, 2600)
+    target[1:4] = torch.tensor([2599, 1024, 0])
+    compare_hinge("multiclass", preds, target, -1)
+    compare_hinge("multiclass", preds.T.contiguous().T, target, -1, readings=READINGS[:1])
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("task", HINGE_TASKS)
+def test_hinge_layouts(task, layout):
+    change = LAYOUTS[layout]
+    weight = torch.linspace(0, 1, 12, dtype=torch.float64)[::2]
+    for depth in ((), (3, 2)):
+        preds, target = histogram_inputs(task, (6, *depth), 4, torch.float32, 34)
+        compare_hinge(task, change(preds), change(target), readings=READINGS[:1])
+        compare_hinge(task, preds, change(target), None, weight, READINGS[1:2])
+
+
+@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+@pytest.mark.parametrize("task", HINGE_TASKS)
+def test_hinge_weights(task, dtype):
+    preds, target = histogram_inputs(task, (71,), 2, torch.float32, 35)
+    preds[:2], target[::5] = NAN, -1
+    weight = random_weights(71, dtype, np.random.default_rng(35))
+    weight[:2] = 0
+    compare_hinge(task, preds, target, -1, weight, READINGS[:1])
+
+
+@pytest.mark.parametrize("task", HINGE_TASKS)
+def test_several_hinge_blocks_per_program(task, monkeypatch):
+    monkeypatch.setattr(kernels.hinge, "ordered_programs", lambda blocks, cells: min(blocks, 2))
+    preds, target = histogram_inputs(task, (5001,), 3, torch.float32, 37)
+    compare_hinge(task, preds, target, readings=READINGS[:1])
+    monkeypatch.setattr(kernels.hinge, "is_wide", lambda positions: True)
+    compare_hinge(task, preds[:700], target[:700])
+
+
+def compare_ranking(preds, target, ignore=None, weight=None, measures=(1, 7), **options):
+    labels = target.long()
+    bad = (labels != 0) & (labels != 1)
+    bad &= labels != ignore if ignore is not None else True
+    state = torch.full((4,), 3.0, dtype=torch.float64)
+    for asked in measures:
+        compare_sums(
+            "ranking_sums_", state, int(bad.any(1).sum()), preds, target, asked, weight, ignore,
+            **options,
+        )  # fmt: skip
+
+
+def rank_inputs(shape, dtype=torch.float32, seed=41, labels=torch.int64):
+    return histogram_inputs("multilabel", (shape[0], *shape[2:]), shape[1], dtype, seed, labels)
+
+
+@pytest.mark.parametrize("depth", [(), (3, 2)], ids=str)
+@pytest.mark.parametrize("labels", [1, 2, 5, 19])
+def test_ranking_shapes(labels, depth):
+    preds, target = rank_inputs((9, labels, *depth))
+    target.view(-1)[::4] = -1
+    target[2], target[3], target[4] = 0, 1, -1
+    compare_ranking(preds, target, -1, measures=range(1, 8) if labels == 5 else (1, 7))
+    target.view(-1)[1] = 2
+    target[7, 0] = 9
+    for validate in (True, False):
+        compare_ranking(preds, target, -1, validate=validate, measures=(7,))
+
+
+def test_ranking_in_several_tiles():
+    preds, target = rank_inputs((2, 300))
+    target[:, 64:96] = 0
+    compare_ranking(preds, target)
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES + LABEL_DTYPES, ids=str)
+def test_ranking_dtypes(dtype):
+    scores, labels = (dtype, torch.int64) if dtype.is_floating_point else (torch.float32, dtype)
+    compare_ranking(*rank_inputs((20, 4), scores, 42, labels))
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES, ids=str)
+def test_ranking_of_nan_and_infinities(dtype):
+    rows = torch.tensor([[NAN, -INF, 0], [-0.0, 0.0, -INF], [INF, INF, NAN], [NAN] * 3]).to(dtype)
+    for marks in np.ndindex(2, 2, 2):
+        compare_ranking(rows, torch.tensor([marks] * 4))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_ranking_layouts(layout):
+    change = LAYOUTS[layout]
+    weight = torch.linspace(0, 1, 12, dtype=torch.float64)[::2]
+    for shape in ((6, 4), (6, 4, 3)):
+        preds, target = rank_inputs(shape)
+        compare_ranking(change(preds), change(target), 1, measures=(7,))
+        compare_ranking(preds, change(target), None, weight)
+
+
+def test_several_ranking_blocks_per_program(monkeypatch):
+    monkeypatch.setattr(kernels.ranking, "ordered_programs", lambda blocks, cells: min(blocks, 2))
+    compare_ranking(*rank_inputs((101, 9)), weight=torch.rand(101))
+    monkeypatch.setattr(kernels.ranking, "is_wide", lambda positions: True)
+    compare_ranking(*rank_inputs((40, 9)))
+
+
+@pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 3, 2)], ids=str)
+def test_sums_of_empty_inputs(shape):
+    preds, target = rank_inputs(shape)
+    compare_ranking(preds, target)
+    compare_hinge("binary", preds, target)
+
+
+def test_ranking_tiles_are_powers_of_two_within_the_budget():
+    for labels in (1, 2, 3, 10, 64, 65, 1000, 100_000):
+        tile = kernels.ranking.row_tile(labels)
+        assert all(size.bit_count() == 1 for size in tile)
+        assert math.prod(tile) <= kernels.ranking.PAIRS

@@ -49,6 +49,11 @@ from fastmetrics.functional.classification.hamming import (
     multiclass_hamming_distance,
     multilabel_hamming_distance,
 )
+from fastmetrics.functional.classification.hinge import (
+    binary_hinge_loss,
+    hinge_loss,
+    multiclass_hinge_loss,
+)
 from fastmetrics.functional.classification.jaccard import (
     binary_jaccard_index,
     jaccard_index,
@@ -77,6 +82,11 @@ from fastmetrics.functional.classification.precision_recall import (
     precision,
     recall,
 )
+from fastmetrics.functional.classification.ranking import (
+    multilabel_coverage_error,
+    multilabel_ranking_average_precision,
+    multilabel_ranking_loss,
+)
 from fastmetrics.functional.classification.specificity import (
     binary_specificity,
     multiclass_specificity,
@@ -101,6 +111,7 @@ __all__ = [
     "binary_fbeta_score",
     "binary_groups_stat_rates",
     "binary_hamming_distance",
+    "binary_hinge_loss",
     "binary_jaccard_index",
     "binary_matthews_corrcoef",
     "binary_negative_predictive_value",
@@ -117,6 +128,7 @@ __all__ = [
     "f1_score",
     "fbeta_score",
     "hamming_distance",
+    "hinge_loss",
     "jaccard_index",
     "matthews_corrcoef",
     "multiclass_accuracy",
@@ -127,6 +139,7 @@ __all__ = [
     "multiclass_f1_score",
     "multiclass_fbeta_score",
     "multiclass_hamming_distance",
+    "multiclass_hinge_loss",
     "multiclass_jaccard_index",
     "multiclass_matthews_corrcoef",
     "multiclass_negative_predictive_value",
@@ -136,6 +149,7 @@ __all__ = [
     "multiclass_stat_scores",
     "multilabel_accuracy",
     "multilabel_confusion_matrix",
+    "multilabel_coverage_error",
     "multilabel_exact_match",
     "multilabel_f1_score",
     "multilabel_fbeta_score",
@@ -144,6 +158,8 @@ __all__ = [
     "multilabel_matthews_corrcoef",
     "multilabel_negative_predictive_value",
     "multilabel_precision",
+    "multilabel_ranking_average_precision",
+    "multilabel_ranking_loss",
     "multilabel_recall",
     "multilabel_specificity",
     "multilabel_stat_scores",

@@ -7,7 +7,9 @@ from fastmetrics.ops.triton.calibration import calibration_bins_
 from fastmetrics.ops.triton.confusion import confusion_, label_confusion_
 from fastmetrics.ops.triton.curve import curve_areas_
 from fastmetrics.ops.triton.exact_match import exact_match_, label_exact_match_
+from fastmetrics.ops.triton.hinge import hinge_sums_
 from fastmetrics.ops.triton.keep_scores import keep_scores_
+from fastmetrics.ops.triton.ranking import ranking_sums_
 from fastmetrics.ops.triton.score_histogram import score_histogram_, score_image_histogram_
 from fastmetrics.ops.triton.stat_scores import stat_scores_
 
@@ -17,8 +19,10 @@ __all__ = [
     "curve_areas_",
     "exact_match_",
     "keep_scores_",
+    "hinge_sums_",
     "label_confusion_",
     "label_exact_match_",
+    "ranking_sums_",
     "score_histogram_",
     "score_image_histogram_",
     "stat_scores_",

@@ -32,14 +32,6 @@ KERNEL_MODULES = [
     for name, module in sorted(sys.modules.items())
     if name.startswith(f"{kernels.__name__}.") and hasattr(module, "launch")
 ]
-from fastmetrics.ops.triton import (
-    calibration,
-    confusion,
-    exact_match,
-    reading,
-    score_histogram,
-    stat_scores,
-)
 
 TARGETS = {
     "cuda:80": GPUTarget("cuda", 80, 32),
@@ -87,14 +79,6 @@ def record(op: str, *args: Any) -> list[Launch]:
 
     with contextlib.ExitStack() as stack:
         for module in KERNEL_MODULES:
-        for module in (
-            stat_scores,
-            confusion,
-            exact_match,
-            score_histogram,
-            calibration,
-            reading,
-        ):
             stack.enter_context(mock.patch.object(module, "launch", launch))
         getattr(kernels, op)(*args)
     return launches
@@ -185,12 +169,13 @@ def _assemble(ptx: str) -> tuple[int, int]:
     return _number(r"Used (\d+) registers", done.stderr), spills
 
 
+def meta(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
+    """Return a tensor without memory."""
+    return torch.empty(shape, dtype=dtype, device="meta")
+
+
 def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     """Typical updates: name, op, arguments."""
-
-    def meta(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
-        return torch.empty(shape, dtype=dtype, device="meta")
-
     tail: tuple[Any, ...]
     events = meta(3)
     weight = meta(4096, dtype=torch.float32)
@@ -257,14 +242,12 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     yield from image_updates()
     yield from kept_updates()
     yield from calibration_updates()
+    yield from hinge_updates()
+    yield from ranking_updates()
 
 
 def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     """Typical updates of score histograms."""
-
-    def meta(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
-        return torch.empty(shape, dtype=dtype, device="meta")
-
     op, events, rows = "score_histogram_", meta(3), 4096
     for task, classes, dtype in (
         ("binary", 1, torch.float32),
@@ -294,10 +277,6 @@ def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
 
 def image_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     """Typical updates of histograms over the images of scores."""
-
-    def meta(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
-        return torch.empty(shape, dtype=dtype, device="meta")
-
     for task, classes, dtype, half in (
         ("binary", 1, torch.float32, False),
         ("binary", 1, torch.float64, False),
@@ -319,10 +298,6 @@ def image_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
 
 def kept_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     """Typical updates of kept scores."""
-
-    def meta(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
-        return torch.empty(shape, dtype=dtype, device="meta")
-
     for name, shape, columns, dtype in (
         ("binary", (4096,), 1, torch.float32),
         ("binary", (4096,), 1, torch.bfloat16),
@@ -342,20 +317,10 @@ def kept_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
         inputs, tail = (state, meta(3), scores, target), (4096, multiclass, -1, True)
         yield name, "keep_scores_", (*inputs, None, labels, None, *tail)
         yield f"{name} weights", "keep_scores_", (*inputs, weight, labels, weights, *tail)
-def computes() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
-    """Ops that run once in ``compute``: name, op, arguments."""
-    for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
-        scores = torch.empty(4096, 3, dtype=dtype, device="meta")
-        areas = torch.empty(3, 4, dtype=torch.float64, device="meta")
-        labels = torch.empty(4096, 3, dtype=torch.uint8, device="meta")
-        arguments = (areas, [scores], [labels], False, False)
-        yield f"curve areas [N, 3] {str(dtype)[6:]}", "curve_areas_", arguments
+
+
 def calibration_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     """Typical updates of calibration bins; all are sums of floats, so two launches each."""
-
-    def meta(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
-        return torch.empty(shape, dtype=dtype, device="meta")
-
     events, rows = meta(3, dtype=torch.int64), 4096
     for classes, dtype, bins in (
         (0, torch.float32, 16),
@@ -369,11 +334,50 @@ def calibration_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
         scores = meta(*((rows, classes) if classes else (rows,)), dtype=dtype)
         target, weight = meta(rows, dtype=torch.int64), meta(rows, dtype=torch.float32)
         name = f"calibration [N, {classes}] {str(dtype)[6:]} B={bins}"
-        tail = (meta(2, bins), classes, False, -1, True)
-        state = meta(2, bins, 3)
+        tail = (meta(2, bins, dtype=torch.float64), classes, False, -1, True)
+        state = meta(2, bins, 3, dtype=torch.float64)
         op = "calibration_bins_"
         yield f"{name} folded", op, (state, events, scores, target, None, *tail)
         yield f"{name} weighted", op, (state, events, scores, target, weight, *tail)
+
+
+def hinge_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of hinge losses."""
+    op, events, rows = "hinge_sums_", meta(3), 4096
+    weight = meta(rows, dtype=torch.float32)
+    for dtype in (torch.float32, torch.float64):
+        sums, target = meta(2, 2, dtype=torch.float64), meta(rows)
+        name = f"hinge binary {str(dtype)[6:]}"
+        tail = (meta(rows, dtype=dtype), target, False, False, False)
+        yield name, op, (sums, events, *tail, None, None, True)
+        for classes in (2, 10, 100, 1000, 100_000):
+            tail = (meta(rows, classes, dtype=dtype), target, True, False, False)
+            name = f"hinge [N, {classes}] {str(dtype)[6:]}"
+            yield name, op, (sums, events, *tail, None, None, True)
+            each = meta(2, classes + 1, dtype=torch.float64)
+            yield f"{name} one-vs-all", op, (each, events, *tail, weight, -1, True)
+
+
+def ranking_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of label ranks."""
+    op, events, rows = "ranking_sums_", meta(3), 4096
+    sums, weight = meta(4, dtype=torch.float64), meta(rows, dtype=torch.float32)
+    for dtype in (torch.float32, torch.float64):
+        for labels in (2, 10, 100, 1000, 10_000):
+            scores, target = meta(rows, labels, dtype=dtype), meta(rows, labels)
+            name = f"ranking [N, {labels}] {str(dtype)[6:]}"
+            yield name, op, (sums, events, scores, target, 7, None, None, True)
+            yield f"{name} coverage", op, (sums, events, scores, target, 1, weight, -1, True)
+
+
+def computes() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Ops that run once in ``compute``: name, op, arguments."""
+    for dtype in (torch.float32, torch.float16, torch.bfloat16, torch.float64):
+        scores = torch.empty(4096, 3, dtype=dtype, device="meta")
+        areas = torch.empty(3, 4, dtype=torch.float64, device="meta")
+        labels = torch.empty(4096, 3, dtype=torch.uint8, device="meta")
+        arguments = (areas, [scores], [labels], False, False)
+        yield f"curve areas [N, 3] {str(dtype)[6:]}", "curve_areas_", arguments
 
 
 def main() -> None:

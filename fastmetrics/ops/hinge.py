@@ -1,0 +1,171 @@
+"""Hinge losses: how far each score stays behind a margin of one, summed over samples.
+
+Scores are read as they are, and as logits: a sigmoid turns binary ones into probabilities, a
+softmax those of a multiclass sample.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastmetrics.ops import library
+from fastmetrics.ops.library import NAN, OUTSIDE, SCORE_DTYPES, shape_text
+from fastmetrics.ops.reading import (
+    LOGITS,
+    PROBS,
+    check_class_inputs,
+    check_label_inputs,
+    count_targets,
+    int_sum,
+    sample_weights,
+)
+from fastmetrics.ops.score_histogram import softmax
+
+_NAME = "hinge_sums_"
+
+
+def check_hinge_sums(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    multiclass: bool,
+    squared: bool,
+    logits: bool,
+    weight: Tensor | None,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Metadata check of `hinge_sums_`, and its fake."""
+    if preds.dtype not in SCORE_DTYPES:
+        raise ValueError(f"{_NAME}: `preds` must be a float tensor, got dtype {preds.dtype}.")
+    if state.dtype != torch.float64:
+        raise ValueError(f"{_NAME}: the metric state must be float64, got {state.dtype}.")
+    if not multiclass:
+        check_label_inputs(_NAME, state, preds, target, weight, 1)
+        return
+    if preds.ndim != target.ndim + 1:
+        raise ValueError(
+            f"{_NAME}: `preds` must have shape (N, C, ...) with `target` (N, ...),"
+            f" got {shape_text(preds)} and {shape_text(target)}."
+        )
+    num_losses = state.shape[1] - 1
+    check_class_inputs(_NAME, state, preds, target, weight, num_losses if num_losses > 1 else 0)
+    if preds.shape[1] < 2:
+        raise ValueError(f"{_NAME}: `preds` must have two classes or more, got one.")
+
+
+def _losses(margins: Tensor, squared: bool) -> Tensor:
+    losses = (1.0 - margins).clamp(min=0.0)
+    return losses.square() if squared else losses
+
+
+def _crammer_singer_margins(scores: Tensor, is_target: Tensor) -> Tensor:
+    """How far the score of the target lies above the largest other one, ``[P, 1]``."""
+    own = scores.where(is_target, -torch.inf).amax(-1, keepdim=True)
+    rival = scores.where(~is_target, -torch.inf).amax(-1, keepdim=True)
+    return torch.where(own == rival, 0.0, own - rival)  # of equal infinities too
+
+
+def hinge_sums_reference(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    multiclass: bool,
+    squared: bool,
+    logits: bool,
+    weight: Tensor | None,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Plain torch twin of the compiled kernels."""
+    if target.numel() == 0:
+        return
+    num_readings, num_losses = state.shape[0], state.shape[1] - 1
+    num_classes = preds.shape[1] if multiclass else 1
+    limit = num_classes if multiclass else 2
+    counted = count_targets(_NAME, events, target, limit, ignore_index, validate).flatten()
+    scores = (preds.movedim(1, -1) if multiclass else preds).reshape(-1, num_classes)
+    events[NAN] += int_sum(scores.isnan().any(-1) & counted)
+    if num_readings > 1:
+        events[OUTSIDE] += int_sum(((scores < 0) | (scores > 1)) & counted.unsqueeze(-1))
+    classes = torch.arange(num_classes, device=target.device) if multiclass else 1
+    is_target = target.reshape(-1, 1).long() == classes
+    amount = sample_weights(counted.view(target.shape[0], -1), weight).flatten().double()
+    scores = scores.double()
+    for index, reading in enumerate((PROBS, LOGITS) if num_readings > 1 else (int(logits),)):
+        values = scores
+        if reading == LOGITS:
+            values = softmax(scores) if multiclass else scores.sigmoid()
+        if multiclass and num_losses == 1:
+            margins = _crammer_singer_margins(values, is_target)
+        else:
+            margins = torch.where(is_target, values, -values)
+        share = amount.unsqueeze(-1)
+        losses = torch.where(share == 0.0, 0.0, share * _losses(margins, squared))
+        state[index] += torch.cat([losses.sum(0), amount.sum().unsqueeze(0)])
+
+
+_hinge_sums = library.define(
+    _NAME,
+    "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, bool multiclass,"
+    " bool squared, bool logits, Tensor? weight, int? ignore_index, bool validate)",
+    hinge_sums_reference,
+    check_hinge_sums,
+)
+
+
+def hinge_sums_(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    multiclass: bool = False,
+    squared: bool = False,
+    logits: bool = False,
+    weight: Tensor | None = None,
+    ignore_index: int | None = None,
+    validate: bool = True,
+) -> None:
+    """Add the hinge losses ``max(0, 1 - margin)`` of one batch, and the number of samples.
+
+    The margin of a binary score is the score itself for target 1 and its negative for target 0. A
+    multiclass sample has one loss (K = 1, Crammer and Singer), whose margin is the score of the
+    target less the largest other score, or one per class (K = C), each class against the rest. With
+    two readings (H = 2) the losses are those of the scores as they are, and those after a sigmoid
+    or softmax; ``events`` counts the scores outside ``[0, 1]``, so that whoever reads the state
+    decides for all of the data at once. NaN makes the sums that it belongs to NaN.
+
+    Args:
+        state: float64 ``[H, K + 1]`` with H in {1, 2}: for each reading K sums of losses, and last
+            the number of positions or the sum of their weights. Changed in place.
+        events: int64 ``[3]``. Changed in place.
+        preds: scores in a float type: binary ``[N, ...]``, multiclass ``[N, C, ...]``, C >= 2.
+        target: any integer type or bool ``[N, ...]``: 0 and 1, or classes.
+        multiclass: whether ``preds`` has a class axis.
+        squared: add the squares of the losses.
+        logits: which reading a state with H = 1 holds.
+        weight: optional ``[N]``; a sample of weight 0 adds nothing, whatever its scores.
+        ignore_index: positions with this target are left out.
+        validate: as in :func:`fastmetrics.ops.stat_scores.stat_scores_`.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit.
+        RuntimeError: a label is out of range (CPU); the state is unchanged.
+
+    Cost: reads each input once; temporaries are bounded by the number of classes.
+    """
+    _hinge_sums(
+        state,
+        events,
+        preds,
+        target,
+        multiclass,
+        squared,
+        logits,
+        weight,
+        ignore_index,
+        validate,
+    )

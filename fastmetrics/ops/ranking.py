@@ -1,0 +1,150 @@
+"""Label ranking: where the labels that apply stand among all labels of a sample."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastmetrics.ops import library
+from fastmetrics.ops.library import INVALID, NAN, SCORE_DTYPES
+from fastmetrics.ops.reading import check_label_inputs, int_sum, sample_weights
+
+_NAME = "ranking_sums_"
+
+# Bits of `measures`, and columns of the state.
+COVERAGE, PRECISION, LOSS = 1, 2, 4
+NUM_SUMS = 4
+
+
+def check_ranking_sums(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    measures: int,
+    weight: Tensor | None,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Metadata check of `ranking_sums_`, and its fake."""
+    if preds.dtype not in SCORE_DTYPES:
+        raise ValueError(f"{_NAME}: `preds` must be a float tensor, got dtype {preds.dtype}.")
+    if state.dtype != torch.float64:
+        raise ValueError(f"{_NAME}: the metric state must be float64, got {state.dtype}.")
+    if not 0 < measures <= COVERAGE | PRECISION | LOSS:
+        raise ValueError(f"{_NAME}: `measures` must be a sum of 1, 2 and 4, got {measures}.")
+    check_label_inputs(_NAME, state, preds, target, weight, 1)
+    if target.ndim < 2:
+        raise ValueError(
+            f"{_NAME}: `preds` and `target` must have shape (N, L, ...), got {tuple(target.shape)}."
+        )
+
+
+def _rank_keys(scores: Tensor) -> Tensor:
+    """Scores as int64 in the order of ranks: -0 equals +0, and NaN lies below every number."""
+    bits = scores.double().view(torch.int64)
+    keys = torch.where(bits < 0, -(bits & torch.iinfo(torch.int64).max), bits)
+    return keys.where(~scores.isnan(), torch.iinfo(torch.int64).min + 1).contiguous()
+
+
+def _count_reaching(keys: Tensor, among: Tensor) -> Tensor:
+    """For each key of a row the number of marked keys of that row that do not lie below it."""
+    chosen = keys.where(among, torch.iinfo(torch.int64).min).sort(-1).values
+    return keys.shape[-1] - torch.searchsorted(chosen.contiguous(), keys)
+
+
+def ranking_sums_reference(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    measures: int,
+    weight: Tensor | None,
+    ignore_index: int | None,
+    validate: bool,
+) -> None:
+    """Plain torch twin of the compiled kernels."""
+    if target.numel() == 0:
+        return
+    labels = target.long()
+    positive = labels == 1
+    kept = positive | (labels == 0)
+    bad = ~kept
+    if ignore_index is not None:
+        ignored = labels == ignore_index
+        positive, kept, bad = positive & ~ignored, kept & ~ignored, bad & ~ignored
+    if validate and target.device.type == "cpu" and bad.any():
+        library.raise_first_invalid(_NAME, "target", labels, bad, 2, ignore_index)
+    width = target.shape[1]
+    rows = [x.movedim(1, -1).reshape(-1, width) for x in (preds, positive, kept, bad)]
+    scores, positive, kept, bad = rows
+    bad_row = bad.any(-1)
+    counted = kept.any(-1) & ~bad_row
+    if validate and target.device.type != "cpu":
+        events[INVALID] += int_sum(bad_row)
+    events[NAN] += int_sum((scores.isnan() & kept).any(-1) & counted)
+    keys = _rank_keys(scores)
+    positives = positive.sum(-1).double()
+    negatives = kept.sum(-1).double() - positives
+    reaching = _count_reaching(keys, kept).where(positive, 0).double()
+    own = _count_reaching(keys, positive).where(positive, 0).double()
+    coverage = reaching.amax(-1)
+    precision = torch.where(positive, own / reaching, 0.0).sum(-1) / positives
+    precision = precision.where((positives > 0) & (negatives > 0), 1.0)
+    loss = (reaching - own).sum(-1) / (positives * negatives).clamp(min=1.0)
+    amount = sample_weights(counted.view(target.shape[0], -1), weight).flatten().double()
+    values = torch.stack([coverage, precision, loss, torch.ones_like(loss)])
+    asked = [bool(measures & measure) for measure in (COVERAGE, PRECISION, LOSS)]
+    values[:3] *= torch.tensor(asked, device=values.device).unsqueeze(-1)
+    state += (values * amount).sum(-1)
+
+
+_ranking_sums = library.define(
+    _NAME,
+    "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, int measures,"
+    " Tensor? weight, int? ignore_index, bool validate)",
+    ranking_sums_reference,
+    check_ranking_sums,
+)
+
+
+def ranking_sums_(
+    state: Tensor,
+    events: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    measures: int = COVERAGE | PRECISION | LOSS,
+    weight: Tensor | None = None,
+    ignore_index: int | None = None,
+    validate: bool = True,
+) -> None:
+    """Add the coverage, precision and loss of the ranked labels of each row, and the rows.
+
+    A row has the labels of one sample at one position of the trailing axes. Its coverage is the
+    number of labels that score at least as high as the lowest positive one (0 without positives);
+    its precision the mean over positives of the share of positives among the labels that score at
+    least as high (1 without positives or negatives); its loss the share of pairs of a positive and
+    a negative where the negative scores at least as high (0 without such pairs). NaN scores lie
+    below all others, and count as equal to each other.
+
+    Args:
+        state: float64 ``[4]``, sums of coverage, precision, loss and the number (or weight) of
+            rows. Changed in place.
+        events: int64 ``[3]``. Changed in place; rows with NaN scores or labels out of range.
+        preds: scores in a float type ``[N, L, ...]``. Only their order counts.
+        target: any integer type or bool, 0 and 1 in the shape of ``preds``.
+        measures: which sums are asked for: 1 coverage, 2 precision, 4 loss, or what they add up to.
+            The others stay as they are. Coverage alone takes less time.
+        weight: optional ``[N]``.
+        ignore_index: labels with this target take no part; a row without others is left out.
+        validate: as in :func:`fastmetrics.ops.stat_scores.stat_scores_`; a row with a label out of
+            range is left out as a whole.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit.
+        RuntimeError: a label is out of range (CPU); the state is unchanged.
+
+    Cost: reads each input once; a row of L labels takes O(P L) time with few positives P, else
+    O(L log L); temporaries are bounded by the length of a row.
+    """
+    _ranking_sums(state, events, preds, target, measures, weight, ignore_index, validate)
