@@ -442,13 +442,13 @@ std::unique_ptr<CellReader> make_reader(const Batch& batch, const Shape& shape, 
 }
 
 template <class V>
-std::unique_ptr<CellReader> edge_reader(const Batch& batch, const Shape& shape,
-                                        const Tensor& edges, bool uniform, bool dense) {
+std::unique_ptr<CellReader> edge_reader(const Batch& batch, const Shape& shape, const Tensor& edges,
+                                        bool uniform, bool dense) {
   const bool guess = uniform && edges.size(1) <= kMaxGuessed;
   const auto spacing = [&](bool as_logits) {
-    return !guess                            ? Spacing::kAny
+    return !guess                           ? Spacing::kAny
            : as_logits && !batch.multiclass ? Spacing::kLogit
-                                             : Spacing::kUniform;
+                                            : Spacing::kUniform;
   };
   const std::array<Spacing, 2> all{spacing(shape.readings == 1 && batch.logits), spacing(true)};
   EdgeTable<V> table(edges, std::span(all).first(shape.readings));
@@ -631,8 +631,8 @@ void score_image_histogram_cpu(Tensor state, Tensor events, const Tensor& preds,
   require(!half || preds.scalar_type() == ScalarType::Half, "`half` needs float16 scores.");
   const int32_t bits = std::countr_zero(static_cast<uint64_t>(shape.bins));
   const ImageBits image{(half ? 16 : 32) - bits, half};
-  const Batch batch{"score_image_histogram_", preds,  target,       weight,
-                    multiclass,               logits, ignore_index, validate};
+  const Batch batch{
+      "score_image_histogram_", preds, target, weight, multiclass, logits, ignore_index, validate};
   const bool told_apart = !multiclass || shape.readings == 2;
   count_batch(state, events, batch, told_apart, [&](const Shape& of, bool) {
     return preds.scalar_type() == ScalarType::Double

@@ -143,8 +143,8 @@ void find_bins(const V* values, int64_t count, const EdgeRow<V>& row, int32_t* b
   advance_bins(values, row.edges, 1, count, bins);
 }
 
-// The order-preserving image of a float: as unsigned numbers images order like the scores, -0 is +0,
-// and NaN ranks below everything.
+// The order-preserving image of a float: as unsigned numbers images order like the scores, -0 is
+// +0, and NaN ranks below everything.
 FM_INLINE uint32_t image_of(float score) {
   const uint32_t bits = std::bit_cast<uint32_t>(score + 0.0f);
   const uint32_t image = static_cast<int32_t>(bits) < 0 ? ~bits : bits | 0x80000000u;
@@ -161,7 +161,8 @@ FM_INLINE uint32_t half_image_of(float score) {
   const uint32_t nearest = ((magnitude + 0xfff + ((magnitude >> 13) & 1)) >> 13) - (112u << 10);
   const uint32_t finite = magnitude < 0x38800000u ? tiny : nearest;
   const uint32_t half = finite < 0x7c00 ? finite : 0x7c00;
-  const uint32_t image = static_cast<int32_t>(bits) < 0 && half != 0 ? ~half & 0x7fff : half | 0x8000;
+  const uint32_t image =
+      static_cast<int32_t>(bits) < 0 && half != 0 ? ~half & 0x7fff : half | 0x8000;
   return score == score ? image : 0;
 }
 
