@@ -11,7 +11,10 @@ if TYPE_CHECKING:
     from fastmetrics import classification as classification
     from fastmetrics import functional as functional
     from fastmetrics import utilities as utilities
+    from fastmetrics.classification import AUROC as AUROC
+    from fastmetrics.classification import ROC as ROC
     from fastmetrics.classification import Accuracy as Accuracy
+    from fastmetrics.classification import AveragePrecision as AveragePrecision
     from fastmetrics.classification import CalibrationError as CalibrationError
     from fastmetrics.classification import CohenKappa as CohenKappa
     from fastmetrics.classification import ConfusionMatrix as ConfusionMatrix
@@ -21,17 +24,25 @@ if TYPE_CHECKING:
     from fastmetrics.classification import HammingDistance as HammingDistance
     from fastmetrics.classification import HingeLoss as HingeLoss
     from fastmetrics.classification import JaccardIndex as JaccardIndex
+    from fastmetrics.classification import LogAUC as LogAUC
     from fastmetrics.classification import MatthewsCorrCoef as MatthewsCorrCoef
     from fastmetrics.classification import NegativePredictiveValue as NegativePredictiveValue
     from fastmetrics.classification import Precision as Precision
+    from fastmetrics.classification import PrecisionAtFixedRecall as PrecisionAtFixedRecall
+    from fastmetrics.classification import PrecisionRecallCurve as PrecisionRecallCurve
     from fastmetrics.classification import Recall as Recall
+    from fastmetrics.classification import RecallAtFixedPrecision as RecallAtFixedPrecision
+    from fastmetrics.classification import SensitivityAtSpecificity as SensitivityAtSpecificity
     from fastmetrics.classification import Specificity as Specificity
+    from fastmetrics.classification import SpecificityAtSensitivity as SpecificityAtSensitivity
     from fastmetrics.classification import StatScores as StatScores
     from fastmetrics.config import __version__ as __version__
     from fastmetrics.config import show_config as show_config
 
 _CLASSIFICATION = (
+    "AUROC",
     "Accuracy",
+    "AveragePrecision",
     "CalibrationError",
     "CohenKappa",
     "ConfusionMatrix",
@@ -41,11 +52,18 @@ _CLASSIFICATION = (
     "HammingDistance",
     "HingeLoss",
     "JaccardIndex",
+    "LogAUC",
     "MatthewsCorrCoef",
     "NegativePredictiveValue",
     "Precision",
+    "PrecisionAtFixedRecall",
+    "PrecisionRecallCurve",
+    "ROC",
     "Recall",
+    "RecallAtFixedPrecision",
+    "SensitivityAtSpecificity",
     "Specificity",
+    "SpecificityAtSensitivity",
     "StatScores",
 )
 

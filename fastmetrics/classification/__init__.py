@@ -6,6 +6,18 @@ from fastmetrics.classification.accuracy import (
     MulticlassAccuracy,
     MultilabelAccuracy,
 )
+from fastmetrics.classification.auroc import (
+    AUROC,
+    BinaryAUROC,
+    MulticlassAUROC,
+    MultilabelAUROC,
+)
+from fastmetrics.classification.average_precision import (
+    AveragePrecision,
+    BinaryAveragePrecision,
+    MulticlassAveragePrecision,
+    MultilabelAveragePrecision,
+)
 from fastmetrics.classification.calibration_error import (
     BinaryCalibrationError,
     CalibrationError,
@@ -21,6 +33,12 @@ from fastmetrics.classification.confusion_matrix import (
     ConfusionMatrix,
     MulticlassConfusionMatrix,
     MultilabelConfusionMatrix,
+)
+from fastmetrics.classification.eer import (
+    EER,
+    BinaryEER,
+    MulticlassEER,
+    MultilabelEER,
 )
 from fastmetrics.classification.exact_match import (
     ExactMatch,
@@ -58,6 +76,12 @@ from fastmetrics.classification.jaccard import (
     MulticlassJaccardIndex,
     MultilabelJaccardIndex,
 )
+from fastmetrics.classification.logauc import (
+    BinaryLogAUC,
+    LogAUC,
+    MulticlassLogAUC,
+    MultilabelLogAUC,
+)
 from fastmetrics.classification.matthews_corrcoef import (
     BinaryMatthewsCorrCoef,
     MatthewsCorrCoef,
@@ -70,6 +94,12 @@ from fastmetrics.classification.negative_predictive_value import (
     MultilabelNegativePredictiveValue,
     NegativePredictiveValue,
 )
+from fastmetrics.classification.precision_fixed_recall import (
+    BinaryPrecisionAtFixedRecall,
+    MulticlassPrecisionAtFixedRecall,
+    MultilabelPrecisionAtFixedRecall,
+    PrecisionAtFixedRecall,
+)
 from fastmetrics.classification.precision_recall import (
     BinaryPrecision,
     BinaryRecall,
@@ -80,16 +110,46 @@ from fastmetrics.classification.precision_recall import (
     Precision,
     Recall,
 )
+from fastmetrics.classification.precision_recall_curve import (
+    BinaryPrecisionRecallCurve,
+    MulticlassPrecisionRecallCurve,
+    MultilabelPrecisionRecallCurve,
+    PrecisionRecallCurve,
+)
 from fastmetrics.classification.ranking import (
     MultilabelCoverageError,
     MultilabelRankingAveragePrecision,
     MultilabelRankingLoss,
+)
+from fastmetrics.classification.recall_fixed_precision import (
+    BinaryRecallAtFixedPrecision,
+    MulticlassRecallAtFixedPrecision,
+    MultilabelRecallAtFixedPrecision,
+    RecallAtFixedPrecision,
+)
+from fastmetrics.classification.roc import (
+    ROC,
+    BinaryROC,
+    MulticlassROC,
+    MultilabelROC,
+)
+from fastmetrics.classification.sensitivity_specificity import (
+    BinarySensitivityAtSpecificity,
+    MulticlassSensitivityAtSpecificity,
+    MultilabelSensitivityAtSpecificity,
+    SensitivityAtSpecificity,
 )
 from fastmetrics.classification.specificity import (
     BinarySpecificity,
     MulticlassSpecificity,
     MultilabelSpecificity,
     Specificity,
+)
+from fastmetrics.classification.specificity_sensitivity import (
+    BinarySpecificityAtSensitivity,
+    MulticlassSpecificityAtSensitivity,
+    MultilabelSpecificityAtSensitivity,
+    SpecificityAtSensitivity,
 )
 from fastmetrics.classification.stat_scores import (
     BinaryStatScores,
@@ -99,11 +159,16 @@ from fastmetrics.classification.stat_scores import (
 )
 
 __all__ = [
+    "AUROC",
     "Accuracy",
+    "AveragePrecision",
+    "BinaryAUROC",
     "BinaryAccuracy",
+    "BinaryAveragePrecision",
     "BinaryCalibrationError",
     "BinaryCohenKappa",
     "BinaryConfusionMatrix",
+    "BinaryEER",
     "BinaryF1Score",
     "BinaryFBetaScore",
     "BinaryFairness",
@@ -111,57 +176,92 @@ __all__ = [
     "BinaryHammingDistance",
     "BinaryHingeLoss",
     "BinaryJaccardIndex",
+    "BinaryLogAUC",
     "BinaryMatthewsCorrCoef",
     "BinaryNegativePredictiveValue",
     "BinaryPrecision",
+    "BinaryPrecisionAtFixedRecall",
+    "BinaryPrecisionRecallCurve",
+    "BinaryROC",
     "BinaryRecall",
+    "BinaryRecallAtFixedPrecision",
+    "BinarySensitivityAtSpecificity",
     "BinarySpecificity",
+    "BinarySpecificityAtSensitivity",
     "BinaryStatScores",
     "CalibrationError",
     "CohenKappa",
     "ConfusionMatrix",
+    "EER",
     "ExactMatch",
     "F1Score",
     "FBetaScore",
     "HammingDistance",
     "HingeLoss",
     "JaccardIndex",
+    "LogAUC",
     "MatthewsCorrCoef",
+    "MulticlassAUROC",
     "MulticlassAccuracy",
+    "MulticlassAveragePrecision",
     "MulticlassCalibrationError",
     "MulticlassCohenKappa",
     "MulticlassConfusionMatrix",
+    "MulticlassEER",
     "MulticlassExactMatch",
     "MulticlassF1Score",
     "MulticlassFBetaScore",
     "MulticlassHammingDistance",
     "MulticlassHingeLoss",
     "MulticlassJaccardIndex",
+    "MulticlassLogAUC",
     "MulticlassMatthewsCorrCoef",
     "MulticlassNegativePredictiveValue",
     "MulticlassPrecision",
+    "MulticlassPrecisionAtFixedRecall",
+    "MulticlassPrecisionRecallCurve",
+    "MulticlassROC",
     "MulticlassRecall",
+    "MulticlassRecallAtFixedPrecision",
+    "MulticlassSensitivityAtSpecificity",
     "MulticlassSpecificity",
+    "MulticlassSpecificityAtSensitivity",
     "MulticlassStatScores",
+    "MultilabelAUROC",
     "MultilabelAccuracy",
+    "MultilabelAveragePrecision",
     "MultilabelConfusionMatrix",
     "MultilabelCoverageError",
+    "MultilabelEER",
     "MultilabelExactMatch",
     "MultilabelF1Score",
     "MultilabelFBetaScore",
     "MultilabelHammingDistance",
     "MultilabelJaccardIndex",
+    "MultilabelLogAUC",
     "MultilabelMatthewsCorrCoef",
     "MultilabelNegativePredictiveValue",
     "MultilabelPrecision",
+    "MultilabelPrecisionAtFixedRecall",
+    "MultilabelPrecisionRecallCurve",
+    "MultilabelROC",
     "MultilabelRankingAveragePrecision",
     "MultilabelRankingLoss",
     "MultilabelRecall",
+    "MultilabelRecallAtFixedPrecision",
+    "MultilabelSensitivityAtSpecificity",
     "MultilabelSpecificity",
+    "MultilabelSpecificityAtSensitivity",
     "MultilabelStatScores",
     "NegativePredictiveValue",
     "Precision",
+    "PrecisionAtFixedRecall",
+    "PrecisionRecallCurve",
+    "ROC",
     "Recall",
+    "RecallAtFixedPrecision",
+    "SensitivityAtSpecificity",
     "Specificity",
+    "SpecificityAtSensitivity",
     "StatScores",
 ]
