@@ -4,13 +4,13 @@ With e = preds - target, p = preds and t = target in float64, the terms are:
 
 ================= ======================================================================
 ``SQUARED``       e^2
-``ABSOLUTE``      \\|e\\|
+``ABSOLUTE``      |e|
 ``SQUARED_LOG``   (log(1 + p) - log(1 + t))^2; NaN below -1
-``PERCENTAGE``    \\|e\\| / max(\\|t\\|, 1.17e-6)
-``SYMMETRIC``     \\|e\\| / max(\\|p\\| + \\|t\\|, 1.17e-6)
-``MAGNITUDE``     \\|t\\|
+``PERCENTAGE``    |e| / max(|t|, 1.17e-6)
+``SYMMETRIC``     |e| / max(|p| + |t|, 1.17e-6)
+``MAGNITUDE``     |t|
 ``LOG_COSH``      log(cosh(e))
-``POWER``         \\|e\\|^p of the argument ``p``
+``POWER``         |e|^p of the argument ``p``
 ``DEVIANCE``      the Tweedie deviance of the argument ``power``
 ================= ======================================================================
 """
@@ -134,9 +134,7 @@ def _deviance(p: Tensor, t: Tensor, power: float) -> Tensor:
     return torch.where(finite, exact, 2.0 * plain)
 
 
-def error_terms(
-    preds: Tensor, target: Tensor, terms: int, p: float, power: float
-) -> list[Tensor]:
+def error_terms(preds: Tensor, target: Tensor, terms: int, p: float, power: float) -> list[Tensor]:
     """The terms of each position, of float64 inputs, in the order of the columns.
 
     A deviance is 0 outside its domain, and the positions there are its second column.
@@ -242,9 +240,9 @@ def error_sums_(
     infinities go where the formulas lead them.
 
     Args:
-        state: float64 ``[D, K]``. The columns are the chosen terms in the order of their bits, after
-            a deviance the number of positions outside its domain, and last the sum of the weights.
-            Changed in place.
+        state: float64 ``[D, K]``. The columns are the chosen terms in the order of their bits,
+            after a deviance the number of positions outside its domain, and last the sum of the
+            weights. Changed in place.
         preds: any real type: any shape for D = 1, where all positions are one output; else
             ``[N, D]``, or ``[N]`` or ``[N, 1]`` for D equal outputs.
         target: any real type, in the shape of ``preds``.
