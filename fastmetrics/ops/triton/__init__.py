@@ -4,12 +4,14 @@ Module names are those of :mod:`fastmetrics.ops`, whose references define what e
 """
 
 from fastmetrics.ops.triton.confusion import confusion_, label_confusion_
+from fastmetrics.ops.triton.error_sums import error_sums_
 from fastmetrics.ops.triton.exact_match import exact_match_, label_exact_match_
 from fastmetrics.ops.triton.score_histogram import score_histogram_
 from fastmetrics.ops.triton.stat_scores import stat_scores_
 
 __all__ = [
     "confusion_",
+    "error_sums_",
     "exact_match_",
     "label_confusion_",
     "label_exact_match_",

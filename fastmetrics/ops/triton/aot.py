@@ -23,7 +23,15 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 import fastmetrics.ops.triton as kernels
-from fastmetrics.ops.triton import confusion, exact_match, reading, score_histogram, stat_scores
+from fastmetrics.ops import error_sums as terms_of
+from fastmetrics.ops.triton import (
+    confusion,
+    error_sums,
+    exact_match,
+    reading,
+    score_histogram,
+    stat_scores,
+)
 
 TARGETS = {
     "cuda:80": GPUTarget("cuda", 80, 32),
@@ -70,7 +78,9 @@ def record(op: str, *args: Any) -> list[Launch]:
         launches.append(Launch(kernel, values, config))
 
     with contextlib.ExitStack() as stack:
-        for module in (stat_scores, confusion, exact_match, score_histogram, reading):
+        for module in (
+            stat_scores, confusion, error_sums, exact_match, score_histogram, reading
+        ):
             stack.enter_context(mock.patch.object(module, "launch", launch))
         getattr(kernels, op)(*args)
     return launches
@@ -230,6 +240,7 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     tail = (scores, target, None, 20, 0.5, False, None, True)
     yield "label exact match [N, 20]", "label_exact_match_", (meta(2, 2), events, *tail)
     yield from histogram_updates()
+    yield from error_updates()
 
 
 def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
@@ -263,6 +274,32 @@ def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
             weight = meta(rows, dtype=torch.float32)
             sums = meta(2, classes, 2, thresholds + 1, dtype=torch.float64)
             yield f"{name} weighted", op, (sums, events, scores, target, weight, *tail)
+
+
+def error_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of error sums."""
+
+    def meta(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    op, rows = "error_sums_", 4096
+    for name, terms, power in (
+        ("squared", 1, 0.0),
+        ("absolute and magnitude", 34, 0.0),
+        ("logarithmic", 4 + 64, 0.0),
+        ("power", 128, 0.0),
+        ("Poisson deviance", 256, 1.0),
+        ("Tweedie deviance", 256, 1.5),
+        ("all", terms_of.ALL_TERMS, 3.0),
+    ):
+        for outputs in (1, 10):
+            shape = (rows,) if outputs == 1 else (rows, outputs)
+            sums = meta(outputs, terms_of.num_columns(terms), dtype=torch.float64)
+            tail = (meta(*shape), meta(*shape), None, terms, 2.5, power)
+            yield f"{name} errors [N, {outputs}]", op, (sums, *tail)
+    sums = meta(1, 2, dtype=torch.float64)
+    tail = (meta(rows, dtype=torch.bfloat16), meta(rows, dtype=torch.int64), meta(rows), 1, 1.0, 0.0)
+    yield "weighted errors", op, (sums, *tail)
 
 
 def main() -> None:
