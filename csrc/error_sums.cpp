@@ -187,6 +187,8 @@ void check_shapes(const Tensor& preds, const Tensor& target, int64_t columns) {
 void error_sums_cpu(Tensor state, const Tensor& preds, const Tensor& target,
                     const std::optional<Tensor>& weight, int64_t terms, double p, double power) {
   require(terms > 0 && terms < (int64_t{1} << kErrorTerms), "`terms` holds an unknown term.");
+  require((terms >> kDeviance & 1) == 0 || power <= 0.0 || power >= 1.0 || std::isnan(power),
+          "`power` must not lie between 0 and 1.");
   require(state.dim() == 2 && state.scalar_type() == ScalarType::Double,
           "the state of error_sums_ must be float64 [D, K].");
   const int64_t columns = state.size(0);

@@ -170,15 +170,15 @@ def sum_errors(
     exact = error_terms(preds.double(), target.double(), terms, p, power)
     weights = torch.ones((), dtype=torch.float64, device=preds.device)
     if weight is not None:
-        weights = weight.double().view(-1, *[1] * (preds.ndim - 1))
+        weights = weight.double().reshape(preds.shape[:1] + (1,) * (preds.ndim - 1))
     columns = [
         (term * weights).expand(preds.shape)
         for term in (*exact, torch.ones_like(preds, dtype=torch.float64))
     ]
     if outputs == 1:
         return torch.stack([column.sum() for column in columns]).unsqueeze(0)
-    rows = [column.reshape(preds.shape[0], -1).sum(0).expand(outputs) for column in columns]
-    return torch.stack(rows, -1)
+    rows = [column.unsqueeze(1) if preds.ndim == 1 else column for column in columns]
+    return torch.stack([row.sum(0).expand(outputs) for row in rows], -1)
 
 
 def error_sums_reference(

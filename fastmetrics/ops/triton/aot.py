@@ -78,9 +78,7 @@ def record(op: str, *args: Any) -> list[Launch]:
         launches.append(Launch(kernel, values, config))
 
     with contextlib.ExitStack() as stack:
-        for module in (
-            stat_scores, confusion, error_sums, exact_match, score_histogram, reading
-        ):
+        for module in (stat_scores, confusion, error_sums, exact_match, score_histogram, reading):
             stack.enter_context(mock.patch.object(module, "launch", launch))
         getattr(kernels, op)(*args)
     return launches
@@ -298,7 +296,14 @@ def error_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
             tail = (meta(*shape), meta(*shape), None, terms, 2.5, power)
             yield f"{name} errors [N, {outputs}]", op, (sums, *tail)
     sums = meta(1, 2, dtype=torch.float64)
-    tail = (meta(rows, dtype=torch.bfloat16), meta(rows, dtype=torch.int64), meta(rows), 1, 1.0, 0.0)
+    tail = (
+        meta(rows, dtype=torch.bfloat16),
+        meta(rows, dtype=torch.int64),
+        meta(rows),
+        1,
+        1.0,
+        0.0,
+    )
     yield "weighted errors", op, (sums, *tail)
 
 
