@@ -38,20 +38,26 @@ AddErrors kernel_of(const ErrorKernels& kernels, int64_t column, const ErrorPara
   return kernels.add[column];
 }
 
+// One column of the state; positions outside a domain are counted whatever they weigh.
+struct Column {
+  AddErrors add;
+  bool weighted = true;
+};
+
 // The columns of the state, in its order; without weights the last one needs no kernel.
-std::vector<AddErrors> chosen(int64_t terms, bool weighted, const ErrorParameters& parameters) {
+std::vector<Column> chosen(int64_t terms, bool weighted, const ErrorParameters& parameters) {
   const ErrorKernels& kernels = FM_PICK(kErrors);
-  std::vector<AddErrors> found;
+  std::vector<Column> found;
   for (int64_t term = 0; term < kErrorTerms; ++term) {
     if (terms >> term & 1) {
-      found.push_back(kernel_of(kernels, term, parameters));
+      found.push_back({kernel_of(kernels, term, parameters)});
     }
   }
   if (terms >> kDeviance & 1) {
     // Nothing lies outside the domain of a square.
-    found.push_back(parameters.power == 0.0 ? nullptr : kernels.add[kOutsideDomain]);
+    found.push_back({parameters.power == 0.0 ? nullptr : kernels.add[kOutsideDomain], false});
   }
-  found.push_back(weighted ? kernels.add[kWeight] : nullptr);
+  found.push_back({weighted ? kernels.add[kWeight] : nullptr});
   return found;
 }
 
@@ -102,7 +108,7 @@ class Errors {
 
   // Adds the elements [begin, end), whose first one belongs to the first column, to one row of
   // `period` sums per kernel.
-  void add(int64_t begin, int64_t end, std::span<const AddErrors> kernels,
+  void add(int64_t begin, int64_t end, std::span<const Column> kernels,
            const ErrorParameters& parameters, double* sums) const {
     alignas(64) double preds[kErrorBlock];
     alignas(64) double target[kErrorBlock];
@@ -118,9 +124,9 @@ class Errors {
         read_weights(first, count, weight);
       }
       for (size_t k = 0; k < kernels.size(); ++k) {
-        if (kernels[k] != nullptr) {
-          kernels[k](p, t, w, count, parameters, period_,
-                     sums + static_cast<int64_t>(k) * period_ + slot);
+        if (kernels[k].add != nullptr) {
+          kernels[k].add(p, t, kernels[k].weighted ? w : nullptr, count, parameters, period_,
+                         sums + static_cast<int64_t>(k) * period_ + slot);
         }
       }
       first += count;
@@ -196,7 +202,7 @@ void error_sums_cpu(Tensor state, const Tensor& preds, const Tensor& target,
   const int64_t rows = preds.dim() == 0 ? 1 : preds.size(0);
   const Weights weights(weight, rows, state);
   const ErrorParameters parameters{p, power};
-  const std::vector<AddErrors> kernels = chosen(terms, static_cast<bool>(weights), parameters);
+  const std::vector<Column> kernels = chosen(terms, static_cast<bool>(weights), parameters);
   const int64_t width = static_cast<int64_t>(kernels.size());
   require(state.size(1) == width, "the state of error_sums_ does not fit its terms.");
   double* data = state_data<double>(state);

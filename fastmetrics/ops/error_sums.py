@@ -167,14 +167,12 @@ def sum_errors(
     power: float = 0.0,
 ) -> Tensor:
     """Return the sums of one batch, float64 ``[D, K]``, by torch operations with gradients."""
-    exact = error_terms(preds.double(), target.double(), terms, p, power)
+    found = error_terms(preds.double(), target.double(), terms, p, power)
+    outside = [found.pop()] if terms & DEVIANCE else []
     weights = torch.ones((), dtype=torch.float64, device=preds.device)
     if weight is not None:
         weights = weight.double().reshape(preds.shape[:1] + (1,) * (preds.ndim - 1))
-    columns = [
-        (term * weights).expand(preds.shape)
-        for term in (*exact, torch.ones_like(preds, dtype=torch.float64))
-    ]
+    columns = [term * weights for term in found] + outside + [weights.expand(preds.shape)]
     if outputs == 1:
         return torch.stack([column.sum() for column in columns]).unsqueeze(0)
     rows = [column.unsqueeze(1) if preds.ndim == 1 else column for column in columns]

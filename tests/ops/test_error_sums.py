@@ -87,7 +87,7 @@ def oracle(preds, target, weight, outputs, terms, p, power) -> np.ndarray:
     }
     columns = [of_term[term]() for term in TERMS if terms & term]
     if terms & DEVIANCE:
-        columns.append(np.zeros_like(x))
+        columns.append(np.zeros_like(x))  # outside the domain there is nothing
     columns.append(np.ones_like(x))
     if weight is not None:
         weights = weight.double().numpy().reshape(-1, *[1] * (x.ndim - 1))
@@ -430,8 +430,10 @@ def test_numbers_outside_the_domain(power, preds, target, text):
         with pytest.raises((ValueError, RuntimeError), match=r"outside the domain|flat index 700"):
             implementation(state, x, y, None, DEVIANCE | SQUARED, 1.0, power)
         assert torch.equal(state, torch.ones_like(state))
-    with pytest.raises(ValueError, match=text):
-        ops.error_sums_(state, x, y, None, DEVIANCE | SQUARED, 1.0, power)
+    for weight in (None, torch.zeros(1000), -torch.ones(1000)):
+        with pytest.raises(ValueError, match=text):
+            ops.error_sums_(state, x, y, weight, DEVIANCE | SQUARED, 1.0, power)
+    assert torch.equal(state, torch.ones_like(state))
 
 
 def test_opcheck():
@@ -480,13 +482,12 @@ def main() -> None:
     torch.set_num_threads(1)
     for size in (0, 1, 15, 65, 1025):
         test_sizes(size)
-    for outputs in OUTPUTS:
+    for outputs in (3, 8, 65):
         test_outputs(outputs)
     for p, power in itertools.zip_longest(EXPONENTS, POWERS, fillvalue=1.0):
         test_exponents(p)
         test_powers(power)
-    test_every_small_float()
-    for term in TERMS[:8]:
+    for term in (SQUARED_LOG, LOG_COSH, POWER):
         test_special_numbers(term, None)
     print(backend.native.simd_level())
 

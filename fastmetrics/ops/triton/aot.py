@@ -281,6 +281,7 @@ def error_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
         return torch.empty(shape, dtype=dtype, device="meta")
 
     op, rows = "error_sums_", 4096
+    tail: tuple[Any, ...]
     for name, terms, power in (
         ("squared", 1, 0.0),
         ("absolute and magnitude", 34, 0.0),

@@ -291,7 +291,8 @@ def _add(
 ) -> None:
     outputs, count = state.shape
     steps = (0, 0)
-    shape, strides = tuple(preds.shape), (preds.stride(), target.stride())
+    shape = tuple(preds.shape)
+    strides: tuple[tuple[int, ...], ...] = (preds.stride(), target.stride())
     if outputs > 1:
         if preds.ndim == 2 and preds.shape[1] == outputs:
             steps = (preds.stride(1), target.stride(1))
