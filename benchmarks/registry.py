@@ -9,6 +9,7 @@ import torch
 
 import fastmetrics.classification as fast
 import fastmetrics.functional as fast_functional
+import fastmetrics.regression as fast_regression
 from benchmarks import calls
 from benchmarks.calls import Call, Inputs, arrays, bare, find, forward, function, reference, update
 from fastmetrics import MetricCollection
@@ -263,6 +264,83 @@ def small_updates() -> list[Workload]:
     return rows
 
 
+# Torchmetrics' time over ours that large updates must reach, where it can be told beforehand.
+REGRESSION_GAIN = {"MeanSquaredError": 4.0}
+
+
+def numbers(*shape: int) -> Callable[[torch.device], Inputs]:
+    """Positive predictions and targets."""
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(device)
+        preds, target = (
+            torch.rand(shape, generator=generator, device=device) + 0.1 for _ in range(2)
+        )
+        return preds, target
+
+    return make
+
+
+def regression_updates() -> list[Workload]:
+    """Metrics over error sums: what memory gives for large batches, what a call costs for small."""
+    rows = []
+    for metric, arguments, te_name in (
+        ("MeanSquaredError", {}, "MeanSquaredError"),
+        ("MeanAbsoluteError", {}, None),
+        ("MeanSquaredLogError", {}, None),
+        ("MeanAbsolutePercentageError", {}, None),
+        ("SymmetricMeanAbsolutePercentageError", {}, None),
+        ("WeightedMeanAbsolutePercentageError", {}, None),
+        ("LogCoshError", {}, None),
+        ("MinkowskiDistance", {"p": 3}, None),
+        ("TweedieDevianceScore", {"power": 1.5}, None),
+        ("CriticalSuccessIndex", {"threshold": 0.5}, None),
+    ):
+        for kind, size in ((update, 1_000_000), (update, 64), (forward, 64)):
+            limits = dict(NEVER_SLOWER)
+            if size == 1_000_000 and metric in ("MeanSquaredError", "MeanAbsoluteError"):
+                limits |= {FLOOR: 1.5, "torchmetrics": 1 / REGRESSION_GAIN.get(metric, 1.0)}
+            elif size == 64 and kind is update and metric != "CriticalSuccessIndex":
+                limits["torchmetrics"] = 1 / 5
+            found = {
+                OURS: kind(partial(getattr(fast_regression, metric), **arguments)),
+                "torchmetrics": kind(partial(_peer_regression, metric, arguments)),
+            }
+            if te_name is not None and kind is update:
+                found["torcheval"] = update(partial(_torcheval, te_name))
+            name = f"{_word(kind)}/{metric}/{size}"
+            rows.append(Workload(name, numbers(size), found, limits))
+    for outputs in (3, 100):
+        arguments = {"num_outputs": outputs}
+        found = {
+            OURS: update(partial(fast_regression.MeanSquaredError, **arguments)),
+            "torchmetrics": update(partial(_peer_regression, "MeanSquaredError", arguments)),
+        }
+        name = f"update/MeanSquaredError/{1_000_000 // outputs}x{outputs}"
+        rows.append(Workload(name, numbers(1_000_000 // outputs, outputs), found))
+    found = {
+        OURS: update(fast_regression.ContinuousRankedProbabilityScore),
+        "torchmetrics": update(partial(_peer_regression, "ContinuousRankedProbabilityScore", {})),
+    }
+    rows.append(Workload("update/ContinuousRankedProbabilityScore/10000x50", ensembles, found))
+    return rows
+
+
+def ensembles(device: torch.device) -> Inputs:
+    """Fifty members for each of 10 000 samples."""
+    generator = _generator(device)
+    preds = torch.randn(10_000, 50, generator=generator, device=device)
+    return preds, torch.randn(10_000, generator=generator, device=device)
+
+
+def _peer_regression(metric: str, arguments: dict[str, Any]) -> Any:
+    return getattr(tm.regression, metric)(**arguments)
+
+
+def _torcheval(metric: str) -> Any:
+    return getattr(te, metric)()
+
+
 def _word(kind: Callable[..., Call]) -> str:
     return "update" if kind is update else "forward"
 
@@ -446,7 +524,7 @@ def _functional(
 
 def workloads(device: torch.device) -> list[Workload]:
     """Return all of them, large ones first; the floor and the call are targets of the CPU alone."""
-    rows = [*large_updates(), *small_updates(), *functional_calls()]
+    rows = [*large_updates(), *small_updates(), *functional_calls(), *regression_updates()]
     if device.type == "cpu":
         return rows
     return [replace(row, limits=NEVER_SLOWER) for row in rows]

@@ -10,6 +10,7 @@ from fastmetrics.utilities.lazy import lazy_names
 if TYPE_CHECKING:
     from fastmetrics import classification as classification
     from fastmetrics import functional as functional
+    from fastmetrics import regression as regression
     from fastmetrics import utilities as utilities
     from fastmetrics.classification import AUROC as AUROC
     from fastmetrics.classification import ROC as ROC
@@ -38,6 +39,20 @@ if TYPE_CHECKING:
     from fastmetrics.classification import StatScores as StatScores
     from fastmetrics.config import __version__ as __version__
     from fastmetrics.config import show_config as show_config
+    from fastmetrics.regression import CriticalSuccessIndex as CriticalSuccessIndex
+    from fastmetrics.regression import LogCoshError as LogCoshError
+    from fastmetrics.regression import MeanAbsoluteError as MeanAbsoluteError
+    from fastmetrics.regression import MeanAbsolutePercentageError as MeanAbsolutePercentageError
+    from fastmetrics.regression import MeanSquaredError as MeanSquaredError
+    from fastmetrics.regression import MeanSquaredLogError as MeanSquaredLogError
+    from fastmetrics.regression import MinkowskiDistance as MinkowskiDistance
+    from fastmetrics.regression import (
+        SymmetricMeanAbsolutePercentageError as SymmetricMeanAbsolutePercentageError,
+    )
+    from fastmetrics.regression import TweedieDevianceScore as TweedieDevianceScore
+    from fastmetrics.regression import (
+        WeightedMeanAbsolutePercentageError as WeightedMeanAbsolutePercentageError,
+    )
 
 _CLASSIFICATION = (
     "AUROC",
@@ -67,7 +82,27 @@ _CLASSIFICATION = (
     "StatScores",
 )
 
-__all__ = ["Metric", "MetricCollection", "functional", "show_config", *_CLASSIFICATION]
+_REGRESSION = (
+    "CriticalSuccessIndex",
+    "LogCoshError",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredError",
+    "MeanSquaredLogError",
+    "MinkowskiDistance",
+    "SymmetricMeanAbsolutePercentageError",
+    "TweedieDevianceScore",
+    "WeightedMeanAbsolutePercentageError",
+)
+
+__all__ = [
+    "Metric",
+    "MetricCollection",
+    "functional",
+    "show_config",
+    *_CLASSIFICATION,
+    *_REGRESSION,
+]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -75,6 +110,7 @@ __getattr__, __dir__ = lazy_names(
         "__version__": "fastmetrics.config",
         "show_config": "fastmetrics.config",
         **dict.fromkeys(_CLASSIFICATION, "fastmetrics.classification"),
+        **dict.fromkeys(_REGRESSION, "fastmetrics.regression"),
     },
-    submodules=("classification", "functional"),
+    submodules=("classification", "functional", "regression"),
 )

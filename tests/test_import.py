@@ -21,6 +21,8 @@ PACKAGES = (
     "fastmetrics.classification",
     "fastmetrics.functional",
     "fastmetrics.functional.classification",
+    "fastmetrics.functional.regression",
+    "fastmetrics.regression",
     "fastmetrics.utilities",
 )
 FAMILIES = (
@@ -83,6 +85,30 @@ FUNCTION_FAMILIES = (
     "specificity_at_sensitivity",
     "stat_scores",
 )
+REGRESSION = (
+    "CriticalSuccessIndex",
+    "LogCoshError",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredError",
+    "MeanSquaredLogError",
+    "MinkowskiDistance",
+    "SymmetricMeanAbsolutePercentageError",
+    "TweedieDevianceScore",
+    "WeightedMeanAbsolutePercentageError",
+)
+REGRESSION_FUNCTIONS = (
+    "critical_success_index",
+    "log_cosh_error",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_log_error",
+    "minkowski_distance",
+    "symmetric_mean_absolute_percentage_error",
+    "tweedie_deviance_score",
+    "weighted_mean_absolute_percentage_error",
+)
 TASKS = ("", "Binary", "Multiclass", "Multilabel")
 
 
@@ -111,7 +137,8 @@ def test_public_names_are_those_of_torchmetrics(package):
     theirs = upstream(package)
     known = {*theirs.__all__, *dir(theirs)}
     if package == "fastmetrics.functional":
-        known |= set(upstream("fastmetrics.functional.classification").__all__)
+        for domain in ("classification", "regression"):
+            known |= set(upstream(f"fastmetrics.functional.{domain}").__all__)
     assert ours <= known
 
 
@@ -121,6 +148,10 @@ def test_public_names_are_those_of_torchmetrics(package):
         ("fastmetrics", FAMILIES, ("",)),
         ("fastmetrics.classification", FAMILIES, TASKS),
         ("fastmetrics.functional", FUNCTION_FAMILIES, ("",)),
+        ("fastmetrics", REGRESSION, ("",)),
+        ("fastmetrics.regression", REGRESSION, ("",)),
+        ("fastmetrics.functional", REGRESSION_FUNCTIONS, ("",)),
+        ("fastmetrics.functional.regression", REGRESSION_FUNCTIONS, ("",)),
         (
             "fastmetrics.functional.classification",
             FUNCTION_FAMILIES,
@@ -150,7 +181,15 @@ def test_ranking_names():
     assert names <= set(importlib.import_module(PACKAGES[3]).__all__)
 
 
-@pytest.mark.parametrize("package", ["fastmetrics.classification", PACKAGES[3]])
+@pytest.mark.parametrize(
+    "package",
+    [
+        "fastmetrics.classification",
+        "fastmetrics.functional.classification",
+        "fastmetrics.functional.regression",
+        "fastmetrics.regression",
+    ],
+)
 def test_a_package_exports_what_its_modules_export(package):
     module = importlib.import_module(package)
     exported = [

@@ -4,6 +4,7 @@ from fastmetrics.ops import backend
 from fastmetrics.ops.calibration import calibration_bins_
 from fastmetrics.ops.confusion import confusion_, label_confusion_
 from fastmetrics.ops.curve import curve_areas_, curve_points_
+from fastmetrics.ops.error_sums import error_sums_
 from fastmetrics.ops.exact_match import exact_match_, label_exact_match_
 from fastmetrics.ops.hinge import hinge_sums_
 from fastmetrics.ops.keep_scores import keep_scores_
@@ -18,6 +19,7 @@ __all__ = [
     "confusion_",
     "curve_areas_",
     "curve_points_",
+    "error_sums_",
     "exact_match_",
     "keep_scores_",
     "hinge_sums_",

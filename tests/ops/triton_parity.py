@@ -16,6 +16,7 @@ from torch import Tensor
 from fastmetrics.ops import (
     calibration,
     confusion,
+    error_sums,
     exact_match,
     library,
     score_histogram,
@@ -1205,3 +1206,107 @@ def test_ranking_tiles_are_powers_of_two_within_the_budget():
         tile = kernels.ranking.row_tile(labels)
         assert all(size.bit_count() == 1 for size in tile)
         assert math.prod(tile) <= kernels.ranking.PAIRS
+
+
+def compare_errors(
+    preds, target, weight=None, terms=error_sums.ALL_TERMS, p=2.5, power=1.3, outputs=1
+):
+    """Run kernel and reference on a state that holds something already."""
+    expected = torch.full((outputs, error_sums.num_columns(terms)), 0.25, dtype=torch.float64)
+    actual = on_device(expected.clone())
+    expected += error_sums.sum_errors(preds, target, weight, outputs, terms, p, power)
+    inputs = map(_to_device_strided, (preds, target, weight))
+    kernels.error_sums_(actual, *inputs, terms, p, power)
+    torch.testing.assert_close(actual.cpu(), expected, rtol=1e-12, atol=1e-12, equal_nan=True)
+
+
+def error_inputs(shape, dtype=torch.float32, seed=50):
+    generator = torch.Generator().manual_seed(seed)
+    return [(torch.rand(shape, generator=generator) * 4 + 1.05).to(dtype) for _ in range(2)]
+
+
+@pytest.mark.parametrize("outputs", [1, 2, 3, 130])
+def test_errors_of_outputs(outputs):
+    for rows in (1, 37) if outputs < 100 else (3,):
+        preds, target = error_inputs((rows, outputs))
+        compare_errors(preds, target, outputs=outputs)
+        compare_errors(preds, target, torch.rand(2 * rows)[::2], outputs=outputs)
+    for shape in ((7,), (7, 1)) if outputs > 1 else ():
+        compare_errors(*error_inputs(shape), torch.rand(7), outputs=outputs)
+
+
+@pytest.mark.parametrize("dtype", [*SCORE_DTYPES, *LABEL_DTYPES], ids=str)
+def test_errors_of_types(dtype):
+    preds, target = error_inputs((40,), dtype)
+    compare_errors(preds, target.double(), torch.ones(40, dtype=torch.int8))
+    compare_errors(preds.float(), target, torch.ones(40, dtype=dtype))
+
+
+@pytest.mark.parametrize("p", [1.0, 2.0, 3.0, 1.7, INF])
+def test_errors_to_a_power(p):
+    compare_errors(*error_inputs((40,)), terms=error_sums.POWER, p=p)
+
+
+@pytest.mark.parametrize("power", [-1.5, 0.0, 1.0, 1.3, 2.0, 2.7])
+def test_deviances(power):
+    """Close, equal and infinite numbers too; what lies outside the domain is counted apart."""
+    preds, target = error_inputs((60,), torch.float64)
+    preds[:20] = target[:20] * (1 + 10.0 ** -torch.arange(20, dtype=torch.float64))
+    preds[20:25] = target[20:25]
+    preds[25:27], target[26:28] = INF, INF
+    compare_errors(preds, target, terms=error_sums.DEVIANCE, power=power)
+    preds[30], target[40], target[41] = 0, 0, -1
+    preds[31] = NAN
+    compare_errors(preds, target, torch.rand(60), terms=error_sums.DEVIANCE, power=power)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_error_layouts(layout):
+    change = LAYOUTS[layout]
+    for shape in ((20, 6), (4, 3, 2, 2)):
+        preds, target = error_inputs(shape)
+        compare_errors(change(preds), target, torch.rand(shape[0]))
+        compare_errors(change(preds), change(target))
+        if len(shape) == 2:
+            compare_errors(preds, change(target), outputs=6)
+
+
+def test_special_errors():
+    values = torch.tensor([0.0, -0.0, 1.0, -1.0, -2.0, 1e-300, 1e300, INF, -INF, NAN]).double()
+    preds, target = torch.cartesian_prod(values, values).T[:, None]
+    outputs = preds.shape[1]
+    terms = error_sums.ALL_TERMS - error_sums.DEVIANCE
+    compare_errors(preds, target, terms=terms, outputs=outputs)
+
+
+def test_small_errors_keep_their_digits():
+    """One position at a time: no digits cancel."""
+    for size in (1e-9, 1e-4, 0.1, 0.999, 1.0, 5.0, 40.0):
+        preds, target = (torch.tensor([v], dtype=torch.float64) for v in (3.0 + size, 3.0))
+        terms = error_sums.LOG_COSH | error_sums.SQUARED_LOG
+        state = on_device(torch.zeros(1, 3, dtype=torch.float64))
+        kernels.error_sums_(state, on_device(preds), on_device(target), None, terms, 1.0, 0.0)
+        e = float(preds - target)
+        log_cosh = math.log1p(2 * math.sinh(e / 2) ** 2)
+        expected = [math.log1p(e / 4) ** 2, log_cosh, 1.0]
+        assert state[0].tolist() == pytest.approx(expected, rel=1e-13)
+
+
+def test_errors_without_positions():
+    for shape in ((0,), (0, 3), (3, 0)):
+        compare_errors(*error_inputs(shape))
+    scalars = torch.tensor(2.0), torch.tensor(3)
+    compare_errors(*scalars)
+    compare_errors(*scalars, torch.tensor([2.5]))
+
+
+def test_several_blocks_of_errors_per_program(monkeypatch):
+    preds, target = error_inputs((5000,))
+    compare_errors(preds, target, torch.rand(5000), terms=3)
+    monkeypatch.setattr(kernels.error_sums, "ordered_programs", lambda blocks, cells: 3)
+    monkeypatch.setattr(kernels.error_sums, "is_wide", lambda positions: True)
+    compare_errors(preds, target, torch.rand(5000), terms=3)
+    strided = torch.zeros(3, 2, dtype=torch.float64).T
+    kernels.error_sums_(
+        on_device(strided), *map(on_device, error_inputs((4, 2))), None, 3, 1.0, 0.0
+    )

@@ -6,6 +6,7 @@ Module names are those of :mod:`fastmetrics.ops`, whose references define what e
 from fastmetrics.ops.triton.calibration import calibration_bins_
 from fastmetrics.ops.triton.confusion import confusion_, label_confusion_
 from fastmetrics.ops.triton.curve import curve_areas_
+from fastmetrics.ops.triton.error_sums import error_sums_
 from fastmetrics.ops.triton.exact_match import exact_match_, label_exact_match_
 from fastmetrics.ops.triton.hinge import hinge_sums_
 from fastmetrics.ops.triton.keep_scores import keep_scores_
@@ -17,6 +18,7 @@ __all__ = [
     "calibration_bins_",
     "confusion_",
     "curve_areas_",
+    "error_sums_",
     "exact_match_",
     "keep_scores_",
     "hinge_sums_",

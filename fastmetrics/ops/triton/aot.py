@@ -25,6 +25,7 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 import fastmetrics.ops.triton as kernels
+from fastmetrics.ops import error_sums as terms_of
 
 # Whatever module launches kernels.
 KERNEL_MODULES = [
@@ -244,6 +245,7 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     yield from calibration_updates()
     yield from hinge_updates()
     yield from ranking_updates()
+    yield from error_updates()
 
 
 def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
@@ -378,6 +380,40 @@ def computes() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
         labels = torch.empty(4096, 3, dtype=torch.uint8, device="meta")
         arguments = (areas, [scores], [labels], False, False)
         yield f"curve areas [N, 3] {str(dtype)[6:]}", "curve_areas_", arguments
+
+
+def error_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of error sums."""
+
+    def meta(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    op, rows = "error_sums_", 4096
+    tail: tuple[Any, ...]
+    for name, terms, power in (
+        ("squared", 1, 0.0),
+        ("absolute and magnitude", 34, 0.0),
+        ("logarithmic", 4 + 64, 0.0),
+        ("power", 128, 0.0),
+        ("Poisson deviance", 256, 1.0),
+        ("Tweedie deviance", 256, 1.5),
+        ("all", terms_of.ALL_TERMS, 3.0),
+    ):
+        for outputs in (1, 10):
+            shape = (rows,) if outputs == 1 else (rows, outputs)
+            sums = meta(outputs, terms_of.num_columns(terms), dtype=torch.float64)
+            tail = (meta(*shape), meta(*shape), None, terms, 2.5, power)
+            yield f"{name} errors [N, {outputs}]", op, (sums, *tail)
+    sums = meta(1, 2, dtype=torch.float64)
+    tail = (
+        meta(rows, dtype=torch.bfloat16),
+        meta(rows, dtype=torch.int64),
+        meta(rows),
+        1,
+        1.0,
+        0.0,
+    )
+    yield "weighted errors", op, (sums, *tail)
 
 
 def main() -> None:

@@ -1,0 +1,63 @@
+// What error_sums.cpp and its kernels agree on.
+#pragma once
+
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "simd.h"
+#include "stable.h"
+
+namespace fastmetrics {
+
+// Bits of the `terms` argument; fastmetrics/ops/error_sums.py documents them.
+enum ErrorTerm : int64_t {
+  kSquared = 0,
+  kAbsolute,
+  kSquaredLog,
+  kPercentage,
+  kSymmetric,
+  kMagnitude,
+  kLogCosh,
+  kPower,
+  kDeviance,
+  kErrorTerms,
+};
+
+// Columns beyond the terms of the mask: what a deviance cannot be taken of, and the weights.
+inline constexpr int64_t kOutsideDomain = kErrorTerms;
+inline constexpr int64_t kWeight = kErrorTerms + 1;
+inline constexpr int64_t kErrorColumns = kErrorTerms + 2;
+
+struct ErrorParameters {
+  double p;
+  double power;
+};
+
+// Elements that are converted to double at a time.
+inline constexpr int64_t kErrorBlock = 512;
+
+// out[i] = data[offset + i * stride]
+using LoadReals = void (*)(const void* data, int64_t offset, int64_t stride, int64_t count,
+                           double* out);
+// sums[i % period] += weight[i] * term(preds[i], target[i]); no `weight` stands for ones. `period`
+// is a multiple of `lanes`, or `count` does not exceed it.
+using AddErrors = void (*)(const double* preds, const double* target, const double* weight,
+                           int64_t count, const ErrorParameters& parameters, int64_t period,
+                           double* sums);
+
+struct ErrorKernels {
+  // Accumulators that hide the delay of an addition when there is one column.
+  int64_t period;
+  // Doubles per register.
+  int64_t lanes;
+  AddErrors add[kErrorColumns];
+  // Powers and deviances that have a shorter way.
+  AddErrors cubed;
+  AddErrors any_power;
+  AddErrors poisson;
+  AddErrors gamma;
+};
+
+}  // namespace fastmetrics

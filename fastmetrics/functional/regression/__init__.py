@@ -1,0 +1,29 @@
+"""The stateless API of the regression metrics, and their formulas."""
+
+from fastmetrics.functional.regression.crps import continuous_ranked_probability_score
+from fastmetrics.functional.regression.csi import critical_success_index
+from fastmetrics.functional.regression.log_cosh import log_cosh_error
+from fastmetrics.functional.regression.log_mse import mean_squared_log_error
+from fastmetrics.functional.regression.mae import mean_absolute_error
+from fastmetrics.functional.regression.mape import mean_absolute_percentage_error
+from fastmetrics.functional.regression.minkowski import minkowski_distance
+from fastmetrics.functional.regression.mse import mean_squared_error
+from fastmetrics.functional.regression.symmetric_mape import (
+    symmetric_mean_absolute_percentage_error,
+)
+from fastmetrics.functional.regression.tweedie_deviance import tweedie_deviance_score
+from fastmetrics.functional.regression.wmape import weighted_mean_absolute_percentage_error
+
+__all__ = [
+    "continuous_ranked_probability_score",
+    "critical_success_index",
+    "log_cosh_error",
+    "mean_absolute_error",
+    "mean_absolute_percentage_error",
+    "mean_squared_error",
+    "mean_squared_log_error",
+    "minkowski_distance",
+    "symmetric_mean_absolute_percentage_error",
+    "tweedie_deviance_score",
+    "weighted_mean_absolute_percentage_error",
+]

@@ -1,0 +1,92 @@
+"""What the metrics over error sums share: the sums of one batch, and the mean of a term.
+
+``sums`` is the state of :func:`fastmetrics.ops.error_sums.error_sums_`, float64 ``[D, K]``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from fastmetrics.ops import error_sums_
+from fastmetrics.ops.error_sums import (
+    DEVIANCE,
+    check_error_sums,
+    domain_text,
+    num_columns,
+    raise_outside_domain,
+    sum_errors,
+)
+
+
+def result_dtype(preds: Tensor, target: Tensor) -> torch.dtype:
+    """Return float64 if either input is, else float32."""
+    inputs = torch.promote_types(preds.dtype, target.dtype)
+    return torch.float64 if inputs == torch.float64 else torch.float32
+
+
+def needs_grad(*values: object) -> bool:
+    """Whether autograd is to follow what is worked out of these values."""
+    return torch.is_grad_enabled() and any(
+        isinstance(value, Tensor) and value.requires_grad for value in values
+    )
+
+
+def batch_sums(
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    terms: int,
+    outputs: int = 1,
+    p: float = 1.0,
+    power: float = 0.0,
+) -> Tensor:
+    """Return the sums of one batch; by torch operations if autograd is to follow them.
+
+    Raises as :func:`fastmetrics.ops.error_sums.error_sums_`.
+    """
+    state = torch.zeros((outputs, num_columns(terms)), dtype=torch.float64, device=preds.device)
+    if not needs_grad(preds, target, weight):
+        error_sums_(state, preds, target, weight, terms, p, power)
+        return state
+    check_error_sums(state, preds, target, weight, terms, p, power)
+    if terms & DEVIANCE and preds.device.type == "cpu":
+        raise_outside_domain("error_sums_", preds, target, power)
+    return sum_errors(preds, target, weight, outputs, terms, p, power)
+
+
+def output_sums(
+    preds: Tensor, target: Tensor, weight: Tensor | None, terms: int, num_outputs: int
+) -> Tensor:
+    """Return the sums of one batch, ``[..., K]`` with an entry for each column of the inputs.
+
+    With ``num_outputs=1`` all positions are one output.
+    """
+    if num_outputs == 1:
+        return batch_sums(preds, target, weight, terms)[0]
+    columns = preds.shape[1:]
+    if preds.ndim > 2:
+        preds, target = preds.flatten(1), target.flatten(1)
+    sums = batch_sums(preds, target, weight, terms, math.prod(columns))
+    return sums.view(*columns, -1)
+
+
+def mean_of(sums: Tensor) -> Tensor:
+    """Return the mean of the first term: its sum over that of the weights; NaN without any."""
+    return sums[..., 0] / sums[..., -1]
+
+
+def check_domain(owner: str, sums: Tensor, power: float) -> None:
+    """Raise ``ValueError`` for positions without a deviance that an update on a GPU left out.
+
+    Waits for the device.
+    """
+    if sums.is_cpu:  # the op itself has raised
+        return
+    outside = int(sums[..., 1].sum().item())
+    if outside:
+        raise ValueError(
+            f"{owner}: {domain_text(power)} for power={power}; {outside} positions were not."
+        )

@@ -1,0 +1,68 @@
+"""Continuous ranked probability score."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastmetrics.functional.regression._errors import result_dtype
+
+__all__ = ["continuous_ranked_probability_score"]
+
+
+def sample_scores(owner: str, preds: Tensor, target: Tensor) -> Tensor:
+    """Return the score of each sample, float64 ``[N]``.
+
+    With M members x sorted, the sum of ``|x_i - x_j|`` over all pairs is that of
+    ``2 (2k - M - 1) x_k`` over k = 1 .. M, which needs no pairs.
+
+    Raises:
+        RuntimeError: ``preds`` and ``target`` differ in N.
+        ValueError: ``preds`` is not ``[N, M]`` with M >= 2, or the inputs are not real.
+    """
+    if preds.ndim != 2 or preds.shape[1] < 2:
+        raise ValueError(
+            f"{owner}: `preds` must have shape (N, M) with at least 2 ensemble members, got"
+            f" {tuple(preds.shape)}."
+        )
+    if target.shape != preds.shape[:1]:
+        raise RuntimeError(
+            f"{owner}: `target` must have shape ({preds.shape[0]},), got {tuple(target.shape)}."
+        )
+    if preds.is_complex() or target.is_complex():
+        raise ValueError(
+            f"{owner}: `preds` and `target` must be real tensors, got {preds.dtype} and"
+            f" {target.dtype}."
+        )
+    members = preds.shape[1]
+    # Around the target the numbers are small, and nothing else depends on where zero lies.
+    errors = (preds.double() - target.double().unsqueeze(1)).sort(dim=1).values
+    rank = torch.arange(members, dtype=torch.float64, device=preds.device)
+    spread = (errors * (2.0 * rank - (members - 1))).sum(1)
+    return errors.abs().sum(1) / members - spread / members**2
+
+
+def continuous_ranked_probability_score(preds: Tensor, target: Tensor) -> Tensor:
+    """Mean continuous ranked probability score of ensembles.
+
+    ``mean(E|X - target| - E|X - X'| / 2)``, with X and X' drawn from the members of a sample.
+
+    Args:
+        preds: M >= 2 members for each sample, any real type, ``[N, M]``.
+        target: true values ``[N]``.
+
+    Returns:
+        A scalar, float64 if an input is and float32 otherwise; it carries gradients.
+
+    Raises:
+        RuntimeError: ``preds`` and ``target`` differ in N.
+        ValueError: ``preds`` is not ``[N, M]`` with M >= 2, or the inputs are not real.
+
+    >>> import torch
+    >>> from fastmetrics.functional.regression import continuous_ranked_probability_score
+    >>> preds = torch.tensor([[1.0, 2.0, 4.0], [0.0, 0.5, 3.0]])
+    >>> continuous_ranked_probability_score(preds, torch.tensor([2.0, 1.0]))
+    tensor(0.4167)
+    """
+    scores = sample_scores("continuous_ranked_probability_score", preds, target)
+    return scores.mean().to(result_dtype(preds, target))

@@ -1,0 +1,49 @@
+"""Logarithm of the hyperbolic cosine of the error."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fastmetrics.functional.regression._errors import mean_of, output_sums, result_dtype
+from fastmetrics.ops.error_sums import LOG_COSH
+
+__all__ = ["log_cosh_error"]
+
+TERMS = LOG_COSH
+
+
+def check_outputs(owner: str, preds: Tensor, num_outputs: int) -> None:
+    """Raise ``ValueError`` unless ``preds`` is ``[N]`` or ``[N, num_outputs]``."""
+    if preds.ndim != 1 and (preds.ndim != 2 or preds.shape[1] != num_outputs):
+        raise ValueError(
+            f"{owner}: `preds` and `target` must have shape (N,) or (N, {num_outputs}), got"
+            f" {tuple(preds.shape)}."
+        )
+
+
+def log_cosh_error(preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
+    """Mean of the log-cosh of the error, ``mean(log(cosh(preds - target)))``.
+
+    Args:
+        preds: predictions of any real type, ``[N]`` or ``[N, D]``.
+        target: true values in the shape of ``preds``.
+        weight: optional ``[N]``.
+
+    Returns:
+        A scalar, or ``[D]`` with several outputs; float64 if an input is and float32 otherwise. It
+        carries gradients.
+
+    Raises:
+        RuntimeError: the shapes differ.
+        ValueError: the inputs are not real or have other axes, or ``weight`` does not fit.
+
+    >>> import torch
+    >>> from fastmetrics.functional.regression import log_cosh_error
+    >>> preds, target = torch.tensor([3.0, 5.0, 2.5, 7.0]), torch.tensor([2.0, 5.0, 4.0, 8.0])
+    >>> log_cosh_error(preds, target)
+    tensor(0.4308)
+    """
+    num_outputs = preds.shape[-1] if preds.ndim == 2 else 1
+    check_outputs("log_cosh_error", preds, num_outputs)
+    sums = output_sums(preds, target, weight, TERMS, num_outputs)
+    return mean_of(sums).to(result_dtype(preds, target))

@@ -1,0 +1,65 @@
+"""Tweedie deviance."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fastmetrics.functional.regression._errors import (
+    batch_sums,
+    check_domain,
+    mean_of,
+    result_dtype,
+)
+from fastmetrics.ops.error_sums import DEVIANCE
+
+__all__ = ["tweedie_deviance_score"]
+
+TERMS = DEVIANCE
+
+
+def check_power(power: float) -> None:
+    """Raise ``ValueError`` for a power between 0 and 1, of which there is no deviance."""
+    if 0 < power < 1:
+        raise ValueError(f"`power` must not lie between 0 and 1, got {power}.")
+
+
+def tweedie_deviance_score(
+    preds: Tensor, targets: Tensor, power: float = 0.0, *, weight: Tensor | None = None
+) -> Tensor:
+    """Mean Tweedie deviance, by its power, with p = preds and t = targets.
+
+    ========== ==================================== =========================================
+    power      deviance                             domain
+    ========== ==================================== =========================================
+    0          ``(t - p)^2``                        any
+    1          ``2 (t log(t / p) + p - t)``         p > 0, t >= 0
+    2          ``2 (log(p / t) + t / p - 1)``       p > 0, t > 0
+    other q    ``2 (max(t, 0)^(2 - q) / ((1 - q)    p > 0; t >= 0 for 1 < q < 2;
+               (2 - q)) - t p^(1 - q) / (1 - q)     t > 0 for q > 2
+               + p^(2 - q) / (2 - q))``
+    ========== ==================================== =========================================
+
+    Args:
+        preds: predictions, any real type and shape.
+        targets: true values in the shape of ``preds``.
+        power: not between 0 and 1.
+        weight: optional ``[N]``, a weight for each entry of the first axis.
+
+    Returns:
+        A scalar, float64 if an input is and float32 otherwise; it carries gradients.
+
+    Raises:
+        RuntimeError: the shapes differ.
+        ValueError: ``power`` lies between 0 and 1, a number lies outside the domain, the inputs are
+            not real, or ``weight`` does not fit.
+
+    >>> import torch
+    >>> from fastmetrics.functional.regression import tweedie_deviance_score
+    >>> preds, targets = torch.tensor([4.0, 3.0, 2.0, 1.0]), torch.tensor([1.0, 2.0, 3.0, 4.0])
+    >>> tweedie_deviance_score(preds, targets, power=2)
+    tensor(1.2083)
+    """
+    check_power(power)
+    sums = batch_sums(preds, targets, weight, TERMS, power=power)
+    check_domain("tweedie_deviance_score", sums, power)
+    return mean_of(sums[0]).to(result_dtype(preds, targets))

@@ -1,0 +1,265 @@
+"""Error sums: any choice of error terms of predictions and targets, summed over the samples.
+
+With e = preds - target, p = preds and t = target in float64, the terms are:
+
+================= ======================================================================
+``SQUARED``       e^2
+``ABSOLUTE``      |e|
+``SQUARED_LOG``   (log(1 + p) - log(1 + t))^2; NaN below -1
+``PERCENTAGE``    |e| / max(|t|, 1.17e-6)
+``SYMMETRIC``     |e| / max(|p| + |t|, 1.17e-6)
+``MAGNITUDE``     |t|
+``LOG_COSH``      log(cosh(e))
+``POWER``         |e|^p of the argument ``p``
+``DEVIANCE``      the Tweedie deviance of the argument ``power``
+================= ======================================================================
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fastmetrics.ops import library
+from fastmetrics.ops.library import WEIGHT_DTYPES, check_devices, check_weight, shape_text
+
+SQUARED = 1 << 0
+ABSOLUTE = 1 << 1
+SQUARED_LOG = 1 << 2
+PERCENTAGE = 1 << 3
+SYMMETRIC = 1 << 4
+MAGNITUDE = 1 << 5
+LOG_COSH = 1 << 6
+POWER = 1 << 7
+DEVIANCE = 1 << 8
+ALL_TERMS = (1 << 9) - 1
+
+# What percentages divide by at least; of scikit-learn and torchmetrics.
+EPSILON = 1.17e-06
+
+_NAME = "error_sums_"
+
+
+def num_columns(terms: int) -> int:
+    """Columns of a state: one per term, one more for a deviance, and the count."""
+    return terms.bit_count() + bool(terms & DEVIANCE) + 1
+
+
+def check_error_sums(
+    state: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    terms: int,
+    p: float,
+    power: float,
+) -> None:
+    """Metadata check of `error_sums_`, and its fake."""
+    if not 0 < terms <= ALL_TERMS:
+        raise ValueError(f"{_NAME}: `terms` must lie in [1, {ALL_TERMS}], got {terms}.")
+    if state.ndim != 2 or state.shape[1] != num_columns(terms) or state.dtype != torch.float64:
+        raise ValueError(
+            f"{_NAME}: the state must be float64 [D, {num_columns(terms)}], got {state.dtype}"
+            f" {shape_text(state)}."
+        )
+    if terms & DEVIANCE and 0 < power < 1:
+        raise ValueError(f"{_NAME}: `power` must not lie between 0 and 1, got {power}.")
+    for name, tensor in (("preds", preds), ("target", target)):
+        if tensor.dtype not in WEIGHT_DTYPES:
+            raise ValueError(f"{_NAME}: `{name}` must be a real tensor, got dtype {tensor.dtype}.")
+    # The error type is torchmetrics'.
+    if preds.shape != target.shape:
+        raise RuntimeError(
+            f"{_NAME}: `preds` and `target` must have the same shape, got {shape_text(preds)} and"
+            f" {shape_text(target)}."
+        )
+    check_devices(_NAME, state, preds, target)
+    outputs = state.shape[0]
+    if outputs != 1 and (preds.ndim not in (1, 2) or preds.shape[1:] not in ((), (1,), (outputs,))):
+        raise ValueError(
+            f"{_NAME}: `preds` and `target` must have shape (N, {outputs}) for {outputs} outputs,"
+            f" got {shape_text(preds)}."
+        )
+    if weight is not None:
+        check_weight(_NAME, state, weight, preds.shape[0] if preds.ndim else 1)
+
+
+def _log_ratio(x: Tensor, y: Tensor) -> Tensor:
+    """``log(x / y)`` for y > 0, accurate for close numbers, with gradients."""
+    close = (x - y).abs() < 0.5 * y
+    near = torch.where(close, (x - y) / y, 0.0)
+    far = torch.where(close, 1.0, x / y)
+    return torch.where(close, near.log1p(), far.log())
+
+
+def _log_cosh(e: Tensor) -> Tensor:
+    small = e.abs() < 1.0
+    near = 2.0 * torch.where(small, 0.5 * e, 0.0).sinh().square()
+    far = torch.where(small, 1.0, e).abs()
+    return torch.where(small, near.log1p(), far - math.log(2.0) + (-2.0 * far).exp().log1p())
+
+
+def outside_domain(preds: Tensor, target: Tensor, power: float) -> Tensor:
+    """Which positions have no Tweedie deviance of this power."""
+    if power == 0:
+        return torch.zeros_like(preds, dtype=torch.bool)
+    outside = preds <= 0
+    if power >= 2:
+        return outside | (target <= 0)
+    return outside | (target < 0) if power >= 1 else outside
+
+
+def _deviance(p: Tensor, t: Tensor, power: float) -> Tensor:
+    if power == 0:
+        return (p - t).square()
+    outside = outside_domain(p, t, power)
+    p, t = torch.where(outside, 1.0, p), torch.where(outside, 1.0, t)
+    if power == 1:
+        zero = t == 0
+        log = _log_ratio(torch.where(zero, p, t), p)
+        return 2.0 * (torch.where(zero, 0.0, t * log) + (p - t))
+    if power == 2:
+        rise = torch.where(p < math.inf, (t - p) / p, t / p - 1.0)
+        return 2.0 * (rise - _log_ratio(t, p))
+    a, b = 2.0 - power, 1.0 - power
+    positive = torch.where(t < 0, 0.0, t)
+    zero, finite = positive == 0, p.isfinite() & t.isfinite()
+    log = _log_ratio(torch.where(zero | ~finite, p, positive), p)
+    ratio = torch.where(zero, -1.0, (a * log).expm1())
+    exact = p.pow(a) * (ratio / a - (t - p) / p) * (2.0 / b)
+    plain = positive.pow(a) / (a * b) - t * p.pow(b) / b + p.pow(a) / a
+    return torch.where(finite, exact, 2.0 * plain)
+
+
+def error_terms(preds: Tensor, target: Tensor, terms: int, p: float, power: float) -> list[Tensor]:
+    """The terms of each position, of float64 inputs, in the order of the columns.
+
+    A deviance is 0 outside its domain, and the positions there are its second column.
+    """
+    error = preds - target
+    of_term: dict[int, Callable[[], Tensor]] = {
+        SQUARED: error.square,
+        ABSOLUTE: error.abs,
+        SQUARED_LOG: lambda: (preds.log1p() - target.log1p()).square(),
+        PERCENTAGE: lambda: error.abs() / target.abs().clamp_min(EPSILON),
+        SYMMETRIC: lambda: error.abs() / (target.abs() + preds.abs()).clamp_min(EPSILON),
+        MAGNITUDE: target.abs,
+        LOG_COSH: lambda: _log_cosh(error),
+        POWER: lambda: error.abs().pow(p),
+        DEVIANCE: lambda: _deviance(preds, target, power),
+    }
+    found = [term() for bit, term in of_term.items() if terms & bit]
+    if terms & DEVIANCE:
+        found.append(outside_domain(preds, target, power).double())
+    return found
+
+
+def sum_errors(
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    outputs: int,
+    terms: int,
+    p: float = 1.0,
+    power: float = 0.0,
+) -> Tensor:
+    """Return the sums of one batch, float64 ``[D, K]``, by torch operations with gradients."""
+    found = error_terms(preds.double(), target.double(), terms, p, power)
+    outside = [found.pop()] if terms & DEVIANCE else []
+    weights = torch.ones((), dtype=torch.float64, device=preds.device)
+    if weight is not None:
+        weights = weight.double().reshape(preds.shape[:1] + (1,) * (preds.ndim - 1))
+    columns = [term * weights for term in found] + outside + [weights.expand(preds.shape)]
+    if outputs == 1:
+        return torch.stack([column.sum() for column in columns]).unsqueeze(0)
+    rows = [column.unsqueeze(1) if preds.ndim == 1 else column for column in columns]
+    return torch.stack([row.sum(0).expand(outputs) for row in rows], -1)
+
+
+def error_sums_reference(
+    state: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    terms: int,
+    p: float,
+    power: float,
+) -> None:
+    """Plain torch twin of the compiled kernels."""
+    if terms & DEVIANCE and preds.device.type == "cpu":
+        raise_outside_domain(_NAME, preds, target, power)
+    state += sum_errors(preds, target, weight, state.shape[0], terms, p, power)
+
+
+def domain_text(power: float) -> str:
+    """Say what a deviance of this power takes."""
+    if power >= 2:
+        return "`preds` and `target` must be positive"
+    if power >= 1:
+        return "`preds` must be positive and `target` must not be negative"
+    return "`preds` must be positive"
+
+
+def raise_outside_domain(op: str, preds: Tensor, target: Tensor, power: float) -> None:
+    """Raise for the first position that has no deviance; the error type is torchmetrics'."""
+    outside = outside_domain(preds, target, power).flatten()
+    if outside.any():
+        position = int(outside.to(torch.uint8).argmax())
+        raise ValueError(
+            f"{op}: {domain_text(power)} for power={power}, got {preds.flatten()[position].item()}"
+            f" and {target.flatten()[position].item()} at flat index {position}."
+        )
+
+
+_error_sums = library.define(
+    _NAME,
+    "(Tensor(a!) state, Tensor preds, Tensor target, Tensor? weight, int terms, float p,"
+    " float power)",
+    error_sums_reference,
+    check_error_sums,
+)
+
+
+def error_sums_(
+    state: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    terms: int,
+    p: float = 1.0,
+    power: float = 0.0,
+) -> None:
+    """Add the error terms of one batch to their sums, for each of D outputs.
+
+    Everything is worked out and summed in float64, also for integers and small floats. NaN and
+    infinities go where the formulas lead them.
+
+    Args:
+        state: float64 ``[D, K]``. The columns are the chosen terms in the order of their bits,
+            after a deviance the number of positions outside its domain, and last the sum of the
+            weights. Changed in place.
+        preds: any real type: any shape for D = 1, where all positions are one output; else
+            ``[N, D]``, or ``[N]`` or ``[N, 1]`` for D equal outputs.
+        target: any real type, in the shape of ``preds``.
+        weight: optional ``[N]``, of the first axis.
+        terms: sum of the constants of this module, which name the terms.
+        p: the exponent of ``POWER``.
+        power: the power of ``DEVIANCE``, not between 0 and 1.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit; a position lies outside the domain of the
+            deviance (CPU; elsewhere the sum leaves it out and the state counts it). The state is
+            unchanged.
+        RuntimeError: the shapes of ``preds`` and ``target`` differ.
+
+    Cost: reads each input once; temporaries are bounded by the state's size.
+    """
+    try:
+        _error_sums(state, preds, target, weight, terms, p, power)
+    except RuntimeError:
+        if terms & DEVIANCE and preds.shape == target.shape and preds.device.type == "cpu":
+            raise_outside_domain(_NAME, preds, target, power)
+        raise

@@ -1,0 +1,317 @@
+"""GPU kernel of `error_sums_`.
+
+Each program of a grid that depends on the shapes alone keeps float64 sums of its own, one per
+element of its tile and term, and writes their totals to its row of a buffer; a second kernel adds
+the rows in a fixed tree. The functions are those of the CPU kernels, without cancellation.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+# (Triton compiles the kernels, and gives their parameters types of its own.)
+
+from __future__ import annotations
+
+import contextlib
+import math
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fastmetrics.ops import error_sums as terms_of
+from fastmetrics.ops.triton.reading import (
+    fold_partials,
+    is_wide,
+    launch,
+    locate,
+    numbers,
+    ordered_programs,
+    walk,
+)
+
+SQUARED = tl.constexpr(terms_of.SQUARED)
+ABSOLUTE = tl.constexpr(terms_of.ABSOLUTE)
+SQUARED_LOG = tl.constexpr(terms_of.SQUARED_LOG)
+PERCENTAGE = tl.constexpr(terms_of.PERCENTAGE)
+SYMMETRIC = tl.constexpr(terms_of.SYMMETRIC)
+MAGNITUDE = tl.constexpr(terms_of.MAGNITUDE)
+LOG_COSH = tl.constexpr(terms_of.LOG_COSH)
+POWER = tl.constexpr(terms_of.POWER)
+DEVIANCE = tl.constexpr(terms_of.DEVIANCE)
+EPSILON = tl.constexpr(terms_of.EPSILON)
+LN_2 = tl.constexpr(math.log(2.0))
+
+# Elements that a program holds at a time, fewer where a term needs many registers, and columns of
+# them at most.
+TILE, SMALL_TILE = 1024, 256
+CHEAP = (
+    terms_of.SQUARED
+    | terms_of.ABSOLUTE
+    | terms_of.PERCENTAGE
+    | terms_of.SYMMETRIC
+    | terms_of.MAGNITUDE
+)
+MOST_COLUMNS = 128
+WARPS = 8
+
+
+@triton.jit
+def log1p_of(x):
+    """``log(1 + x)`` for x >= 0, or NaN."""
+    u = x + 1.0
+    return tl.where(u < float("inf"), tl.log(u) + (x - (u - 1.0)) / u, u)
+
+
+@triton.jit
+def expm1_of(x):
+    """``exp(x) - 1``."""
+    y = 1.0 + x * (1.0 / 14)
+    for i in tl.static_range(12):
+        y = 1.0 + y * x * (1.0 / (13 - i))
+    return tl.where(tl.abs(x) < 0.4, x * y, tl.exp(x) - 1.0)
+
+
+@triton.jit
+def log_ratio(x, y):
+    """``log(x / y)`` for x >= 0 and y > 0, accurate for close numbers."""
+    size = log1p_of(tl.abs(x - y) / tl.where(x < y, x, y))
+    return tl.where(x < y, -size, size)
+
+
+@triton.jit
+def squared_log(p, t):
+    """Square of ``log((1 + p) / (1 + t))``; NaN below -1."""
+    least = tl.where(p < t, p, t) + 1.0
+    size = log1p_of(tl.abs(p - t) / tl.abs(least))
+    return tl.where(least >= 0.0, size * size, float("nan"))
+
+
+@triton.jit
+def relative(error, size):
+    """An error over what it is measured by, or over a small number."""
+    return error / tl.where(size < EPSILON, size * 0.0 + EPSILON, size)
+
+
+@triton.jit
+def log_cosh(e):
+    """``log(cosh(e))`` for e >= 0."""
+    small = e < 1.0
+    square = e * e
+    y = 1.0 + square * (1.0 / (17 * 18))
+    for i in tl.static_range(7):
+        y = 1.0 + y * square * (1.0 / ((15 - 2 * i) * (16 - 2 * i)))
+    value = log1p_of(tl.where(small, 0.5 * square * y, tl.exp(-2.0 * e)))
+    return tl.where(small, value, value + (e - LN_2))
+
+
+@triton.jit
+def power_of(e, P: tl.constexpr):
+    """``e^P`` for e >= 0."""
+    if P == 1.0:
+        value = e
+    elif P == 2.0:
+        value = e * e
+    elif P == 3.0:
+        value = e * e * e
+    elif P == float("inf"):  # noqa: SIM300  (it is the other that is constant)
+        value = tl.where(e > 1.0, e * float("inf"), tl.where(e == 1.0, e, e * 0.0))
+    else:
+        value = tl.exp(tl.log(e) * P)
+    return value
+
+
+@triton.jit
+def is_outside(p, t, POWER: tl.constexpr):
+    """Which positions have no deviance."""
+    outside = p <= 0.0
+    if POWER == 0.0:
+        outside = p < p
+    elif POWER >= 2.0:
+        outside = outside | (t <= 0.0)
+    elif POWER >= 1.0:
+        outside = outside | (t < 0.0)
+    return outside
+
+
+@triton.jit
+def deviance(p, t, POWER: tl.constexpr):
+    """Tweedie deviance of positions inside its domain."""
+    if POWER == 0.0:
+        value = (p - t) * (p - t)
+    elif POWER == 1.0:
+        value = 2.0 * tl.where(t == 0.0, p, t * log_ratio(t, p) + (p - t))
+    elif POWER == 2.0:
+        rise = tl.where(p < float("inf"), (t - p) / p, t / p - 1.0)
+        value = 2.0 * (rise - log_ratio(t, p))
+    else:
+        A: tl.constexpr = 2.0 - POWER
+        B: tl.constexpr = 1.0 - POWER
+        positive = tl.where(t < 0.0, t * 0.0, t)
+        ratio = expm1_of(log_ratio(positive, p) * A)
+        near = tl.exp(tl.log(p) * A) * (ratio * (1.0 / A) - (t - p) / p) * (2.0 / B)
+        plain = tl.exp(tl.log(positive) * A) * (1.0 / (A * B))
+        plain = plain - t * tl.exp(tl.log(p) * B) * (1.0 / B) + tl.exp(tl.log(p) * A) * (1.0 / A)
+        finite = (tl.abs(p) < float("inf")) & (tl.abs(t) < float("inf"))
+        value = tl.where(finite, near, 2.0 * plain)
+    return value
+
+
+@triton.jit
+def write_column(row, sums, column, outputs, index, COUNT: tl.constexpr):
+    """Write the totals of one column of the state, for each output of the tile."""
+    tl.store(row + column.to(tl.int64) * COUNT + index, tl.sum(sums, axis=0), mask=column < outputs)
+
+
+@triton.jit
+def sum_errors(
+    partial, preds, target, weight, sizes, preds_strides, target_strides, weight_strides,
+    preds_step, target_step, positions, outputs,
+    TERMS: tl.constexpr, P: tl.constexpr, DEVIANCE_POWER: tl.constexpr, WEIGHTED: tl.constexpr,
+    COUNT: tl.constexpr, BLOCK: tl.constexpr, COLUMNS: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """Sums of the chosen terms, ``partial`` ``[programs, outputs, COUNT]``.
+
+    Positions are rows of ``outputs`` columns, ``preds_step`` and ``target_step`` apart. Bytes to
+    move for N elements of s and t bytes: ``N * (s + t)``, read once, and 16 bytes per cell and
+    program.
+    """
+    program, programs = tl.program_id(0), tl.num_programs(0)
+    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    known = (column < outputs)[None, :]
+    count = tl.zeros([BLOCK, COLUMNS], tl.float64)
+    squares, absolutes, logs, percentages = count, count, count, count
+    symmetrics, magnitudes, coshes, powers = count, count, count, count
+    deviances, outsides = count, count
+    for block in range(program, tl.cdiv(positions, BLOCK), programs):
+        position = numbers(block, BLOCK, WIDE)
+        inside = (position < positions)[:, None] & known
+        offset = locate(position, sizes, preds_strides)[:, None]
+        offset += column.to(tl.int64)[None, :] * preds_step
+        p = tl.load(preds + offset, mask=inside, other=0).to(tl.float64)
+        offset = locate(position, sizes, target_strides)[:, None]
+        offset += column.to(tl.int64)[None, :] * target_step
+        t = tl.load(target + offset, mask=inside, other=0).to(tl.float64)
+        w = inside.to(tl.float64)
+        if WEIGHTED:
+            offset = locate(position, sizes, weight_strides)[:, None]
+            offset += tl.zeros_like(column).to(tl.int64)[None, :]
+            w = tl.load(weight + offset, mask=inside, other=0).to(tl.float64)
+        e = tl.abs(p - t)
+        count += w
+        if SQUARED & TERMS:
+            squares += tl.where(inside, e * e * w, 0.0)
+        if ABSOLUTE & TERMS:
+            absolutes += tl.where(inside, e * w, 0.0)
+        if SQUARED_LOG & TERMS:
+            logs += tl.where(inside, squared_log(p, t) * w, 0.0)
+        if PERCENTAGE & TERMS:
+            percentages += tl.where(inside, relative(e, tl.abs(t)) * w, 0.0)
+        if SYMMETRIC & TERMS:
+            symmetrics += tl.where(inside, relative(e, tl.abs(p) + tl.abs(t)) * w, 0.0)
+        if MAGNITUDE & TERMS:
+            magnitudes += tl.where(inside, tl.abs(t) * w, 0.0)
+        if LOG_COSH & TERMS:
+            coshes += tl.where(inside, log_cosh(e) * w, 0.0)
+        if POWER & TERMS:
+            powers += tl.where(inside, power_of(e, P) * w, 0.0)
+        if DEVIANCE & TERMS:
+            outside = inside & is_outside(p, t, DEVIANCE_POWER)
+            loss = deviance(p, t, DEVIANCE_POWER)
+            deviances += tl.where(inside & ~outside, loss * w, 0.0)
+            outsides += outside.to(tl.float64)
+    row = partial + program.to(tl.int64) * outputs * COUNT
+    index = 0
+    if SQUARED & TERMS:
+        write_column(row, squares, column, outputs, index, COUNT)
+        index += 1
+    if ABSOLUTE & TERMS:
+        write_column(row, absolutes, column, outputs, index, COUNT)
+        index += 1
+    if SQUARED_LOG & TERMS:
+        write_column(row, logs, column, outputs, index, COUNT)
+        index += 1
+    if PERCENTAGE & TERMS:
+        write_column(row, percentages, column, outputs, index, COUNT)
+        index += 1
+    if SYMMETRIC & TERMS:
+        write_column(row, symmetrics, column, outputs, index, COUNT)
+        index += 1
+    if MAGNITUDE & TERMS:
+        write_column(row, magnitudes, column, outputs, index, COUNT)
+        index += 1
+    if LOG_COSH & TERMS:
+        write_column(row, coshes, column, outputs, index, COUNT)
+        index += 1
+    if POWER & TERMS:
+        write_column(row, powers, column, outputs, index, COUNT)
+        index += 1
+    if DEVIANCE & TERMS:
+        write_column(row, deviances, column, outputs, index, COUNT)
+        write_column(row, outsides, column, outputs, index + 1, COUNT)
+        index += 2
+    write_column(row, count, column, outputs, index, COUNT)
+
+
+def error_sums_(
+    state: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    terms: int,
+    p: float,
+    power: float,
+) -> None:
+    """Launch the kernels of :func:`fastmetrics.ops.error_sums.error_sums_`."""
+    if not preds.numel():
+        return
+    with _on_device_of(state):
+        dense = state.contiguous()
+        _add(dense, preds, target, weight, terms, p, power)
+        if dense is not state:
+            state.copy_(dense)
+
+
+def _on_device_of(state: Tensor) -> contextlib.AbstractContextManager[object]:
+    if state.device.type not in ("cuda", "xpu"):
+        return contextlib.nullcontext()
+    guard: contextlib.AbstractContextManager[object] = getattr(torch, state.device.type).device(
+        state.device.index
+    )
+    return guard
+
+
+def _add(
+    state: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    terms: int,
+    p: float,
+    power: float,
+) -> None:
+    outputs, count = state.shape
+    steps = (0, 0)
+    shape = tuple(preds.shape)
+    strides: tuple[tuple[int, ...], ...] = (preds.stride(), target.stride())
+    if outputs > 1:
+        if preds.ndim == 2 and preds.shape[1] == outputs:
+            steps = (preds.stride(1), target.stride(1))
+        shape, strides = shape[:1], (strides[0][:1], strides[1][:1])
+    if weight is not None:
+        # A tensor without axes has one weight, at no distance from the next.
+        step = (weight.stride(0), *[0] * (len(shape) - 1)) if shape else ()
+        strides = (*strides, step)
+    sizes, merged = walk(shape, *strides)
+    positions = math.prod(shape)
+    columns = min(triton.next_power_of_2(outputs), MOST_COLUMNS)
+    block = (SMALL_TILE if terms & ~CHEAP else TILE) // columns
+    programs = ordered_programs(triton.cdiv(positions, block), state.numel())
+    partial = torch.empty((programs, state.numel()), dtype=torch.float64, device=state.device)
+    launch(
+        sum_errors, (programs, triton.cdiv(outputs, columns)),
+        partial, preds, target, weight, sizes, merged[0], merged[1],
+        merged[2] if weight is not None else (0,), *steps, positions, outputs,
+        TERMS=terms, P=float(p), DEVIANCE_POWER=float(power), WEIGHTED=weight is not None,
+        COUNT=count, BLOCK=block, COLUMNS=columns, WIDE=is_wide(positions), num_warps=WARPS,
+    )  # fmt: skip
+    fold_partials(state, partial)

@@ -1,0 +1,27 @@
+"""Regression metrics."""
+
+from fastmetrics.regression.crps import ContinuousRankedProbabilityScore
+from fastmetrics.regression.csi import CriticalSuccessIndex
+from fastmetrics.regression.log_cosh import LogCoshError
+from fastmetrics.regression.log_mse import MeanSquaredLogError
+from fastmetrics.regression.mae import MeanAbsoluteError
+from fastmetrics.regression.mape import MeanAbsolutePercentageError
+from fastmetrics.regression.minkowski import MinkowskiDistance
+from fastmetrics.regression.mse import MeanSquaredError
+from fastmetrics.regression.symmetric_mape import SymmetricMeanAbsolutePercentageError
+from fastmetrics.regression.tweedie_deviance import TweedieDevianceScore
+from fastmetrics.regression.wmape import WeightedMeanAbsolutePercentageError
+
+__all__ = [
+    "ContinuousRankedProbabilityScore",
+    "CriticalSuccessIndex",
+    "LogCoshError",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredError",
+    "MeanSquaredLogError",
+    "MinkowskiDistance",
+    "SymmetricMeanAbsolutePercentageError",
+    "TweedieDevianceScore",
+    "WeightedMeanAbsolutePercentageError",
+]

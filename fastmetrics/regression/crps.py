@@ -1,0 +1,69 @@
+"""Continuous ranked probability score."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from typing_extensions import Self
+
+from fastmetrics.functional.regression.crps import sample_scores
+from fastmetrics.metric import Metric
+
+__all__ = ["ContinuousRankedProbabilityScore"]
+
+
+class ContinuousRankedProbabilityScore(Metric):
+    """Mean continuous ranked probability score of ensembles.
+
+    ``mean(E|X - target| - E|X - X'| / 2)``, with X and X' drawn from the members of a sample.
+    ``update(preds, target)`` takes M >= 2 members for each sample, ``[N, M]``, and true values
+    ``[N]``, of any real type. The value has the dtype of ``set_dtype``, float32 by default.
+
+    Args:
+        kwargs: as for :class:`~fastmetrics.metric.Metric`.
+
+    Raises:
+        RuntimeError: ``preds`` and ``target`` of an update differ in N.
+        ValueError: ``preds`` is not ``[N, M]`` with M >= 2, or the inputs are not real.
+
+    >>> import torch
+    >>> from fastmetrics.regression import ContinuousRankedProbabilityScore
+    >>> metric = ContinuousRankedProbabilityScore()
+    >>> metric(torch.tensor([[1.0, 2.0, 4.0], [0.0, 0.5, 3.0]]), torch.tensor([2.0, 1.0]))
+    tensor(0.4167)
+    """
+
+    is_differentiable = False
+    higher_is_better = False
+    full_state_update = False
+    fused_update = True
+    plot_lower_bound = 0.0
+    sums: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # The sum of the scores, and their number.
+        self.add_state("sums", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Add one batch."""
+        scores = sample_scores(type(self).__name__, preds.detach(), target.detach())
+        self.sums += torch.stack((scores.sum(), scores.new_tensor(len(scores))))
+
+    def compute(self) -> Tensor:
+        """Return the mean score."""
+        return (self.sums[0] / self.sums[1]).to(self.dtype)
+
+    def _apply(  # type: ignore[override]  # as in Metric
+        self,
+        fn: Callable[[Tensor], Tensor],
+        exclude_state: Sequence[str] = "",
+        recurse: bool = True,
+    ) -> Self:
+        # `set_dtype` chooses the dtype of the value; the sums stay float64.
+        if self._dtype_convert:
+            exclude_state = (*exclude_state, "sums")
+        return super()._apply(fn, exclude_state, recurse)

@@ -1,0 +1,37 @@
+"""Mean absolute error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastmetrics.functional.regression.mae import TERMS
+from fastmetrics.regression._errors import ErrorSumMetric
+
+__all__ = ["MeanAbsoluteError"]
+
+
+class MeanAbsoluteError(ErrorSumMetric):
+    """Mean absolute error, ``mean(|preds - target|)``.
+
+    ``update(preds, target, *, weight=None)`` takes inputs of any real type and one shape, with
+    several outputs ``[N, num_outputs]``, and an optional ``weight`` ``[N]``.
+
+    Args:
+        num_outputs: 1 takes the mean over all positions, more that of each column.
+        kwargs: as for :class:`~fastmetrics.metric.Metric`.
+
+    Raises:
+        ValueError: ``num_outputs`` is not a positive integer; the inputs of an update are not real,
+            or do not fit ``num_outputs``.
+        RuntimeError: the shapes of an update differ.
+
+    >>> import torch
+    >>> from fastmetrics.regression import MeanAbsoluteError
+    >>> metric = MeanAbsoluteError()
+    >>> metric(torch.tensor([3.0, 5.0, 2.5, 7.0]), torch.tensor([2.0, 5.0, 4.0, 8.0]))
+    tensor(0.8750)
+    """
+
+    def __init__(self, num_outputs: int = 1, **kwargs: Any) -> None:
+        super().__init__(TERMS, num_outputs, **kwargs)
+        self.num_outputs = num_outputs

@@ -1,0 +1,40 @@
+"""Symmetric mean absolute percentage error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from fastmetrics.functional.regression.symmetric_mape import TERMS, symmetric_value
+from fastmetrics.regression._errors import ErrorSumMetric
+
+__all__ = ["SymmetricMeanAbsolutePercentageError"]
+
+
+class SymmetricMeanAbsolutePercentageError(ErrorSumMetric):
+    """Symmetric mean absolute percentage error.
+
+    ``mean(2 |preds - target| / max(|preds| + |target|, 1.17e-6))``.
+
+    ``update(preds, target, *, weight=None)`` takes inputs of any real type and one shape, and an
+    optional ``weight`` ``[N]`` for the entries of the first axis.
+
+    Raises:
+        RuntimeError: the shapes of an update differ.
+        ValueError: its inputs are not real, or ``weight`` does not fit.
+
+    >>> import torch
+    >>> from fastmetrics.regression import SymmetricMeanAbsolutePercentageError
+    >>> metric = SymmetricMeanAbsolutePercentageError()
+    >>> metric(torch.tensor([3.0, 5.0, 2.5, 7.0]), torch.tensor([2.0, 5.0, 4.0, 8.0]))
+    tensor(0.2487)
+    """
+
+    plot_upper_bound = 2.0
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(TERMS, **kwargs)
+
+    def _value(self, sums: Tensor) -> Tensor:
+        return symmetric_value(sums)
