@@ -6,6 +6,10 @@
 #include <numeric>
 #include <vector>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "parallel.h"
 #include "simd.h"
 #include "stable.h"

@@ -1,7 +1,9 @@
 // Shifted sums over a tile of pairs, and the loading of what is not read in place.
 
 typedef double Doubles __attribute__((vector_size(FM_VECTOR_BYTES)));
+#if !defined(FM_AVX512)
 typedef float Floats __attribute__((vector_size(FM_VECTOR_BYTES / 2)));
+#endif
 inline constexpr int kLanes = FM_VECTOR_BYTES / 8;
 
 FM_INLINE Doubles load_lanes(const double* data) {
@@ -10,9 +12,14 @@ FM_INLINE Doubles load_lanes(const double* data) {
   return v;
 }
 FM_INLINE Doubles load_lanes(const float* data) {
+#if defined(FM_AVX512)
+  // GCC converts the halves one by one and joins them.
+  return (Doubles)_mm512_maskz_cvtps_pd(0xff, _mm256_loadu_ps(data));
+#else
   Floats v;
   std::memcpy(&v, data, sizeof(v));
   return __builtin_convertvector(v, Doubles);
+#endif
 }
 
 // The running sums of one column, or of a vector of columns.

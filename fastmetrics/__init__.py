@@ -10,6 +10,7 @@ from fastmetrics.utilities.lazy import lazy_names
 if TYPE_CHECKING:
     from fastmetrics import classification as classification
     from fastmetrics import functional as functional
+    from fastmetrics import regression as regression
     from fastmetrics import utilities as utilities
     from fastmetrics.classification import Accuracy as Accuracy
     from fastmetrics.classification import CohenKappa as CohenKappa
@@ -27,6 +28,14 @@ if TYPE_CHECKING:
     from fastmetrics.classification import StatScores as StatScores
     from fastmetrics.config import __version__ as __version__
     from fastmetrics.config import show_config as show_config
+    from fastmetrics.regression import ConcordanceCorrCoef as ConcordanceCorrCoef
+    from fastmetrics.regression import ExplainedVariance as ExplainedVariance
+    from fastmetrics.regression import (
+        NormalizedRootMeanSquaredError as NormalizedRootMeanSquaredError,
+    )
+    from fastmetrics.regression import PearsonCorrCoef as PearsonCorrCoef
+    from fastmetrics.regression import R2Score as R2Score
+    from fastmetrics.regression import RelativeSquaredError as RelativeSquaredError
 
 _CLASSIFICATION = (
     "Accuracy",
@@ -45,7 +54,23 @@ _CLASSIFICATION = (
     "StatScores",
 )
 
-__all__ = ["Metric", "MetricCollection", "functional", "show_config", *_CLASSIFICATION]
+_REGRESSION = (
+    "ConcordanceCorrCoef",
+    "ExplainedVariance",
+    "NormalizedRootMeanSquaredError",
+    "PearsonCorrCoef",
+    "R2Score",
+    "RelativeSquaredError",
+)
+
+__all__ = [
+    "Metric",
+    "MetricCollection",
+    "functional",
+    "show_config",
+    *_CLASSIFICATION,
+    *_REGRESSION,
+]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -53,6 +78,7 @@ __getattr__, __dir__ = lazy_names(
         "__version__": "fastmetrics.config",
         "show_config": "fastmetrics.config",
         **dict.fromkeys(_CLASSIFICATION, "fastmetrics.classification"),
+        **dict.fromkeys(_REGRESSION, "fastmetrics.regression"),
     },
-    submodules=("classification", "functional"),
+    submodules=("classification", "functional", "regression"),
 )

@@ -22,6 +22,8 @@ PACKAGES = (
     "fastmetrics.functional",
     "fastmetrics.functional.classification",
     "fastmetrics.utilities",
+    "fastmetrics.regression",
+    "fastmetrics.functional.regression",
 )
 FAMILIES = (
     "Accuracy",
@@ -58,6 +60,22 @@ FUNCTION_FAMILIES = (
     "recall",
     "specificity",
     "stat_scores",
+)
+REGRESSION = (
+    "ConcordanceCorrCoef",
+    "ExplainedVariance",
+    "NormalizedRootMeanSquaredError",
+    "PearsonCorrCoef",
+    "R2Score",
+    "RelativeSquaredError",
+)
+REGRESSION_FUNCTIONS = (
+    "concordance_corrcoef",
+    "explained_variance",
+    "normalized_root_mean_squared_error",
+    "pearson_corrcoef",
+    "r2_score",
+    "relative_squared_error",
 )
 TASKS = ("", "Binary", "Multiclass", "Multilabel")
 
@@ -102,6 +120,10 @@ def test_public_names_are_those_of_torchmetrics(package):
             FUNCTION_FAMILIES,
             ("", "binary_", "multiclass_", "multilabel_"),
         ),
+        ("fastmetrics", REGRESSION, ("",)),
+        ("fastmetrics.regression", REGRESSION, ("",)),
+        ("fastmetrics.functional", REGRESSION_FUNCTIONS, ("",)),
+        ("fastmetrics.functional.regression", REGRESSION_FUNCTIONS, ("",)),
     ],
 )
 def test_no_name_of_a_family_is_missing(package, families, tasks):
@@ -120,7 +142,9 @@ def test_fairness_functions():
 NOT_PUBLIC_YET = {"auroc", "average_precision", "precision_recall_curve", "roc"}
 
 
-@pytest.mark.parametrize("package", ["fastmetrics.classification", PACKAGES[3]])
+@pytest.mark.parametrize(
+    "package", ["fastmetrics.classification", PACKAGES[3], "fastmetrics.regression", PACKAGES[6]]
+)
 def test_a_package_exports_what_its_modules_export(package):
     module = importlib.import_module(package)
     exported = [
@@ -132,7 +156,7 @@ def test_a_package_exports_what_its_modules_export(package):
     assert sorted(exported) == sorted(module.__all__)
 
 
-@pytest.mark.parametrize("package", PACKAGES[:2])
+@pytest.mark.parametrize("package", [*PACKAGES[:2], "fastmetrics.regression"])
 def test_classes_live_in_the_module_that_torchmetrics_names(package):
     """`from torchmetrics.classification.accuracy import MulticlassAccuracy` and its like."""
     module = importlib.import_module(package)
@@ -148,6 +172,9 @@ def test_classes_live_in_the_module_that_torchmetrics_names(package):
 def test_task_wrappers_of_the_root_are_those_of_classification():
     domain = importlib.import_module("fastmetrics.classification")
     for name in fastmetrics._CLASSIFICATION:
+        assert getattr(fastmetrics, name) is getattr(domain, name)
+    domain = importlib.import_module("fastmetrics.regression")
+    for name in fastmetrics._REGRESSION:
         assert getattr(fastmetrics, name) is getattr(domain, name)
 
 

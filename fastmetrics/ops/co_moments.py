@@ -172,9 +172,7 @@ _merge_co_moments = library.define(
 )
 
 
-def co_moments_(
-    state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None = None
-) -> None:
+def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
     """Add one batch to the moments of each output.
 
     Every block of the batch is summed around one of its own values and merged by Chan's rule, in an
