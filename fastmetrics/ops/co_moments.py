@@ -105,8 +105,8 @@ def moments_of(preds: Tensor, target: Tensor, weight: Tensor | None = None) -> T
         (w * dy * dy).sum(0),
         (w * dd * dd).sum(0),
         (w * dx * dy).sum(0),
-        torch.where(kept, y, torch.inf).amin(0),
-        torch.where(kept, y, -torch.inf).amax(0),
+        torch.where(kept & ~y.isnan(), y, torch.inf).amin(0),
+        torch.where(kept & ~y.isnan(), y, -torch.inf).amax(0),
     )
     found = torch.stack(rows, dim=-1)
     found = torch.where(total == 0, torch.zeros_like(found), found)
@@ -114,7 +114,7 @@ def moments_of(preds: Tensor, target: Tensor, weight: Tensor | None = None) -> T
 
 
 def merged(first: Tensor, second: Tensor) -> Tensor:
-    """Merge moments ``[D, 12]`` of two parts of the data by Chan's rule; no weight changes nothing."""
+    """Merge moments ``[D, 12]`` of two parts by Chan's rule; one without weight adds nothing."""
     a, b = first.unbind(-1), second.unbind(-1)
     total = a[WEIGHT] + b[WEIGHT]
     share = b[WEIGHT] / total
@@ -188,7 +188,7 @@ def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | N
             2, 3, 4 means of ``preds``, of ``target`` and of ``target - preds``
             5, 6, 7 sums of squared distances from these means
             8       sum of the products of the distances of ``preds`` and ``target``
-            9, 10   smallest and largest target
+            9, 10   smallest and largest target that is not NaN
             11      1 once an input was float64, else 0
             ======= ====================================================================
         preds: ``[N]`` (D = 1) or ``[N, D]``, any real dtype.

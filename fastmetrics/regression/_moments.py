@@ -25,7 +25,7 @@ class MergeMoments(Merger):
         return total
 
     def absorb(self, total: Tensor, batch: Tensor) -> Tensor:
-        """Merge ``batch`` into ``total``, which may have been made before the outputs were known."""
+        """Merge ``batch`` into ``total``, which may date from before the outputs were known."""
         if total.shape != batch.shape:
             total = with_outputs(total, batch.shape[0])
         merge_co_moments_(total, batch.detach().unsqueeze(0))

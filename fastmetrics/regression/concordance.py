@@ -30,7 +30,7 @@ class ConcordanceCorrCoef(PearsonCorrCoef):
     tensor(0.9777)
     """
 
-    higher_is_better = True
+    higher_is_better: bool | None = True
 
     def compute(self) -> Tensor:
         """Return the coefficient, a scalar, or ``[D]``."""

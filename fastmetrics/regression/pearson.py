@@ -33,7 +33,7 @@ class PearsonCorrCoef(MomentsMetric):
     tensor(0.9849)
     """
 
-    higher_is_better = None  # both -1 and 1 are best
+    higher_is_better: bool | None = None  # both -1 and 1 are best
     plot_lower_bound = -1.0
     plot_upper_bound = 1.0
 

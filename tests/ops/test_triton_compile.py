@@ -31,6 +31,9 @@ MAIN_UPDATES = [
     "label confusion weighted [N, 20]",
     "label confusion 4 groups",
     "label exact match [N, 20]",
+    "co-moments [N, 1] float32",
+    "co-moments [N, 1000] float64 weighted",
+    "merge co-moments",
 ]
 
 
@@ -77,6 +80,7 @@ def test_scores_are_read_with_wide_loads(name, loads):
 def test_unweighted_updates_take_one_launch():
     for name, (op, args) in UPDATES.items():
         second = "weighted" in name or name == "stat scores ignore [N, 1000]"
+        second = second or name.startswith("co-moments")  # the shares of the rows, then the merge
         assert len(aot.record(op, *args)) == 1 + second, name
 
 

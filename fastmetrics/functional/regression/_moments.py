@@ -1,4 +1,4 @@
-"""What the formulas over co-moments share; their columns are those of `fastmetrics.ops.co_moments`."""
+"""What the formulas over co-moments share; `fastmetrics.ops.co_moments` names the columns."""
 
 from __future__ import annotations
 

@@ -23,7 +23,14 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 import fastmetrics.ops.triton as kernels
-from fastmetrics.ops.triton import confusion, exact_match, reading, score_histogram, stat_scores
+from fastmetrics.ops.triton import (
+    co_moments,
+    confusion,
+    exact_match,
+    reading,
+    score_histogram,
+    stat_scores,
+)
 
 TARGETS = {
     "cuda:80": GPUTarget("cuda", 80, 32),
@@ -70,7 +77,7 @@ def record(op: str, *args: Any) -> list[Launch]:
         launches.append(Launch(kernel, values, config))
 
     with contextlib.ExitStack() as stack:
-        for module in (stat_scores, confusion, exact_match, score_histogram, reading):
+        for module in (co_moments, stat_scores, confusion, exact_match, score_histogram, reading):
             stack.enter_context(mock.patch.object(module, "launch", launch))
         getattr(kernels, op)(*args)
     return launches
@@ -230,6 +237,7 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     tail = (scores, target, None, 20, 0.5, False, None, True)
     yield "label exact match [N, 20]", "label_exact_match_", (meta(2, 2), events, *tail)
     yield from histogram_updates()
+    yield from moment_updates()
 
 
 def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
@@ -263,6 +271,23 @@ def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
             weight = meta(rows, dtype=torch.float32)
             sums = meta(2, classes, 2, thresholds + 1, dtype=torch.float64)
             yield f"{name} weighted", op, (sums, events, scores, target, weight, *tail)
+
+
+def moment_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of co-moments."""
+
+    def meta(*shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
+        return torch.empty(shape, dtype=dtype, device="meta")
+
+    weight = meta(4096, dtype=torch.float32)
+    for outputs in (1, 10, 1000):
+        shape = (4096,) if outputs == 1 else (4096, outputs)
+        for dtype in (torch.float32, torch.bfloat16, torch.float64):
+            pair = (meta(*shape, dtype=dtype), meta(*shape, dtype=dtype))
+            name = f"co-moments [N, {outputs}] {str(dtype)[6:]}"
+            yield name, "co_moments_", (meta(outputs, 12), *pair, None)
+        yield f"{name} weighted", "co_moments_", (meta(outputs, 12), *pair, weight)
+    yield "merge co-moments", "merge_co_moments_", (meta(10, 12), meta(4, 10, 12))
 
 
 def main() -> None:
