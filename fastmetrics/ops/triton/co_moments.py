@@ -6,8 +6,8 @@ and merges it by Chan's rule into moments that it alone owns; a second kernel me
 order into the state, so the result has the same bits every time. That second kernel is also
 `merge_co_moments_`. A single share is merged into the state at once: small updates are one launch.
 
-Bytes to move for N rows of D pairs of s bytes: ``N * D * s``, read once, and 96 per output and share of
-the rows for the partial moments.
+Bytes to move for N rows of D pairs of s bytes: ``N * D * s``, read once, and 96 per output and
+share for the partial moments.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
