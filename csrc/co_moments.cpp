@@ -44,6 +44,13 @@ template <class V>
 using LoadNumbers = void (*)(const void* data, int64_t offset, int64_t stride, int64_t count,
                              V* numbers);
 
+struct WeightSummary {
+  double count;
+  double sum;
+  int64_t largest;
+};
+using SumWeights = WeightSummary (*)(const double* weights, int64_t count);
+
 template <class T, class V>
 struct Conversion {
   using From = T;
@@ -139,11 +146,16 @@ class NumberSource {
     if (is_score_type(type)) {
       with_score_type(type, choose);
     } else {
-      require(is_label_type(type), "`preds` and `target` must be real tensors.");
+      require(is_label_type(type), "inputs must be real tensors.");
       if constexpr (std::is_same_v<V, double>) {
         with_label_type(type, choose);
       }
     }
+  }
+
+  // Single numbers, copied.
+  void read(int64_t first, int64_t count, V* numbers) const {
+    load_(data_, first * row_stride_, row_stride_, count, numbers);
   }
 
   bool walks_columns() const { return row_stride_ < column_stride_; }
@@ -182,9 +194,13 @@ class NumberSource {
 template <class V>
 class BlockReader {
  public:
-  BlockReader(const NumberSource<V>& preds, const NumberSource<V>& target, const Weights& weights,
-              int64_t width, int64_t rows, bool whole_rows)
-      : preds_(preds), target_(target), weights_(weights), kernels_(FM_PICK(kPairs<V>)) {
+  BlockReader(const NumberSource<V>& preds, const NumberSource<V>& target,
+              const NumberSource<double>* weights, int64_t width, int64_t rows, bool whole_rows)
+      : preds_(preds),
+        target_(target),
+        weights_(weights),
+        kernels_(FM_PICK(kPairs<V>)),
+        sum_weights_(FM_PICK(kSumWeights)) {
     // Several rows side by side fill the vectors: the columns of one output are then added up.
     const int64_t folded = std::lcm(width, static_cast<int64_t>(kernels_.lanes));
     dense_ = whole_rows && folded <= kWidth;
@@ -192,9 +208,9 @@ class BlockReader {
     shifts_.resize(3 * stride_);
     sums_.resize(kNumSums * stride_);
     buffer_.resize(2 * rows * width);
-    if (weights) {
+    if (weights != nullptr) {
       row_weights_.resize(rows);
-      pair_weights_.resize(rows * width);
+      pair_weights_.resize(width > 1 ? rows * width : 0);
     }
   }
 
@@ -204,7 +220,7 @@ class BlockReader {
     block.count = static_cast<double>(rows);
     block.weight = block.count;
     int64_t pivot = 0;
-    if (weights_) {
+    if (weights_ != nullptr) {
       pivot = read_weights(first, rows, width, block);
       if (block.count == 0) {
         return;
@@ -215,7 +231,9 @@ class BlockReader {
     tile.preds = preds_.read(first, rows, column, width, dense_, spare, &tile.preds_pitch);
     tile.target =
         target_.read(first, rows, column, width, dense_, spare + rows * width, &tile.target_pitch);
-    tile.weight = weights_ ? pair_weights_.data() : nullptr;
+    tile.weight = weights_ == nullptr ? nullptr
+                  : width > 1         ? pair_weights_.data()
+                                      : row_weights_.data();
     start(tile, pivot, width);
     tile.rows = rows;
     tile.width = width;
@@ -227,20 +245,18 @@ class BlockReader {
   }
 
  private:
-  // Returns the row of the largest weight.
+  // Reads one weight per row, and spreads them over the columns; returns the row of the largest.
   int64_t read_weights(int64_t first, int64_t rows, int64_t width, Moments& block) {
-    int64_t pivot = 0;
-    block.count = 0;
-    block.weight = 0;
-    for (int64_t row = 0; row < rows; ++row) {
-      const double weight = weights_[first + row];
-      row_weights_[row] = weight;
-      std::fill_n(pair_weights_.data() + row * width, width, weight);
-      block.count += weight != 0 ? 1 : 0;
-      block.weight += weight;
-      pivot = weight > row_weights_[pivot] ? row : pivot;
+    weights_->read(first, rows, row_weights_.data());
+    const WeightSummary found = sum_weights_(row_weights_.data(), rows);
+    block.count = found.count;
+    block.weight = found.sum;
+    if (width > 1) {
+      for (int64_t row = 0; row < rows; ++row) {
+        std::fill_n(pair_weights_.data() + row * width, width, row_weights_[row]);
+      }
     }
-    return pivot;
+    return found.largest;
   }
 
   void start(const Tile<V>& tile, int64_t pivot, int64_t width) {
@@ -260,7 +276,7 @@ class BlockReader {
   }
 
   void add(Tile<V> tile) {
-    const AddPairs<V> add_pairs = weights_ ? kernels_.add_weighted : kernels_.add;
+    const AddPairs<V> add_pairs = weights_ != nullptr ? kernels_.add_weighted : kernels_.add;
     if (dense_) {
       const int64_t pairs = tile.rows * tile.width;
       tile.preds_pitch = tile.target_pitch = tile.width = stride_;
@@ -269,7 +285,7 @@ class BlockReader {
       const int64_t done = tile.rows * stride_;
       tile.preds += done;
       tile.target += done;
-      tile.weight += weights_ ? done : 0;
+      tile.weight += weights_ != nullptr ? done : 0;
       tile.rows = 1;
       tile.width = pairs - done;
     }
@@ -303,8 +319,9 @@ class BlockReader {
 
   const NumberSource<V>& preds_;
   const NumberSource<V>& target_;
-  const Weights& weights_;
+  const NumberSource<double>* weights_;
   const PairKernels<V>& kernels_;
+  SumWeights sum_weights_;
   bool dense_;
   int64_t stride_;
   std::vector<double> shifts_;
@@ -315,11 +332,15 @@ class BlockReader {
 };
 
 template <class V>
-void add_batch(const Tensor& preds, const Tensor& target, const Weights& weights, int64_t outputs,
-               Moments* state) {
+void add_batch(const Tensor& preds, const Tensor& target, const std::optional<Tensor>& weight,
+               int64_t outputs, Moments* state) {
   const int64_t count = preds.size(0);
   const NumberSource<V> preds_source(preds, outputs);
   const NumberSource<V> target_source(target, outputs);
+  std::optional<NumberSource<double>> weights;
+  if (weight.has_value()) {
+    weights.emplace(*weight, 1);
+  }
   const bool by_column =
       outputs > 1 && preds_source.walks_columns() && target_source.walks_columns();
   const int64_t width = by_column ? 1 : std::min(outputs, kWidth);
@@ -330,7 +351,7 @@ void add_batch(const Tensor& preds, const Tensor& target, const Weights& weights
                             false);
   std::vector<Moments> found(partition.parts * outputs);
   partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    BlockReader<V> reader(preds_source, target_source, weights, width, rows,
+    BlockReader<V> reader(preds_source, target_source, weights ? &*weights : nullptr, width, rows,
                           width == 1 || width == outputs);
     for (int64_t first = begin; first < end; first += rows) {
       for (int64_t column = 0; column < outputs; column += width) {
@@ -360,7 +381,10 @@ void co_moments_cpu(Tensor state, const Tensor& preds, const Tensor& target,
           "`preds` and `target` must have the same shape, [N] or [N, D].");
   require(preds.dim() == 1 ? outputs == 1 : preds.size(1) == outputs && target.size(1) == outputs,
           "`preds` and `target` do not fit the state.");
-  const Weights weights(weight, num_samples, state);
+  if (weight.has_value()) {
+    require(weight->dim() == 1 && weight->size(0) == num_samples,
+            "`weight` must have one entry per sample.");
+  }
   const ScalarType preds_type = preds.scalar_type();
   const ScalarType target_type = target.scalar_type();
   const auto known = [](ScalarType type) { return is_score_type(type) || is_label_type(type); };
@@ -369,7 +393,7 @@ void co_moments_cpu(Tensor state, const Tensor& preds, const Tensor& target,
     return;
   }
   const bool small = is_small_float(preds_type) && is_small_float(target_type);
-  (small ? add_batch<float> : add_batch<double>)(preds, target, weights, outputs, moments);
+  (small ? add_batch<float> : add_batch<double>)(preds, target, weight, outputs, moments);
   if (preds_type == ScalarType::Double || target_type == ScalarType::Double) {
     for (int64_t i = 0; i < outputs; ++i) {
       moments[i].wide = 1;

@@ -149,6 +149,37 @@ void load_numbers(const void* data, int64_t offset, int64_t stride, int64_t coun
   }
 }
 
+// How many weights are not zero, their sum, and the place of the largest.
+inline WeightSummary sum_weights(const double* weights, int64_t count) {
+  Doubles sums{};
+  Doubles counts{};
+  Doubles largest{};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const Doubles w = load_lanes(weights + i);
+    sums += w;
+    counts += w != Doubles{} ? Doubles{} + 1.0 : Doubles{};
+    largest = w > largest ? w : largest;
+  }
+  WeightSummary found{0.0, 0.0, 0};
+  double top = 0.0;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    found.sum += sums[lane];
+    found.count += counts[lane];
+    top = largest[lane] > top ? largest[lane] : top;
+  }
+  for (; i < count; ++i) {
+    found.sum += weights[i];
+    found.count += weights[i] != 0 ? 1.0 : 0.0;
+    top = weights[i] > top ? weights[i] : top;
+  }
+  const double* place = std::find(weights, weights + count, top);
+  found.largest = place == weights + count ? 0 : place - weights;
+  return found;
+}
+
+constexpr SumWeights kSumWeights = sum_weights;
+
 template <class V>
 constexpr PairKernels<V> kPairs{kLanes, add_pairs<V, false>, add_pairs<V, true>};
 template <class C>
