@@ -522,9 +522,62 @@ def _functional(
     return Workload(f"functional/{name}/labels/{size}", labels(size, num_classes=10), found)
 
 
+def pairs(*shape: int) -> Callable[[torch.device], Inputs]:
+    """Predictions and targets that correlate."""
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(device)
+        target = torch.randn(shape, generator=generator, device=device)
+        return target + torch.randn(shape, generator=generator, device=device), target
+
+    return make
+
+
+# Limits on our time divided by theirs, for 1e6 pairs.
+CORRELATIONS = {
+    "R2Score": {"torchmetrics": 1 / 6, FLOOR: 1.5},
+    "ExplainedVariance": {FLOOR: 1.5},
+    "PearsonCorrCoef": {"torchmetrics": 1 / 15, FLOOR: 1.5},
+    "ConcordanceCorrCoef": {"torchmetrics": 1 / 15, FLOOR: 1.5},
+    "RelativeSquaredError": {FLOOR: 1.5},
+    "NormalizedRootMeanSquaredError": {FLOOR: 1.5},
+}
+
+
+def correlations() -> list[Workload]:
+    """Metrics on co-moments: large inputs, training-step batches, and several outputs."""
+    rows = []
+    for metric, limits in CORRELATIONS.items():
+
+        def calls_of(kind: Callable[..., Call], name: str, **arguments: Any) -> dict[str, Call]:
+            return {
+                OURS: kind(partial(getattr(fast_regression, name), **arguments)),
+                "torchmetrics": kind(lambda: getattr(tm.regression, name)(**arguments)),
+            }
+
+        found = calls_of(update, metric)
+        if metric == "R2Score":
+            found["torcheval"] = update(lambda: te.R2Score())
+        name = f"update/{metric}"
+        rows.append(Workload(f"{name}/1000000", pairs(10**6), found, NEVER_SLOWER | limits))
+        small = {**NEVER_SLOWER, "torchmetrics": 1 / 5}
+        rows.append(Workload(f"{name}/64", pairs(64), found, small))
+        rows.append(Workload(f"forward/{metric}/64", pairs(64), calls_of(forward, metric)))
+        outputs = {} if metric in ("R2Score", "ExplainedVariance") else {"num_outputs": 10}
+        found = calls_of(update, metric, **outputs)
+        rows.append(Workload(f"{name}/100000x10", pairs(100_000, 10), found))
+    return rows
+
+
 def workloads(device: torch.device) -> list[Workload]:
     """Return all of them, large ones first; the floor and the call are targets of the CPU alone."""
-    rows = [*large_updates(), *small_updates(), *functional_calls(), *regression_updates()]
+    rows = [
+        *large_updates(),
+        *small_updates(),
+        *functional_calls(),
+        *regression_updates(),
+        *correlations(),
+    ]
     if device.type == "cpu":
         return rows
     return [replace(row, limits=NEVER_SLOWER) for row in rows]

@@ -39,13 +39,21 @@ if TYPE_CHECKING:
     from fastmetrics.classification import StatScores as StatScores
     from fastmetrics.config import __version__ as __version__
     from fastmetrics.config import show_config as show_config
+    from fastmetrics.regression import ConcordanceCorrCoef as ConcordanceCorrCoef
     from fastmetrics.regression import CriticalSuccessIndex as CriticalSuccessIndex
+    from fastmetrics.regression import ExplainedVariance as ExplainedVariance
     from fastmetrics.regression import LogCoshError as LogCoshError
     from fastmetrics.regression import MeanAbsoluteError as MeanAbsoluteError
     from fastmetrics.regression import MeanAbsolutePercentageError as MeanAbsolutePercentageError
     from fastmetrics.regression import MeanSquaredError as MeanSquaredError
     from fastmetrics.regression import MeanSquaredLogError as MeanSquaredLogError
     from fastmetrics.regression import MinkowskiDistance as MinkowskiDistance
+    from fastmetrics.regression import (
+        NormalizedRootMeanSquaredError as NormalizedRootMeanSquaredError,
+    )
+    from fastmetrics.regression import PearsonCorrCoef as PearsonCorrCoef
+    from fastmetrics.regression import R2Score as R2Score
+    from fastmetrics.regression import RelativeSquaredError as RelativeSquaredError
     from fastmetrics.regression import (
         SymmetricMeanAbsolutePercentageError as SymmetricMeanAbsolutePercentageError,
     )
@@ -93,6 +101,12 @@ _REGRESSION = (
     "SymmetricMeanAbsolutePercentageError",
     "TweedieDevianceScore",
     "WeightedMeanAbsolutePercentageError",
+    "ConcordanceCorrCoef",
+    "ExplainedVariance",
+    "NormalizedRootMeanSquaredError",
+    "PearsonCorrCoef",
+    "R2Score",
+    "RelativeSquaredError",
 )
 
 __all__ = [

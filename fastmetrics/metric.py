@@ -108,6 +108,21 @@ def _keywords_of(update: Callable[..., Any]) -> frozenset[str] | None:
     return frozenset(p.name for p in parameters if p.kind is not p.VAR_POSITIONAL)
 
 
+class Merger(ABC):
+    """A ``dist_reduce_fx`` for states that do not add up, but still merge batch by batch.
+
+    A state of zeros must stand for no data.
+    """
+
+    @abstractmethod
+    def __call__(self, parts: Tensor) -> Tensor:
+        """Return the state of all data, given those of its parts along the first axis."""
+
+    @abstractmethod
+    def absorb(self, total: Tensor, batch: Tensor) -> Tensor:
+        """Merge ``batch`` into ``total``, in place where their shapes allow it, and return it."""
+
+
 class _UpdateSignature:
     """The signature of ``update`` without ``self``, worked out when somebody asks."""
 
@@ -451,7 +466,11 @@ class Metric(Module, ABC):
         if isinstance(default, Tensor):
             self._owned[name] = getattr(self, name)
         if self._summed is not None:
-            adds = self.fused_update and reduction is dim_zero_sum and _is_zero(default)
+            adds = (
+                self.fused_update
+                and (reduction is dim_zero_sum or isinstance(reduction, Merger))
+                and _is_zero(default)
+            )
             self.__dict__["_summed"] = (*self._summed, name) if adds else None
 
     @property
@@ -615,6 +634,7 @@ class Metric(Module, ABC):
         for name in names:
             own[name] = scratch[name].zero_()
         values = []
+        own["_enable_grad"] = True
         try:
             self._raw_update(*args, **kwargs)
             states = {name: own[name] for name in names}  # the scratch, or what replaced it
@@ -623,11 +643,15 @@ class Metric(Module, ABC):
                     member.__dict__.update(states)
                 values.append(member._own_value(member._raw_compute()))
             for name, batch in states.items():
-                total = totals[name]
+                total, reduction = totals[name], self._reductions[name]
+                if isinstance(reduction, Merger):
+                    totals[name] = reduction.absorb(total, batch)
+                    continue
                 if batch.dtype is not total.dtype and batch.is_floating_point():
                     totals[name] = total = normal_tensor(functools.partial(total.to, batch.dtype))
                 total.add_(batch)
         finally:
+            own["_enable_grad"] = False
             for member in members:
                 member.__dict__.update(totals)
         for member, value in zip(members, values, strict=True):
@@ -1115,6 +1139,8 @@ def _merge(fx: Reduction, first: Any, second: Any, n_first: int, n_second: int) 
             lists = [state if isinstance(state, list) else [state] for state in (first, second)]
             return map_tensors(Tensor.detach, [*lists[0], *lists[1]])
         return torch.cat([first, second]) if fx else torch.stack([first, second])
+    if first.shape != second.shape:
+        first, second = torch.broadcast_tensors(first, second)
     return fx(torch.stack([first, second]))
 
 

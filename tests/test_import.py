@@ -24,6 +24,8 @@ PACKAGES = (
     "fastmetrics.functional.regression",
     "fastmetrics.regression",
     "fastmetrics.utilities",
+    "fastmetrics.regression",
+    "fastmetrics.functional.regression",
 )
 FAMILIES = (
     "AUROC",
@@ -108,6 +110,20 @@ REGRESSION_FUNCTIONS = (
     "symmetric_mean_absolute_percentage_error",
     "tweedie_deviance_score",
     "weighted_mean_absolute_percentage_error",
+    "ConcordanceCorrCoef",
+    "ExplainedVariance",
+    "NormalizedRootMeanSquaredError",
+    "PearsonCorrCoef",
+    "R2Score",
+    "RelativeSquaredError",
+)
+REGRESSION_FUNCTIONS = (
+    "concordance_corrcoef",
+    "explained_variance",
+    "normalized_root_mean_squared_error",
+    "pearson_corrcoef",
+    "r2_score",
+    "relative_squared_error",
 )
 TASKS = ("", "Binary", "Multiclass", "Multilabel")
 
@@ -157,6 +173,10 @@ def test_public_names_are_those_of_torchmetrics(package):
             FUNCTION_FAMILIES,
             ("", "binary_", "multiclass_", "multilabel_"),
         ),
+        ("fastmetrics", REGRESSION, ("",)),
+        ("fastmetrics.regression", REGRESSION, ("",)),
+        ("fastmetrics.functional", REGRESSION_FUNCTIONS, ("",)),
+        ("fastmetrics.functional.regression", REGRESSION_FUNCTIONS, ("",)),
     ],
 )
 def test_no_name_of_a_family_is_missing(package, families, tasks):
@@ -189,6 +209,8 @@ def test_ranking_names():
         "fastmetrics.functional.regression",
         "fastmetrics.regression",
     ],
+    "package",
+    ["fastmetrics.classification", PACKAGES[3], "fastmetrics.regression", PACKAGES[6]],
 )
 def test_a_package_exports_what_its_modules_export(package):
     module = importlib.import_module(package)
@@ -201,7 +223,7 @@ def test_a_package_exports_what_its_modules_export(package):
     assert sorted(exported) == sorted(module.__all__)
 
 
-@pytest.mark.parametrize("package", PACKAGES[:2])
+@pytest.mark.parametrize("package", [*PACKAGES[:2], "fastmetrics.regression"])
 def test_classes_live_in_the_module_that_torchmetrics_names(package):
     """`from torchmetrics.classification.accuracy import MulticlassAccuracy` and its like."""
     module = importlib.import_module(package)
@@ -217,6 +239,9 @@ def test_classes_live_in_the_module_that_torchmetrics_names(package):
 def test_task_wrappers_of_the_root_are_those_of_classification():
     domain = importlib.import_module("fastmetrics.classification")
     for name in fastmetrics._CLASSIFICATION:
+        assert getattr(fastmetrics, name) is getattr(domain, name)
+    domain = importlib.import_module("fastmetrics.regression")
+    for name in fastmetrics._REGRESSION:
         assert getattr(fastmetrics, name) is getattr(domain, name)
 
 

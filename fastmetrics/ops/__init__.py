@@ -2,6 +2,7 @@
 
 from fastmetrics.ops import backend
 from fastmetrics.ops.calibration import calibration_bins_
+from fastmetrics.ops.co_moments import co_moments_, merge_co_moments_
 from fastmetrics.ops.confusion import confusion_, label_confusion_
 from fastmetrics.ops.curve import curve_areas_, curve_points_
 from fastmetrics.ops.error_sums import error_sums_
@@ -16,6 +17,7 @@ backend.load()
 
 __all__ = [
     "calibration_bins_",
+    "co_moments_",
     "confusion_",
     "curve_areas_",
     "curve_points_",
@@ -26,6 +28,7 @@ __all__ = [
     "label_confusion_",
     "label_exact_match_",
     "ranking_sums_",
+    "merge_co_moments_",
     "score_histogram_",
     "score_image_histogram_",
     "stat_scores_",

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fastmetrics.ops import (
     calibration,
+    co_moments,
     confusion,
     error_sums,
     exact_match,
@@ -1310,3 +1311,81 @@ def test_several_blocks_of_errors_per_program(monkeypatch):
     kernels.error_sums_(
         on_device(strided), *map(on_device, error_inputs((4, 2))), None, 3, 1.0, 0.0
     )
+
+
+def compare_moments(preds, target, weight=None, start=None):
+    """Run kernel and reference on copies of one state of all the outputs."""
+    outputs = preds.shape[1] if preds.ndim > 1 else 1
+    if start is None:
+        start = torch.zeros(outputs, co_moments.NUM_COLUMNS, dtype=torch.float64)
+    expected, actual = start.clone(), on_device(start.clone())
+    co_moments.co_moments_reference(expected, preds, target, weight)
+    kernels.co_moments_(actual, *map(_to_device_strided, (preds, target, weight)))
+    torch.testing.assert_close(actual.cpu(), expected, rtol=1e-11, atol=1e-9, equal_nan=True)
+    return actual.cpu()
+
+
+def moment_inputs(seed, *shape, dtype=torch.float32):
+    generator = torch.Generator().manual_seed(seed)
+    preds = torch.randn(shape, dtype=torch.float64, generator=generator) * 9 + 20
+    target = torch.randn(shape, dtype=torch.float64, generator=generator) * 3 + preds
+    return preds.to(dtype), target.to(dtype)
+
+
+@pytest.mark.parametrize("shape", [(1,), (2,), (1025,), (3000, 1), (70, 3), (40, 33)], ids=str)
+def test_moments_shapes(shape):
+    preds, target = moment_inputs(50, *shape)
+    state = compare_moments(preds, target)
+    state = compare_moments(target, preds, start=state)
+    weight = torch.linspace(0, 2, shape[0])
+    weight[::3] = 0
+    compare_moments(preds, target, weight, state)
+    compare_moments(preds, target, torch.zeros(shape[0]), state)
+    compare_moments(preds[:0], target[:0], start=state)
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES + LABEL_DTYPES, ids=str)
+def test_moments_dtypes(dtype):
+    preds, target = moment_inputs(51, 60, 3, dtype=dtype)
+    assert compare_moments(preds, target)[0, co_moments.WIDE] == (dtype == torch.float64)
+    compare_moments(preds, target.double(), weight=torch.ones(60, dtype=dtype))
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_moments_layouts(layout):
+    preds, target = moment_inputs(52, 40, 6)
+    change = LAYOUTS[layout]
+    compare_moments(change(preds), change(target))
+    compare_moments(preds, change(target), torch.linspace(0, 1, 80)[::2])
+
+
+def test_moments_of_equal_values_and_nan(monkeypatch):
+    monkeypatch.setattr(kernels.co_moments, "is_wide", lambda positions: True)
+    preds = torch.full((2100, 2), 0.1, dtype=torch.float64)
+    preds[:, 1] = 1 / 3
+    state = compare_moments(preds, preds)
+    assert not state[:, co_moments.M2_X : co_moments.C_XY + 1].any()
+    preds[7, 0] = NAN
+    weight = torch.ones(2100)
+    assert compare_moments(preds, preds, weight, state)[:, co_moments.MEAN_X].isnan().tolist() == [
+        True,
+        False,
+    ]
+    weight[7] = 0
+    assert not compare_moments(preds, preds, weight, state).isnan().any()
+
+
+def test_merged_moments():
+    states = []
+    for seed, rows in ((53, 5), (54, 0), (55, 900)):
+        preds, target = moment_inputs(seed, rows, 35, dtype=torch.float64)
+        state = torch.zeros(35, co_moments.NUM_COLUMNS, dtype=torch.float64)
+        co_moments.co_moments_reference(state, preds, target, None)
+        states.append(state)
+    for order in ((0, 1, 2), (1, 0, 2), (1, 1), ()):
+        parts = torch.stack([states[i] for i in order]) if order else torch.empty(0, 35, 12)
+        for start in states:
+            expected, actual = start.clone(), on_device(start.clone())
+            co_moments.merge_co_moments_reference(expected, parts)
+            kernels.merge_co_moments_(actual, on_device(parts))
+            torch.testing.assert_close(actual.cpu(), expected, rtol=1e-12, atol=1e-12)

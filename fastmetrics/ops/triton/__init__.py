@@ -4,6 +4,7 @@ Module names are those of :mod:`fastmetrics.ops`, whose references define what e
 """
 
 from fastmetrics.ops.triton.calibration import calibration_bins_
+from fastmetrics.ops.triton.co_moments import co_moments_, merge_co_moments_
 from fastmetrics.ops.triton.confusion import confusion_, label_confusion_
 from fastmetrics.ops.triton.curve import curve_areas_
 from fastmetrics.ops.triton.error_sums import error_sums_
@@ -16,6 +17,7 @@ from fastmetrics.ops.triton.stat_scores import stat_scores_
 
 __all__ = [
     "calibration_bins_",
+    "co_moments_",
     "confusion_",
     "curve_areas_",
     "error_sums_",
@@ -25,6 +27,7 @@ __all__ = [
     "label_confusion_",
     "label_exact_match_",
     "ranking_sums_",
+    "merge_co_moments_",
     "score_histogram_",
     "score_image_histogram_",
     "stat_scores_",

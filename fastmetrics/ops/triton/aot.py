@@ -246,6 +246,7 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     yield from hinge_updates()
     yield from ranking_updates()
     yield from error_updates()
+    yield from moment_updates()
 
 
 def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
@@ -384,10 +385,6 @@ def computes() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
 
 def error_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     """Typical updates of error sums."""
-
-    def meta(*shape: int, dtype: torch.dtype = torch.float32) -> Tensor:
-        return torch.empty(shape, dtype=dtype, device="meta")
-
     op, rows = "error_sums_", 4096
     tail: tuple[Any, ...]
     for name, terms, power in (
@@ -402,7 +399,14 @@ def error_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
         for outputs in (1, 10):
             shape = (rows,) if outputs == 1 else (rows, outputs)
             sums = meta(outputs, terms_of.num_columns(terms), dtype=torch.float64)
-            tail = (meta(*shape), meta(*shape), None, terms, 2.5, power)
+            tail = (
+                meta(*shape, dtype=torch.float32),
+                meta(*shape, dtype=torch.float32),
+                None,
+                terms,
+                2.5,
+                power,
+            )
             yield f"{name} errors [N, {outputs}]", op, (sums, *tail)
     sums = meta(1, 2, dtype=torch.float64)
     tail = (
@@ -414,6 +418,27 @@ def error_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
         0.0,
     )
     yield "weighted errors", op, (sums, *tail)
+
+
+def moment_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of co-moments."""
+    weight = meta(4096, dtype=torch.float32)
+    for outputs in (1, 10, 1000):
+        shape = (4096,) if outputs == 1 else (4096, outputs)
+        for dtype in (torch.float32, torch.bfloat16, torch.float64):
+            pair = (meta(*shape, dtype=dtype), meta(*shape, dtype=dtype))
+            name = f"co-moments [N, {outputs}] {str(dtype)[6:]}"
+            yield name, "co_moments_", (meta(outputs, 12, dtype=torch.float64), *pair, None)
+        yield (
+            f"{name} weighted",
+            "co_moments_",
+            (meta(outputs, 12, dtype=torch.float64), *pair, weight),
+        )
+    yield (
+        "merge co-moments",
+        "merge_co_moments_",
+        (meta(10, 12, dtype=torch.float64), meta(4, 10, 12, dtype=torch.float64)),
+    )
 
 
 def main() -> None:

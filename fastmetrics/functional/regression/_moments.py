@@ -1,0 +1,79 @@
+"""What the formulas over co-moments share; `fastmetrics.ops.co_moments` names the columns."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastmetrics.ops import co_moments_
+from fastmetrics.ops.co_moments import (
+    COUNT,
+    NUM_COLUMNS,
+    WIDE,
+    check_co_moments,
+    moments_of,
+)
+
+MULTIOUTPUTS = ("raw_values", "uniform_average", "variance_weighted")
+
+
+def new_moments(num_outputs: int, device: torch.device | None = None) -> Tensor:
+    """Return the moments of no data, float64 ``[D, 12]``."""
+    return torch.zeros((num_outputs, NUM_COLUMNS), dtype=torch.float64, device=device)
+
+
+def needs_graph(preds: Tensor, target: Tensor) -> bool:
+    """Whether a value must let gradients through."""
+    return torch.is_grad_enabled() and (preds.requires_grad or target.requires_grad)
+
+
+def add_moments(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """Return the moments of one batch, through which gradients flow where they must.
+
+    ``state`` holds zeros and may be returned.
+    """
+    if needs_graph(preds, target):
+        check_co_moments(state, preds, target, weight)
+        if preds.numel():
+            return moments_of(preds, target, weight)
+    co_moments_(state, preds, target, weight)
+    return state
+
+
+def count_moments(preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """Return the moments of one batch ``[N]`` or ``[N, D]``.
+
+    Raises:
+        RuntimeError: ``preds`` and ``target`` have different shapes.
+        ValueError: another shape, no real dtype, or a weight that does not fit.
+    """
+    outputs = preds.shape[1] if preds.ndim == 2 else 1
+    return add_moments(new_moments(outputs, preds.device), preds, target, weight)
+
+
+def on_host(moments: Tensor) -> tuple[int, bool]:
+    """Return the number of samples and whether any input was float64; waits for a GPU."""
+    row = moments[0].tolist()
+    return int(row[COUNT]), row[WIDE] > 0
+
+
+def as_result(value: Tensor, wide: bool) -> Tensor:
+    """Round a value to float32, unless an input was float64."""
+    return value if wide else value.float()
+
+
+def average_outputs(scores: Tensor, spread: Tensor, multioutput: str) -> Tensor:
+    """Average ``scores`` ``[D]`` as ``multioutput`` says; ``spread`` are the variances."""
+    if multioutput == "raw_values":
+        return scores
+    if multioutput == "uniform_average":
+        return scores.mean()
+    return (spread / spread.sum() * scores).sum()
+
+
+def explained(unexplained: Tensor, total: Tensor) -> Tensor:
+    """Return ``1 - unexplained / total``; 1 where nothing is left to explain, else 0 for 0/0."""
+    constant = total == 0
+    scores = 1 - unexplained / torch.where(constant, 1.0, total)
+    scores = torch.where(constant, 0.0, scores)
+    return torch.where(unexplained == 0, 1.0, scores)

@@ -1,0 +1,64 @@
+"""Explained variance, which R2 is for predictions without a bias."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fastmetrics.functional.regression._moments import (
+    MULTIOUTPUTS,
+    as_result,
+    average_outputs,
+    count_moments,
+    explained,
+    on_host,
+)
+from fastmetrics.ops.co_moments import M2_D, M2_Y, WEIGHT
+from fastmetrics.utilities.checks import check_choice
+
+__all__ = ["explained_variance"]
+
+
+def explained_variance_formula(
+    moments: Tensor, multioutput: str = "uniform_average", wide: bool = False
+) -> Tensor:
+    """Return the value for ``moments`` ``[D, 12]``: a scalar, or ``[D]`` for ``"raw_values"``."""
+    weight = moments[:, WEIGHT]
+    variance = moments[:, M2_Y] / weight
+    scores = explained(moments[:, M2_D] / weight, variance)
+    value = average_outputs(scores, variance, multioutput)
+    return as_result(value, wide or on_host(moments)[1])
+
+
+def explained_variance(
+    preds: Tensor,
+    target: Tensor,
+    multioutput: str = "uniform_average",
+    *,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Explained variance, ``1 - var(y - f) / var(y)``, at most 1.
+
+    A constant target gives 1 for predictions that err by a constant, else 0. The value is float32,
+    or float64 when an input is.
+
+    Args:
+        preds: predictions f, ``[N]`` or ``[N, ...]``, any real dtype.
+        target: the truth y, in the same shape.
+        multioutput: ``"uniform_average"`` over the outputs, ``"variance_weighted"``, or
+            ``"raw_values"`` in the shape of one sample.
+        weight: how much each sample counts, ``[N]``.
+
+    Raises:
+        ValueError: another ``multioutput``, or shapes other than these.
+        RuntimeError: ``preds`` and ``target`` have different shapes.
+
+    >>> import torch
+    >>> explained_variance(torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 7.0]))
+    tensor(0.9572)
+    """
+    check_choice("multioutput", multioutput, MULTIOUTPUTS)
+    shape = preds.shape[1:]
+    if preds.ndim > 2 and target.shape == preds.shape:
+        preds, target = preds.flatten(1), target.flatten(1)
+    value = explained_variance_formula(count_moments(preds, target, weight), multioutput)
+    return value.view(shape) if multioutput == "raw_values" else value

@@ -1,0 +1,87 @@
+"""Root mean squared error in units of the target."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from fastmetrics.functional.regression._moments import as_result, count_moments, on_host
+from fastmetrics.functional.regression.r2 import squared_errors
+from fastmetrics.ops.co_moments import M2_Y, MAX_Y, MEAN_Y, MIN_Y, WEIGHT
+from fastmetrics.utilities.checks import check_choice, check_int
+
+__all__ = ["normalized_root_mean_squared_error"]
+
+NORMALIZATIONS = ("mean", "range", "std", "l2")
+
+
+def check_nrmse(normalization: str, num_outputs: int) -> None:
+    """Raise ``ValueError`` for arguments that the error does not take."""
+    check_choice("normalization", normalization, NORMALIZATIONS)
+    check_int("num_outputs", num_outputs, 1)
+
+
+def flattened(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Return two tensors of the same shape as ``[N]``; those of different shapes as they are."""
+    if preds.ndim == 1 or preds.shape != target.shape:
+        return preds, target
+    return preds.reshape(-1), target.reshape(-1)
+
+
+def nrmse_formula(moments: Tensor, normalization: str = "mean", wide: bool = False) -> Tensor:
+    """Return the errors of ``moments`` ``[D, 12]``, ``[D]``."""
+    weight = moments[:, WEIGHT]
+    mean, spread = moments[:, MEAN_Y], moments[:, M2_Y]
+    if normalization == "mean":
+        scale = mean
+    elif normalization == "range":
+        scale = moments[:, MAX_Y] - moments[:, MIN_Y]
+    elif normalization == "std":
+        scale = (spread / weight).sqrt()
+    else:
+        scale = (spread + weight * mean.square()).sqrt()
+    value = (squared_errors(moments) / weight).sqrt() / scale
+    return as_result(value, wide or on_host(moments)[1])
+
+
+def normalized_root_mean_squared_error(
+    preds: Tensor,
+    target: Tensor,
+    normalization: str = "mean",
+    num_outputs: int = 1,
+    *,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """Root mean squared error ``sqrt(mean((y - f)^2))``, divided by a scale of the target.
+
+    The value is float32, or float64 when an input is; infinite or NaN where the scale is zero.
+
+    Args:
+        preds: predictions f, any shape for one output, ``[N, D]`` for D; any real dtype.
+        target: the truth y, in the same shape.
+        normalization: the scale: ``"mean"``, ``"range"`` (largest less smallest), ``"std"`` (of the
+            population) or ``"l2"`` (the root of the sum of squares) of the target.
+        num_outputs: D.
+        weight: how much each sample counts, ``[N]``, for ``preds`` ``[N]`` or ``[N, D]``. Samples
+            of weight zero are left out of the range.
+
+    Returns:
+        A scalar for one output, else ``[D]``.
+
+    Raises:
+        ValueError: another ``normalization``, or shapes other than these.
+        RuntimeError: ``preds`` and ``target`` have different shapes.
+
+    >>> import torch
+    >>> preds, target = torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.tensor([0.0, 1.0, 2.0, 2.0])
+    >>> normalized_root_mean_squared_error(preds, target, normalization="mean")
+    tensor(0.4000)
+    """
+    check_nrmse(normalization, num_outputs)
+    if num_outputs == 1:
+        preds, target = flattened(preds, target)
+    moments = count_moments(preds, target, weight)
+    if moments.shape[0] != num_outputs:
+        raise ValueError(
+            f"`preds` and `target` must have shape (N, {num_outputs}), got {tuple(preds.shape)}."
+        )
+    return nrmse_formula(moments, normalization).squeeze()

@@ -1,0 +1,57 @@
+"""Pearson's correlation coefficient."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastmetrics.functional.regression._moments import as_result, count_moments, on_host
+from fastmetrics.ops.co_moments import C_XY, M2_X, M2_Y
+from fastmetrics.utilities.prints import rank_zero_warn
+
+__all__ = ["pearson_corrcoef"]
+
+
+def correlation(moments: Tensor, owner: str) -> Tensor:
+    """Return the correlation of each output ``[D]``; NaN, with a warning, without variance."""
+    x, y, xy = moments[:, M2_X], moments[:, M2_Y], moments[:, C_XY]
+    defined = (x > 0) & (y > 0) & x.isfinite() & y.isfinite() & xy.isfinite()
+    if not defined.all():
+        rank_zero_warn(
+            f"{owner}: predictions or targets of an output are constant, fewer than two or not"
+            " finite; its correlation is NaN.",
+            UserWarning,
+        )
+    spread = torch.where(defined, x, 1.0).sqrt() * torch.where(defined, y, 1.0).sqrt()
+    return torch.where(defined, (xy / spread).clamp(-1.0, 1.0), torch.nan)
+
+
+def pearson_formula(moments: Tensor, wide: bool = False) -> Tensor:
+    """Return the correlation of ``moments`` ``[D, 12]``: a scalar for one output, else ``[D]``."""
+    value = correlation(moments, "pearson_corrcoef")
+    return as_result(value.squeeze(), wide or on_host(moments)[1])
+
+
+def pearson_corrcoef(preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
+    """Pearson's correlation, ``cov(x, y) / (std(x) std(y))``, in [-1, 1].
+
+    NaN, with a warning, where predictions or targets are constant. The value is float32, or
+    float64 when an input is.
+
+    Args:
+        preds: x, ``[N]`` or ``[N, D]``, any real dtype.
+        target: y, in the same shape.
+        weight: how much each sample counts, ``[N]``.
+
+    Returns:
+        A scalar, or ``[D]``.
+
+    Raises:
+        ValueError: shapes other than these.
+        RuntimeError: ``preds`` and ``target`` have different shapes.
+
+    >>> import torch
+    >>> pearson_corrcoef(torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 7.0]))
+    tensor(0.9849)
+    """
+    return pearson_formula(count_moments(preds, target, weight))

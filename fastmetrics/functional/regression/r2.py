@@ -1,0 +1,92 @@
+"""R2, the share of the variance of the target that predictions account for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from fastmetrics.functional.regression._moments import (
+    MULTIOUTPUTS,
+    as_result,
+    average_outputs,
+    count_moments,
+    explained,
+    on_host,
+)
+from fastmetrics.ops.co_moments import M2_D, M2_Y, MEAN_D, WEIGHT
+from fastmetrics.utilities.checks import check_choice, check_int
+from fastmetrics.utilities.prints import rank_zero_warn
+
+__all__ = ["r2_score"]
+
+
+def check_r2(adjusted: Any, multioutput: str) -> None:
+    """Raise ``ValueError`` for arguments that R2 does not take."""
+    check_int("adjusted", adjusted, 0)
+    check_choice("multioutput", multioutput, MULTIOUTPUTS)
+
+
+def squared_errors(moments: Tensor) -> Tensor:
+    """Return the weighted sum of the squared residuals of each output."""
+    return moments[:, M2_D] + moments[:, WEIGHT] * moments[:, MEAN_D].square()
+
+
+def r2_formula(
+    moments: Tensor, adjusted: int = 0, multioutput: str = "uniform_average", wide: bool = False
+) -> Tensor:
+    """Return R2 of ``moments`` ``[D, 12]``: one value, or ``[D]`` for ``"raw_values"``."""
+    count, any_wide = on_host(moments)
+    if count < 2:
+        raise ValueError(f"r2_score needs at least two samples, got {count}.")
+    total = moments[:, M2_Y]
+    value = average_outputs(explained(squared_errors(moments), total), total, multioutput)
+    if adjusted > count - 1:
+        rank_zero_warn(
+            f"`adjusted`={adjusted} regressors are more than {count} samples can tell apart: R2 is"
+            " not adjusted.",
+            UserWarning,
+        )
+    elif adjusted == count - 1:
+        rank_zero_warn(
+            f"`adjusted`={adjusted} regressors and {count} samples would divide by zero: R2 is not"
+            " adjusted.",
+            UserWarning,
+        )
+    elif adjusted:
+        value = 1 - (1 - value) * (count - 1) / (count - adjusted - 1)
+    return as_result(value, wide or any_wide)
+
+
+def r2_score(
+    preds: Tensor,
+    target: Tensor,
+    adjusted: int = 0,
+    multioutput: str = "uniform_average",
+    *,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """R2, ``1 - sum((y - f)^2) / sum((y - mean(y))^2)``, at most 1.
+
+    A constant target gives 1 for perfect predictions, else 0. The value is float32, or float64 when
+    an input is.
+
+    Args:
+        preds: predictions f, ``[N]`` or ``[N, D]``, any real dtype.
+        target: the truth y, in the same shape.
+        adjusted: number of regressors k in ``1 - (1 - R2) (N - 1) / (N - k - 1)``; 0 for none.
+        multioutput: ``"uniform_average"`` over the outputs, ``"variance_weighted"``, or
+            ``"raw_values"`` ``[D]``.
+        weight: how much each sample counts, ``[N]``.
+
+    Raises:
+        ValueError: fewer than two samples, or arguments or shapes other than these.
+        RuntimeError: ``preds`` and ``target`` have different shapes.
+
+    >>> import torch
+    >>> r2_score(torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 7.0]))
+    tensor(0.9486)
+    """
+    check_r2(adjusted, multioutput)
+    value = r2_formula(count_moments(preds, target, weight), adjusted, multioutput)
+    return value.squeeze() if preds.ndim == 1 else value

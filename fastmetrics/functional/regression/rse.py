@@ -1,0 +1,51 @@
+"""Relative squared error."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastmetrics.functional.regression._moments import as_result, count_moments, on_host
+from fastmetrics.functional.regression.r2 import squared_errors
+from fastmetrics.ops.co_moments import M2_Y, WEIGHT
+
+__all__ = ["relative_squared_error"]
+
+
+def relative_squared_error_formula(
+    moments: Tensor, squared: bool = True, wide: bool = False
+) -> Tensor:
+    """Return the mean over the outputs of ``moments`` ``[D, 12]``."""
+    wide = wide or on_host(moments)[1]
+    total, weight = moments[:, M2_Y], moments[:, WEIGHT]
+    smallest = torch.finfo(torch.float64 if wide else torch.float32).eps
+    errors = squared_errors(moments) / torch.where(total == 0, smallest, total)
+    errors = torch.where(weight == 0, torch.nan, errors)
+    return as_result((errors if squared else errors.sqrt()).mean(), wide)
+
+
+def relative_squared_error(
+    preds: Tensor, target: Tensor, squared: bool = True, *, weight: Tensor | None = None
+) -> Tensor:
+    """Relative squared error, ``sum((y - f)^2) / sum((y - mean(y))^2)``, the mean over the outputs.
+
+    Where the target is constant the denominator is the ``eps`` of the value's dtype: float32, or
+    float64 when an input is.
+
+    Args:
+        preds: predictions f, ``[N]`` or ``[N, D]``, any real dtype.
+        target: the truth y, in the same shape.
+        squared: False for the square root of each output's error.
+        weight: how much each sample counts, ``[N]``.
+
+    Raises:
+        ValueError: shapes other than these.
+        RuntimeError: ``preds`` and ``target`` have different shapes.
+
+    >>> import torch
+    >>> relative_squared_error(
+    ...     torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 7.0])
+    ... )
+    tensor(0.0514)
+    """
+    return relative_squared_error_formula(count_moments(preds, target, weight), squared)

@@ -1,0 +1,236 @@
+"""GPU kernels of `co_moments_`.
+
+A grid that depends on the shapes alone takes ``PROGRAMS`` shares of the rows for each tile of
+outputs. Every program holds one block of pairs at a time in registers, sums it around its own means
+and merges it by Chan's rule into moments that it alone owns; a second kernel merges the shares in
+order into the state, so the result has the same bits every time. That second kernel is also
+`merge_co_moments_`. A single share is merged into the state at once: small updates are one launch.
+
+Bytes to move for N rows of D pairs of s bytes: ``N * D * s``, read once, and 96 per output and
+share for the partial moments.
+"""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+# (Triton compiles the kernels, and gives their parameters types of its own.)
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fastmetrics.ops.co_moments import NUM_COLUMNS
+from fastmetrics.ops.triton.reading import is_wide, launch, numbers
+
+COLUMNS = tl.constexpr(NUM_COLUMNS)
+
+PAIRS = 1024
+MOST_OUTPUTS = 32
+MOST_PROGRAMS = 256
+MERGED_OUTPUTS = 32
+
+
+@triton.jit
+def read_moments(row, mask):
+    """The columns of one row of moments per output; zeros where there is no output."""
+    count = tl.load(row, mask=mask, other=0.0)
+    weight = tl.load(row + 1, mask=mask, other=0.0)
+    mean_x = tl.load(row + 2, mask=mask, other=0.0)
+    mean_y = tl.load(row + 3, mask=mask, other=0.0)
+    mean_d = tl.load(row + 4, mask=mask, other=0.0)
+    xx = tl.load(row + 5, mask=mask, other=0.0)
+    yy = tl.load(row + 6, mask=mask, other=0.0)
+    dd = tl.load(row + 7, mask=mask, other=0.0)
+    xy = tl.load(row + 8, mask=mask, other=0.0)
+    low = tl.load(row + 9, mask=mask, other=0.0)
+    high = tl.load(row + 10, mask=mask, other=0.0)
+    return count, weight, mean_x, mean_y, mean_d, xx, yy, dd, xy, low, high
+
+
+@triton.jit
+def write_moments(row, mask, moments):
+    """Store what `read_moments` returns."""
+    for column in tl.static_range(len(moments)):
+        tl.store(row + column, moments[column], mask=mask)
+
+
+@triton.jit
+def merge_moments(a, b):
+    """Merge two parts of the data by Chan's rule; a part without weight changes nothing."""
+    count, weight, mean_x, mean_y, mean_d, xx, yy, dd, xy, low, high = a
+    n, w, x, y, d, xx_b, yy_b, dd_b, xy_b, low_b, high_b = b
+    empty = w == 0
+    first = weight == 0
+    total = weight + w
+    share = w / tl.where(total == 0, 1.0, total)
+    both = weight * share
+    step_x, step_y, step_d = x - mean_x, y - mean_y, d - mean_d
+    return (
+        tl.where(empty, count, tl.where(first, n, count + n)),
+        tl.where(empty, weight, total),
+        tl.where(empty, mean_x, tl.where(first, x, mean_x + step_x * share)),
+        tl.where(empty, mean_y, tl.where(first, y, mean_y + step_y * share)),
+        tl.where(empty, mean_d, tl.where(first, d, mean_d + step_d * share)),
+        tl.where(empty, xx, tl.where(first, xx_b, xx + xx_b + step_x * step_x * both)),
+        tl.where(empty, yy, tl.where(first, yy_b, yy + yy_b + step_y * step_y * both)),
+        tl.where(empty, dd, tl.where(first, dd_b, dd + dd_b + step_d * step_d * both)),
+        tl.where(empty, xy, tl.where(first, xy_b, xy + xy_b + step_x * step_y * both)),
+        tl.where(empty, low, tl.where(first, low_b, tl.minimum(low, low_b))),
+        tl.where(empty, high, tl.where(first, high_b, tl.maximum(high, high_b))),
+    )
+
+
+@triton.jit
+def centre(values, kept, weight, total):
+    """Mean of each column, and the distances from it; of equal values these are exactly zero."""
+    low = tl.min(tl.where(kept, values, float("inf")), axis=0)
+    shift = tl.where(low == float("inf"), 0.0, low)
+    shifted = tl.where(kept, values - shift[None, :], 0.0)
+    step = tl.sum(weight * shifted, axis=0) / total
+    return shift + step, tl.where(kept, shifted - step[None, :], 0.0)
+
+
+@triton.jit
+def add_pairs(
+    partial, preds, target, weight, rows, outputs, preds_row, preds_column, target_row,
+    target_column, weight_row,
+    WEIGHTED: tl.constexpr, WIDE_INPUT: tl.constexpr, DIRECT: tl.constexpr, BLOCK: tl.constexpr,
+    BLOCK_D: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """Moments of one share of the rows: ``partial`` is ``[programs, outputs, 12]``.
+
+    ``DIRECT``: there is one program, and ``partial`` is the state.
+    """
+    program, programs = tl.program_id(0), tl.num_programs(0)
+    output = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
+    inside = output < outputs
+    zero = tl.zeros([BLOCK_D], tl.float64)
+    moments = (zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero)
+    column = output.to(tl.int64)[None, :]
+    for block in range(program, tl.cdiv(rows, BLOCK), programs):
+        row = numbers(block, BLOCK, WIDE)
+        present = row < rows
+        row = row.to(tl.int64)
+        w = present.to(tl.float64)
+        if WEIGHTED:
+            w = tl.load(weight + row * weight_row, mask=present, other=0).to(tl.float64)
+        kept = (w != 0)[:, None] & inside[None, :]
+        x = tl.load(
+            preds + row[:, None] * preds_row + column * preds_column, mask=kept, other=0
+        ).to(tl.float64)
+        y = tl.load(
+            target + row[:, None] * target_row + column * target_column, mask=kept, other=0
+        ).to(tl.float64)
+        total = tl.sum(w, axis=0)
+        count = tl.sum((w != 0).to(tl.float64), axis=0)
+        divisor = tl.where(total == 0, 1.0, total)
+        wide_w = w[:, None]
+        mean_x, dx = centre(x, kept, wide_w, divisor)
+        mean_y, dy = centre(y, kept, wide_w, divisor)
+        mean_d, dd = centre(y - x, kept, wide_w, divisor)
+        found = (
+            zero + count,
+            zero + total,
+            mean_x,
+            mean_y,
+            mean_d,
+            tl.sum(wide_w * dx * dx, axis=0),
+            tl.sum(wide_w * dy * dy, axis=0),
+            tl.sum(wide_w * dd * dd, axis=0),
+            tl.sum(wide_w * dx * dy, axis=0),
+            tl.min(tl.where(kept, y, float("inf")), axis=0),
+            tl.max(tl.where(kept, y, float("-inf")), axis=0),
+        )
+        moments = merge_moments(moments, found)
+    place = partial + (program.to(tl.int64) * outputs + output) * COLUMNS
+    if DIRECT:
+        moments = merge_moments(read_moments(place, inside), moments)
+    write_moments(place, inside, moments)
+    if WIDE_INPUT:
+        tl.store(place + (COLUMNS - 1), zero + 1.0, mask=inside)
+    elif not DIRECT:
+        tl.store(place + (COLUMNS - 1), zero, mask=inside)
+
+
+@triton.jit
+def merge_parts(state, parts, count, outputs, BLOCK_D: tl.constexpr):
+    """Merge ``parts`` ``[count, outputs, 12]`` into the state, one after the other."""
+    output = tl.program_id(0) * BLOCK_D + tl.arange(0, BLOCK_D)
+    inside = output < outputs
+    place = state + output.to(tl.int64) * COLUMNS
+    moments = read_moments(place, inside)
+    wide = tl.load(place + (COLUMNS - 1), mask=inside, other=0.0)
+    for part in range(count):
+        other = parts + (tl.cast(part, tl.int64) * outputs + output) * COLUMNS
+        moments = merge_moments(moments, read_moments(other, inside))
+        wide = tl.maximum(wide, tl.load(other + (COLUMNS - 1), mask=inside, other=0.0))
+    write_moments(place, inside, moments)
+    tl.store(place + (COLUMNS - 1), wide, mask=inside)
+
+
+def on_device_of_state(op: Callable[..., None]) -> Callable[..., None]:
+    """Launch where the state is, and let kernels assume that it is contiguous."""
+
+    @functools.wraps(op)
+    def entry(state: Tensor, *args: Any) -> None:
+        device = state.device
+        if device.type in ("cuda", "xpu"):
+            module = getattr(torch, device.type)
+            if module.current_device() != device.index:
+                with module.device(device.index):
+                    entry(state, *args)
+                return
+        dense = state.contiguous()
+        op(dense, *args)
+        if dense is not state:
+            state.copy_(dense)
+
+    return entry
+
+
+@on_device_of_state
+def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None) -> None:
+    """Launch the kernels of :func:`fastmetrics.ops.co_moments.co_moments_`."""
+    if not preds.numel():
+        return
+    rows, outputs = preds.shape[0], state.shape[0]
+    block_outputs = min(MOST_OUTPUTS, triton.next_power_of_2(outputs))
+    block = PAIRS // block_outputs
+    programs = min(triton.cdiv(rows, block), MOST_PROGRAMS)
+    partial = state
+    if programs > 1:
+        partial = torch.empty((programs, *state.shape), dtype=torch.float64, device=state.device)
+    launch(
+        add_pairs, (programs, triton.cdiv(outputs, block_outputs)),
+        partial, preds, target, weight, rows, outputs,
+        preds.stride(0), preds.stride(1) if preds.ndim > 1 else 0,
+        target.stride(0), target.stride(1) if target.ndim > 1 else 0,
+        0 if weight is None else weight.stride(0),
+        WEIGHTED=weight is not None,
+        WIDE_INPUT=torch.float64 in (preds.dtype, target.dtype),
+        DIRECT=programs == 1, BLOCK=block, BLOCK_D=block_outputs, WIDE=is_wide(rows),
+    )  # fmt: skip
+    if programs > 1:
+        merge_parts_into(state, partial)
+
+
+@on_device_of_state
+def merge_co_moments_(state: Tensor, others: Tensor) -> None:
+    """Launch the kernel of :func:`fastmetrics.ops.co_moments.merge_co_moments_`."""
+    if others.numel():
+        merge_parts_into(state, others.contiguous())
+
+
+def merge_parts_into(state: Tensor, parts: Tensor) -> None:
+    """Launch `merge_parts`."""
+    outputs = state.shape[0]
+    block = min(MERGED_OUTPUTS, triton.next_power_of_2(outputs))
+    launch(
+        merge_parts, (triton.cdiv(outputs, block),), state, parts, len(parts), outputs,
+        BLOCK_D=block,
+    )  # fmt: skip

@@ -1,0 +1,47 @@
+"""Pearson's correlation coefficient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from fastmetrics.functional.regression.pearson import pearson_formula
+from fastmetrics.regression._moments import MomentsMetric
+from fastmetrics.utilities.checks import check_int
+
+__all__ = ["PearsonCorrCoef"]
+
+
+class PearsonCorrCoef(MomentsMetric):
+    """Pearson's correlation, ``cov(x, y) / (std(x) std(y))``, in [-1, 1].
+
+    ``preds`` x and ``target`` y are ``[N]``, or ``[N, D]`` with D outputs. NaN, with a warning,
+    where predictions or targets are constant.
+
+    Args:
+        num_outputs: D.
+        kwargs: as for :class:`fastmetrics.metric.Metric`.
+
+    Raises:
+        ValueError: ``num_outputs`` is no positive integer.
+
+    >>> import torch
+    >>> from fastmetrics.regression import PearsonCorrCoef
+    >>> metric = PearsonCorrCoef()
+    >>> metric(torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 7.0]))
+    tensor(0.9849)
+    """
+
+    higher_is_better: bool | None = None  # both -1 and 1 are best
+    plot_lower_bound = -1.0
+    plot_upper_bound = 1.0
+
+    def __init__(self, num_outputs: int = 1, **kwargs: Any) -> None:
+        check_int("num_outputs", num_outputs, 1)
+        super().__init__(num_outputs, **kwargs)
+        self.num_outputs = num_outputs
+
+    def compute(self) -> Tensor:
+        """Return the correlation, a scalar, or ``[D]``."""
+        return pearson_formula(self._final(), self._wide)
