@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+import fastmetrics as root
 import fastmetrics.classification as fast
 import fastmetrics.functional as fast_functional
 from benchmarks import calls
@@ -353,6 +354,44 @@ def collection(
     return Workload(f"{_word(kind)}/collection_of_5/{name}", inputs, found)
 
 
+def numbers(*shapes: tuple[int, ...]) -> Callable[[torch.device], Inputs]:
+    """Normally distributed float32 numbers, one tensor per shape."""
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(device)
+        return tuple(torch.randn(shape, generator=generator, device=device) for shape in shapes)
+
+    return make
+
+
+def aggregates() -> list[Workload]:
+    """Running aggregates: single numbers, losses of a small batch, long tensors."""
+    rows = []
+    for name in ("MeanMetric", "SumMetric", "MaxMetric"):
+        found = {
+            OURS: calls.update_number(lambda name=name: getattr(root, name)()),
+            "torchmetrics": calls.update_number(lambda name=name: getattr(tm, name)()),
+        }
+        one, limits = numbers((1,)), {**NEVER_SLOWER, "torchmetrics": 1 / 10}
+        rows.append(Workload(f"update/{name}/number", one, found, limits))
+        for size, limit in ((64, 1 / 5), (1_000_000, 1 / 10)):
+            found = {
+                OURS: update(lambda name=name: getattr(root, name)()),
+                "torchmetrics": update(lambda name=name: getattr(tm, name)()),
+            }
+            limits = {**NEVER_SLOWER, "torchmetrics": limit}
+            if size > 64:
+                limits[FLOOR] = 2.5 if name == "MaxMetric" else 1.5
+            rows.append(Workload(f"update/{name}/{size}", numbers((size,)), found, limits))
+    found = {
+        OURS: update(lambda: root.MeanMetric()),
+        "torchmetrics": update(lambda: tm.MeanMetric()),
+    }
+    shapes = ((1_000_000,), (1_000_000,))
+    rows.append(Workload("update/MeanMetric/weighted/1000000", numbers(*shapes), found))
+    return rows
+
+
 SIZES = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
 
@@ -420,7 +459,7 @@ def _functional(
 
 def workloads(device: torch.device) -> list[Workload]:
     """Return all of them, large ones first; the floor and the call are targets of the CPU alone."""
-    rows = [*large_updates(), *small_updates(), *functional_calls()]
+    rows = [*large_updates(), *small_updates(), *aggregates(), *functional_calls()]
     if device.type == "cpu":
         return rows
     return [replace(row, limits=NEVER_SLOWER) for row in rows]

@@ -8,9 +8,18 @@ from fastmetrics.metric import Metric
 from fastmetrics.utilities.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from fastmetrics import aggregation as aggregation
     from fastmetrics import classification as classification
     from fastmetrics import functional as functional
     from fastmetrics import utilities as utilities
+    from fastmetrics import wrappers as wrappers
+    from fastmetrics.aggregation import CatMetric as CatMetric
+    from fastmetrics.aggregation import MaxMetric as MaxMetric
+    from fastmetrics.aggregation import MeanMetric as MeanMetric
+    from fastmetrics.aggregation import MinMetric as MinMetric
+    from fastmetrics.aggregation import RunningMean as RunningMean
+    from fastmetrics.aggregation import RunningSum as RunningSum
+    from fastmetrics.aggregation import SumMetric as SumMetric
     from fastmetrics.classification import Accuracy as Accuracy
     from fastmetrics.classification import CohenKappa as CohenKappa
     from fastmetrics.classification import ConfusionMatrix as ConfusionMatrix
@@ -28,6 +37,15 @@ if TYPE_CHECKING:
     from fastmetrics.config import __version__ as __version__
     from fastmetrics.config import show_config as show_config
 
+_AGGREGATION = (
+    "CatMetric",
+    "MaxMetric",
+    "MeanMetric",
+    "MinMetric",
+    "RunningMean",
+    "RunningSum",
+    "SumMetric",
+)
 _CLASSIFICATION = (
     "Accuracy",
     "CohenKappa",
@@ -45,14 +63,22 @@ _CLASSIFICATION = (
     "StatScores",
 )
 
-__all__ = ["Metric", "MetricCollection", "functional", "show_config", *_CLASSIFICATION]
+__all__ = [
+    "Metric",
+    "MetricCollection",
+    "functional",
+    "show_config",
+    *_AGGREGATION,
+    *_CLASSIFICATION,
+]
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "__version__": "fastmetrics.config",
         "show_config": "fastmetrics.config",
+        **dict.fromkeys(_AGGREGATION, "fastmetrics.aggregation"),
         **dict.fromkeys(_CLASSIFICATION, "fastmetrics.classification"),
     },
-    submodules=("classification", "functional"),
+    submodules=("aggregation", "classification", "functional", "wrappers"),
 )

@@ -21,7 +21,9 @@ PACKAGES = (
     "fastmetrics.classification",
     "fastmetrics.functional",
     "fastmetrics.functional.classification",
+    "fastmetrics.aggregation",
     "fastmetrics.utilities",
+    "fastmetrics.wrappers",
 )
 FAMILIES = (
     "Accuracy",
@@ -85,7 +87,7 @@ def test_every_public_name_can_be_imported(package):
 def test_public_names_are_those_of_torchmetrics(package):
     ours = set(importlib.import_module(package).__all__) - ADDED.get(package, set())
     theirs = upstream(package)
-    known = {*theirs.__all__, *dir(theirs)}
+    known = {*getattr(theirs, "__all__", ()), *dir(theirs)}
     if package == "fastmetrics.functional":
         known |= set(upstream("fastmetrics.functional.classification").__all__)
     assert ours <= known
@@ -109,6 +111,13 @@ def test_no_name_of_a_family_is_missing(package, families, tasks):
     theirs = wanted & set(upstream(package).__all__)
     assert len(theirs) >= len(families) - 2
     assert theirs <= set(importlib.import_module(package).__all__)
+
+
+def test_no_aggregate_is_missing():
+    known = {name for name in upstream("fastmetrics").__all__ if name.endswith("Metric")}
+    wanted = {"CatMetric", "MaxMetric", "MeanMetric", "MinMetric", "SumMetric"}
+    assert wanted <= known
+    assert {*wanted, "RunningMean", "RunningSum"} <= set(fastmetrics.__all__)
 
 
 def test_fairness_functions():

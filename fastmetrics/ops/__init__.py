@@ -1,6 +1,7 @@
 """The update ops: one module per statistic family."""
 
 from fastmetrics.ops import backend
+from fastmetrics.ops.aggregate import aggregate_, aggregate_value_
 from fastmetrics.ops.confusion import confusion_, label_confusion_
 from fastmetrics.ops.exact_match import exact_match_, label_exact_match_
 from fastmetrics.ops.score_histogram import score_histogram_
@@ -9,6 +10,8 @@ from fastmetrics.ops.stat_scores import stat_scores_
 backend.load()
 
 __all__ = [
+    "aggregate_",
+    "aggregate_value_",
     "confusion_",
     "exact_match_",
     "label_confusion_",

@@ -31,6 +31,8 @@ MAIN_UPDATES = [
     "label confusion weighted [N, 20]",
     "label confusion 4 groups",
     "label exact match [N, 20]",
+    "mean nans=1 in parts",
+    "min nans=3",
 ]
 
 
@@ -77,6 +79,7 @@ def test_scores_are_read_with_wide_loads(name, loads):
 def test_unweighted_updates_take_one_launch():
     for name, (op, args) in UPDATES.items():
         second = "weighted" in name or name == "stat scores ignore [N, 1000]"
+        second |= "in parts" in name
         assert len(aot.record(op, *args)) == 1 + second, name
 
 

@@ -12,7 +12,7 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from fastmetrics.ops import confusion, exact_match, library, score_histogram, stat_scores
+from fastmetrics.ops import aggregate, confusion, exact_match, library, score_histogram, stat_scores
 from fastmetrics.ops import reading as rules
 from fastmetrics.ops import triton as kernels
 from fastmetrics.ops.triton import reading
@@ -835,3 +835,72 @@ def test_row_tiles_are_powers_of_two_within_the_budget():
             assert block * block_classes <= 2048
             assert block_classes >= min(classes, 1024)
             assert not ordered or block * block * block_classes <= 4096
+
+
+def compare_aggregate(value, weight, reduction, nans, fill=0.0, cells=1):
+    """Compare one update of a running aggregate."""
+    if reduction != aggregate.SUM and weight is not None:
+        return
+    expected, expected_events = torch.full((cells,), 1.5, dtype=torch.float64), torch.arange(3)
+    actual, events = on_device(expected.clone()), on_device(expected_events.clone())
+    # Refusing raises in the reference, which runs on the CPU; the kernel counts.
+    rule = aggregate.DROP if nans == aggregate.REFUSE else nans
+    tail = (reduction, rule, fill)
+    aggregate.aggregate_reference(expected, expected_events, value, weight, *tail)
+    inputs = map(_to_device_strided, (value, weight))
+    kernels.aggregate_(actual, events, *inputs, reduction, nans, fill)
+    assert events.tolist() == expected_events.tolist()
+    torch.testing.assert_close(actual.cpu(), expected, rtol=1e-13, atol=1e-13, equal_nan=True)
+
+
+AGGREGATES = ((aggregate.SUM, 1), (aggregate.SUM, 2), (aggregate.MAX, 1), (aggregate.MIN, 1))
+NAN_RULES = (aggregate.KEEP, aggregate.DROP, aggregate.REFUSE, aggregate.FILL)
+
+
+@pytest.mark.parametrize("nans", NAN_RULES)
+@pytest.mark.parametrize("count", [1, 5, 1024, 4097, 20_000])
+def test_aggregates(count, nans):
+    value = torch.randn(count, generator=torch.Generator().manual_seed(count))
+    for values in (value, value.clone()):
+        for reduction, cells in AGGREGATES:
+            for weight in (None, value.abs() + 0.5):
+                compare_aggregate(values, weight, reduction, nans, -2.5, cells)
+        values[:: max(2, count // 7)] = NAN
+
+
+@pytest.mark.parametrize("nans", NAN_RULES)
+def test_aggregates_of_odd_values(nans):
+    for numbers in ([INF, 1.0], [-INF, 1.0], [NAN, NAN], [NAN, INF], [-0.0, 0.0], [3.0]):
+        for reduction, cells in AGGREGATES:
+            for fill in (0.1, -INF, NAN):
+                value = torch.tensor(numbers)
+                compare_aggregate(value, None, reduction, nans, fill, cells)
+                compare_aggregate(value, value.flip(0), reduction, nans, fill, cells)
+
+
+@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+def test_aggregates_take_all_dtypes(dtype):
+    value = torch.randn(300, generator=torch.Generator().manual_seed(1)).mul(3).to(dtype)
+    for reduction, cells in AGGREGATES:
+        for weight in (None, value.flip(0)):
+            compare_aggregate(value, weight, reduction, aggregate.DROP, 0.0, cells)
+
+
+def test_aggregate_layouts_and_broadcast_weights():
+    value = torch.randn(6, 5, 4, generator=torch.Generator().manual_seed(2))
+    whole = torch.rand(12, 10, 8, generator=torch.Generator().manual_seed(3))
+    for values in (value, value.mT, value.permute(2, 0, 1), whole[::2, ::2, ::2], value[:1, 2]):
+        shape = values.shape
+        weights = [values.abs(), torch.rand(()), torch.rand(shape[-1]), torch.rand(shape[-2], 1)]
+        for weight in (None, *weights):
+            for reduction, cells in AGGREGATES:
+                compare_aggregate(values, weight, reduction, aggregate.DROP, 0.0, cells)
+    compare_aggregate(torch.tensor(2.5), torch.tensor(3), aggregate.SUM, aggregate.DROP, 0.0, 2)
+    for shape in ((0,), (3, 0)):
+        compare_aggregate(torch.zeros(shape), None, aggregate.MAX, aggregate.DROP)
+
+
+def test_aggregates_with_64_bit_positions(monkeypatch):
+    monkeypatch.setattr(kernels.aggregate, "is_wide", lambda positions: True)
+    value = torch.randn(3000, 2).mT
+    compare_aggregate(value, value.abs(), aggregate.SUM, aggregate.DROP, 0.0, 2)

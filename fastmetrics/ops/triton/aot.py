@@ -23,7 +23,15 @@ from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
 import fastmetrics.ops.triton as kernels
-from fastmetrics.ops.triton import confusion, exact_match, reading, score_histogram, stat_scores
+from fastmetrics.ops.aggregate import DROP, FILL, KEEP, MAX, MIN, SUM
+from fastmetrics.ops.triton import (
+    aggregate,
+    confusion,
+    exact_match,
+    reading,
+    score_histogram,
+    stat_scores,
+)
 
 TARGETS = {
     "cuda:80": GPUTarget("cuda", 80, 32),
@@ -70,7 +78,7 @@ def record(op: str, *args: Any) -> list[Launch]:
         launches.append(Launch(kernel, values, config))
 
     with contextlib.ExitStack() as stack:
-        for module in (stat_scores, confusion, exact_match, score_histogram, reading):
+        for module in (aggregate, stat_scores, confusion, exact_match, score_histogram, reading):
             stack.enter_context(mock.patch.object(module, "launch", launch))
         getattr(kernels, op)(*args)
     return launches
@@ -230,6 +238,7 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     tail = (scores, target, None, 20, 0.5, False, None, True)
     yield "label exact match [N, 20]", "label_exact_match_", (meta(2, 2), events, *tail)
     yield from histogram_updates()
+    yield from aggregate_updates()
 
 
 def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
@@ -263,6 +272,27 @@ def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
             weight = meta(rows, dtype=torch.float32)
             sums = meta(2, classes, 2, thresholds + 1, dtype=torch.float64)
             yield f"{name} weighted", op, (sums, events, scores, target, weight, *tail)
+
+
+def aggregate_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of running aggregates."""
+    events = torch.empty(3, dtype=torch.int64, device="meta")
+    for word, reduction, size in (
+        ("sum", SUM, 1),
+        ("mean", SUM, 2),
+        ("max", MAX, 1),
+        ("min", MIN, 1),
+    ):
+        state = torch.empty(size, dtype=torch.float64, device="meta")
+        for nans in (KEEP, DROP, FILL):
+            for count, parts in ((4096, ""), (1_000_000, " in parts")):
+                value = torch.empty(count, device="meta")
+                tail = (reduction, nans, 2.0)
+                name = f"{word} nans={nans}{parts}"
+                yield name, "aggregate_", (state, events, value, None, *tail)
+                if word == "mean":
+                    weights = value.view(-1, 8).mT, torch.empty(1, device="meta")
+                    yield f"{name} strided", "aggregate_", (state, events, *weights, *tail)
 
 
 def main() -> None:
