@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from fastmetrics import aggregation as aggregation
     from fastmetrics import classification as classification
     from fastmetrics import functional as functional
+    from fastmetrics import regression as regression
     from fastmetrics import utilities as utilities
     from fastmetrics import wrappers as wrappers
     from fastmetrics.aggregation import CatMetric as CatMetric
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from fastmetrics.classification import StatScores as StatScores
     from fastmetrics.config import __version__ as __version__
     from fastmetrics.config import show_config as show_config
+    from fastmetrics.regression import CosineSimilarity as CosineSimilarity
+    from fastmetrics.regression import KLDivergence as KLDivergence
 
 _AGGREGATION = (
     "CatMetric",
@@ -62,6 +65,10 @@ _CLASSIFICATION = (
     "Specificity",
     "StatScores",
 )
+_REGRESSION = (
+    "CosineSimilarity",
+    "KLDivergence",
+)
 
 __all__ = [
     "Metric",
@@ -70,6 +77,7 @@ __all__ = [
     "show_config",
     *_AGGREGATION,
     *_CLASSIFICATION,
+    *_REGRESSION,
 ]
 
 __getattr__, __dir__ = lazy_names(
@@ -79,6 +87,7 @@ __getattr__, __dir__ = lazy_names(
         "show_config": "fastmetrics.config",
         **dict.fromkeys(_AGGREGATION, "fastmetrics.aggregation"),
         **dict.fromkeys(_CLASSIFICATION, "fastmetrics.classification"),
+        **dict.fromkeys(_REGRESSION, "fastmetrics.regression"),
     },
-    submodules=("aggregation", "classification", "functional", "wrappers"),
+    submodules=("aggregation", "classification", "functional", "regression", "wrappers"),
 )

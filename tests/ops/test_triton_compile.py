@@ -33,6 +33,8 @@ MAIN_UPDATES = [
     "label exact match [N, 20]",
     "mean nans=1 in parts",
     "min nans=3",
+    "cosine of rows [N, 128] in parts",
+    "JS of rows [N, 4000]",
 ]
 
 

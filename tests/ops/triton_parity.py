@@ -12,7 +12,15 @@ import torch
 import triton.language as tl
 from torch import Tensor
 
-from fastmetrics.ops import aggregate, confusion, exact_match, library, score_histogram, stat_scores
+from fastmetrics.ops import (
+    aggregate,
+    confusion,
+    exact_match,
+    library,
+    row_similarity,
+    score_histogram,
+    stat_scores,
+)
 from fastmetrics.ops import reading as rules
 from fastmetrics.ops import triton as kernels
 from fastmetrics.ops.triton import reading
@@ -904,3 +912,47 @@ def test_aggregates_with_64_bit_positions(monkeypatch):
     monkeypatch.setattr(kernels.aggregate, "is_wide", lambda positions: True)
     value = torch.randn(3000, 2).mT
     compare_aggregate(value, value.abs(), aggregate.SUM, aggregate.DROP, 0.0, 2)
+
+
+def compare_rows(preds, target, kinds=row_similarity.KINDS):
+    """Compare one update of every row similarity, added up and row by row."""
+    for kind in kinds:
+        for shape in ((2,), (len(preds), 1)):
+            expected = torch.full(shape, 0.5, dtype=torch.float64)
+            actual = on_device(expected.clone())
+            row_similarity.row_similarity_reference(expected, preds, target, kind)
+            inputs = map(_to_device_strided, (preds, target))
+            kernels.row_similarity_(actual, *inputs, kind)
+            torch.testing.assert_close(
+                actual.cpu(), expected, rtol=1e-12, atol=1e-12, equal_nan=True
+            )
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (40, 16), (7, 600), (0, 4), (3, 0)], ids=str)
+def test_row_similarities(shape):
+    generator = torch.Generator().manual_seed(4)
+    preds, target = torch.rand(shape, generator=generator), torch.rand(shape, generator=generator)
+    compare_rows(preds, target)
+    compare_rows(preds.log(), target.log())
+
+
+def test_row_similarities_in_several_parts():
+    generator = torch.Generator().manual_seed(5)
+    preds, target = torch.rand(2500, 3, generator=generator).split((1, 2), 1)
+    compare_rows(preds.expand(2500, 2), target)
+
+
+def test_row_similarities_of_odd_values():
+    rows = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [-1.0, 2.0], [NAN, 1.0], [INF, 1.0], [1e30, 1e-30]]
+    pairs = [(a, b) for a in rows for b in rows]
+    preds, target = (torch.tensor(x) for x in zip(*pairs, strict=True))
+    compare_rows(preds, target)
+    logs = torch.where(preds > 0, preds, 0.0).log(), torch.where(target > 0, target, 0.0).log()
+    compare_rows(*logs, (row_similarity.KL_LOG, row_similarity.JS_LOG))
+
+
+@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+def test_row_similarities_take_all_dtypes(dtype):
+    matrix = torch.arange(1, 25).remainder(7).view(4, 6)
+    compare_rows(matrix.to(dtype), matrix.flip(0).to(torch.float16))
+    compare_rows(matrix.to(dtype).T.contiguous().T, matrix.flip(0).repeat(2, 2)[::2, ::2])

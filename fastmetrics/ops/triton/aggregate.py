@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import struct
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -147,7 +146,7 @@ def aggregate_(
     programs = ordered_programs(triton.cdiv(positions, BLOCK * BLOCKS_EACH), 1)
     cells = state
     if programs > 1:
-        cells = torch.empty(programs, state.numel(), dtype=torch.float64, device=state.device)
+        cells = state.new_empty(programs, state.numel())
     launch(
         reduce_numbers, (programs,), cells, events, value, weight, sizes, value_strides,
         weight_strides, positions, float_bits(fill), REDUCTION=reduction, NANS=nans,

@@ -29,6 +29,7 @@ from fastmetrics.ops.triton import (
     confusion,
     exact_match,
     reading,
+    row_similarity,
     score_histogram,
     stat_scores,
 )
@@ -78,7 +79,15 @@ def record(op: str, *args: Any) -> list[Launch]:
         launches.append(Launch(kernel, values, config))
 
     with contextlib.ExitStack() as stack:
-        for module in (aggregate, stat_scores, confusion, exact_match, score_histogram, reading):
+        for module in (
+            aggregate,
+            row_similarity,
+            stat_scores,
+            confusion,
+            exact_match,
+            score_histogram,
+            reading,
+        ):
             stack.enter_context(mock.patch.object(module, "launch", launch))
         getattr(kernels, op)(*args)
     return launches
@@ -239,6 +248,7 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     yield "label exact match [N, 20]", "label_exact_match_", (meta(2, 2), events, *tail)
     yield from histogram_updates()
     yield from aggregate_updates()
+    yield from row_updates()
 
 
 def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
@@ -293,6 +303,18 @@ def aggregate_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
                 if word == "mean":
                     weights = value.view(-1, 8).mT, torch.empty(1, device="meta")
                     yield f"{name} strided", "aggregate_", (state, events, *weights, *tail)
+
+
+def row_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of row similarities."""
+    for kind, word in enumerate(("cosine", "KL", "KL of logarithms", "JS", "JS of logarithms")):
+        for columns in (10, 128, 4000):
+            for rows, parts in ((2, ""), (100_000, " in parts")):
+                matrix = torch.empty(rows, columns, device="meta")
+                name = f"{word} of rows [N, {columns}]"
+                for suffix, shape in ((parts, (2,)), (f" apart {rows}", (rows, 1))):
+                    state = torch.empty(shape, dtype=torch.float64, device="meta")
+                    yield name + suffix, "row_similarity_", (state, matrix, matrix, kind)
 
 
 def main() -> None:
