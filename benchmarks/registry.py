@@ -10,6 +10,7 @@ import torch
 import fastmetrics as root
 import fastmetrics.classification as fast
 import fastmetrics.functional as fast_functional
+import fastmetrics.regression as fast_regression
 from benchmarks import calls
 from benchmarks.calls import Call, Inputs, arrays, bare, find, forward, function, reference, update
 from fastmetrics import MetricCollection
@@ -392,6 +393,38 @@ def aggregates() -> list[Workload]:
     return rows
 
 
+def distributions(*shape: int) -> Callable[[torch.device], Inputs]:
+    """Two matrices of probabilities, one distribution a row."""
+
+    def make(device: torch.device) -> Inputs:
+        pair = torch.rand((2, *shape), generator=_generator(device), device=device)
+        p, q = (pair / pair.sum(-1, keepdim=True)).unbind()
+        return p, q
+
+    return make
+
+
+def row_similarities() -> list[Workload]:
+    """Cosine similarity and divergences, in small batches and over wide and narrow rows."""
+    rows = []
+    for name in ("CosineSimilarity", "KLDivergence", "JensenShannonDivergence"):
+        for shape, limit in (((64, 10), 1 / 5), ((10_000, 100), 1 / 2), ((250_000, 4), 1 / 2)):
+            # torchmetrics only keeps the rows of a cosine, so calls with a value are compared.
+            kind = forward if name == "CosineSimilarity" else update
+            arguments = {"reduction": "mean"}
+            found = {
+                OURS: kind(partial(getattr(fast_regression, name), **arguments)),
+                "torchmetrics": kind(
+                    lambda name=name, arguments=arguments: getattr(tm.regression, name)(**arguments)
+                ),
+            }
+            size = "x".join(map(str, shape))
+            limits = {**NEVER_SLOWER, "torchmetrics": limit}
+            word = f"{_word(kind)}/{name}/{size}"
+            rows.append(Workload(word, distributions(*shape), found, limits))
+    return rows
+
+
 SIZES = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
 
@@ -459,7 +492,13 @@ def _functional(
 
 def workloads(device: torch.device) -> list[Workload]:
     """Return all of them, large ones first; the floor and the call are targets of the CPU alone."""
-    rows = [*large_updates(), *small_updates(), *aggregates(), *functional_calls()]
+    rows = [
+        *large_updates(),
+        *small_updates(),
+        *aggregates(),
+        *row_similarities(),
+        *functional_calls(),
+    ]
     if device.type == "cpu":
         return rows
     return [replace(row, limits=NEVER_SLOWER) for row in rows]

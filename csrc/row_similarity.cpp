@@ -26,11 +26,22 @@ struct RowScale {
   double target = 1.0;
 };
 
-// `columns` adds the terms of a divergence to `first`, or the products of a cosine to all three.
+// The value of a row, from three sums: of products, or the first of them of a divergence's terms.
+template <RowKind kind>
+inline double value_of_row(double first, double second, double third) {
+  if constexpr (kind == RowKind::kCosine) {
+    return first / (std::sqrt(second) * std::sqrt(third));
+  }
+  return kind == RowKind::kJs || kind == RowKind::kJsLog ? 0.5 * first : first;
+}
+
+// `columns` adds to these three sums; `narrow` does all the work for rows stored column by column.
 struct RowKernels {
   void (*sums)(const double* preds, const double* target, int64_t count, RowTotals& totals);
   void (*columns)(const double* preds, const double* target, int64_t count, const RowScale& scale,
                   RowTotals& totals);
+  void (*narrow)(const double* preds, const double* target, int64_t rows, int64_t columns,
+                 double* values);
 };
 
 }  // namespace fastmetrics
@@ -42,6 +53,7 @@ namespace fastmetrics {
 namespace {
 
 inline constexpr int64_t kBuffer = 1024;  // numbers of each matrix converted at a time
+inline constexpr int64_t kNarrow = 32;    // up to so many columns, vectors hold rows
 
 const RowKernels& kernels_of(RowKind kind) {
   switch (kind) {
@@ -83,6 +95,9 @@ class Matrix {
   void load_columns(int64_t row, int64_t column, int64_t count, double* numbers) const {
     load_(data_, row * row_step_ + column * step_, step_, count, numbers);
   }
+  void load_column(int64_t row, int64_t rows, int64_t column, double* numbers) const {
+    load_(data_, row * row_step_ + column * step_, row_step_, rows, numbers);
+  }
 
  private:
   const void* data_;
@@ -117,7 +132,11 @@ class RowReader {
       }
       return;
     }
-    const int64_t tile = kBuffer / std::max<int64_t>(columns_, 1);
+    if (columns_ <= kNarrow) {
+      visit_narrow(begin, end, preds.data(), target.data(), use);
+      return;
+    }
+    const int64_t tile = kBuffer / columns_;
     for (int64_t first = begin; first < end; first += tile) {
       const int64_t count = std::min(tile, end - first);
       preds_.load_rows(first, count, preds.data());
@@ -146,12 +165,29 @@ class RowReader {
   double value_of(const RowTotals& totals) const {
     switch (kind_) {
       case RowKind::kCosine:
-        return totals.first / (std::sqrt(totals.second) * std::sqrt(totals.third));
+        return value_of_row<RowKind::kCosine>(totals.first, totals.second, totals.third);
       case RowKind::kJs:
       case RowKind::kJsLog:
-        return 0.5 * totals.first;
+        return value_of_row<RowKind::kJs>(totals.first, 0.0, 0.0);
       default:
         return totals.first;
+    }
+  }
+
+  template <class F>
+  void visit_narrow(int64_t begin, int64_t end, double* preds, double* target, F&& use) const {
+    std::array<double, kBuffer> values;
+    const int64_t tile = kBuffer / std::max<int64_t>(columns_, 1);
+    for (int64_t first = begin; first < end; first += tile) {
+      const int64_t count = std::min(tile, end - first);
+      for (int64_t column = 0; column < columns_; ++column) {
+        preds_.load_column(first, count, column, preds + column * count);
+        target_.load_column(first, count, column, target + column * count);
+      }
+      kernels_.narrow(preds, target, count, columns_, values.data());
+      for (int64_t i = 0; i < count; ++i) {
+        use(first + i, values[i]);
+      }
     }
   }
 

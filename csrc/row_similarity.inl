@@ -86,47 +86,101 @@ struct Rows {
   FM_INLINE static Values x_log_y(Values x, Values y) { return x == 0.0 ? all(0.0) : x * log(y); }
 };
 
-// Adds to `totals` what `count` columns of a row contribute; see RowKernels.
+// What stands for numbers that are not there: it adds nothing.
 template <RowKind kind>
-void add_columns(const double* preds, const double* target, int64_t count, const RowScale& scale,
-                 RowTotals& totals) {
-  using R = Rows;
-  constexpr bool kLogs = kind == RowKind::kKlLog || kind == RowKind::kJsLog;
-  constexpr double kPad = kLogs ? -std::numeric_limits<double>::infinity() : 0.0;
-  typename R::Values first = {};
-  typename R::Values second = {};
-  typename R::Values third = {};
-  for (int64_t i = 0; i < count; i += R::kCount) {
-    const typename R::Values p = R::load(preds + i, count - i, kPad);
-    const typename R::Values q = R::load(target + i, count - i, kPad);
+inline constexpr double kPad =
+    kind == RowKind::kKlLog || kind == RowKind::kJsLog ? -std::numeric_limits<double>::infinity()
+                                                       : 0.0;
+
+// Three sums: the terms of a divergence in the first, or the products of a cosine.
+struct RowSums {
+  Rows::Values first = {};
+  Rows::Values second = {};
+  Rows::Values third = {};
+
+  // Adds what numbers of the rows contribute; the scales make the sums of probabilities 1.
+  template <RowKind kind>
+  FM_INLINE void add(const Rows::Values& p, const Rows::Values& q, const Rows::Values& preds_scale,
+                     const Rows::Values& target_scale) {
+    using R = Rows;
     if constexpr (kind == RowKind::kCosine) {
       first += p * q;
       second += p * p;
       third += q * q;
     } else if constexpr (kind == RowKind::kKlLog) {
-      const typename R::Values term = R::exp(p) * (p - q);
-      first += p == kPad ? R::all(0.0) : term;
+      const R::Values term = R::exp(p) * (p - q);
+      first += p == kPad<kind> ? R::all(0.0) : term;
     } else {
-      typename R::Values a = p;
-      typename R::Values b = q;
+      R::Values a;
+      R::Values b;
       if constexpr (kind == RowKind::kJsLog) {
         a = R::exp(p);
         b = R::exp(q);
       } else {
-        a = p * scale.preds;
-        b = q * scale.target;
+        a = p * preds_scale;
+        b = q * target_scale;
       }
       if constexpr (kind == RowKind::kKl) {
         first += R::x_log_y(a, a / b);
       } else {
-        const typename R::Values middle = (a + b) * 0.5;
+        const R::Values middle = (a + b) * 0.5;
         first += R::x_log_y(a, a / middle) + R::x_log_y(b, b / middle);
       }
     }
   }
-  totals.first += R::sum(first);
-  totals.second += R::sum(second);
-  totals.third += R::sum(third);
+};
+
+// Adds to `totals` what `count` columns of a row contribute; see RowKernels.
+template <RowKind kind>
+void add_columns(const double* preds, const double* target, int64_t count, const RowScale& scale,
+                 RowTotals& totals) {
+  using R = Rows;
+  const R::Values preds_scale = R::all(scale.preds);
+  const R::Values target_scale = R::all(scale.target);
+  RowSums sums;
+  for (int64_t i = 0; i < count; i += R::kCount) {
+    sums.add<kind>(R::load(preds + i, count - i, kPad<kind>),
+                   R::load(target + i, count - i, kPad<kind>), preds_scale, target_scale);
+  }
+  totals.first += R::sum(sums.first);
+  totals.second += R::sum(sums.second);
+  totals.third += R::sum(sums.third);
+}
+
+// The values of `rows` rows whose numbers lie column by column: a lane for each row.
+template <RowKind kind>
+void compare_narrow(const double* preds, const double* target, int64_t rows, int64_t columns,
+                    double* values) {
+  using R = Rows;
+  constexpr bool kNormalises = kind == RowKind::kKl || kind == RowKind::kJs;
+  for (int64_t row = 0; row < rows; row += R::kCount) {
+    const int64_t count = rows - row;
+    const auto load = [&](const double* data, int64_t column) {
+      return R::load(data + column * rows + row, count, 0.0);
+    };
+    R::Values preds_sum = {};
+    R::Values target_sum = {};
+    for (int64_t column = 0; kNormalises && column < columns; ++column) {
+      preds_sum += load(preds, column);
+      target_sum += load(target, column);
+    }
+    const R::Values preds_scale = 1.0 / preds_sum;
+    const R::Values target_scale = 1.0 / target_sum;
+    RowSums sums;
+    for (int64_t column = 0; column < columns; ++column) {
+      sums.add<kind>(load(preds, column), load(target, column), preds_scale, target_scale);
+    }
+    double first[R::kCount];
+    double second[R::kCount];
+    double third[R::kCount];
+    std::memcpy(first, &sums.first, sizeof(first));
+    std::memcpy(second, &sums.second, sizeof(second));
+    std::memcpy(third, &sums.third, sizeof(third));
+    for (int lane = 0; lane < R::kCount; ++lane) {
+      first[lane] = value_of_row<kind>(first[lane], second[lane], third[lane]);
+    }
+    std::memcpy(values + row, first, std::min<int64_t>(count, R::kCount) * sizeof(double));
+  }
 }
 
 // Adds the sums of both rows to `second` and `third`.
@@ -143,4 +197,4 @@ inline void add_sums(const double* preds, const double* target, int64_t count, R
 }
 
 template <RowKind kind>
-constexpr RowKernels kRows = {add_sums, add_columns<kind>};
+constexpr RowKernels kRows = {add_sums, add_columns<kind>, compare_narrow<kind>};
