@@ -42,6 +42,16 @@ def update(make: Callable[[], Any]) -> Call:
     return start
 
 
+def update_number(make: Callable[[], Any]) -> Call:
+    """Time one ``update`` with a Python number; of the inputs only the device counts."""
+
+    def start(inputs: Inputs) -> Started:
+        metric = make().to(inputs[0].device)
+        return Started(partial(metric.update, 1.5), metric.compute)
+
+    return start
+
+
 def forward(make: Callable[[], Any]) -> Call:
     """Time one call of the metric: the batch is added, and its value comes back."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 
+import fastmetrics as root
 import fastmetrics.classification as fast
 import fastmetrics.functional as fast_functional
 import fastmetrics.regression as fast_regression
@@ -457,6 +458,76 @@ def collection(
     return Workload(f"{_word(kind)}/collection_of_5/{name}", inputs, found)
 
 
+def numbers(*shapes: tuple[int, ...]) -> Callable[[torch.device], Inputs]:
+    """Normally distributed float32 numbers, one tensor per shape."""
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(device)
+        return tuple(torch.randn(shape, generator=generator, device=device) for shape in shapes)
+
+    return make
+
+
+def aggregates() -> list[Workload]:
+    """Running aggregates: single numbers, losses of a small batch, long tensors."""
+    rows = []
+    for name in ("MeanMetric", "SumMetric", "MaxMetric"):
+        found = {
+            OURS: calls.update_number(lambda name=name: getattr(root, name)()),
+            "torchmetrics": calls.update_number(lambda name=name: getattr(tm, name)()),
+        }
+        one, limits = numbers((1,)), {**NEVER_SLOWER, "torchmetrics": 1 / 10}
+        rows.append(Workload(f"update/{name}/number", one, found, limits))
+        for size, limit in ((64, 1 / 5), (1_000_000, 1 / 10)):
+            found = {
+                OURS: update(lambda name=name: getattr(root, name)()),
+                "torchmetrics": update(lambda name=name: getattr(tm, name)()),
+            }
+            limits = {**NEVER_SLOWER, "torchmetrics": limit}
+            if size > 64:
+                limits[FLOOR] = 2.5 if name == "MaxMetric" else 1.5
+            rows.append(Workload(f"update/{name}/{size}", numbers((size,)), found, limits))
+    found = {
+        OURS: update(lambda: root.MeanMetric()),
+        "torchmetrics": update(lambda: tm.MeanMetric()),
+    }
+    shapes = ((1_000_000,), (1_000_000,))
+    rows.append(Workload("update/MeanMetric/weighted/1000000", numbers(*shapes), found))
+    return rows
+
+
+def distributions(*shape: int) -> Callable[[torch.device], Inputs]:
+    """Two matrices of probabilities, one distribution a row."""
+
+    def make(device: torch.device) -> Inputs:
+        pair = torch.rand((2, *shape), generator=_generator(device), device=device)
+        p, q = (pair / pair.sum(-1, keepdim=True)).unbind()
+        return p, q
+
+    return make
+
+
+def row_similarities() -> list[Workload]:
+    """Cosine similarity and divergences, in small batches and over wide and narrow rows."""
+    rows = []
+    for name in ("CosineSimilarity", "KLDivergence", "JensenShannonDivergence"):
+        for shape, limit in (((64, 10), 1 / 5), ((10_000, 100), 1 / 2), ((250_000, 4), 1 / 2)):
+            # torchmetrics only keeps the rows of a cosine, so calls with a value are compared.
+            kind = forward if name == "CosineSimilarity" else update
+            arguments = {"reduction": "mean"}
+            found = {
+                OURS: kind(partial(getattr(fast_regression, name), **arguments)),
+                "torchmetrics": kind(
+                    lambda name=name, arguments=arguments: getattr(tm.regression, name)(**arguments)
+                ),
+            }
+            size = "x".join(map(str, shape))
+            limits = {**NEVER_SLOWER, "torchmetrics": limit}
+            word = f"{_word(kind)}/{name}/{size}"
+            rows.append(Workload(word, distributions(*shape), found, limits))
+    return rows
+
+
 SIZES = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
 
@@ -577,6 +648,8 @@ def workloads(device: torch.device) -> list[Workload]:
         *functional_calls(),
         *regression_updates(),
         *correlations(),
+        *aggregates(),
+        *row_similarities(),
     ]
     if device.type == "cpu":
         return rows

@@ -8,10 +8,19 @@ from fastmetrics.metric import Metric
 from fastmetrics.utilities.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from fastmetrics import aggregation as aggregation
     from fastmetrics import classification as classification
     from fastmetrics import functional as functional
     from fastmetrics import regression as regression
     from fastmetrics import utilities as utilities
+    from fastmetrics import wrappers as wrappers
+    from fastmetrics.aggregation import CatMetric as CatMetric
+    from fastmetrics.aggregation import MaxMetric as MaxMetric
+    from fastmetrics.aggregation import MeanMetric as MeanMetric
+    from fastmetrics.aggregation import MinMetric as MinMetric
+    from fastmetrics.aggregation import RunningMean as RunningMean
+    from fastmetrics.aggregation import RunningSum as RunningSum
+    from fastmetrics.aggregation import SumMetric as SumMetric
     from fastmetrics.classification import AUROC as AUROC
     from fastmetrics.classification import ROC as ROC
     from fastmetrics.classification import Accuracy as Accuracy
@@ -40,8 +49,10 @@ if TYPE_CHECKING:
     from fastmetrics.config import __version__ as __version__
     from fastmetrics.config import show_config as show_config
     from fastmetrics.regression import ConcordanceCorrCoef as ConcordanceCorrCoef
+    from fastmetrics.regression import CosineSimilarity as CosineSimilarity
     from fastmetrics.regression import CriticalSuccessIndex as CriticalSuccessIndex
     from fastmetrics.regression import ExplainedVariance as ExplainedVariance
+    from fastmetrics.regression import KLDivergence as KLDivergence
     from fastmetrics.regression import LogCoshError as LogCoshError
     from fastmetrics.regression import MeanAbsoluteError as MeanAbsoluteError
     from fastmetrics.regression import MeanAbsolutePercentageError as MeanAbsolutePercentageError
@@ -62,6 +73,15 @@ if TYPE_CHECKING:
         WeightedMeanAbsolutePercentageError as WeightedMeanAbsolutePercentageError,
     )
 
+_AGGREGATION = (
+    "CatMetric",
+    "MaxMetric",
+    "MeanMetric",
+    "MinMetric",
+    "RunningMean",
+    "RunningSum",
+    "SumMetric",
+)
 _CLASSIFICATION = (
     "AUROC",
     "Accuracy",
@@ -89,6 +109,10 @@ _CLASSIFICATION = (
     "SpecificityAtSensitivity",
     "StatScores",
 )
+_REGRESSION = (
+    "CosineSimilarity",
+    "KLDivergence",
+)
 
 _REGRESSION = (
     "CriticalSuccessIndex",
@@ -114,6 +138,7 @@ __all__ = [
     "MetricCollection",
     "functional",
     "show_config",
+    *_AGGREGATION,
     *_CLASSIFICATION,
     *_REGRESSION,
 ]
@@ -123,8 +148,10 @@ __getattr__, __dir__ = lazy_names(
     {
         "__version__": "fastmetrics.config",
         "show_config": "fastmetrics.config",
+        **dict.fromkeys(_AGGREGATION, "fastmetrics.aggregation"),
         **dict.fromkeys(_CLASSIFICATION, "fastmetrics.classification"),
         **dict.fromkeys(_REGRESSION, "fastmetrics.regression"),
     },
     submodules=("classification", "functional", "regression"),
+    submodules=("aggregation", "classification", "functional", "regression", "wrappers"),
 )

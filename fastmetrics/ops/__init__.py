@@ -1,6 +1,7 @@
 """The update ops: one module per statistic family."""
 
 from fastmetrics.ops import backend
+from fastmetrics.ops.aggregate import aggregate_, aggregate_value_
 from fastmetrics.ops.calibration import calibration_bins_
 from fastmetrics.ops.co_moments import co_moments_, merge_co_moments_
 from fastmetrics.ops.confusion import confusion_, label_confusion_
@@ -10,6 +11,7 @@ from fastmetrics.ops.exact_match import exact_match_, label_exact_match_
 from fastmetrics.ops.hinge import hinge_sums_
 from fastmetrics.ops.keep_scores import keep_scores_
 from fastmetrics.ops.ranking import ranking_sums_
+from fastmetrics.ops.row_similarity import row_similarity_
 from fastmetrics.ops.score_histogram import score_histogram_, score_image_histogram_
 from fastmetrics.ops.stat_scores import stat_scores_
 
@@ -18,6 +20,8 @@ backend.load()
 __all__ = [
     "calibration_bins_",
     "co_moments_",
+    "aggregate_",
+    "aggregate_value_",
     "confusion_",
     "curve_areas_",
     "curve_points_",
@@ -29,6 +33,7 @@ __all__ = [
     "label_exact_match_",
     "ranking_sums_",
     "merge_co_moments_",
+    "row_similarity_",
     "score_histogram_",
     "score_image_histogram_",
     "stat_scores_",

@@ -45,6 +45,10 @@ MAIN_UPDATES = [
     "co-moments [N, 1] float32",
     "co-moments [N, 1000] float64 weighted",
     "merge co-moments",
+    "mean nans=1 in parts",
+    "min nans=3",
+    "cosine of rows [N, 128] in parts",
+    "JS of rows [N, 4000]",
 ]
 
 
@@ -99,6 +103,7 @@ def test_unweighted_updates_take_one_launch():
         # Float sums take two stages.
         second = "weighted" in name or "folded" in name or name == "stat scores ignore [N, 1000]"
         second |= name.startswith(("hinge", "ranking", "co-moments")) or "errors [" in name
+        second |= "in parts" in name
         assert len(aot.record(op, *args)) == 1 + second, name
 
 

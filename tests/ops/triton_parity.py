@@ -14,12 +14,14 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops import (
+    aggregate,
     calibration,
     co_moments,
     confusion,
     error_sums,
     exact_match,
     library,
+    row_similarity,
     score_histogram,
     stat_scores,
 )
@@ -1389,3 +1391,117 @@ def test_merged_moments():
             co_moments.merge_co_moments_reference(expected, parts)
             kernels.merge_co_moments_(actual, on_device(parts))
             torch.testing.assert_close(actual.cpu(), expected, rtol=1e-12, atol=1e-12)
+
+
+def compare_aggregate(value, weight, reduction, nans, fill=0.0, cells=1):
+    """Compare one update of a running aggregate."""
+    if reduction != aggregate.SUM and weight is not None:
+        return
+    expected, expected_events = torch.full((cells,), 1.5, dtype=torch.float64), torch.arange(3)
+    actual, events = on_device(expected.clone()), on_device(expected_events.clone())
+    # Refusing raises in the reference, which runs on the CPU; the kernel counts.
+    rule = aggregate.DROP if nans == aggregate.REFUSE else nans
+    tail = (reduction, rule, fill)
+    aggregate.aggregate_reference(expected, expected_events, value, weight, *tail)
+    inputs = map(_to_device_strided, (value, weight))
+    kernels.aggregate_(actual, events, *inputs, reduction, nans, fill)
+    assert events.tolist() == expected_events.tolist()
+    torch.testing.assert_close(actual.cpu(), expected, rtol=1e-13, atol=1e-13, equal_nan=True)
+
+
+AGGREGATES = ((aggregate.SUM, 1), (aggregate.SUM, 2), (aggregate.MAX, 1), (aggregate.MIN, 1))
+
+NAN_RULES = (aggregate.KEEP, aggregate.DROP, aggregate.REFUSE, aggregate.FILL)
+
+
+@pytest.mark.parametrize("nans", NAN_RULES)
+@pytest.mark.parametrize("count", [1, 5, 1024, 4097, 20_000])
+def test_aggregates(count, nans):
+    value = torch.randn(count, generator=torch.Generator().manual_seed(count))
+    for values in (value, value.clone()):
+        for reduction, cells in AGGREGATES:
+            for weight in (None, value.abs() + 0.5):
+                compare_aggregate(values, weight, reduction, nans, -2.5, cells)
+        values[:: max(2, count // 7)] = NAN
+
+
+@pytest.mark.parametrize("nans", NAN_RULES)
+def test_aggregates_of_odd_values(nans):
+    for numbers in ([INF, 1.0], [-INF, 1.0], [NAN, NAN], [NAN, INF], [-0.0, 0.0], [3.0]):
+        for reduction, cells in AGGREGATES:
+            for fill in (0.1, -INF, NAN):
+                value = torch.tensor(numbers)
+                compare_aggregate(value, None, reduction, nans, fill, cells)
+                compare_aggregate(value, value.flip(0), reduction, nans, fill, cells)
+
+
+@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+def test_aggregates_take_all_dtypes(dtype):
+    value = torch.randn(300, generator=torch.Generator().manual_seed(1)).mul(3).to(dtype)
+    for reduction, cells in AGGREGATES:
+        for weight in (None, value.flip(0)):
+            compare_aggregate(value, weight, reduction, aggregate.DROP, 0.0, cells)
+
+
+def test_aggregate_layouts_and_broadcast_weights():
+    value = torch.randn(6, 5, 4, generator=torch.Generator().manual_seed(2))
+    whole = torch.rand(12, 10, 8, generator=torch.Generator().manual_seed(3))
+    for values in (value, value.mT, value.permute(2, 0, 1), whole[::2, ::2, ::2], value[:1, 2]):
+        shape = values.shape
+        weights = [values.abs(), torch.rand(()), torch.rand(shape[-1]), torch.rand(shape[-2], 1)]
+        for weight in (None, *weights):
+            for reduction, cells in AGGREGATES:
+                compare_aggregate(values, weight, reduction, aggregate.DROP, 0.0, cells)
+    compare_aggregate(torch.tensor(2.5), torch.tensor(3), aggregate.SUM, aggregate.DROP, 0.0, 2)
+    for shape in ((0,), (3, 0)):
+        compare_aggregate(torch.zeros(shape), None, aggregate.MAX, aggregate.DROP)
+
+
+def test_aggregates_with_64_bit_positions(monkeypatch):
+    monkeypatch.setattr(kernels.aggregate, "is_wide", lambda positions: True)
+    value = torch.randn(3000, 2).mT
+    compare_aggregate(value, value.abs(), aggregate.SUM, aggregate.DROP, 0.0, 2)
+
+
+def compare_rows(preds, target, kinds=row_similarity.KINDS):
+    """Compare one update of every row similarity, added up and row by row."""
+    for kind in kinds:
+        for shape in ((2,), (len(preds), 1)):
+            expected = torch.full(shape, 0.5, dtype=torch.float64)
+            actual = on_device(expected.clone())
+            row_similarity.row_similarity_reference(expected, preds, target, kind)
+            inputs = map(_to_device_strided, (preds, target))
+            kernels.row_similarity_(actual, *inputs, kind)
+            torch.testing.assert_close(
+                actual.cpu(), expected, rtol=1e-12, atol=1e-12, equal_nan=True
+            )
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (3, 5), (40, 16), (7, 600), (0, 4), (3, 0)], ids=str)
+def test_row_similarities(shape):
+    generator = torch.Generator().manual_seed(4)
+    preds, target = torch.rand(shape, generator=generator), torch.rand(shape, generator=generator)
+    compare_rows(preds, target)
+    compare_rows(preds.log(), target.log())
+
+
+def test_row_similarities_in_several_parts():
+    generator = torch.Generator().manual_seed(5)
+    preds, target = torch.rand(2500, 3, generator=generator).split((1, 2), 1)
+    compare_rows(preds.expand(2500, 2), target)
+
+
+def test_row_similarities_of_odd_values():
+    rows = [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [-1.0, 2.0], [NAN, 1.0], [INF, 1.0], [1e30, 1e-30]]
+    pairs = [(a, b) for a in rows for b in rows]
+    preds, target = (torch.tensor(x) for x in zip(*pairs, strict=True))
+    compare_rows(preds, target)
+    logs = torch.where(preds > 0, preds, 0.0).log(), torch.where(target > 0, target, 0.0).log()
+    compare_rows(*logs, (row_similarity.KL_LOG, row_similarity.JS_LOG))
+
+
+@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+def test_row_similarities_take_all_dtypes(dtype):
+    matrix = torch.arange(1, 25).remainder(7).view(4, 6)
+    compare_rows(matrix.to(dtype), matrix.flip(0).to(torch.float16))
+    compare_rows(matrix.to(dtype).T.contiguous().T, matrix.flip(0).repeat(2, 2)[::2, ::2])

@@ -5,6 +5,7 @@ Module names are those of :mod:`fastmetrics.ops`, whose references define what e
 
 from fastmetrics.ops.triton.calibration import calibration_bins_
 from fastmetrics.ops.triton.co_moments import co_moments_, merge_co_moments_
+from fastmetrics.ops.triton.aggregate import aggregate_
 from fastmetrics.ops.triton.confusion import confusion_, label_confusion_
 from fastmetrics.ops.triton.curve import curve_areas_
 from fastmetrics.ops.triton.error_sums import error_sums_
@@ -18,6 +19,12 @@ from fastmetrics.ops.triton.stat_scores import stat_scores_
 __all__ = [
     "calibration_bins_",
     "co_moments_",
+from fastmetrics.ops.triton.row_similarity import row_similarity_
+from fastmetrics.ops.triton.score_histogram import score_histogram_
+from fastmetrics.ops.triton.stat_scores import stat_scores_
+
+__all__ = [
+    "aggregate_",
     "confusion_",
     "curve_areas_",
     "error_sums_",
@@ -28,6 +35,7 @@ __all__ = [
     "label_exact_match_",
     "ranking_sums_",
     "merge_co_moments_",
+    "row_similarity_",
     "score_histogram_",
     "score_image_histogram_",
     "stat_scores_",

@@ -26,6 +26,7 @@ from triton.compiler import ASTSource
 
 import fastmetrics.ops.triton as kernels
 from fastmetrics.ops import error_sums as terms_of
+from fastmetrics.ops.aggregate import DROP, FILL, KEEP, MAX, MIN, SUM
 
 # Whatever module launches kernels.
 KERNEL_MODULES = [
@@ -247,6 +248,8 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     yield from ranking_updates()
     yield from error_updates()
     yield from moment_updates()
+    yield from aggregate_updates()
+    yield from row_updates()
 
 
 def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
@@ -412,7 +415,7 @@ def error_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     tail = (
         meta(rows, dtype=torch.bfloat16),
         meta(rows, dtype=torch.int64),
-        meta(rows),
+        meta(rows, dtype=torch.float32),
         1,
         1.0,
         0.0,
@@ -439,6 +442,39 @@ def moment_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
         "merge_co_moments_",
         (meta(10, 12, dtype=torch.float64), meta(4, 10, 12, dtype=torch.float64)),
     )
+
+
+def aggregate_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of running aggregates."""
+    events = torch.empty(3, dtype=torch.int64, device="meta")
+    for word, reduction, size in (
+        ("sum", SUM, 1),
+        ("mean", SUM, 2),
+        ("max", MAX, 1),
+        ("min", MIN, 1),
+    ):
+        state = torch.empty(size, dtype=torch.float64, device="meta")
+        for nans in (KEEP, DROP, FILL):
+            for count, parts in ((4096, ""), (1_000_000, " in parts")):
+                value = torch.empty(count, device="meta")
+                tail = (reduction, nans, 2.0)
+                name = f"{word} nans={nans}{parts}"
+                yield name, "aggregate_", (state, events, value, None, *tail)
+                if word == "mean":
+                    weights = value.view(-1, 8).mT, torch.empty(1, device="meta")
+                    yield f"{name} strided", "aggregate_", (state, events, *weights, *tail)
+
+
+def row_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of row similarities."""
+    for kind, word in enumerate(("cosine", "KL", "KL of logarithms", "JS", "JS of logarithms")):
+        for columns in (10, 128, 4000):
+            for rows, parts in ((2, ""), (100_000, " in parts")):
+                matrix = torch.empty(rows, columns, device="meta")
+                name = f"{word} of rows [N, {columns}]"
+                for suffix, shape in ((parts, (2,)), (f" apart {rows}", (rows, 1))):
+                    state = torch.empty(shape, dtype=torch.float64, device="meta")
+                    yield name + suffix, "row_similarity_", (state, matrix, matrix, kind)
 
 
 def main() -> None:

@@ -318,15 +318,16 @@ def _record(
     return Replay(compiled, grid, values, tuple(open_places))
 
 
-def _on_dense_state(op: Callable[..., None], state: Tensor, events: Tensor, *args: Any) -> None:
+def _on_dense_state(op: Callable[..., None], *args: Any) -> None:
     """Let kernels assume a contiguous state and events; others are copied there and back."""
-    if state.is_contiguous() and events.is_contiguous():
-        op(state, events, *args)
+    written = 1 + ("events" in inspect.signature(op).parameters)
+    if all(x.is_contiguous() for x in args[:written]):
+        op(*args)
         return
-    dense_state, dense_events = state.contiguous(), events.contiguous()
-    op(dense_state, dense_events, *args)
-    state.copy_(dense_state)
-    events.copy_(dense_events)
+    dense = [x.contiguous() for x in args[:written]]
+    op(*dense, *args[written:])
+    for tensor, result in zip(args, dense, strict=False):
+        tensor.copy_(result)
 
 
 @functools.cache

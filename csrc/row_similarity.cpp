@@ -1,0 +1,265 @@
+// row_similarity_: cosine similarity and divergences of the rows of two matrices.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "parallel.h"
+#include "reals.h"
+#include "simd.h"
+
+namespace fastmetrics {
+
+// fastmetrics/ops/row_similarity.py documents them.
+enum class RowKind : int64_t { kCosine = 0, kKl = 1, kKlLog = 2, kJs = 3, kJsLog = 4 };
+
+struct RowTotals {
+  double first = 0.0;
+  double second = 0.0;
+  double third = 0.0;
+};
+
+// What makes the sums of both rows 1.
+struct RowScale {
+  double preds = 1.0;
+  double target = 1.0;
+};
+
+// The value of a row, from three sums: of products, or the first of them of a divergence's terms.
+template <RowKind kind>
+inline double value_of_row(double first, double second, double third) {
+  if constexpr (kind == RowKind::kCosine) {
+    return first / (std::sqrt(second) * std::sqrt(third));
+  }
+  return kind == RowKind::kJs || kind == RowKind::kJsLog ? 0.5 * first : first;
+}
+
+// `columns` adds to these three sums; `narrow` does all the work for rows stored column by column.
+struct RowKernels {
+  void (*sums)(const double* preds, const double* target, int64_t count, RowTotals& totals);
+  void (*columns)(const double* preds, const double* target, int64_t count, const RowScale& scale,
+                  RowTotals& totals);
+  void (*narrow)(const double* preds, const double* target, int64_t rows, int64_t columns,
+                 double* values);
+};
+
+}  // namespace fastmetrics
+
+#define FM_KERNELS "row_similarity.inl"
+#include "each_isa.h"
+
+namespace fastmetrics {
+namespace {
+
+inline constexpr int64_t kBuffer = 1024;  // numbers of each matrix converted at a time
+inline constexpr int64_t kNarrow = 32;    // up to so many columns, vectors hold rows
+
+const RowKernels& kernels_of(RowKind kind) {
+  switch (kind) {
+    case RowKind::kCosine:
+      return FM_PICK(kRows<RowKind::kCosine>);
+    case RowKind::kKl:
+      return FM_PICK(kRows<RowKind::kKl>);
+    case RowKind::kKlLog:
+      return FM_PICK(kRows<RowKind::kKlLog>);
+    case RowKind::kJs:
+      return FM_PICK(kRows<RowKind::kJs>);
+    default:
+      return FM_PICK(kRows<RowKind::kJsLog>);
+  }
+}
+
+// A matrix of real numbers of any dtype and layout.
+class Matrix {
+ public:
+  explicit Matrix(const Tensor& tensor)
+      : data_(tensor.const_data_ptr()),
+        load_(load_reals(tensor.scalar_type())),
+        row_step_(tensor.stride(0)),
+        step_(tensor.stride(1)),
+        columns_(tensor.size(1)),
+        bytes_each_(static_cast<int64_t>(tensor.element_size())) {}
+
+  int64_t bytes_per_row() const { return columns_ * bytes_each_; }
+
+  void load_rows(int64_t row, int64_t rows, double* numbers) const {
+    if (step_ == 1 && (row_step_ == columns_ || rows == 1)) {
+      load_(data_, row * row_step_, 1, rows * columns_, numbers);
+      return;
+    }
+    for (int64_t i = 0; i < rows; ++i) {
+      load_columns(row + i, 0, columns_, numbers + i * columns_);
+    }
+  }
+  void load_columns(int64_t row, int64_t column, int64_t count, double* numbers) const {
+    load_(data_, row * row_step_ + column * step_, step_, count, numbers);
+  }
+  void load_column(int64_t row, int64_t rows, int64_t column, double* numbers) const {
+    load_(data_, row * row_step_ + column * step_, row_step_, rows, numbers);
+  }
+
+ private:
+  const void* data_;
+  LoadReals load_;
+  int64_t row_step_;
+  int64_t step_;
+  int64_t columns_;
+  int64_t bytes_each_;
+};
+
+class RowReader {
+ public:
+  RowReader(const Tensor& preds, const Tensor& target, RowKind kind)
+      : preds_(preds),
+        target_(target),
+        kernels_(kernels_of(kind)),
+        kind_(kind),
+        rows_(preds.size(0)),
+        columns_(preds.size(1)) {}
+
+  int64_t rows() const { return rows_; }
+  int64_t bytes_per_row() const { return preds_.bytes_per_row() + target_.bytes_per_row(); }
+
+  // Calls use(row, value) for each of the rows [begin, end).
+  template <class F>
+  void visit(int64_t begin, int64_t end, F&& use) const {
+    std::array<double, kBuffer> preds;
+    std::array<double, kBuffer> target;
+    if (columns_ > kBuffer) {
+      for (int64_t row = begin; row < end; ++row) {
+        use(row, wide_row(row, preds.data(), target.data()));
+      }
+      return;
+    }
+    if (columns_ <= kNarrow) {
+      visit_narrow(begin, end, preds.data(), target.data(), use);
+      return;
+    }
+    const int64_t tile = kBuffer / columns_;
+    for (int64_t first = begin; first < end; first += tile) {
+      const int64_t count = std::min(tile, end - first);
+      preds_.load_rows(first, count, preds.data());
+      target_.load_rows(first, count, target.data());
+      for (int64_t i = 0; i < count; ++i) {
+        const double* p = preds.data() + i * columns_;
+        const double* q = target.data() + i * columns_;
+        RowTotals totals;
+        if (normalises()) {
+          kernels_.sums(p, q, columns_, totals);
+        }
+        const RowScale scale = scale_of(totals);
+        kernels_.columns(p, q, columns_, scale, totals);
+        use(first + i, value_of(totals));
+      }
+    }
+  }
+
+ private:
+  bool normalises() const { return kind_ == RowKind::kKl || kind_ == RowKind::kJs; }
+
+  RowScale scale_of(const RowTotals& totals) const {
+    return normalises() ? RowScale{1.0 / totals.second, 1.0 / totals.third} : RowScale{};
+  }
+
+  double value_of(const RowTotals& totals) const {
+    switch (kind_) {
+      case RowKind::kCosine:
+        return value_of_row<RowKind::kCosine>(totals.first, totals.second, totals.third);
+      case RowKind::kJs:
+      case RowKind::kJsLog:
+        return value_of_row<RowKind::kJs>(totals.first, 0.0, 0.0);
+      default:
+        return totals.first;
+    }
+  }
+
+  template <class F>
+  void visit_narrow(int64_t begin, int64_t end, double* preds, double* target, F&& use) const {
+    std::array<double, kBuffer> values;
+    const int64_t tile = kBuffer / std::max<int64_t>(columns_, 1);
+    for (int64_t first = begin; first < end; first += tile) {
+      const int64_t count = std::min(tile, end - first);
+      for (int64_t column = 0; column < columns_; ++column) {
+        preds_.load_column(first, count, column, preds + column * count);
+        target_.load_column(first, count, column, target + column * count);
+      }
+      kernels_.narrow(preds, target, count, columns_, values.data());
+      for (int64_t i = 0; i < count; ++i) {
+        use(first + i, values[i]);
+      }
+    }
+  }
+
+  // A row that does not fit the buffers; a divergence of probabilities reads it twice.
+  double wide_row(int64_t row, double* preds, double* target) const {
+    RowTotals totals;
+    const auto for_pieces = [&](auto&& use) {
+      for (int64_t column = 0; column < columns_; column += kBuffer) {
+        const int64_t count = std::min(kBuffer, columns_ - column);
+        preds_.load_columns(row, column, count, preds);
+        target_.load_columns(row, column, count, target);
+        use(count);
+      }
+    };
+    if (normalises()) {
+      for_pieces([&](int64_t count) { kernels_.sums(preds, target, count, totals); });
+    }
+    const RowScale scale = scale_of(totals);
+    for_pieces([&](int64_t count) { kernels_.columns(preds, target, count, scale, totals); });
+    return value_of(totals);
+  }
+
+  Matrix preds_;
+  Matrix target_;
+  const RowKernels& kernels_;
+  RowKind kind_;
+  int64_t rows_;
+  int64_t columns_;
+};
+
+void row_similarity_cpu(Tensor state, const Tensor& preds, const Tensor& target, int64_t kind) {
+  require(kind >= 0 && kind <= 4, "`kind` must be in [0, 4].");
+  require(preds.dim() == 2 && target.dim() == 2 && preds.size(0) == target.size(0) &&
+              preds.size(1) == target.size(1),
+          "`preds` and `target` must be [N, D].");
+  const bool samplewise = state.dim() == 2;
+  require(state.scalar_type() == ScalarType::Double &&
+              (samplewise ? state.size(0) == preds.size(0) && state.size(1) == 1
+                          : state.dim() == 1 && state.size(0) == 2),
+          "the state of row_similarity_ must be float64 [2], or [N, 1].");
+  const RowReader reader(preds, target, static_cast<RowKind>(kind));
+  if (reader.rows() == 0) {
+    return;
+  }
+  double* data = state_data<double>(state);
+  const Partition partition(reader.rows(), std::max<int64_t>(reader.bytes_per_row(), 1), 8, false,
+                            1);
+  std::array<double, kMaxWeightedParts> sums{};
+  partition.run([&](int64_t part, int64_t begin, int64_t end) {
+    double sum = 0.0;
+    reader.visit(begin, end, [&](int64_t row, double value) {
+      if (samplewise) {
+        data[row] += value;
+      } else {
+        sum += value;
+      }
+    });
+    sums[part] = sum;
+  });
+  if (samplewise) {
+    return;
+  }
+  for (int64_t part = 0; part < partition.parts; ++part) {
+    data[0] += sums[part];
+  }
+  data[1] += static_cast<double>(reader.rows());
+}
+
+}  // namespace
+
+STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
+  library.impl("row_similarity_", TORCH_BOX(&row_similarity_cpu));
+}
+
+}  // namespace fastmetrics

@@ -1,0 +1,46 @@
+"""Cosine similarity of the rows of two matrices."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastmetrics.functional.regression._rows import (
+    REDUCTIONS,
+    batch_rows,
+    keeps_rows,
+    reduce_rows,
+)
+from fastmetrics.ops.row_similarity import COSINE
+from fastmetrics.utilities.checks import check_choice
+
+__all__ = ["cosine_similarity"]
+
+
+def cosine_similarity(preds: Tensor, target: Tensor, reduction: str | None = "sum") -> Tensor:
+    r"""Return the cosine similarity :math:`p \cdot q / (|p| |q|)` of each pair of rows, reduced.
+
+    Worked out in float64; a row of zeros has none, which makes it NaN.
+
+    Args:
+        preds: ``[N, D]``, any real dtype.
+        target: ``[N, D]``, any real dtype.
+        reduction: ``"sum"`` or ``"mean"`` over the rows, ``"none"`` or None for a value per row.
+
+    Returns:
+        A float32 scalar, or ``[N]``. Differentiable in both inputs.
+
+    Raises:
+        RuntimeError: the shapes differ.
+        ValueError: an unknown ``reduction``, inputs of another shape, or complex ones.
+
+    Example:
+        >>> import torch
+        >>> from fastmetrics.functional.regression import cosine_similarity
+        >>> preds = torch.tensor([[1.0, 2.0, 3.0], [1.0, 0.0, 0.0]])
+        >>> cosine_similarity(preds, torch.tensor([[2.0, 4.0, 6.0], [0.0, 1.0, 0.0]]), "none")
+        tensor([1., 0.])
+    """
+    check_choice("reduction", reduction, REDUCTIONS)
+    state = batch_rows(preds, target, COSINE, keeps_rows(reduction))
+    return reduce_rows(state, reduction).to(torch.float32)

@@ -1,0 +1,181 @@
+"""Running aggregates: weighted sums, the largest and the smallest of a stream of numbers."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from fastmetrics.ops import library
+from fastmetrics.ops.library import NAN, WEIGHT_DTYPES, shape_text
+
+# What a state holds.
+SUM, MAX, MIN = 0, 1, 2
+# What becomes of NaN: a value like others; left out; refused; replaced.
+KEEP, DROP, REFUSE, FILL = 0, 1, 2, 3
+
+_NEUTRAL = {SUM: 0.0, MAX: -math.inf, MIN: math.inf}
+
+
+def _check_state(op: str, state: Tensor, reduction: int) -> None:
+    if reduction not in _NEUTRAL:
+        raise ValueError(f"{op}: `reduction` must be one of {[*_NEUTRAL]}, got {reduction}.")
+    sizes = (1, 2) if reduction == SUM else (1,)
+    if state.dtype != torch.float64 or state.numel() not in sizes:
+        raise ValueError(
+            f"{op}: `state` must be float64 with {' or '.join(map(str, sizes))} elements, got"
+            f" {state.dtype} {shape_text(state)}."
+        )
+
+
+def _can_broadcast(weight: Tensor, value: Tensor) -> bool:
+    if weight.ndim > value.ndim:
+        return False
+    sizes = zip(reversed(weight.shape), reversed(value.shape), strict=False)
+    return all(size in (1, wanted) for size, wanted in sizes)
+
+
+def check_aggregate(
+    state: Tensor,
+    events: Tensor,
+    value: Tensor,
+    weight: Tensor | None,
+    reduction: int,
+    nans: int,
+    fill: float,
+) -> None:
+    """Metadata check of `aggregate_`, and its fake."""
+    op = "aggregate_"
+    _check_state(op, state, reduction)
+    if nans not in (KEEP, DROP, REFUSE, FILL):
+        raise ValueError(f"{op}: `nans` must be one of {[KEEP, DROP, REFUSE, FILL]}, got {nans}.")
+    for name, tensor in (("value", value), ("weight", weight)):
+        if tensor is None:
+            continue
+        if tensor.dtype not in WEIGHT_DTYPES:
+            raise ValueError(f"{op}: `{name}` must be a real tensor, got dtype {tensor.dtype}.")
+        if tensor.device != state.device:
+            raise ValueError(
+                f"{op}: `{name}` must be on the device of the metric state, {state.device}, got"
+                f" {tensor.device}."
+            )
+    if weight is None:
+        return
+    if reduction != SUM:
+        raise ValueError(f"{op}: only sums take a `weight`.")
+    if not _can_broadcast(weight, value):
+        raise RuntimeError(
+            f"{op}: `weight` must have a shape that can be broadcast to that of `value`,"
+            f" {shape_text(value)}, got {shape_text(weight)}."
+        )
+
+
+def check_aggregate_value(state: Tensor, value: float, weight: float, reduction: int) -> None:
+    """Metadata check of `aggregate_value_`, and its fake."""
+    _check_state("aggregate_value_", state, reduction)
+
+
+def aggregate_reference(
+    state: Tensor,
+    events: Tensor,
+    value: Tensor,
+    weight: Tensor | None,
+    reduction: int,
+    nans: int,
+    fill: float,
+) -> None:
+    """Plain torch twin of the compiled kernels."""
+    if not value.numel():
+        return
+    numbers = value.double()
+    amounts = (torch.ones_like(numbers) if weight is None else weight.double()).expand_as(numbers)
+    if nans != KEEP:
+        bad = numbers.isnan() | amounts.isnan()
+        if nans != FILL:
+            if nans == REFUSE and bad.device.type == "cpu" and bad.any():
+                raise RuntimeError(
+                    "aggregate_: `value` and `weight` must not hold NaN, got"
+                    f" {int(bad.sum())} of them."
+                )
+            events[NAN] += bad.sum()
+        numbers = torch.where(bad, fill if nans == FILL else _NEUTRAL[reduction], numbers)
+        amounts = torch.where(bad, float(nans == FILL), amounts)
+    flat = state.view(-1)
+    if reduction == SUM:
+        flat[0] += (numbers * amounts).sum()
+        if len(flat) == 2:
+            flat[1] += amounts.sum()
+    elif reduction == MAX:
+        flat.copy_(torch.maximum(flat, numbers.amax()))
+    else:
+        flat.copy_(torch.minimum(flat, numbers.amin()))
+
+
+def aggregate_value_reference(state: Tensor, value: float, weight: float, reduction: int) -> None:
+    """Plain torch twin of the compiled kernel; GPUs run it too."""
+    flat = state.view(-1)
+    if reduction == SUM:
+        flat[0] += value * weight
+        if len(flat) == 2:
+            flat[1] += weight
+        return
+    number = torch.full_like(flat, value)
+    flat.copy_((torch.maximum if reduction == MAX else torch.minimum)(flat, number))
+
+
+_aggregate = library.define(
+    "aggregate_",
+    "(Tensor(a!) state, Tensor(b!) events, Tensor value, Tensor? weight, int reduction, int nans,"
+    " float fill)",
+    aggregate_reference,
+    check_aggregate,
+)
+_aggregate_value = library.define(
+    "aggregate_value_",
+    "(Tensor(a!) state, float value, float weight, int reduction)",
+    aggregate_value_reference,
+    check_aggregate_value,
+    triton=False,
+)
+
+
+def aggregate_(
+    state: Tensor,
+    events: Tensor,
+    value: Tensor,
+    weight: Tensor | None = None,
+    reduction: int = SUM,
+    nans: int = KEEP,
+    fill: float = 0.0,
+) -> None:
+    """Add one batch of numbers to a running sum, or find the largest or smallest so far.
+
+    Args:
+        state: float64, changed in place: one element (the sum, the largest, the smallest), or two
+            for a sum and the weight it stands for.
+        events: int64 ``[3]``, changed in place: NaN left out are counted.
+        value: numbers of any real dtype and shape.
+        weight: optional, for sums: a shape that can be broadcast to that of ``value``; 1 where
+            there is none.
+        reduction: ``SUM``, ``MAX`` or ``MIN``.
+        nans: what to do where ``value`` or its weight is NaN: ``KEEP`` it, which makes the result
+            NaN, ``DROP`` both, ``REFUSE`` the batch (on GPUs: drop both), or ``FILL``.
+        fill: what replaces such a value, with weight 1.
+
+    Raises:
+        ValueError: dtypes, devices or the state do not fit.
+        RuntimeError: the weight cannot be broadcast, or NaN are refused (CPU); the state is
+            unchanged.
+
+    Cost: reads each input once; sums are taken over fixed blocks, so they have the same bits
+    whatever the number of threads.
+    """
+    _aggregate(state, events, value, weight, reduction, nans, fill)
+
+
+def aggregate_value_(
+    state: Tensor, value: float, weight: float = 1.0, reduction: int = SUM
+) -> None:
+    """Add one Python number; arguments as in :func:`aggregate_`. NaN is a value like others."""
+    _aggregate_value(state, value, weight, reduction)

@@ -1,0 +1,114 @@
+"""Similarities of rows: cosine, and divergences of distributions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastmetrics.ops import library
+from fastmetrics.ops.library import WEIGHT_DTYPES, shape_text
+
+# What is computed from the rows p of `preds` and q of `target`; `LOG`: they hold log-probabilities.
+COSINE, KL, KL_LOG, JS, JS_LOG = range(5)
+KINDS = (COSINE, KL, KL_LOG, JS, JS_LOG)
+
+_NAME = "row_similarity_"
+
+
+def check_row_similarity(state: Tensor, preds: Tensor, target: Tensor, kind: int) -> None:
+    """Metadata check of `row_similarity_`, and its fake."""
+    first, second = ("preds", "target") if kind == COSINE else ("p", "q")
+    if preds.shape != target.shape:
+        raise RuntimeError(
+            f"{_NAME}: `{first}` and `{second}` must have the same shape, got {shape_text(preds)}"
+            f" and {shape_text(target)}."
+        )
+    if preds.ndim != 2:
+        raise ValueError(
+            f"{_NAME}: `{first}` and `{second}` must have shape (N, D), got {shape_text(preds)}."
+        )
+    for name, tensor in ((first, preds), (second, target)):
+        if tensor.dtype not in WEIGHT_DTYPES:
+            raise ValueError(f"{_NAME}: `{name}` must be a real tensor, got dtype {tensor.dtype}.")
+    library.check_devices(_NAME, state, preds, target)
+    if kind not in KINDS:
+        raise ValueError(f"{_NAME}: `kind` must be one of {KINDS}, got {kind}.")
+    if state.dtype != torch.float64 or state.shape not in ((2,), (preds.shape[0], 1)):
+        raise ValueError(
+            f"{_NAME}: `state` must be float64 (2,) or ({preds.shape[0]}, 1), got {state.dtype}"
+            f" {shape_text(state)}."
+        )
+
+
+def _x_log_ratio(x: Tensor, y: Tensor) -> Tensor:
+    """Return ``x * log(x / y)``, with 0 and gradients of 0 where x is 0."""
+    zero = x == 0
+    ratio = torch.where(zero, 1.0, x) / torch.where(zero, 1.0, y)
+    return torch.where(zero, 0.0, x * ratio.log())
+
+
+def row_values(preds: Tensor, target: Tensor, kind: int) -> Tensor:
+    """Return the similarity of each row, float64 ``[N]``; plain torch, so it is differentiable."""
+    p, q = preds.double(), target.double()
+    if kind == COSINE:
+        dot, p_square, q_square = (p * q).sum(-1), (p * p).sum(-1), (q * q).sum(-1)
+        return dot / (p_square.sqrt() * q_square.sqrt())
+    if kind == KL_LOG:
+        impossible = p == -torch.inf
+        return torch.where(impossible, 0.0, torch.where(impossible, 0.0, p).exp() * (p - q)).sum(-1)
+    if kind == JS_LOG:
+        p, q = p.exp(), q.exp()
+    else:
+        p, q = p / p.sum(-1, keepdim=True), q / q.sum(-1, keepdim=True)
+    if kind == KL:
+        return _x_log_ratio(p, q).sum(-1)
+    middle = (p + q) / 2
+    return (_x_log_ratio(p, middle) + _x_log_ratio(q, middle)).sum(-1) / 2
+
+
+def row_similarity_reference(state: Tensor, preds: Tensor, target: Tensor, kind: int) -> None:
+    """Plain torch twin of the compiled kernels."""
+    if not preds.shape[0]:
+        return
+    values = row_values(preds.detach(), target.detach(), kind)
+    if state.ndim == 2:
+        state += values.unsqueeze(-1)
+    else:
+        state[0] += values.sum()
+        state[1] += len(values)
+
+
+_row_similarity = library.define(
+    _NAME,
+    "(Tensor(a!) state, Tensor preds, Tensor target, int kind)",
+    row_similarity_reference,
+    check_row_similarity,
+)
+
+
+def row_similarity_(state: Tensor, preds: Tensor, target: Tensor, kind: int = COSINE) -> None:
+    r"""Add the similarity of each row p of ``preds`` to the row q of ``target``.
+
+    ========== ==================================================================================
+    ``COSINE`` :math:`p \cdot q / (|p| |q|)`; NaN where a row is 0
+    ``KL``     :math:`\sum_i p_i \log (p_i / q_i)`, rows divided by their sums; terms with
+               :math:`p_i = 0` are 0, and the sum is infinite where only :math:`q_i = 0`
+    ``JS``     :math:`(KL(p, m) + KL(q, m)) / 2` with :math:`m = (p + q) / 2`
+    ``KL_LOG`` as ``KL`` for the logarithms of p and q, which are taken as normalised
+    ``JS_LOG`` as ``JS`` for those logarithms
+    ========== ==================================================================================
+
+    Args:
+        state: float64 ``[2]``, the sum over rows and their number, or ``[N, 1]`` to keep rows
+            apart. Changed in place.
+        preds: ``[N, D]``, any real dtype.
+        target: ``[N, D]``, any real dtype.
+        kind: one of the above.
+
+    Raises:
+        RuntimeError: the shapes differ.
+        ValueError: other shapes, dtypes or devices that do not fit; the state is unchanged.
+
+    Cost: reads each input once (``KL`` and ``JS`` read rows of more than 1024 columns twice).
+    """
+    _row_similarity(state, preds, target, kind)

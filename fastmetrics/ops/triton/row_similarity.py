@@ -1,0 +1,140 @@
+"""Similarities of rows: cosine, and divergences of distributions."""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+# (Triton compiles the kernels, and gives their parameters types of its own.)
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fastmetrics.ops import row_similarity as rules
+from fastmetrics.ops.triton.reading import (
+    fold_partials,
+    is_wide,
+    launch,
+    numbers,
+    ordered_programs,
+    replayable,
+)
+
+TILE = 1024
+MOST_COLUMNS = 512
+BLOCKS_EACH = 4  # at least, so that a small update is one launch
+
+COSINE = tl.constexpr(rules.COSINE)
+KL = tl.constexpr(rules.KL)
+KL_LOG = tl.constexpr(rules.KL_LOG)
+JS = tl.constexpr(rules.JS)
+JS_LOG = tl.constexpr(rules.JS_LOG)
+
+# Where the value of a row goes.
+SUMMED = tl.constexpr(0)  # added up, to the state
+PARTIAL = tl.constexpr(1)  # added up, to the program's own row of a buffer
+APART = tl.constexpr(2)
+
+
+@triton.jit
+def x_log_y(x, y):
+    """``x * log(y)``, 0 where x is 0."""
+    zero = x == 0.0
+    return tl.where(zero, 0.0, x * tl.log(tl.where(zero, 1.0, y)))
+
+
+@triton.jit
+def load_tile(data, rows, columns, row_step, step, mask, other):
+    """A tile of a matrix as float64."""
+    pointers = data + rows.to(tl.int64)[:, None] * row_step
+    pointers += columns.to(tl.int64)[None, :] * step
+    return tl.load(pointers, mask=mask, other=other).to(tl.float64)
+
+
+@triton.jit
+def compare_rows(
+    cells, preds, target, preds_row, preds_step, target_row, target_step, num_rows, columns,
+    KIND: tl.constexpr, NORMALISE: tl.constexpr, PLACE: tl.constexpr, BLOCK: tl.constexpr,
+    BLOCK_C: tl.constexpr, WIDE: tl.constexpr,
+):  # fmt: skip
+    """Similarity of each row, added to ``cells``: ``[2]``, ``[programs, 2]`` or ``[N, 1]``.
+
+    Bytes to move for N rows of D numbers of s bytes: ``2 * N * D * s``; a divergence of
+    probabilities in more than ``BLOCK_C`` columns reads them a second time.
+    """
+    program, programs = tl.program_id(0), tl.num_programs(0)
+    total = tl.zeros([BLOCK], tl.float64)
+    for block in range(program, tl.cdiv(num_rows, BLOCK), programs):
+        row = numbers(block, BLOCK, WIDE)
+        inside = row < num_rows
+        p_sum = tl.zeros([BLOCK], tl.float64)
+        q_sum = tl.zeros([BLOCK], tl.float64)
+        if NORMALISE:
+            for start in range(0, columns, BLOCK_C):
+                column = start + tl.arange(0, BLOCK_C)
+                mask = inside[:, None] & (column < columns)[None, :]
+                p = load_tile(preds, row, column, preds_row, preds_step, mask, 0)
+                q = load_tile(target, row, column, target_row, target_step, mask, 0)
+                p_sum += tl.sum(p, axis=1)
+                q_sum += tl.sum(q, axis=1)
+        value = tl.zeros([BLOCK], tl.float64)
+        for start in range(0, columns, BLOCK_C):
+            column = start + tl.arange(0, BLOCK_C)
+            mask = inside[:, None] & (column < columns)[None, :]
+            p = load_tile(preds, row, column, preds_row, preds_step, mask, 0)
+            q = load_tile(target, row, column, target_row, target_step, mask, 0)
+            if KIND == COSINE:
+                value += tl.sum(p * q, axis=1)
+                p_sum += tl.sum(p * p, axis=1)
+                q_sum += tl.sum(q * q, axis=1)
+            else:
+                if KIND == KL_LOG:
+                    term = tl.where(p == float("-inf"), 0.0, tl.exp(p) * (p - q))
+                elif KIND == KL:
+                    p = p / p_sum[:, None]
+                    term = x_log_y(p, p / (q / q_sum[:, None]))
+                else:
+                    if KIND == JS_LOG:
+                        p = tl.exp(p)
+                        q = tl.exp(q)
+                    else:
+                        p = p / p_sum[:, None]
+                        q = q / q_sum[:, None]
+                    middle = (p + q) * 0.5
+                    term = (x_log_y(p, p / middle) + x_log_y(q, q / middle)) * 0.5
+                value += tl.sum(tl.where(mask, term, 0.0), axis=1)
+        if KIND == COSINE:
+            value = value / (tl.sqrt(p_sum) * tl.sqrt(q_sum))
+        if PLACE == APART:
+            pointers = cells + row
+            held = tl.load(pointers, mask=inside, other=0.0)
+            tl.store(pointers, held + value, mask=inside)
+        else:
+            total += tl.where(inside, value, 0.0)
+    if PLACE == SUMMED:
+        tl.store(cells, tl.load(cells) + tl.sum(total))
+        tl.store(cells + 1, tl.load(cells + 1) + num_rows.to(tl.float64))
+    if PLACE == PARTIAL:
+        tl.store(cells + 2 * program, tl.sum(total))
+        counted = tl.where(program == 0, num_rows, 0)
+        tl.store(cells + 2 * program + 1, counted.to(tl.float64))
+
+
+@replayable
+def row_similarity_(state: Tensor, preds: Tensor, target: Tensor, kind: int) -> None:
+    """Launch the kernels of :func:`fastmetrics.ops.row_similarity.row_similarity_`."""
+    rows, columns = preds.shape
+    if not rows:
+        return
+    block_columns = min(triton.next_power_of_2(max(columns, 1)), MOST_COLUMNS)
+    block = max(1, min(256, TILE // block_columns))
+    programs = ordered_programs(triton.cdiv(rows, block * BLOCKS_EACH), 1)
+    cells, place = state, APART if state.ndim == 2 else SUMMED
+    if place == SUMMED and programs > 1:
+        cells, place = state.new_empty(programs, 2), PARTIAL
+    launch(
+        compare_rows, (programs,), cells, preds, target, *preds.stride(), *target.stride(), rows,
+        columns, KIND=kind, NORMALISE=kind in (rules.KL, rules.JS), PLACE=place.value,
+        BLOCK=block, BLOCK_C=block_columns, WIDE=is_wide(rows),
+    )  # fmt: skip
+    if place == PARTIAL:
+        fold_partials(state, cells)

@@ -1,0 +1,5 @@
+"""Metrics around metrics."""
+
+from fastmetrics.wrappers.running import Running
+
+__all__ = ["Running"]

@@ -1,0 +1,104 @@
+"""The value of a metric over the last few batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from fastmetrics.metric import Metric, _merge, private_copy
+from fastmetrics.utilities.checks import check_int
+from fastmetrics.wrappers.abstract import WrapperMetric
+
+
+class Running(WrapperMetric):
+    """A metric over the last ``window`` batches: ``compute`` forgets what came before.
+
+    The states of each batch in the window are kept apart, so memory is that of ``window`` metrics.
+    ``forward`` returns the value of the batch alone, as for any metric.
+
+    Args:
+        base_metric: a metric with ``full_state_update = False``.
+        window: how many calls of ``update`` and ``forward`` count, at least 1.
+
+    Raises:
+        ValueError: ``base_metric`` is no such metric, or ``window`` no positive integer.
+
+    Example:
+        >>> from fastmetrics.aggregation import SumMetric
+        >>> from fastmetrics.wrappers import Running
+        >>> metric = Running(SumMetric(), window=2)
+        >>> for value in (1.0, 2.0, 4.0):
+        ...     metric.update(value)
+        >>> metric.compute()
+        tensor(6.)
+    """
+
+    fused_update = True
+
+    def __init__(self, base_metric: Metric, window: int = 5) -> None:
+        super().__init__()
+        if not isinstance(base_metric, Metric):
+            raise ValueError(f"`base_metric` must be a Metric, got {base_metric!r}.")
+        check_int("window", window, 1)
+        if base_metric.full_state_update is not False:
+            raise ValueError(
+                "`base_metric` must have `full_state_update = False`, got"
+                f" {base_metric.full_state_update}."
+            )
+        self.base_metric = base_metric
+        self.window = window
+        self._num_vals_seen = 0
+        for name, default in base_metric._defaults.items():
+            for slot in range(window):
+                self.add_state(f"{name}_{slot}", default)
+                self._reductions[f"{name}_{slot}"] = base_metric._reductions[name]
+
+    def _keep_batch(self) -> None:
+        """Exchange the states of the metric, one batch, with the oldest of the window."""
+        own, base = self.__dict__, self.base_metric.__dict__
+        slot = self._num_vals_seen % self.window
+        for name in self.base_metric._defaults:
+            own[f"{name}_{slot}"], base[name] = base[name], own[f"{name}_{slot}"]
+        self.base_metric.reset()
+        own["_num_vals_seen"] += 1
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Add a batch to the window; arguments as in ``update`` of the metric."""
+        self.base_metric.update(*args, **kwargs)
+        self._keep_batch()
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Add a batch to the window and return the value of the batch alone."""
+        value = self.base_metric(*args, **kwargs)
+        self._keep_batch()
+        own = self.__dict__
+        own["_count"] += 1
+        own["_forward_cache"] = value
+        return value
+
+    def compute(self) -> Any:
+        """Return the value of the metric over the batches of the window, oldest first."""
+        base = self.base_metric
+        seen = self._num_vals_seen
+        slots = [i % self.window for i in range(max(0, seen - self.window), seen)]
+        with torch.no_grad():
+            for name, reduction in base._reductions.items():
+                for count, slot in enumerate(slots):
+                    part = getattr(self, f"{name}_{slot}")
+                    total = _merge(reduction, getattr(base, name), part, count, 1)
+                    base.__dict__[name] = private_copy(part) if not count else total
+        base._update_count = len(slots)
+        try:
+            return base.compute()
+        finally:
+            base.reset()
+
+    def reset(self) -> None:
+        """Empty the window."""
+        super().reset()
+        self.base_metric.reset()
+        self.__dict__["_num_vals_seen"] = 0
+
+    def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:
+        return self.base_metric._filter_kwargs(**kwargs)
