@@ -269,7 +269,7 @@ def small_updates() -> list[Workload]:
 REGRESSION_GAIN = {"MeanSquaredError": 4.0}
 
 
-def numbers(*shape: int) -> Callable[[torch.device], Inputs]:
+def positive_numbers(*shape: int) -> Callable[[torch.device], Inputs]:
     """Positive predictions and targets."""
 
     def make(device: torch.device) -> Inputs:
@@ -310,7 +310,7 @@ def regression_updates() -> list[Workload]:
             if te_name is not None and kind is update:
                 found["torcheval"] = update(partial(_torcheval, te_name))
             name = f"{_word(kind)}/{metric}/{size}"
-            rows.append(Workload(name, numbers(size), found, limits))
+            rows.append(Workload(name, positive_numbers(size), found, limits))
     for outputs in (3, 100):
         arguments = {"num_outputs": outputs}
         found = {
@@ -318,7 +318,7 @@ def regression_updates() -> list[Workload]:
             "torchmetrics": update(partial(_peer_regression, "MeanSquaredError", arguments)),
         }
         name = f"update/MeanSquaredError/{1_000_000 // outputs}x{outputs}"
-        rows.append(Workload(name, numbers(1_000_000 // outputs, outputs), found))
+        rows.append(Workload(name, positive_numbers(1_000_000 // outputs, outputs), found))
     found = {
         OURS: update(fast_regression.ContinuousRankedProbabilityScore),
         "torchmetrics": update(partial(_peer_regression, "ContinuousRankedProbabilityScore", {})),

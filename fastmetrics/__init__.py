@@ -110,27 +110,24 @@ _CLASSIFICATION = (
     "StatScores",
 )
 _REGRESSION = (
+    "ConcordanceCorrCoef",
     "CosineSimilarity",
-    "KLDivergence",
-)
-
-_REGRESSION = (
     "CriticalSuccessIndex",
+    "ExplainedVariance",
+    "KLDivergence",
     "LogCoshError",
     "MeanAbsoluteError",
     "MeanAbsolutePercentageError",
     "MeanSquaredError",
     "MeanSquaredLogError",
     "MinkowskiDistance",
-    "SymmetricMeanAbsolutePercentageError",
-    "TweedieDevianceScore",
-    "WeightedMeanAbsolutePercentageError",
-    "ConcordanceCorrCoef",
-    "ExplainedVariance",
     "NormalizedRootMeanSquaredError",
     "PearsonCorrCoef",
     "R2Score",
     "RelativeSquaredError",
+    "SymmetricMeanAbsolutePercentageError",
+    "TweedieDevianceScore",
+    "WeightedMeanAbsolutePercentageError",
 )
 
 __all__ = [
@@ -152,6 +149,5 @@ __getattr__, __dir__ = lazy_names(
         **dict.fromkeys(_CLASSIFICATION, "fastmetrics.classification"),
         **dict.fromkeys(_REGRESSION, "fastmetrics.regression"),
     },
-    submodules=("classification", "functional", "regression"),
     submodules=("aggregation", "classification", "functional", "regression", "wrappers"),
 )

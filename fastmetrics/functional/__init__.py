@@ -2,6 +2,6 @@
 
 from fastmetrics.functional import classification, regression
 from fastmetrics.functional.classification import *  # noqa: F403  (the domain's __all__)
-from fastmetrics.functional.regression import *  # noqa: F403  (the domain's __all__)  # noqa: F403  # noqa: F403
+from fastmetrics.functional.regression import *  # noqa: F403  (the domain's __all__)
 
 __all__ = [*classification.__all__, *regression.__all__]

@@ -1,4 +1,4 @@
-"""The update ops: one module per statistic family."""
+"""The ops: one module per statistic family."""
 
 from fastmetrics.ops import backend
 from fastmetrics.ops.aggregate import aggregate_, aggregate_value_
@@ -18,21 +18,21 @@ from fastmetrics.ops.stat_scores import stat_scores_
 backend.load()
 
 __all__ = [
-    "calibration_bins_",
-    "co_moments_",
     "aggregate_",
     "aggregate_value_",
+    "calibration_bins_",
+    "co_moments_",
     "confusion_",
     "curve_areas_",
     "curve_points_",
     "error_sums_",
     "exact_match_",
-    "keep_scores_",
     "hinge_sums_",
+    "keep_scores_",
     "label_confusion_",
     "label_exact_match_",
-    "ranking_sums_",
     "merge_co_moments_",
+    "ranking_sums_",
     "row_similarity_",
     "score_histogram_",
     "score_image_histogram_",
