@@ -57,7 +57,7 @@ def calls(n: int) -> dict[str, Call]:
     for readings, logits in ((2, False), (1, True)):
         how = {"readings": readings, "logits": logits}
         found |= {
-            f"calibration_bins_ {how} scores": calibration_call("binary", by_class, table.T, **how),
+            f"calibration_bins_ {how} scores": calibration_call("binary", by_class, table, **how),
             f"calibration_bins_ {how} rows": calibration_call("multiclass", scores, short, **how),
             f"calibration_bins_ {how} planes": calibration_call(
                 "multiclass", planes, short.view(4, -1)[:, : n // 4], weight=weight[:4], **how

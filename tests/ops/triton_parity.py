@@ -1014,11 +1014,13 @@ def test_calibration_of_wide_rows(classes):
     compare_calibration("multiclass", preds, target)
 
 
-@pytest.mark.parametrize("n_bins", [1, 2, 100, 700, 2**14 + 5])
-def test_calibration_edges(n_bins):
+@pytest.mark.parametrize("guess", [True, False])
+@pytest.mark.parametrize("n_bins", [1, 2, 3, 100, 700])
+def test_calibration_edges(n_bins, guess, monkeypatch):
     """On and next to them; one tile of bins, and several, which report events once."""
+    monkeypatch.setattr(kernels.calibration, "MOST_GUESSED", 2**14 if guess else 0)
     for dtype in (torch.float32, torch.float64):
-        edges = torch.linspace(0, 1, n_bins + 1, dtype=dtype)[: 2 if n_bins > 1000 else 40]
+        edges = torch.linspace(0, 1, n_bins + 1, dtype=dtype)[-40:]
         next_to = [torch.nextafter(edges, torch.full_like(edges, end)) for end in (-1.0, 2.0)]
         preds = torch.cat([edges, *next_to, torch.tensor([NAN, 1.0, INF], dtype=dtype)])
         compare_calibration("binary", preds, torch.arange(len(preds)) % 3, n_bins)

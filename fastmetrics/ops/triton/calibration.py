@@ -53,11 +53,11 @@ ROW_TILE = 1024
 
 
 @triton.jit
-def find_bin(confidence, edges, LAST: tl.constexpr):
+def find_bin(confidence, edges, LAST: tl.constexpr, GUESS: tl.constexpr):
     """Bin of each confidence in [0, 1]: the edges that it reaches, but the first."""
     reached = tl.zeros(confidence.shape, tl.int32)
     exact = confidence.to(tl.float64)
-    if LAST < 16384:
+    if GUESS:
         place = confidence.to(tl.float32) * LAST
         place = tl.where(place < LAST, place, LAST * 1.0)
         reached = (place + 0.5).to(tl.int32)
@@ -138,8 +138,8 @@ def count_confidences(
     weight_strides, class_stride, positions, ignore_index,
     READINGS: tl.constexpr, TOTAL: tl.constexpr, CLASSES: tl.constexpr, LOGITS: tl.constexpr,
     HAS_IGNORE: tl.constexpr, VALIDATE: tl.constexpr, WEIGHTED: tl.constexpr,
-    BINS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr,
-    ALIGN: tl.constexpr,
+    GUESS: tl.constexpr, BINS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_C: tl.constexpr,
+    WIDE: tl.constexpr, ALIGN: tl.constexpr,
 ):  # fmt: skip
     """Sums of positions, confidences and right ones, in one row of ``sums`` for each program.
 
@@ -196,14 +196,14 @@ def count_confidences(
         value = ones_or_weights(sums, weight, position, counted, sizes, weight_strides, WEIGHTED)
         if READINGS == 2 or not LOGITS:
             confidence = tl.where(counted, prob, 0.0)
-            bins = tl.where(counted, find_bin(confidence, edges, TOTAL - 1), -1)
+            bins = tl.where(counted, find_bin(confidence, edges, TOTAL - 1, GUESS), -1)
             counts_0, confidences_0, rights_0 = add_bins(
                 counts_0, confidences_0, rights_0, tile, bins, value, confidence.to(tl.float64),
                 right, BINS,
             )  # fmt: skip
         if LOGITS:
             confidence = tl.where(counted, share, 0.0)
-            bins = tl.where(counted, find_bin(confidence, edges, TOTAL - 1), -1)
+            bins = tl.where(counted, find_bin(confidence, edges, TOTAL - 1, GUESS), -1)
             counts_1, confidences_1, rights_1 = add_bins(
                 counts_1, confidences_1, rights_1, tile, bins, value, confidence.to(tl.float64),
                 right, BINS,
@@ -259,6 +259,7 @@ def calibration_bins_(
         "HAS_IGNORE": ignore_index is not None,
         "VALIDATE": validate,
         "WEIGHTED": weight is not None,
+        "GUESS": total <= MOST_GUESSED,
         "BINS": bins,
         "BLOCK": block,
         "BLOCK_C": block_classes,
