@@ -32,10 +32,8 @@ MAIN_UPDATES = [
     "label confusion 4 groups",
     "label exact match [N, 20]",
     "hinge binary float32",
-    "hinge [N, 10] float32",
     "hinge [N, 1000] float32 one-vs-all",
     "ranking [N, 100] float32",
-    "ranking [N, 10000] float32 coverage",
 ]
 
 
