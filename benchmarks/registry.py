@@ -230,6 +230,57 @@ def large_updates() -> list[Workload]:
     return rows
 
 
+def hinge_losses() -> list[Workload]:
+    """Losses of the scores and of their sigmoid or softmax."""
+    tail = (False, False, None, None, True)
+    calls_of = partial(_class_calls, op="hinge_sums_", kind=update)
+    name = "update/hinge_loss"
+    return [
+        Workload(
+            f"{name}/binary/1000000",
+            probabilities(1_000_000),
+            calls_of("BinaryHingeLoss", tail=(False, *tail)),
+        ),
+        *(
+            Workload(
+                f"{name}/logits/65536x{num_classes}",
+                scores(65536, num_classes=num_classes),
+                calls_of("MulticlassHingeLoss", tail=(True, *tail), num_classes=num_classes),
+            )
+            for num_classes in (10, 100)
+        ),
+    ]
+
+
+def label_rankings() -> list[Workload]:
+    """Updates, and whole calls, in which scikit-learn can compete."""
+    rows = []
+    for measure, sums, sklearn in (
+        ("coverage_error", 1, "coverage_error"),
+        ("ranking_average_precision", 7, "label_ranking_average_precision_score"),
+        ("ranking_loss", 7, "label_ranking_loss"),
+    ):
+        metric = "Multilabel" + measure.title().replace("_", "")
+        for size, num_labels in ((64, 10), (1000, 100), (200, 5000)):
+            inputs, name = probabilities(size, num_labels), f"{measure}/{size}x{num_labels}"
+            tail = (sums, None, None, True)
+            found = _class_calls(metric, "ranking_sums_", tail, update, num_labels=num_labels)
+            rows.append(Workload(f"update/{name}", inputs, found))
+            found = _ranking_functions(f"multilabel_{measure}", num_labels, sklearn)
+            rows.append(Workload(f"functional/{name}", inputs, found))
+    return rows
+
+
+def _ranking_functions(name: str, num_labels: int, sklearn: str) -> dict[str, Call]:
+    return {
+        OURS: function(partial(getattr(fast_functional, name), num_labels=num_labels)),
+        "torchmetrics": function(
+            lambda preds, target: getattr(tm_functional, name)(preds, target, num_labels)
+        ),
+        "scikit-learn": arrays(lambda target, preds: getattr(sk, sklearn)(target, preds)),
+    }
+
+
 def small_updates() -> list[Workload]:
     """Training-step batches: the cost of a call decides."""
     rows = []
@@ -650,6 +701,8 @@ def workloads(device: torch.device) -> list[Workload]:
         *correlations(),
         *aggregates(),
         *row_similarities(),
+        *hinge_losses(),
+        *label_rankings(),
     ]
     if device.type == "cpu":
         return rows
