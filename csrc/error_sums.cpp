@@ -1,7 +1,7 @@
 // error_sums_: any choice of error terms of predictions and targets, summed over the samples.
 #include "error_sums.h"
 
-#include <memory>
+#include <numeric>
 #include <vector>
 
 #include "parallel.h"
@@ -73,17 +73,30 @@ struct Source {
   bool is_double;
 };
 
+// Columns whose elements lie next to each other are walked one after the other.
+bool by_column(const Tensor& preds, const Tensor& target, int64_t columns) {
+  constexpr int64_t kWorthwhile = 64;
+  return columns > 1 && preds.dim() == 2 && preds.size(1) == columns &&
+         preds.size(0) >= kWorthwhile && preds.stride(0) < preds.stride(1) &&
+         target.stride(0) < target.stride(1);
+}
+
 // Walks the elements in blocks, each within one row or of whole periods of columns.
 class Errors {
  public:
   Errors(const Tensor& preds, const Tensor& target, const std::optional<Tensor>& weight,
-         int64_t rows, int64_t columns, const Weights& weights)
-      : preds_(preds), target_(target), columns_(columns), weights_(weights) {
+         int64_t rows, int64_t columns, bool apart, const Weights& weights)
+      : preds_(preds), target_(target), rows_(rows), weights_(weights) {
     if (columns == 1) {
-      for (int64_t axis = 0; axis < target.dim(); ++axis) {
+      for (const int64_t axis : order(target, static_cast<bool>(weights))) {
         geometry_.push(target.size(axis), preds.stride(axis), target.stride(axis));
       }
       per_row_ = rows == 0 ? 1 : preds.numel() / rows;
+    } else if (apart) {
+      geometry_.push(columns, preds.stride(1), target.stride(1));
+      geometry_.push(rows, preds.stride(0), target.stride(0));
+      per_row_ = 1;
+      columns = 1;
     } else {
       const bool wide = preds.dim() == 2 && preds.size(1) == columns;
       geometry_.push(rows, preds.stride(0), target.stride(0));
@@ -106,7 +119,8 @@ class Errors {
 
   int64_t period() const { return period_; }
 
-  // Adds the elements [begin, end), whose first one belongs to the first column, to one row of
+  // Adds the elements [begin, end), whose first one begins a row (or lies in the only column that
+  // they belong to), to one row of
   // `period` sums per kernel.
   void add(int64_t begin, int64_t end, std::span<const Column> kernels,
            const ErrorParameters& parameters, double* sums) const {
@@ -134,6 +148,18 @@ class Errors {
   }
 
  private:
+  // All axes, as they lie in memory where their order does not show.
+  static std::vector<int64_t> order(const Tensor& target, bool keep) {
+    std::vector<int64_t> axes(target.dim());
+    std::iota(axes.begin(), axes.end(), 0);
+    if (!keep) {
+      std::stable_sort(axes.begin(), axes.end(), [&](int64_t left, int64_t right) {
+        return target.stride(left) > target.stride(right);
+      });
+    }
+    return axes;
+  }
+
   void read(int64_t first, int64_t count, double* preds, double* target, const double*& p,
             const double*& t) const {
     int64_t done = 0;
@@ -154,8 +180,8 @@ class Errors {
 
   void read_weights(int64_t first, int64_t count, double* weight) const {
     if (weight_source_.has_value()) {
-      weight_source_->load(weight_source_->data, first * weight_stride_, weight_stride_, count,
-                           weight);
+      weight_source_->load(weight_source_->data, first % rows_ * weight_stride_, weight_stride_,
+                           count, weight);
       return;
     }
     for (int64_t i = 0; i < count;) {
@@ -171,7 +197,7 @@ class Errors {
   std::optional<Source> weight_source_;
   int64_t weight_stride_ = 0;
   Geometry geometry_;
-  int64_t columns_;
+  int64_t rows_;
   int64_t per_row_;
   int64_t period_;
   int64_t block_;
@@ -206,7 +232,8 @@ void error_sums_cpu(Tensor state, const Tensor& preds, const Tensor& target,
   const int64_t width = static_cast<int64_t>(kernels.size());
   require(state.size(1) == width, "the state of error_sums_ does not fit its terms.");
   double* data = state_data<double>(state);
-  const Errors errors(preds, target, weight, rows, columns, weights);
+  const bool apart = by_column(preds, target, columns);
+  const Errors errors(preds, target, weight, rows, columns, apart, weights);
   const int64_t elements = columns == 1 ? preds.numel() : rows * columns;
   if (elements == 0) {
     return;
@@ -218,12 +245,22 @@ void error_sums_cpu(Tensor state, const Tensor& preds, const Tensor& target,
   Scratch<double> scratch(partition.parts, size);
   partition.run([&](int64_t part, int64_t begin, int64_t end) {
     std::vector<double> sums(errors.period() * width);
-    errors.add(begin * each, end * each, kernels, parameters, sums.data());
     double* own = scratch.sums(part);
-    for (int64_t k = 0; k < width; ++k) {
-      for (int64_t i = 0; i < errors.period(); ++i) {
-        own[i % columns * width + k] += sums[k * errors.period() + i];
+    const auto add = [&](int64_t first, int64_t last, int64_t repeat, double* to) {
+      errors.add(first, last, kernels, parameters, sums.data());
+      for (int64_t k = 0; k < width; ++k) {
+        for (int64_t i = 0; i < errors.period(); ++i) {
+          to[i % repeat * width + k] += sums[k * errors.period() + i];
+        }
       }
+    };
+    if (!apart) {
+      add(begin * each, end * each, columns, own);
+      return;
+    }
+    for (int64_t column = 0; column < columns; ++column) {
+      std::fill(sums.begin(), sums.end(), 0.0);
+      add(column * rows + begin, column * rows + end, 1, own + column * width);
     }
   });
   scratch.combine();

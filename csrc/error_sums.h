@@ -1,6 +1,10 @@
 // What error_sums.cpp and its kernels agree on.
 #pragma once
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include <bit>
 #include <cmath>
 #include <cstring>

@@ -212,6 +212,18 @@ def test_layouts(layout):
         check(change(preds), change(target), weight)
 
 
+@pytest.mark.parametrize("rows", [64, 1100, 40_000])
+def test_columns_that_lie_apart(rows):
+    preds, target = (x.T.contiguous().T for x in inputs((rows, 5)))
+    weight = torch.rand(2 * rows)[::2]
+    terms = SQUARED | LOG_COSH
+    for w in (None, weight):
+        check(preds, target, w, terms, outputs=5, rtol=1e-12)
+        check(preds[:, 1:4], target[:, 1:4], w, terms, outputs=3, rtol=1e-12)
+        check(preds[::2], target[::2], None if w is None else w[::2], terms, outputs=5, rtol=1e-12)
+        check(preds, target.contiguous(), w, terms, outputs=5, rtol=1e-12)
+
+
 def test_numbers_without_axes():
     preds, target = torch.tensor(3.0), torch.tensor(5)
     check(preds, target)

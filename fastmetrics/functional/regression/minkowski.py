@@ -23,7 +23,7 @@ def check_exponent(p: Any) -> None:
 
 def distance_value(sums: Tensor, p: float) -> Tensor:
     """Return the root of the sum of powers."""
-    return sums[..., 0].pow(1.0 / p)
+    return sums.select(-1, 0).pow(1.0 / p)
 
 
 def minkowski_distance(preds: Tensor, targets: Tensor, p: float) -> Tensor:

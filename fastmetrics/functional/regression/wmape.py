@@ -14,7 +14,8 @@ TERMS = ABSOLUTE | MAGNITUDE
 
 def scaled_value(sums: Tensor) -> Tensor:
     """Return the sum of the errors over that of the targets."""
-    return sums[..., 0] / sums[..., 1].clamp_min(EPSILON)
+    errors, sizes, _ = sums.unbind(-1)
+    return errors / sizes.clamp_min(EPSILON)
 
 
 def weighted_mean_absolute_percentage_error(
