@@ -235,7 +235,9 @@ def test_large_sizes_agree_with_the_reference(size):
 
 
 @pytest.mark.parametrize("size", [300_000, 1 << 18])
-@pytest.mark.parametrize("name", ["equal", "one bin", "half a bin", "all bits", "double", "outlier"])
+@pytest.mark.parametrize(
+    "name", ["equal", "one bin", "half a bin", "all bits", "double", "outlier"]
+)
 def test_buckets_that_are_counted(name, size):
     labels = labels_like((size, 1), np.random.default_rng(1), 0.1)
     compare_with_reference(Kept(adversaries(size)[name].unsqueeze(1), labels), name)
@@ -328,10 +330,14 @@ def test_opcheck(multiclass, pool):
     kept = kept or label_rows(9, 3, torch.bfloat16, 5)
     preds, target = kept.chunks(4)
     areas = torch.zeros(1 if pool else 3, 4, dtype=torch.float64)
-    torch.library.opcheck(native_op(AREAS), (areas, preds, target, multiclass, pool), test_utils=TRACED)
+    torch.library.opcheck(
+        native_op(AREAS), (areas, preds, target, multiclass, pool), test_utils=TRACED
+    )
     fps, count = torch.zeros(27, dtype=torch.float64), torch.zeros(1, dtype=torch.int64)
     out = (fps, fps.clone(), torch.zeros(27, dtype=kept.scores.dtype), count)
-    torch.library.opcheck(native_op(POINTS), (*out, preds, target, 1, multiclass, pool), test_utils=TRACED)
+    torch.library.opcheck(
+        native_op(POINTS), (*out, preds, target, 1, multiclass, pool), test_utils=TRACED
+    )
 
 
 @pytest.mark.smoke

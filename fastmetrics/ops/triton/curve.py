@@ -126,7 +126,18 @@ def _add_rows(areas: Tensor, keys: Tensor, labels: Tensor) -> None:
     first = sums - totals
     ended = torch.where(seen < 0, 0, first + seen).cummax(1).values
     carries = torch.cat([first, torch.cat([torch.zeros_like(ended[:, :1]), ended[:, :-1]], 1)], -1)
-    launch(add_groups, grid, keys, labels, carries, pairs, precisions, length, BLOCK=BLOCK, num_warps=WARPS)
+    launch(
+        add_groups,
+        grid,
+        keys,
+        labels,
+        carries,
+        pairs,
+        precisions,
+        length,
+        BLOCK=BLOCK,
+        num_warps=WARPS,
+    )
     areas[:, 0] = pairs.sum(-1).double() / 2
     areas[:, 1] = precisions.sum(-1)
     areas[:, 2] = sums[:, -1, 1].double()
