@@ -98,6 +98,7 @@ namespace fastmetrics {
 namespace {
 
 inline constexpr uint8_t kLeftOut = 255;
+inline constexpr int64_t kSamplesPerWorker = 1 << 15;
 
 // Memory that is not cleared before it is written; large pages, where there are any, save the
 // scattered writes from waiting for addresses.
@@ -130,11 +131,18 @@ class Uncleared {
 
 int64_t num_threads() { return static_cast<int64_t>(torch::stable::get_num_threads()); }
 
+// Threads worth waking for so many samples.
+int64_t num_workers(int64_t samples) {
+  return std::clamp(samples / kSamplesPerWorker, int64_t{1}, num_threads());
+}
+
 // Calls f(part) for each part, in parallel when there is more than one.
 template <class F>
 void for_parts(int64_t parts, F&& f) {
-  if (parts == 1) {
-    f(int64_t{0});
+  if (parts <= 1) {
+    if (parts == 1) {
+      f(int64_t{0});
+    }
     return;
   }
   torch::stable::parallel_for(0, parts, 1, [&](int64_t first, int64_t last) {
@@ -561,7 +569,8 @@ CurveAreas areas_of(const Samples<T>& samples) {
     const std::vector<Bucket>& buckets = sorted.buckets();
     std::vector<BucketAreas> found(buckets.size());
     for_tasks<BucketWorker<ImageOf<T>>>(
-        static_cast<int64_t>(buckets.size()), num_threads(), [&](auto& worker, int64_t task) {
+        static_cast<int64_t>(buckets.size()), num_workers(samples.count()),
+        [&](auto& worker, int64_t task) {
           const Bucket& bucket = buckets[static_cast<size_t>(task)];
           found[static_cast<size_t>(task)] = worker.areas(bucket, sorted.keys(bucket));
         });
@@ -642,8 +651,9 @@ int64_t points_of(const Samples<T>& samples, const Points<T>& points) {
     Buckets<T> sorted(samples);
     const std::vector<Bucket>& buckets = sorted.buckets();
     const int64_t count = static_cast<int64_t>(buckets.size());
+    const int64_t workers = num_workers(samples.count());
     std::vector<int64_t> places(buckets.size());
-    for_tasks<BucketWorker<ImageOf<T>>>(count, num_threads(), [&](auto& worker, int64_t task) {
+    for_tasks<BucketWorker<ImageOf<T>>>(count, workers, [&](auto& worker, int64_t task) {
       const Bucket& bucket = buckets[static_cast<size_t>(task)];
       places[static_cast<size_t>(task)] = worker.sort(bucket, sorted.keys(bucket));
     });
@@ -651,7 +661,7 @@ int64_t points_of(const Samples<T>& samples, const Points<T>& points) {
     for (size_t i = buckets.size(); i-- > 0;) {
       total += std::exchange(places[i], total);
     }
-    for_tasks<char>(count, num_threads(), [&](char, int64_t task) {
+    for_tasks<char>(count, workers, [&](char, int64_t task) {
       const Bucket& bucket = buckets[static_cast<size_t>(task)];
       write_bucket<T>(bucket, sorted.keys(bucket), places[static_cast<size_t>(task)], points);
     });
@@ -680,7 +690,9 @@ void curve_areas_cpu(Tensor areas, std::vector<Tensor> preds, std::vector<Tensor
       const CurveAreas found = areas_of(Samples<T>(chunks, pool ? Samples<T>::kAll : curve));
       std::memcpy(out + 4 * curve, &found, sizeof(found));
     };
-    if (curves >= num_threads()) {
+    // One thread for each curve, or all threads for one curve after the other.
+    const int64_t workers = num_workers(chunks.rows * columns);
+    if (workers > 1 && curves >= workers) {
       for_parts(curves, one);
     } else {
       for (int64_t curve = 0; curve < curves; ++curve) {

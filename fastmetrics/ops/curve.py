@@ -255,8 +255,8 @@ def curve_areas_(
 
     Columns of ``areas``: the number of pairs of a positive and a negative in the right order, ties
     one half; the sum over positives of the precision among all scores at or above; the number of
-    negatives; the number of positives. The ROC area is ``areas[:, 0] / (areas[:, 2] * areas[:, 3])``
-    and the average precision ``areas[:, 1] / areas[:, 3]``.
+    negatives; the number of positives. So the area under the ROC curve is column 0 by the product
+    of columns 2 and 3, and the average precision column 1 by column 3.
 
     Args:
         areas: float64 ``[C, 4]``, or ``[1, 4]`` with ``pool``. Overwritten.

@@ -18,6 +18,7 @@ from fastmetrics.ops import (
     calibration,
     co_moments,
     confusion,
+    curve,
     error_sums,
     exact_match,
     library,
@@ -1507,3 +1508,62 @@ def test_row_similarities_take_all_dtypes(dtype):
     matrix = torch.arange(1, 25).remainder(7).view(4, 6)
     compare_rows(matrix.to(dtype), matrix.flip(0).to(torch.float16))
     compare_rows(matrix.to(dtype).T.contiguous().T, matrix.flip(0).repeat(2, 2)[::2, ::2])
+
+
+def compare_areas(preds, target, multiclass=False, pool=False):
+    """Compare the areas under the curves of kept rows in one and in several chunks."""
+    curves = 1 if pool else preds.shape[1]
+    expected = torch.full((curves, 4), -7.0, dtype=torch.float64)
+    curve.curve_areas_reference(expected, [preds], [target], multiclass, pool)
+    for border in (0, len(preds) // 3):
+        chunks = [
+            [on_device(x[:border]), on_device(x[border:])] if border else [on_device(x)]
+            for x in (preds, target)
+        ]
+        areas = on_device(torch.full_like(expected, -7.0))
+        kernels.curve_areas_(areas, *chunks, multiclass, pool)
+        assert torch.equal(areas.cpu()[:, [0, 2, 3]], expected[:, [0, 2, 3]])
+        torch.testing.assert_close(areas.cpu(), expected, rtol=1e-13, atol=0)
+
+
+def curve_inputs(size, columns, dtype, spread):
+    generator = torch.Generator().manual_seed(size)
+    scores = torch.randn((size, columns), generator=generator).mul(spread).round().to(dtype)
+    scores[::7], scores[1::11], scores[2::13] = NAN, INF, -INF
+    labels = torch.randint(0, 3, (size, columns), generator=generator).to(torch.uint8)
+    labels[labels == 2] = 255
+    return scores, labels
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES, ids=str)
+def test_curve_areas(dtype):
+    for size, spread in ((1, 1), (40, 3), (1300, 0.3)):
+        compare_areas(*curve_inputs(size, 2, dtype, spread))
+    compare_areas(*curve_inputs(20, 30, dtype, 5), pool=True)
+
+
+@pytest.mark.parametrize("size", [511, 512, 513, 1025])
+def test_curve_groups_across_blocks(size):
+    """Groups that end at a border, span several blocks, or hold only what is left out."""
+    for split in (0, 1, 511, 512, size - 1):
+        scores = (torch.arange(size) >= split).float().unsqueeze(1)
+        labels = (torch.arange(size) % 3).to(torch.uint8).unsqueeze(1)
+        labels[labels == 2] = 255
+        compare_areas(scores, labels)
+        labels[:split] = 255
+        compare_areas(scores, labels)
+
+
+def test_curve_areas_of_classes():
+    scores, _ = curve_inputs(60, 4, torch.float32, 2)
+    for left_out, dtype in ((255, torch.uint8), (-1, torch.int32)):
+        target = (torch.arange(60) * 7 % 4).to(dtype)
+        target[::5] = left_out
+        compare_areas(scores, target, True)
+        compare_areas(scores, target, True, pool=True)
+
+
+def test_curve_areas_of_nothing():
+    areas = on_device(torch.ones(2, 4, dtype=torch.float64))
+    kernels.curve_areas_(areas, [], [], False, False)
+    assert not areas.any()

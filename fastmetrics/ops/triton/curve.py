@@ -25,7 +25,8 @@ from fastmetrics.ops.curve import batches
 from fastmetrics.ops.triton.reading import as_score, launch
 
 # Counts within a block share an int32.
-BLOCK = 1024
+BLOCK = 512
+WARPS = 8
 
 
 @triton.jit
@@ -119,13 +120,24 @@ def _add_rows(areas: Tensor, keys: Tensor, labels: Tensor) -> None:
     pairs = torch.empty(rows, blocks, dtype=torch.int64, device=areas.device)
     precisions = torch.empty(rows, blocks, dtype=torch.float64, device=areas.device)
     grid = (blocks, rows)
-    launch(count_blocks, grid, keys, labels, counts, length, BLOCK=BLOCK)
+    launch(count_blocks, grid, keys, labels, counts, length, BLOCK=BLOCK, num_warps=WARPS)
     totals, seen = counts.split(2, dim=-1)
     sums = totals.cumsum(1)
     first = sums - totals
     ended = torch.where(seen < 0, 0, first + seen).cummax(1).values
     carries = torch.cat([first, torch.cat([torch.zeros_like(ended[:, :1]), ended[:, :-1]], 1)], -1)
-    launch(add_groups, grid, keys, labels, carries, pairs, precisions, length, BLOCK=BLOCK)
+    launch(
+        add_groups,
+        grid,
+        keys,
+        labels,
+        carries,
+        pairs,
+        precisions,
+        length,
+        BLOCK=BLOCK,
+        num_warps=WARPS,
+    )
     areas[:, 0] = pairs.sum(-1).double() / 2
     areas[:, 1] = precisions.sum(-1)
     areas[:, 2] = sums[:, -1, 1].double()
