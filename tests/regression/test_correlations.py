@@ -368,6 +368,11 @@ def test_inputs_of_other_shapes():
     value = functional.explained_variance(preds, target, "raw_values")
     expected = upstream_functional.explained_variance(preds, target, "raw_values")
     assert_close(value, expected, 1e-4)
+    ours, theirs = regression.ExplainedVariance(), upstream.ExplainedVariance()
+    assert_close(ours(preds, target), theirs(preds, target), 1e-4)
+    assert_close(ours.compute(), theirs.compute(), 1e-4)
+    with pytest.raises(RuntimeError, match="same shape"):
+        ours.update(preds, target[:, :1])
     flat = functional.normalized_root_mean_squared_error(preds.flatten(), target.flatten())
     assert_close(functional.normalized_root_mean_squared_error(preds, target), flat)
     metric = regression.NormalizedRootMeanSquaredError()
