@@ -18,7 +18,8 @@ class ExplainedVariance(MomentsMetric):
     """Explained variance, ``1 - var(y - f) / var(y)``, at most 1.
 
     ``preds`` f and ``target`` y are ``[N]`` or ``[N, D]``, or ``[N, ...]`` with as many outputs as
-    a sample has numbers; the first batch decides about D. A constant target gives 1 for predictions that err by a constant, else 0.
+    a sample has numbers; the first batch decides about D. A constant target gives 1 for
+    predictions that err by a constant, else 0.
 
     Args:
         multioutput: ``"uniform_average"`` over the outputs, ``"variance_weighted"``, or
