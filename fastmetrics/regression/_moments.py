@@ -49,6 +49,8 @@ class MomentsMetric(Metric):
     full_state_update = False
     fused_update = True
     moments: Tensor
+    # Whether samples of several axes count as so many outputs.
+    _any_shape = False
 
     def __init__(self, num_outputs: int | None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -68,8 +70,11 @@ class MomentsMetric(Metric):
             RuntimeError: ``preds`` and ``target`` have different shapes.
         """
         state = self.moments
-        if self._outputs is None and preds.ndim == 2 and state.shape[0] == 1 != preds.shape[1]:
-            state = with_outputs(state, preds.shape[1])
+        if self._outputs is None and preds.ndim > 1:
+            if preds.ndim > 2 and self._any_shape and preds.shape == target.shape:
+                preds, target = preds.flatten(1), target.flatten(1)
+            if preds.ndim == 2 and state.shape[0] == 1 != preds.shape[1]:
+                state = with_outputs(state, preds.shape[1])
         if self._enable_grad and needs_graph(preds, target):
             state = add_moments(state, preds, target, weight)
         else:

@@ -17,8 +17,9 @@ __all__ = ["ExplainedVariance"]
 class ExplainedVariance(MomentsMetric):
     """Explained variance, ``1 - var(y - f) / var(y)``, at most 1.
 
-    ``preds`` f and ``target`` y are ``[N]`` or ``[N, D]``; the first batch decides about D. A
-    constant target gives 1 for predictions that err by a constant, else 0.
+    ``preds`` f and ``target`` y are ``[N]`` or ``[N, D]``, or ``[N, ...]`` with as many outputs as
+    a sample has numbers; the first batch decides about D. A constant target gives 1 for
+    predictions that err by a constant, else 0.
 
     Args:
         multioutput: ``"uniform_average"`` over the outputs, ``"variance_weighted"``, or
@@ -38,6 +39,7 @@ class ExplainedVariance(MomentsMetric):
     higher_is_better = True
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
+    _any_shape = True
 
     def __init__(self, multioutput: str = "uniform_average", **kwargs: Any) -> None:
         check_choice("multioutput", multioutput, MULTIOUTPUTS)

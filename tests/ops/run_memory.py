@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import torch
 
 from tests.ops.cases import Call, class_call, label_call, native_op
@@ -16,7 +18,7 @@ def memory(field: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def peak_growth(call: Call) -> int:
+def peak_growth(call: Call | MomentsCall) -> int:
     arguments = call.arguments()
     with open("/proc/self/clear_refs", "w", encoding="ascii") as reset:
         reset.write("5")  # the peak starts again from what is resident now
@@ -68,12 +70,41 @@ def calls(n: int) -> dict[str, Call]:
     return found
 
 
+class MomentsCall(NamedTuple):
+    """A call of `co_moments_`."""
+
+    preds: torch.Tensor
+    target: torch.Tensor
+    weight: torch.Tensor | None = None
+    op = "co_moments_"
+
+    def arguments(self) -> tuple[Any, ...]:
+        outputs = self.preds.shape[1] if self.preds.ndim > 1 else 1
+        return torch.zeros(outputs, 12, dtype=torch.float64), *self
+
+
+def moments_calls(n: int) -> dict[str, MomentsCall]:
+    """Read in place, converted, strided, column by column, and weighted."""
+    pairs = torch.zeros(n, 4, dtype=torch.float32)
+    small = torch.zeros(n, 4, dtype=torch.float16)
+    weight = small[:, 0]
+    return {
+        "co_moments_": MomentsCall(pairs[:, 0], pairs[:, 1]),
+        "co_moments_ outputs": MomentsCall(pairs, pairs),
+        "co_moments_ converted": MomentsCall(small, pairs.view(torch.int32)),
+        "co_moments_ by column": MomentsCall(small.view(4, n).T, small.view(4, n).T),
+        "co_moments_ weighted": MomentsCall(pairs, small, weight),
+    }
+
+
 def main() -> None:
     # Threads and lazily loaded code are not the op's memory; the small inputs leave none behind.
-    for call in calls(POSITIONS // 32).values():
-        native_op(call.op)(*call.arguments())
-    for name, call in calls(POSITIONS).items():
-        print(peak_growth(call), name, sep="\t")
+    for make in (calls, moments_calls):
+        for call in make(POSITIONS // 32).values():
+            native_op(call.op)(*call.arguments())
+    for make in (calls, moments_calls):
+        for name, call in make(POSITIONS).items():
+            print(peak_growth(call), name, sep="\t")
 
 
 if __name__ == "__main__":

@@ -19,6 +19,9 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 import fastmetrics.functional.regression as functional
 from fastmetrics import MetricCollection, regression
+from fastmetrics.functional.regression.explained_variance import explained_variance_formula
+from fastmetrics.functional.regression.pearson import pearson_formula
+from fastmetrics.functional.regression.r2 import r2_formula
 from fastmetrics.ops.co_moments import COUNT, WEIGHT
 
 MULTIOUTPUTS = ("uniform_average", "variance_weighted", "raw_values")
@@ -179,6 +182,29 @@ def test_scikit_learn():
                 expected = theirs(target, preds, multioutput=multioutput, sample_weight=w)
                 value = ours(preds, target, multioutput=multioutput, weight=w)
                 assert_close(value, torch.tensor(expected, dtype=torch.float64), 1e-12)
+
+
+@pytest.mark.parametrize("name", ["R2Score", "ExplainedVariance", "PearsonCorrCoef"])
+def test_numbers_and_tensors_agree(name):
+    """Few outputs on the CPU are worked out in numbers, where no gradient is asked for."""
+    formula = {
+        "R2Score": r2_formula,
+        "ExplainedVariance": explained_variance_formula,
+        "PearsonCorrCoef": pearson_formula,
+    }[name]
+    constant, nan = torch.ones(9), torch.full((9,), torch.nan)
+    for dtype in (torch.float32, torch.float64):
+        varied, other = inputs(22, 9, dtype=dtype)
+        for preds in (varied, constant, constant + 1, nan, other):
+            for target in (other, constant, nan):
+                metric = make(name, {})
+                metric.update(preds.to(dtype), target.to(dtype))
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")
+                    number = formula(metric.moments)
+                    tensor = formula(metric.moments.clone().requires_grad_()).detach()
+                assert number.dtype == tensor.dtype == dtype
+                torch.testing.assert_close(number, tensor, rtol=1e-15, atol=1e-15, equal_nan=True)
 
 
 def test_scipy():
@@ -368,6 +394,11 @@ def test_inputs_of_other_shapes():
     value = functional.explained_variance(preds, target, "raw_values")
     expected = upstream_functional.explained_variance(preds, target, "raw_values")
     assert_close(value, expected, 1e-4)
+    ours, theirs = regression.ExplainedVariance(), upstream.ExplainedVariance()
+    assert_close(ours(preds, target), theirs(preds, target), 1e-4)
+    assert_close(ours.compute(), theirs.compute(), 1e-4)
+    with pytest.raises(RuntimeError, match="same shape"):
+        ours.update(preds, target[:, :1])
     flat = functional.normalized_root_mean_squared_error(preds.flatten(), target.flatten())
     assert_close(functional.normalized_root_mean_squared_error(preds, target), flat)
     metric = regression.NormalizedRootMeanSquaredError()

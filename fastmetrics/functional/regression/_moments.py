@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -13,6 +16,9 @@ from fastmetrics.ops.co_moments import (
     check_co_moments,
     moments_of,
 )
+
+# Up to here numbers are faster than tensors.
+_FEW = 8
 
 MULTIOUTPUTS = ("raw_values", "uniform_average", "variance_weighted")
 
@@ -57,8 +63,20 @@ def on_host(moments: Tensor) -> tuple[int, bool]:
     return int(row[COUNT]), row[WIDE] > 0
 
 
-def as_result(value: Tensor, wide: bool) -> Tensor:
+def few_rows(moments: Tensor) -> list[list[float]] | None:
+    """Return the rows as numbers where those are faster than a dozen tensor operations.
+
+    That is for few outputs on the CPU; numbers let no gradients through.
+    """
+    if not moments.is_cpu or moments.requires_grad or moments.shape[0] > _FEW:
+        return None
+    return None if torch.compiler.is_compiling() else moments.tolist()
+
+
+def as_result(value: Tensor | float, wide: bool) -> Tensor:
     """Round a value to float32, unless an input was float64."""
+    if not isinstance(value, Tensor):
+        return torch.full((), value, dtype=torch.float64 if wide else torch.float32, device="cpu")
     return value if wide else value.float()
 
 
@@ -69,6 +87,14 @@ def average_outputs(scores: Tensor, spread: Tensor, multioutput: str) -> Tensor:
     if multioutput == "uniform_average":
         return scores.mean()
     return (spread / spread.sum() * scores).sum()
+
+
+def explained_numbers(pairs: Iterable[tuple[float, float]]) -> float:
+    """Return the mean of `explained` over pairs of unexplained and total sums of squares."""
+    scores = [
+        1.0 if rest == 0 else 0.0 if total == 0 else 1.0 - rest / total for rest, total in pairs
+    ]
+    return sum(scores) / len(scores) if scores else math.nan
 
 
 def explained(unexplained: Tensor, total: Tensor) -> Tensor:

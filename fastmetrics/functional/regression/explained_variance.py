@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from fastmetrics.functional.regression._moments import (
@@ -10,9 +12,11 @@ from fastmetrics.functional.regression._moments import (
     average_outputs,
     count_moments,
     explained,
+    explained_numbers,
+    few_rows,
     on_host,
 )
-from fastmetrics.ops.co_moments import M2_D, M2_Y, WEIGHT
+from fastmetrics.ops.co_moments import M2_D, M2_Y, WEIGHT, WIDE
 from fastmetrics.utilities.checks import check_choice
 
 __all__ = ["explained_variance"]
@@ -22,6 +26,11 @@ def explained_variance_formula(
     moments: Tensor, multioutput: str = "uniform_average", wide: bool = False
 ) -> Tensor:
     """Return the value for ``moments`` ``[D, 12]``: a scalar, or ``[D]`` for ``"raw_values"``."""
+    rows = few_rows(moments) if multioutput == "uniform_average" else None
+    if rows is not None:
+        # Without any weight NaN stands for the variances.
+        pairs = ((row[M2_D], row[M2_Y]) if row[WEIGHT] else (math.nan, math.nan) for row in rows)
+        return as_result(explained_numbers(pairs), wide or any(row[WIDE] > 0 for row in rows))
     weight = moments[:, WEIGHT]
     variance = moments[:, M2_Y] / weight
     scores = explained(moments[:, M2_D] / weight, variance)

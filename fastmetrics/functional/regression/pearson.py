@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.regression._moments import as_result, count_moments, on_host
-from fastmetrics.ops.co_moments import C_XY, M2_X, M2_Y
+from fastmetrics.functional.regression._moments import as_result, count_moments, few_rows, on_host
+from fastmetrics.ops.co_moments import C_XY, M2_X, M2_Y, WIDE
 from fastmetrics.utilities.prints import rank_zero_warn
 
 __all__ = ["pearson_corrcoef"]
@@ -28,6 +30,12 @@ def correlation(moments: Tensor, owner: str) -> Tensor:
 
 def pearson_formula(moments: Tensor, wide: bool = False) -> Tensor:
     """Return the correlation of ``moments`` ``[D, 12]``: a scalar for one output, else ``[D]``."""
+    rows = few_rows(moments) if moments.shape[0] == 1 else None
+    if rows is not None:
+        x, y, xy = (rows[0][column] for column in (M2_X, M2_Y, C_XY))
+        if 0 < x < math.inf and 0 < y < math.inf and math.isfinite(xy):
+            number = min(1.0, max(-1.0, xy / (math.sqrt(x) * math.sqrt(y))))
+            return as_result(number, wide or rows[0][WIDE] > 0)
     value = correlation(moments, "pearson_corrcoef")
     return as_result(value.squeeze(), wide or on_host(moments)[1])
 

@@ -12,6 +12,8 @@ from fastmetrics.functional.regression._moments import (
     average_outputs,
     count_moments,
     explained,
+    explained_numbers,
+    few_rows,
     on_host,
 )
 from fastmetrics.ops.co_moments import M2_D, M2_Y, MEAN_D, WEIGHT
@@ -39,8 +41,15 @@ def r2_formula(
     count, any_wide = on_host(moments)
     if count < 2:
         raise ValueError(f"r2_score needs at least two samples, got {count}.")
-    total = moments[:, M2_Y]
-    value = average_outputs(explained(squared_errors(moments), total), total, multioutput)
+    rows = few_rows(moments) if multioutput == "uniform_average" else None
+    value: Tensor | float
+    if rows is not None:
+        value = explained_numbers(
+            (row[M2_D] + row[WEIGHT] * row[MEAN_D] * row[MEAN_D], row[M2_Y]) for row in rows
+        )
+    else:
+        total = moments[:, M2_Y]
+        value = average_outputs(explained(squared_errors(moments), total), total, multioutput)
     if adjusted > count - 1:
         rank_zero_warn(
             f"`adjusted`={adjusted} regressors are more than {count} samples can tell apart: R2 is"
