@@ -19,7 +19,7 @@ from fastmetrics.ops.triton.reading import (
     replayable,
 )
 
-TILE = 1024
+TILE = 512
 MOST_COLUMNS = 512
 BLOCKS_EACH = 4  # at least, so that a small update is one launch
 
