@@ -1069,7 +1069,7 @@ def test_hinge_shapes(task, classes, depth):
     target.view(-1)[::4] = -1
     target.view(-1)[1::9] = classes
     compare_hinge(task, preds, target, -1)
-    compare_hinge(task, preds, target, -1, validate=False)
+    compare_hinge(task, preds, target, -1, readings=READINGS[:1], validate=False)
 
 
 @pytest.mark.parametrize("dtype", SCORE_DTYPES + LABEL_DTYPES, ids=str)
@@ -1077,7 +1077,7 @@ def test_hinge_shapes(task, classes, depth):
 def test_hinge_dtypes(task, dtype):
     scores, labels = (dtype, torch.int64) if dtype.is_floating_point else (torch.float32, dtype)
     preds, target = histogram_inputs(task, (40,), 2, scores, 31, labels)
-    compare_hinge(task, preds, target)
+    compare_hinge(task, preds, target, readings=READINGS[:1])
 
 
 @pytest.mark.parametrize("dtype", SCORE_DTYPES, ids=str)
