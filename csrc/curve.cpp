@@ -168,6 +168,7 @@ void for_tasks(int64_t tasks, int64_t workers, F&& f) {
 struct Chunk {
   const void* scores;
   const void* labels;
+  int64_t first;
   int64_t rows;
   int64_t score_strides[2];
   int64_t label_strides[2];
@@ -179,7 +180,14 @@ struct Chunks {
   ScalarType labels = ScalarType::Byte;
   int64_t rows = 0;
   int64_t columns = 0;
-  bool multiclass;
+  bool multiclass = false;
+
+  // One chunk of one dense column.
+  Chunks(const void* column, ScalarType type, const uint8_t* marks, int64_t rows)
+      : chunks{Chunk{column, marks, 0, rows, {1, 1}, {1, 1}}},
+        scores(type),
+        rows(rows),
+        columns(1) {}
 
   Chunks(const std::vector<Tensor>& preds, const std::vector<Tensor>& target, int64_t columns,
          bool multiclass)
@@ -202,6 +210,7 @@ struct Chunks {
       require(p.scalar_type() == scores && t.scalar_type() == labels, "all chunks need one dtype.");
       chunks.push_back(Chunk{p.const_data_ptr(),
                              t.const_data_ptr(),
+                             rows,
                              p.size(0),
                              {p.stride(0), p.stride(1)},
                              {t.stride(0), multiclass ? 0 : t.stride(1)}});
@@ -227,15 +236,16 @@ class Samples {
     const int64_t width = pool_ ? chunks_.columns : 1;
     T scores[kCurveBlock];
     uint8_t labels[kCurveBlock];
-    int64_t skipped = 0;
-    for (const Chunk& chunk : chunks_.chunks) {
-      const int64_t first = std::max<int64_t>(begin - skipped, 0);
-      const int64_t last = std::min(end - skipped, chunk.rows * width);
+    auto chunk = std::partition_point(
+        chunks_.chunks.begin(), chunks_.chunks.end(),
+        [&](const Chunk& one) { return (one.first + one.rows) * width <= begin; });
+    for (; chunk != chunks_.chunks.end() && chunk->first * width < end; ++chunk) {
+      const int64_t first = std::max<int64_t>(begin - chunk->first * width, 0);
+      const int64_t last = std::min(end - chunk->first * width, chunk->rows * width);
       for (int64_t at = first; at < last; at += kCurveBlock) {
         const int64_t count = std::min(kCurveBlock, last - at);
-        f(read_scores(chunk, at, count, scores), read_labels(chunk, at, count, labels), count);
+        f(read_scores(*chunk, at, count, scores), read_labels(*chunk, at, count, labels), count);
       }
-      skipped += chunk.rows * width;
     }
   }
 
@@ -669,6 +679,58 @@ int64_t points_of(const Samples<T>& samples, const Points<T>& points) {
   }
 }
 
+// Calls one(curve) for each curve: one thread for each, or all threads for one after the other.
+template <class F>
+void for_curves(int64_t curves, int64_t rows, F&& one) {
+  const int64_t workers = num_workers(rows * curves);
+  if (workers > 1 && curves >= workers) {
+    for_parts(curves, one);
+    return;
+  }
+  for (int64_t curve = 0; curve < curves; ++curve) {
+    one(curve);
+  }
+}
+
+// Many columns lie far apart, so some of them at a time are copied side by side before they are
+// read twice; of few columns each line of the cache holds several rows.
+inline constexpr int64_t kStridedColumns = 8;
+inline constexpr int64_t kCopiedColumns = 16;
+
+template <class T, class F>
+void for_columns(const Chunks& chunks, F&& use) {
+  if (chunks.columns < kStridedColumns) {
+    for_curves(chunks.columns, chunks.rows,
+               [&](int64_t column) { use(column, Samples<T>(chunks, column)); });
+    return;
+  }
+  const int64_t group = std::min(kCopiedColumns, chunks.columns / 2);
+  const int64_t rows = chunks.rows;
+  Uncleared<T> scores(group * rows);
+  Uncleared<uint8_t> marks(group * rows);
+  for (int64_t first = 0; first < chunks.columns; first += group) {
+    const int64_t width = std::min(group, chunks.columns - first);
+    const int64_t blocks = (rows + kCurveBlock - 1) / kCurveBlock;
+    for_tasks<char>(blocks, num_workers(rows * width), [&](char, int64_t block) {
+      const int64_t begin = block * kCurveBlock;
+      const int64_t end = std::min(rows, begin + kCurveBlock);
+      for (int64_t i = 0; i < width; ++i) {
+        int64_t place = i * rows + begin;
+        Samples<T>(chunks, first + i)
+            .visit(begin, end, [&](const T* some, const uint8_t* labels, int64_t count) {
+              std::copy_n(some, count, scores.data() + place);
+              std::copy_n(labels, count, marks.data() + place);
+              place += count;
+            });
+      }
+    });
+    for_curves(width, rows, [&](int64_t i) {
+      const Chunks column(scores.data() + i * rows, chunks.scores, marks.data() + i * rows, rows);
+      use(first + i, Samples<T>(column, 0));
+    });
+  }
+}
+
 void require_countable(int64_t samples) {
   require(samples <= int64_t{std::numeric_limits<uint32_t>::max()},
           "a curve takes fewer than 2**32 scores.");
@@ -686,18 +748,14 @@ void curve_areas_cpu(Tensor areas, std::vector<Tensor> preds, std::vector<Tensor
   double* out = state_data<double>(areas);
   with_score_type(chunks.scores, [&](auto type) {
     using T = decltype(type);
-    const auto one = [&](int64_t curve) {
-      const CurveAreas found = areas_of(Samples<T>(chunks, pool ? Samples<T>::kAll : curve));
+    const auto use = [&](int64_t curve, const Samples<T>& samples) {
+      const CurveAreas found = areas_of(samples);
       std::memcpy(out + 4 * curve, &found, sizeof(found));
     };
-    // One thread for each curve, or all threads for one curve after the other.
-    const int64_t workers = num_workers(chunks.rows * columns);
-    if (workers > 1 && curves >= workers) {
-      for_parts(curves, one);
+    if (pool) {
+      use(0, Samples<T>(chunks, Samples<T>::kAll));
     } else {
-      for (int64_t curve = 0; curve < curves; ++curve) {
-        one(curve);
-      }
+      for_columns<T>(chunks, use);
     }
   });
 }

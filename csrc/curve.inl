@@ -273,6 +273,9 @@ BucketAreas scan_counts(const Count* counts, int64_t images, int64_t pos_above, 
   for (int64_t image = images - 1; image >= 0; --image) {
     const int64_t group_neg = static_cast<int64_t>(counts[2 * image]);
     const int64_t group_pos = static_cast<int64_t>(counts[2 * image + 1]);
+    if ((group_neg | group_pos) == 0) {
+      continue;
+    }
     right += static_cast<uint64_t>(group_neg) * static_cast<uint64_t>(pos);
     wrong += static_cast<uint64_t>(group_pos) * static_cast<uint64_t>(neg);
     pos += group_pos;

@@ -162,6 +162,17 @@ def test_classes(dtype, wide):
     check(class_rows(20, 255, dtype, 2, wide), points=False)
 
 
+@pytest.mark.parametrize("columns", [7, 8, 9, 33])
+@pytest.mark.parametrize("size", [20, 513])
+def test_many_columns(size, columns):
+    kept = label_rows(size, columns, torch.float32, columns)
+    areas = run_areas(kept, False, 1, size // 2)
+    for column in range(columns):
+        wanted = torch.tensor(pair_areas(*kept.curve(column)), dtype=torch.float64)
+        assert areas[column, 0] == wanted[0]
+        torch.testing.assert_close(areas[column], wanted, rtol=1e-13, atol=0)
+
+
 @pytest.mark.smoke
 @pytest.mark.parametrize("dtype", SCORE_DTYPES)
 def test_extreme_scores(dtype):
