@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 __all__ = ["critical_success_index"]
@@ -31,6 +32,8 @@ def count_events(
     axes = [axis for axis in range(preds.ndim) if axis != keep_sequence_dim]
 
     def count(marks: Tensor) -> Tensor:
+        if keep_sequence_dim is None:
+            return torch.count_nonzero(marks)  # a third of the time of `sum`
         return marks.sum(axes) if axes else marks.long()
 
     hits = count(predicted & observed)
