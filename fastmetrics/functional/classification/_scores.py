@@ -86,7 +86,7 @@ class BinnedScores(NamedTuple):
     def table(self, pool: bool) -> Tensor:
         """Return the histograms of the chosen reading."""
         table = choose_reading(self.counts, self.events)
-        return table.sum(0, keepdim=True) if pool else table
+        return table.sum(0, keepdim=True) if pool and len(table) > 1 else table
 
     def curves(self, pool: bool) -> Curve:
         """Return all curves at the same thresholds."""
@@ -154,8 +154,8 @@ def points_curve(parts: list[Points]) -> Curve:
 
 def _occupied(table: Tensor, values: Tensor) -> Points:
     """Return the bins ``[2, B]`` that hold anything."""
-    used = (table != 0).any(0)
-    negatives, positives = table[:, used].double().unbind(0)
+    used = (table[0] + table[1]).nonzero().squeeze(1)
+    negatives, positives = table.index_select(1, used).double().unbind(0)
     return Points(values[used], negatives, positives)
 
 
@@ -194,7 +194,7 @@ class RankedScores(NamedTuple):
     def table(self, pool: bool) -> Tensor:
         """Return the histograms of the chosen reading."""
         table = choose_reading(self.counts, self.events)
-        return table.sum(0, keepdim=True) if pool else table
+        return table.sum(0, keepdim=True) if pool and len(table) > 1 else table
 
     def curves(self, pool: bool) -> Curves:
         """Return a curve through the bins that hold anything."""
