@@ -8,8 +8,10 @@ A score at or above a threshold counts as positive. Shared arguments, for this m
 - ``target``: labels in any integer type or bool, ``[N, ...]``, for multilabel ``[N, L, ...]``; 0 or
   1 for binary and multilabel, in ``[0, C)`` for multiclass, where each class is compared with all
   others.
-- ``thresholds``: an integer T of at least 2 for ``linspace(0, 1, T)``, a list of floats in
-  ``[0, 1]`` or a tensor with one axis.
+- ``thresholds``: None for every distinct score; an integer T of at least 2 for
+  ``linspace(0, 1, T)``, a list of floats in ``[0, 1]`` or a tensor with one axis; ``"auto"`` for
+  the scores cut to their leading bits (16, fewer with more than 64 classes), which takes constant
+  memory.
 - ``num_classes``, ``num_labels``: integers of at least 2.
 - ``ignore_index``: integer or None; elements with this target are left out.
 - ``validate_args``: check the arguments and the labels; False skips both.
