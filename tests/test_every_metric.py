@@ -1,0 +1,227 @@
+"""Laws that every metric keeps, whatever it measures."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import warnings
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from tests.every_metric import Case, cases
+
+CASES = cases()
+# What they remember is a window over updates, not a sum over samples.
+WINDOWS = ("RunningMean", "RunningSum")
+every_metric = pytest.mark.parametrize("case", CASES, ids=repr)
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    torch.manual_seed(0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def same(actual: Any, expected: Any, rtol: float = 0.0) -> None:
+    if isinstance(expected, Tensor):
+        torch.testing.assert_close(actual, expected, rtol=rtol, atol=rtol, equal_nan=True)
+    elif isinstance(expected, dict):
+        assert actual.keys() == expected.keys()
+        for key, value in expected.items():
+            same(actual[key], value, rtol)
+    elif isinstance(expected, (list, tuple)):
+        assert len(actual) == len(expected)
+        for one, other in zip(actual, expected, strict=True):
+            same(one, other, rtol)
+    else:
+        assert actual == expected
+
+
+def part(inputs: tuple[Tensor, ...], start: int, end: int) -> tuple[Tensor, ...]:
+    return tuple(x[start:end] for x in inputs)
+
+
+def value_of(case: Case, inputs: tuple[Tensor, ...]) -> Any:
+    metric = case.make()
+    metric.update(*inputs)
+    return metric.compute()
+
+
+def test_every_kind_of_metric_is_here():
+    assert len(CASES) > 120
+    assert len({case.name for case in CASES}) == len(CASES)
+
+
+@every_metric
+def test_splits_do_not_matter(case):
+    inputs = case.inputs(40)
+    whole = value_of(case, inputs)
+    metric, other = case.make(), case.make()
+    metric.update(*part(inputs, 0, 7))
+    metric(*part(inputs, 7, 15))
+    metric.update(*part(inputs, 15, 16))
+    if case.name in WINDOWS:
+        return
+    other.update(*part(inputs, 16, 40))
+    other.merge_state(metric)
+    same(other.compute(), whole, 1e-5)
+
+
+@every_metric
+def test_forward_is_the_value_of_the_batch(case):
+    metric = case.make()
+    for _ in range(3):
+        inputs = case.inputs(20)
+        expected = value_of(case, inputs)
+        if case.name in WINDOWS:
+            metric = case.make()
+        same(metric(*inputs), expected, 1e-6)
+
+
+@every_metric
+def test_copies_stand_alone(case):
+    inputs, more = case.inputs(30), case.inputs(10)
+    metric = case.make()
+    metric.update(*inputs)
+    value = metric.compute()
+    copies = [metric.clone(), copy.deepcopy(metric), pickle.loads(pickle.dumps(metric))]
+    for other in copies:
+        same(other.compute(), value)
+        other.update(*more)
+    metric.__dict__["_computed"] = None
+    same(metric.compute(), value)
+    metric.update(*more)
+    for other in copies:
+        same(other.compute(), metric.compute())
+
+
+@every_metric
+def test_checkpoints_hold_everything(case):
+    if case.name in WINDOWS:
+        pytest.skip("a window is not persistent, as upstream")
+    inputs, more = case.inputs(30), case.inputs(10)
+    metric, fresh = case.make(), case.make()
+    metric.persistent(True)
+    metric.update(*inputs)
+    file = io.BytesIO()
+    torch.save(metric.state_dict(), file)
+    file.seek(0)
+    fresh.load_state_dict(torch.load(file), strict=False)
+    same(fresh.compute(), metric.compute())
+    for each in (metric, fresh):
+        each.update(*more)
+    same(fresh.compute(), metric.compute())
+
+
+@every_metric
+def test_reset_starts_again(case):
+    inputs = case.inputs(30)
+    expected = value_of(case, inputs)
+    metric = case.make()
+    metric.update(*case.inputs(12))
+    metric.compute()
+    metric.reset()
+    assert not metric.update_called
+    metric.update(*inputs)
+    same(metric.compute(), expected)
+
+
+@every_metric
+def test_layout_does_not_matter(case):
+    inputs = case.inputs(24)
+    expected = value_of(case, inputs)
+    strided = []
+    for tensor in inputs:
+        wide = torch.empty([2 * n for n in tensor.shape], dtype=tensor.dtype)
+        view = wide[tuple(slice(None, None, 2) for _ in tensor.shape)]
+        strided.append(view.copy_(tensor))
+    same(value_of(case, tuple(strided)), expected, 1e-6)
+
+
+@every_metric
+def test_a_refused_batch_leaves_no_trace(case):
+    if case.name == "CatMetric":
+        pytest.skip("it takes any tensor")
+    inputs = case.inputs(24)
+    metric = case.make()
+    metric.update(*inputs)
+    value = metric.compute()
+    cube = torch.zeros(3, 2, 5, 7)
+    for bad in ((cube, *inputs[1:]), (inputs[0], cube, *inputs[2:])):
+        if len(inputs) == 1:
+            bad = (torch.zeros(3, dtype=torch.complex64),)
+        for call in (metric.update, metric):
+            with pytest.raises((ValueError, RuntimeError)):
+                call(*bad)
+    metric.__dict__["_computed"] = None
+    same(metric.compute(), value)
+    metric.update(*inputs)
+
+
+@every_metric
+def test_inference_mode_and_gradients_leave_states_usable(case):
+    inputs = case.inputs(16)
+    metric = case.make()
+    with torch.inference_mode():
+        metric.update(*inputs)
+        metric(*inputs)
+    grown = tuple(x.clone().requires_grad_() if x.is_floating_point() else x for x in inputs)
+    metric.update(*grown)
+    metric(*grown)
+    states = [
+        s
+        for state in metric.metric_state.values()
+        for s in ([state] if isinstance(state, Tensor) else state)
+    ]
+    assert not any(state.requires_grad for state in states)
+    metric.compute()
+    metric.reset()
+
+
+@every_metric
+def test_every_metric_can_be_printed_plotted_and_composed(case):
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("agg")
+    metric = case.make()
+    metric.update(*case.inputs(16))
+    assert type(metric).__name__ in repr(metric)
+    figure, _ = metric.plot()
+    assert figure is not None
+    pyplot.close(figure)
+    assert len({hash(metric), hash(case.make())}) == 2
+
+
+@pytest.mark.exhaustive
+@every_metric
+def test_updates_compile_into_one_graph(case):
+    """Those with tensor states; a list that grows is another guard at every step."""
+    metric = case.make()
+    if any(isinstance(state, list) for state in metric.metric_state.values()):
+        pytest.skip("keeps samples")
+    if case.name in WINDOWS:
+        pytest.skip("moves its window in Python")
+    torch._dynamo.reset()
+    frames = 0
+
+    def backend(graph, _):
+        nonlocal frames
+        frames += 1
+        return graph.forward
+
+    @torch.compile(fullgraph=True, backend=backend)
+    def step(*inputs):
+        metric.update(*inputs)
+
+    batches = [case.inputs(12) for _ in range(5)]
+    eager = case.make()
+    for inputs in batches:
+        step(*inputs)
+        eager.update(*inputs)
+    assert frames == 1
+    same(metric.compute(), eager.compute(), 1e-6)
