@@ -101,13 +101,15 @@ constexpr double kRounder = 0x1.8p52;
 // log(x) to about one unit in the last place; x is positive and normal.
 FM_INLINE Reals log_of_normal(Reals x) {
   // x = 2^k * m with m in [sqrt(1/2), sqrt(2)); the exponent is shifted to stay positive.
-  constexpr int64_t kRootOfHalf = 0x3fe6a09e667f3bcd;
-  constexpr int64_t kShift = int64_t{1024} << 52;
+  constexpr uint64_t kRootOfHalf = 0x3fe6a09e667f3bcd;
+  constexpr uint64_t kShift = uint64_t{1024} << 52;
   typedef uint64_t Unsigned __attribute__((vector_size(FM_VECTOR_BYTES)));
-  const Words distance = to_bits(x) - kRootOfHalf + kShift;
-  const Words exponent = reinterpret_cast<Words>(reinterpret_cast<Unsigned>(distance) >> 52);
-  const Reals m = from_bits(to_bits(x) - (exponent << 52) + kShift);
-  const Reals k = from_bits(exponent | 0x4330000000000000) - (0x1p52 + 1024.0);
+  // Unsigned, because infinity wraps around before the caller leaves it out.
+  const Unsigned bits = reinterpret_cast<Unsigned>(to_bits(x));
+  const Unsigned exponent = (bits - kRootOfHalf + kShift) >> 52;
+  const Reals m = from_bits(reinterpret_cast<Words>(bits - (exponent << 52) + kShift));
+  const Reals k =
+      from_bits(reinterpret_cast<Words>(exponent | 0x4330000000000000)) - (0x1p52 + 1024.0);
   // log(m) = 2 atanh(s) = 2s (1 + s^2/3 + s^4/5 + ...), and s^2 < 0.0295.
   const Reals s = (m - 1.0) / (m + 1.0);
   const Reals z = s * s;
