@@ -29,7 +29,7 @@ from fastmetrics.functional.classification._scores import (
     new_kept,
 )
 from fastmetrics.ops import keep_scores_, score_histogram_, score_image_histogram_
-from fastmetrics.ops.library import new_events
+from fastmetrics.ops.library import NAN_RANKS_LAST, new_events
 from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import normal_tensor
 
@@ -325,6 +325,7 @@ class CurveMetric(CountMetric):
     """
 
     counts: Tensor
+    _nan_treatment = NAN_RANKS_LAST
 
     def __init__(
         self,

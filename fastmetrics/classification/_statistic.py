@@ -12,7 +12,7 @@ from typing_extensions import Self
 from fastmetrics.functional.classification._statistic import choose_reading, new_counts
 from fastmetrics.metric import Metric
 from fastmetrics.ops import label_confusion_
-from fastmetrics.ops.library import NUM_EVENTS, raise_events
+from fastmetrics.ops.library import NAN_AS_TORCH, NUM_EVENTS, raise_events
 from fastmetrics.utilities.data import normal_tensor
 
 
@@ -29,6 +29,7 @@ class CountMetric(Metric):
     fused_update = True
     counts: Tensor | list[Tensor]
     events: Tensor
+    _nan_treatment = NAN_AS_TORCH
 
     def __init__(self, validate_args: bool = True, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -89,7 +90,7 @@ class CountMetric(Metric):
     def _report(self) -> None:
         """Raise for invalid labels that an update on the GPU left out, warn for NaN scores."""
         if self.validate_args:
-            raise_events(type(self).__name__, self.events)
+            raise_events(type(self).__name__, self.events, self._nan_treatment)
 
 
 class LabelCountMetric(CountMetric):

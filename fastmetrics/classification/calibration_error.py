@@ -25,7 +25,7 @@ from fastmetrics.functional.classification.calibration_error import (
 )
 from fastmetrics.metric import Metric
 from fastmetrics.ops import calibration_bins_
-from fastmetrics.ops.library import NUM_EVENTS, raise_events
+from fastmetrics.ops.library import NUM_EVENTS
 
 __all__ = ["BinaryCalibrationError", "CalibrationError", "MulticlassCalibrationError"]
 
@@ -35,6 +35,8 @@ class CalibrationMetric(CountMetric):
 
     See :func:`fastmetrics.ops.calibration.calibration_bins_` for the readings H and the columns.
     """
+
+    _nan_treatment = NAN_TREATMENT
 
     higher_is_better = False
     plot_lower_bound = 0.0
@@ -105,10 +107,6 @@ class CalibrationMetric(CountMetric):
         from fastmetrics.utilities.plot_reliability import plot_reliability
 
         return plot_reliability(self.bins, ax)
-
-    def _report(self) -> None:
-        if self.validate_args:
-            raise_events(type(self).__name__, self.events, NAN_TREATMENT)
 
     def _statistic(self) -> Hashable:
         return (

@@ -16,6 +16,7 @@ from fastmetrics.classification._statistic import CountMetric, TaskWrapper
 from fastmetrics.functional.classification._statistic import choose_reading
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.hinge import (
+    NAN_TREATMENT,
     check_hinge_arguments,
     check_multiclass_arguments,
     hinge_formula,
@@ -30,6 +31,8 @@ __all__ = ["BinaryHingeLoss", "HingeLoss", "MulticlassHingeLoss"]
 
 class HingeMetric(CountMetric):
     """Float64 sums ``[H, K + 1]``, see :func:`fastmetrics.ops.hinge.hinge_sums_`."""
+
+    _nan_treatment = NAN_TREATMENT
 
     higher_is_better = False
     plot_lower_bound = 0.0

@@ -20,7 +20,7 @@ from fastmetrics.functional.classification.ranking import (
     ranking_formula,
 )
 from fastmetrics.ops import ranking_sums_
-from fastmetrics.ops.library import NUM_EVENTS
+from fastmetrics.ops.library import NAN_RANKS_LAST, NUM_EVENTS
 from fastmetrics.ops.ranking import COVERAGE, LOSS, NUM_SUMS, PRECISION
 
 __all__ = [
@@ -42,6 +42,8 @@ class RankingMetric(CountMetric):
     Raises:
         ValueError: an argument is out of range.
     """
+
+    _nan_treatment = NAN_RANKS_LAST
 
     higher_is_better = False
     plot_lower_bound = 0.0

@@ -96,11 +96,12 @@ def new_events(device: torch.device | str | None = None) -> Tensor:
     return torch.zeros(NUM_EVENTS, dtype=torch.int64, device=device)
 
 
-def raise_events(
-    owner: str,
-    events: Tensor,
-    nan_treatment: str = "argmax and thresholds treat them as torch does.",
-) -> None:
+# What becomes of NaN scores, for the warning about them.
+NAN_AS_TORCH = "argmax and thresholds treat them as torch does."
+NAN_RANKS_LAST = "they rank below every score."
+
+
+def raise_events(owner: str, events: Tensor, nan_treatment: str = NAN_AS_TORCH) -> None:
     """Report what an update could not: raise for invalid labels, warn for NaN scores.
 
     Reads ``events`` on the host, so it belongs into ``compute`` and never into ``update``.

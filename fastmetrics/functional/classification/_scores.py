@@ -33,7 +33,7 @@ from fastmetrics.ops import (
     score_histogram_,
     score_image_histogram_,
 )
-from fastmetrics.ops.library import OUTSIDE, new_events, raise_events
+from fastmetrics.ops.library import NAN_RANKS_LAST, OUTSIDE, new_events, raise_events
 from fastmetrics.ops.score_histogram import softmax
 
 # Counts of ranked scores take at most this many bytes, as long as bins stay fine enough.
@@ -500,7 +500,7 @@ def count_scores(
             )
             scores = BinnedScores(counts, events, grid)
     if validate_args:
-        raise_events(owner, events)
+        raise_events(owner, events, NAN_RANKS_LAST)
     return scores  # type: ignore[no-any-return]  # one of the three
 
 

@@ -39,6 +39,9 @@ __all__ = ["binary_hinge_loss", "hinge_loss", "multiclass_hinge_loss"]
 MULTICLASS_MODES = ("crammer-singer", "one-vs-all")
 
 
+NAN_TREATMENT = "their loss is NaN."
+
+
 def check_hinge_arguments(squared: Any, ignore_index: Any, input: Any) -> None:
     """Raise ``ValueError`` unless the arguments that all hinge losses have are in range."""
     if not isinstance(squared, bool):
@@ -99,7 +102,7 @@ def _hinge_loss(
         validate_args,
     )
     if validate_args:
-        raise_events(owner, events)
+        raise_events(owner, events, NAN_TREATMENT)
     return hinge_formula(sums, events)
 
 

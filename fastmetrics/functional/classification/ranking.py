@@ -25,7 +25,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.ops import ranking_sums_
-from fastmetrics.ops.library import new_events, raise_events
+from fastmetrics.ops.library import NAN_RANKS_LAST, new_events, raise_events
 from fastmetrics.ops.ranking import COVERAGE, LOSS, NUM_SUMS, PRECISION
 from fastmetrics.utilities.checks import check_ignore_index, check_int
 
@@ -80,7 +80,7 @@ def _ranking(
     events = new_events(target.device)
     ranking_sums_(sums, events, preds, target, measure, weight, ignore_index, validate_args)
     if validate_args:
-        raise_events(owner, events)
+        raise_events(owner, events, NAN_RANKS_LAST)
     return ranking_formula(sums, measure)
 
 
