@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from functools import partial
 from typing import Any, ClassVar, Protocol
@@ -132,7 +133,7 @@ class _Room:
     """Memory behind the last tensors of some list states, and how much of it is in use.
 
     The tensors in the states are views of it. Only rows that no view shows are written, so whoever
-    shares or copied the lists keeps what it saw.
+    shares or copied the lists keeps what it saw. A copy or a file of such a tensor has no room.
     """
 
     __slots__ = ("memory", "used")
@@ -140,6 +141,9 @@ class _Room:
     def __init__(self, memory: tuple[Tensor, ...]) -> None:
         self.memory = memory
         self.used = 0
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return OrderedDict, ()  # which files of weights may hold, and which is false
 
 
 class _Rows:
@@ -157,26 +161,29 @@ class _Rows:
     ) -> _Room:
         """Return a room with ``count`` free rows.
 
-        What ``new`` makes doubles what there is; the first batch gets no more than it needs.
+        What ``new`` makes has twice the rows of the last tensors, so that a room which is left
+        early wastes little; the first batch gets no more than it needs.
         """
         chunks = metric.__dict__[self.names[0]]
         if chunks:
             last = chunks[-1]
             room: _Room | None = getattr(last, "room", None)
             if (
-                room is not None
+                room
                 and room.used == len(last)
                 and room.used + count <= len(room.memory[0])
                 and last.dtype is dtype
             ):
                 return room
-        kept = 0 if metric.compute_on_cpu else sum(map(len, chunks))
+        spare = 2 * len(chunks[-1]) if chunks and not metric.compute_on_cpu else 0
         memory: list[tuple[Tensor, ...]] = []
-        normal_tensor(lambda: memory.append(new(max(count, kept))))  # type: ignore[arg-type, return-value]
+        normal_tensor(lambda: memory.append(new(max(count, spare))))  # type: ignore[arg-type, return-value]
         return _Room(memory[0])
 
     def close(self, metric: CurveMetric, room: _Room, count: int) -> None:
         """Make the next ``count`` rows of the room part of the states."""
+        if not count:
+            return
         grows = room.used > 0
         room.used += count
         views = [tensor[: room.used] for tensor in room.memory]
@@ -263,8 +270,9 @@ class _Exact:
         self.WEIGHTED.extend(metric, batch)
         if self.folds:
             self._fold(metric)
-        lists = (*self.PLAIN.names, *self.WEIGHTED.names)
-        return {name: state for name, state in batch.items() if name not in lists}
+        # One batch is never turned into counts.
+        done = (*self.PLAIN.names, *self.WEIGHTED.names, *self.COUNTED.values())
+        return {name: state for name, state in batch.items() if name not in done}
 
     def _fold(self, metric: CurveMetric) -> None:
         """Turn the 16-bit scores among many into counts, which are just as exact."""
@@ -272,7 +280,8 @@ class _Exact:
         preds, target = own["preds"], own["target"]
         if metric._partial or sum(map(len, preds)) < FOLDED_ROWS:
             return
-        scratch = new_events(metric.events.device)
+        device = metric.events.device
+        scratch = new_events(device)
         kept: list[tuple[Tensor, Tensor]] = []
         for scores, labels in zip(preds, target, strict=True):
             name = self.COUNTED.get(scores.dtype)
@@ -281,9 +290,11 @@ class _Exact:
                 continue
             if not own[name].ndim:
                 shape = (1, metric._num_classes, 2, 2**MAX_BITS)
-                zeros = partial(torch.zeros, shape, dtype=torch.int64, device=scores.device)
+                zeros = partial(torch.zeros, shape, dtype=torch.int64, device=device)
                 object.__setattr__(metric, name, normal_tensor(zeros))
             half = scores.dtype is torch.float16
+            # They may wait on the CPU.
+            scores, labels = scores.to(device), labels.to(device)
             score_image_histogram_(
                 own[name],
                 scratch,
@@ -375,6 +386,11 @@ class CurveMetric(CountMetric):
     def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
         """Add one batch; arguments as in `score_histogram_`."""
         self._mode.update(self, preds, target, weight)
+
+    def _keep_every_score(self) -> None:
+        """Never turn 16-bit scores into counts, which forget the other scores of a sample."""
+        if isinstance(self._mode, _Exact):
+            self._mode.folds = False
 
     def _scores(self) -> Scores:
         """Return the statistic that curves are read from."""

@@ -74,9 +74,10 @@ class CountMetric(Metric):
         exclude_state: Sequence[str] = "",
         recurse: bool = True,
     ) -> Self:
-        # `set_dtype` must not touch weighted counts: the ops take int64 and float64 only.
+        # `set_dtype` must not touch weighted counts, as the ops take int64 and float64 only, nor
+        # weights, which are added up.
         if self._dtype_convert:
-            exclude_state = (*exclude_state, "counts")
+            exclude_state = (*exclude_state, "counts", "weights")
         return super()._apply(fn, exclude_state, recurse)
 
     def _final_counts(self) -> Tensor:

@@ -120,6 +120,8 @@ class MulticlassAUROC(CurveValue, MulticlassPrecisionRecallCurve):
         self.average = average
         self.max_fpr = max_fpr
         self.multi_class = multi_class
+        if multi_class == "ovo":
+            self._keep_every_score()
 
     def compute(self) -> Tensor:
         """Return the average area, a float32 scalar, or the areas ``[C]``."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import itertools
 import math
 import pickle
@@ -386,6 +387,154 @@ def test_many_classes_and_unknown_readings_keep_small_floats_as_they_are():
         metric.update(preds, target)
         assert (metric.float16_counts.ndim > 0) == folded
         assert bool(metric.preds) != folded
+
+
+# Kept scores: memory, copies, dtypes
+
+
+def many(dtype: torch.dtype, size: int = FOLDED_ROWS) -> tuple[Tensor, Tensor]:
+    """Rounded scores of both signs, so that there are ties."""
+    return (torch.randn(size) * 4).round().to(dtype) / 4, torch.randint(2, (size,))
+
+
+def memory_per_row(metric: Any) -> float:
+    """Bytes behind the kept scores by those in use."""
+    storages = {s.data_ptr(): s.nbytes() for s in (x.untyped_storage() for x in metric.preds)}
+    return sum(storages.values()) / sum(chunk.nbytes for chunk in metric.preds)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_counted_scores_equal_kept_ones_of_both_signs(dtype):
+    preds, target = many(dtype)
+    few = preds[:1000].float(), 1 - target[:1000]
+    for row in (AUROC["binary"], PRECISION["binary"], CURVES[3]):
+        metric, wide = row.ours(), row.ours()
+        metric.update(preds, target)
+        wide.update(preds.float(), target)
+        assert not metric.preds
+        if row is CURVES[3]:
+            assert torch.equal(metric.compute()[2], wide.compute()[2].to(dtype))
+        metric.update(*few)
+        wide.update(*few)
+        expect_close(metric.compute(), wide.compute())
+
+
+def test_pairs_of_classes_need_scores_that_are_not_counted():
+    preds = torch.rand(FOLDED_ROWS, C).softmax(1).half()
+    target = torch.randint(C, (FOLDED_ROWS,))
+    row = AUROC["multiclass"]
+    options = {"multi_class": "ovo", "input": "probs"}
+    others = row.ours(input="probs")
+    collection = MetricCollection({"pairs": row.ours(**options), "others": others})
+    collection.update(preds, target)
+    values = collection.compute()
+    expect_close(values["pairs"], row.call(preds, target, **options))
+    expect_close(values["others"], row.call(preds, target, input="probs"))
+
+
+def test_weights_keep_their_dtype():
+    preds, target = make("binary", shape=(200,))
+    weight = torch.rand(200) * 1e4
+    metric = AUROC["binary"].ours()
+    metric.update(preds, target, weight)
+    metric.set_dtype(torch.float16)
+    assert metric.weights[0].dtype is torch.float64
+    expect_close(metric.compute(), AUROC["binary"].call(preds.half(), target, weight=weight))
+
+
+def test_memory_stays_within_a_multiple_of_the_scores():
+    """Though no tensor can grow: its dtype changes, its list is merged, its batch is empty."""
+    preds, target = make("binary", shape=(16,))
+    metrics = changing, merged, paused = [AUROC["binary"].ours() for _ in range(3)]
+    other = AUROC["binary"].ours()
+    other.update(preds[:2], target[:2])
+    for step in range(100):
+        changing.update(preds.to((torch.float32, torch.float64)[step % 2]), target)
+        merged.update(preds, target)
+        merged.merge_state(other)
+        paused.update(preds, target)
+        paused.update(preds[:0], target[:0])
+        paused(preds[:0], target[:0])
+    assert all(memory_per_row(metric) < 4 for metric in metrics)
+    assert len(paused.preds) < 20
+
+
+def test_states_are_plain_tensors_in_files_and_copies():
+    preds, target = make("binary")
+    metric = AUROC["binary"].ours()
+    for part in range(3):
+        metric.update(preds[part * 20 : part * 20 + 20], target[part * 20 : part * 20 + 20])
+    file = io.BytesIO()
+    torch.save(metric.metric_state, file)
+    file.seek(0)
+    for states in (torch.load(file, weights_only=True), copy.deepcopy(metric.metric_state)):
+        other = AUROC["binary"].ours()
+        for state in other.metric_state:
+            setattr(other, state, states[state])
+        expect(other.compute(), metric.compute(), rtol=0, atol=0)
+        other.update(preds, target)
+        other.update(preds, 1 - target)
+        assert sum(map(len, other.preds)) == 180
+    assert torch.equal(torch.cat(metric.preds)[:, 0], preds)
+
+
+@pytest.mark.parametrize("task", TASKS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_scores_are_ranked_on_the_device_where_they_are(task, weighted):
+    """``compute_on_cpu`` moves lists and leaves counts; "meta" stands for an accelerator."""
+    preds, target = make(task)
+    weight = torch.rand(60) if weighted else None
+    for row in (AUROC[task], next(row for row in CURVES if row.task == task)):
+        metric = row.ours(
+            input="probs", compute_on_cpu=True, compute_with_cache=False, validate_args=False
+        )
+        metric.update(preds, target, weight)
+        value = metric.compute()
+        metric.events = metric.events.to("meta")
+        expect(metric.compute(), value, rtol=0, atol=0)
+
+
+def test_metrics_that_share_tensors_grow_apart():
+    preds, target = make("binary", shape=(100,))
+    rows = {row.suffix: row for row in VALUES if row.task == "binary"}
+    collection = MetricCollection({key: row.ours() for key, row in rows.items()})
+    for start in range(0, 40, 10):
+        collection.update(preds[start : start + 10], target[start : start + 10])
+    copied = collection["AUROC"].clone()
+    first, second = collection["AUROC"], collection["AveragePrecision"]
+    seen = {id(metric): [slice(0, 40)] for metric in (first, second, copied)}
+    for start, metric in zip(
+        range(40, 100, 5), itertools.cycle((first, second, copied)), strict=False
+    ):
+        part = slice(start, start + 5)
+        metric.update(preds[part], target[part])
+        seen[id(metric)].append(part)
+    first.merge_state(first)
+    seen[id(first)] *= 2
+    for metric in (first, second, copied):
+        parts = seen[id(metric)]
+        row = rows["AveragePrecision" if metric is second else "AUROC"]
+        expected = row.call(
+            torch.cat([preds[p] for p in parts]), torch.cat([target[p] for p in parts])
+        )
+        expect(metric.compute(), expected, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_compiled_steps_keep_every_score(task):
+    torch.compiler.reset()
+    row = AUROC[task]
+    metric, eager = row.ours(), row.ours()
+
+    @torch.compile(backend="eager")
+    def step(preds: Tensor, target: Tensor) -> None:
+        metric.update(preds * 1, target)
+
+    for _ in range(3):
+        preds, target = make(task)
+        step(preds, target)
+        eager.update(preds, target)
+    expect(metric.compute(), eager.compute(), rtol=0, atol=0)
 
 
 # Bounds

@@ -98,13 +98,13 @@ class BinnedScores(NamedTuple):
 
 
 @functools.lru_cache(maxsize=16)
-def _image_values(bits: int, half: bool, device: torch.device) -> Tensor:
-    """Return the lowest score of each bin of `score_image_histogram_`; NaN for the first."""
-    width, dtype = (16, torch.int16) if half else (32, torch.int32)
+def _image_values(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the lowest score of ``dtype`` in each bin of `score_image_histogram_`; NaN first."""
+    width = 8 * dtype.itemsize
     image = torch.arange(2**bits, device=device) << (width - bits)
     sign = 1 << (width - 1)
     pattern = torch.where(image >= sign, image - sign, (2 * sign - 1 - image) - 2 * sign)
-    values = pattern.to(dtype).view(torch.float16 if half else torch.float32)
+    values = pattern.to(torch.int16 if width == 16 else torch.int32).view(dtype)
     values = values.nan_to_num(-torch.inf, torch.inf, -torch.inf)
     values[0] = torch.nan
     return values
@@ -200,7 +200,7 @@ class RankedScores(NamedTuple):
         """Return a curve through the bins that hold anything."""
         table = self.table(pool)
         bits = table.shape[-1].bit_length() - 1
-        values = _image_values(bits, False, table.device)
+        values = _image_values(bits, torch.float32, table.device)
         curves = [
             _with_probabilities(
                 points_curve([_occupied(rows, values)]), self.multiclass, self.input, self.events
@@ -252,6 +252,12 @@ class KeptScores(NamedTuple):
     multiclass: bool
     input: str
 
+    @property
+    def device(self) -> torch.device:
+        """Where the scores are, if not with the counts: `compute_on_cpu` moves lists alone."""
+        chunks = [*_chunks(self.preds), *_chunks(self.weighted_preds)]
+        return chunks[0].device if chunks else self.events.device
+
     def table(self, pool: bool) -> None:
         """Return None."""
 
@@ -261,7 +267,7 @@ class KeptScores(NamedTuple):
             return None
         preds, target = self._samples(self.preds, self.target)
         areas = torch.zeros(
-            (1 if pool else self.num_classes, 4), dtype=torch.float64, device=self.events.device
+            (1 if pool else self.num_classes, 4), dtype=torch.float64, device=self.device
         )
         if preds:
             curve_areas_(areas, preds, target, self.multiclass, pool)
@@ -289,7 +295,7 @@ class KeptScores(NamedTuple):
         class j, ties counting half ``[C, C]``; with it come the samples of each class ``[C]``.
         """
         size = self.num_classes
-        pairs = torch.zeros((size, size), dtype=torch.float64, device=self.events.device)
+        pairs = torch.zeros((size, size), dtype=torch.float64, device=self.device)
         preds, target = self._samples(self.preds, self.target)
         weighted_preds, weighted_target = self._samples(self.weighted_preds, self.weighted_target)
         if not preds and not weighted_preds:
@@ -335,7 +341,7 @@ class KeptScores(NamedTuple):
 
     def _sorted_curve(self, preds: list[Tensor], target: list[Tensor], column: int | None) -> Curve:
         """Return the curve of one column, or of all of them, through the distinct scores."""
-        device = self.events.device
+        device = self.device
         size = sum(len(chunk) for chunk in preds) * (self.num_classes if column is None else 1)
         fps = torch.empty(size, dtype=torch.float64, device=device)
         tps = torch.empty_like(fps)
@@ -387,10 +393,14 @@ class KeptScores(NamedTuple):
 
     def _counted_points(self, column: int | None) -> list[Points]:
         points = []
-        for counts, half in ((self.float16_counts, True), (self.bfloat16_counts, False)):
+        for counts, dtype in (
+            (self.float16_counts, torch.float16),
+            (self.bfloat16_counts, torch.bfloat16),
+        ):
             if counts.ndim:
-                table = counts[0].sum(0) if column is None else counts[0, column]
-                points.append(_occupied(table, _image_values(MAX_BITS, half, counts.device)))
+                counts = counts[0].to(self.device)
+                table = counts.sum(0) if column is None else counts[column]
+                points.append(_occupied(table, _image_values(MAX_BITS, dtype, counts.device)))
         return points
 
 
