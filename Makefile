@@ -17,7 +17,7 @@ BENCH   ?=
         wheel clean distclean
 
 help:
-	@echo "make demo             train a digit classifier and compare its metrics with other libraries"
+	@echo "make demo             train small networks and compare their metrics with other libraries"
 	@echo "make test             the fast tests; test-exhaustive: the whole argument grid"
 	@echo "make test-native-off  the smoke tests without the compiled module"
 	@echo "make test-asan        the op tests under the address and undefined-behaviour sanitizers"

@@ -62,6 +62,38 @@ def forward(make: Callable[[], Any]) -> Call:
     return start
 
 
+def update_and_compute(make: Callable[[], Any]) -> Call:
+    """Time all it takes from tensors to a value, starting from the empty state each time."""
+
+    def start(inputs: Inputs) -> Started:
+        metric = make().to(inputs[0].device)
+
+        def run() -> Any:
+            metric.reset()
+            metric.update(*inputs)
+            return metric.compute()
+
+        return Started(run, run)
+
+    return start
+
+
+def update_in_batches(make: Callable[[], Any], size: int) -> Call:
+    """Time the updates with consecutive parts of ``size`` samples."""
+
+    def start(inputs: Inputs) -> Started:
+        metric = make().to(inputs[0].device)
+        batches = list(zip(*(tensor.split(size) for tensor in inputs), strict=True))
+
+        def run() -> None:
+            for batch in batches:
+                metric.update(*batch)
+
+        return Started(run, metric.compute)
+
+    return start
+
+
 def function(compute: Callable[..., Any]) -> Call:
     """Time the stateless call from tensors to a value."""
 

@@ -12,8 +12,21 @@ import fastmetrics.classification as fast
 import fastmetrics.functional as fast_functional
 import fastmetrics.regression as fast_regression
 from benchmarks import calls
-from benchmarks.calls import Call, Inputs, arrays, bare, find, forward, function, reference, update
+from benchmarks.calls import (
+    Call,
+    Inputs,
+    arrays,
+    bare,
+    find,
+    forward,
+    function,
+    reference,
+    update,
+    update_and_compute,
+    update_in_batches,
+)
 from fastmetrics import MetricCollection
+from fastmetrics.functional.classification._curve import make_grid
 from fastmetrics.functional.classification.calibration_error import bin_edges
 
 tm = find("torchmetrics")
@@ -24,6 +37,7 @@ sk = find("sklearn.metrics")
 
 COMPETITORS = {"torchmetrics": tm, "torcheval": te, "scikit-learn": sk}
 OURS, FLOOR, OP, REFERENCE = "fastmetrics", "floor", "bare op", "reference"
+BINNED = "own binned"
 
 # Limits on our time divided by theirs.
 NEVER_SLOWER = dict.fromkeys(COMPETITORS, 1.0)
@@ -35,12 +49,23 @@ SMALL_FORWARD = {**NEVER_SLOWER, "torchmetrics": 1 / 12}
 
 @dataclass(frozen=True)
 class Workload:
-    """One row of the report; ``limits`` maps a library to the largest allowed ratio of times."""
+    """One row of the report.
+
+    Attributes:
+        name: what ``--only`` chooses by.
+        inputs: makes them on a device.
+        calls: by library.
+        limits: the largest allowed ratio of our time to that of a library.
+        tolerance: how far a value may be from ours, beyond a relative 1e-5.
+        most_rounds: samples taken at most, where calls take a second.
+    """
 
     name: str
     inputs: Callable[[torch.device], Inputs]
     calls: dict[str, Call]
     limits: dict[str, float] = field(default_factory=lambda: NEVER_SLOWER)
+    tolerance: float = 1e-6
+    most_rounds: int = 1000
 
     def available(self, device: torch.device) -> dict[str, Call]:
         """Return the floor and the calls of the libraries that are there and know the device."""
@@ -579,6 +604,167 @@ def row_similarities() -> list[Workload]:
     return rows
 
 
+def ranked(*shape: int, num_classes: int | None = None) -> Callable[[torch.device], Inputs]:
+    """Probabilities that rank labels better than chance.
+
+    They are ``[N, C]`` with a class for each sample if there are ``num_classes``, else they have
+    the shape of the labels 0 and 1.
+    """
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(device)
+        if num_classes is None:
+            target = torch.randint(2, shape, generator=generator, device=device)
+            logits = torch.randn(shape, generator=generator, device=device)
+            return logits.add_(target).sigmoid_(), target
+        target = _every_class(shape, num_classes, generator, device)
+        logits = torch.randn(*shape, num_classes, generator=generator, device=device)
+        logits.scatter_add_(1, target.unsqueeze(1), torch.ones_like(logits))
+        return logits.softmax(1), target
+
+    return make
+
+
+def curve_updates() -> list[Workload]:
+    """Updates of curves: counts between thresholds, and counts of ranked scores."""
+    binned = {**NEVER_SLOWER, "torchmetrics": 1 / 200, FLOOR: 4.0}
+    many = {**NEVER_SLOWER, "torchmetrics": 1 / 100}
+    small = {**NEVER_SLOWER, "torchmetrics": 1 / 12}
+    rows = [
+        binned_area("binary/200/1000000", ranked(10**6), 200, binned, most_rounds=3),
+        # A call of torchmetrics takes seconds here: a pass for each threshold.
+        binned_area(
+            "binary/4096/1000000", ranked(10**6), 4096, {FLOOR: 4.0}, with_torchmetrics=False
+        ),
+        binned_area("binary/200/64", ranked(64), 200, small),
+        binned_area("binary/200/64", ranked(64), 200, NEVER_SLOWER, kind=forward),
+    ]
+    for task, classes in (("multiclass", "num_classes"), ("multilabel", "num_labels")):
+        for size in (65_536, 4_096, 64):
+            inputs = ranked(size, num_classes=100) if task == "multiclass" else ranked(size, 100)
+            rows.append(
+                binned_area(
+                    f"{task}/200/{size}x100",
+                    inputs,
+                    200,
+                    {} if size == 65_536 else many if size == 4_096 else NEVER_SLOWER,
+                    # It would need gigabytes for the largest.
+                    with_torchmetrics=size < 65_536,
+                    most_rounds=1000 if size == 64 else 3,
+                    **{classes: 100},
+                )
+            )
+    certified = partial(fast.BinaryAUROC, thresholds="auto")
+    rows.append(
+        Workload(
+            "update/auroc/binary/certified/10000000_by_4096",
+            ranked(10**7),
+            {
+                OURS: update_in_batches(certified, 4096),
+                BINNED: update_in_batches(partial(fast.BinaryAUROC, thresholds=200), 4096),
+            },
+            {BINNED: 3.0},
+            # Between 200 thresholds ties hide more.
+            tolerance=1e-4,
+            most_rounds=7,
+        )
+    )
+    return rows
+
+
+def binned_area(
+    name: str,
+    inputs: Callable[[torch.device], Inputs],
+    thresholds: int,
+    limits: dict[str, float],
+    kind: Callable[..., Call] = update,
+    with_torchmetrics: bool = True,
+    most_rounds: int = 1000,
+    **arguments: int,
+) -> Workload:
+    """The area under the ROC curve between uniform thresholds."""
+    task = name.partition("/")[0]
+    multiclass = task == "multiclass"
+    grid = make_grid(thresholds, "auto", multiclass)
+    found = _class_calls(
+        f"{task.capitalize()}AUROC",
+        "score_histogram_",
+        (None, grid.edges, grid.uniform, multiclass, False, None, True),
+        kind,
+        thresholds=thresholds,
+        **arguments,
+    )
+    if not with_torchmetrics:
+        del found["torchmetrics"]
+    name = f"{_word(kind)}/auroc/{name}"
+    return Workload(name, inputs, found, limits, most_rounds=most_rounds)
+
+
+# By metric: the name in torcheval and the function of scikit-learn.
+EXACT_AREAS = {
+    "AUROC": ("BinaryAUROC", "roc_auc_score"),
+    "AveragePrecision": ("BinaryAUPRC", "average_precision_score"),
+}
+
+
+def exact_areas() -> list[Workload]:
+    """Areas of all scores, from tensors to a value: sorting decides."""
+    rows = []
+    for size, limits, most_rounds in (
+        (10**6, {"torchmetrics": 1 / 12, "scikit-learn": 1 / 25}, 7),
+        (10**7, {"torchmetrics": 1 / 15}, 3),
+    ):
+        for metric, (torcheval, sklearn) in EXACT_AREAS.items():
+            found = {
+                OURS: update_and_compute(getattr(fast, f"Binary{metric}")),
+                "torchmetrics": update_and_compute(
+                    lambda metric=metric: getattr(tm.classification, f"Binary{metric}")()
+                ),
+                "torcheval": update_and_compute(lambda name=torcheval: getattr(te, name)()),
+                "scikit-learn": arrays(
+                    lambda target, preds, name=sklearn: getattr(sk, name)(target, preds)
+                ),
+            }
+            rows.append(
+                Workload(
+                    f"exact/{metric}/binary/{size}",
+                    ranked(size),
+                    found,
+                    NEVER_SLOWER | limits,
+                    most_rounds=most_rounds,
+                )
+            )
+    arguments = {"num_classes": 10}
+    found = _class_calls("MulticlassAUROC", "", (), update_and_compute, **arguments)
+    name = "exact/AUROC/multiclass/65536x10"
+    rows.append(Workload(name, ranked(65_536, num_classes=10), found, most_rounds=7))
+    return rows
+
+
+def area_functions() -> list[Workload]:
+    """Whole calls on few scores."""
+    rows = []
+    for size in (10, 100, 1_000, 10_000):
+        for metric, (torcheval, sklearn) in EXACT_AREAS.items():
+            name = {"AUROC": "binary_auroc"}.get(metric, "binary_average_precision")
+            found = {
+                OURS: function(getattr(fast_functional, name)),
+                "torchmetrics": function(
+                    lambda preds, target, name=name: getattr(tm_functional, name)(preds, target)
+                ),
+                "torcheval": function(
+                    lambda preds, target, name=torcheval: getattr(
+                        te_functional, name.replace("Binary", "binary_").lower()
+                    )(preds, target)
+                ),
+                "scikit-learn": arrays(
+                    lambda target, preds, name=sklearn: getattr(sk, name)(target, preds)
+                ),
+            }
+            rows.append(Workload(f"functional/{name}/{size}", ranked(size), found))
+    return rows
+
+
 SIZES = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
 
@@ -702,6 +888,9 @@ def workloads(device: torch.device) -> list[Workload]:
         *aggregates(),
         *row_similarities(),
         *hinge_losses(),
+        *curve_updates(),
+        *exact_areas(),
+        *area_functions(),
         *label_rankings(),
     ]
     if device.type == "cpu":

@@ -13,24 +13,30 @@ from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from benchmarks.registry import COMPETITORS, FLOOR, OP, OURS, REFERENCE
+from benchmarks.registry import BINNED, COMPETITORS, FLOOR, OP, OURS, REFERENCE
 from benchmarks.run import Result
 from fastmetrics.config import version
 from fastmetrics.ops import backend
 
-COLUMNS = (OURS, FLOOR, OP, REFERENCE, *COMPETITORS)
+COLUMNS = (OURS, FLOOR, OP, REFERENCE, BINNED, *COMPETITORS)
 DISTRIBUTIONS = ("torch-fastmetrics", "torch", "torchmetrics", "torcheval", "scikit-learn", "numpy")
 
 
 def table(results: list[Result]) -> Table:
-    """Return one row per workload: median times, and theirs divided by ours."""
+    """Return one row per workload: median times, and theirs divided by ours.
+
+    A column in which nothing was measured is left out.
+    """
     made = Table(title="time of one call, and how many times ours it takes", show_lines=False)
     made.add_column("workload", no_wrap=True)
-    for column in COLUMNS:
+    columns = [
+        column for column in COLUMNS if any(column in (*r.seconds, *r.wrong) for r in results)
+    ]
+    for column in columns:
         made.add_column(column, justify="right", no_wrap=True)
     made.add_column("targets", no_wrap=True)
     for result in results:
-        cells = [_cell(result, column) for column in COLUMNS]
+        cells = [_cell(result, column) for column in columns]
         made.add_row(result.workload.name, *cells, _targets(result))
     return made
 
