@@ -73,9 +73,9 @@ class GradientStats(Metric):
         >>> metric.compute()["norm"]
         tensor([5., 1.])
         >>> print(metric.table())
-        layer    min   mean    max   norm  nan  inf
-        weight     3    3.5      4      5    0    0
-        bias       1      1      1      1    0    0
+        layer   min  mean  max  norm  nan  inf
+        weight    3   3.5    4     5    0    0
+        bias      1     1    1     1    0    0
     """
 
     is_differentiable = False
@@ -280,20 +280,24 @@ class TopSamples(Metric):
         self.add_state("top", empty, dist_reduce_fx=_MergeSamples())
         self.add_state("events", torch.zeros(NUM_EVENTS, dtype=torch.int64), dist_reduce_fx="sum")
         # No state: `forward` looks at a batch with states of its own, and numbers it all the same.
-        self._next_id = torch.zeros(1, dtype=torch.int64, device=self.device)
+        self._next_id = normal_tensor(lambda: torch.zeros(1, dtype=torch.int64, device=self.device))
 
     def update(self, scores: Tensor, ids: Tensor | None = None) -> None:
         """Add a batch.
 
         Args:
             scores: ``[N]``, any real dtype.
-            ids: ``[N]`` int64, or None to number the samples of this metric from 0 on. On several
-                processes give ids, or each process numbers its own.
+            ids: ``[N]`` int64, or None to number the samples from 0 on, as they come since the last
+                ``reset``. Each process numbers its own samples, and a checkpoint does not hold the
+                number reached: give ids where that matters.
 
         Raises:
             ValueError: a shape, dtype or device does not fit; the state is unchanged.
         """
-        top_samples_(self.top, self.events, self._next_id, scores, ids)
+        next_id = self._next_id
+        if self._partial and self.dist_sync_on_step:  # `forward` has numbered the batch before
+            next_id = next_id - len(scores)
+        top_samples_(self.top, self.events, next_id, scores, ids)
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``best_scores``, ``best_ids``, ``worst_scores`` and ``worst_ids``.
@@ -330,6 +334,5 @@ class TopSamples(Metric):
         recurse: bool = True,
     ) -> Self:
         super()._apply(fn, exclude_state, recurse)
-        moved = fn(self._next_id)
-        self.__dict__["_next_id"] = moved.to(torch.int64)
+        self.__dict__["_next_id"] = self._next_id.to(fn(self._next_id).device)
         return self

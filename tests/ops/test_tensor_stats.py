@@ -170,7 +170,9 @@ def test_many_tensors_across_parts(native):
 @settings(max_examples=40, deadline=None)
 @given(st.data())
 def test_any_values_in_any_split(data):
-    element = st.sampled_from([math.nan, math.inf, -math.inf]) | st.floats(-(2.0**90), 2.0**90, width=32)
+    element = st.sampled_from([math.nan, math.inf, -math.inf]) | st.floats(
+        -(2.0**90), 2.0**90, width=32
+    )
     values = data.draw(st.lists(element, max_size=60))
     cuts = sorted(data.draw(st.lists(st.integers(0, len(values)), max_size=3)))
     borders = [0, *cuts, len(values)]

@@ -124,10 +124,7 @@ def tensor_stats_(state: Tensor, tensors: list[Tensor]) -> None:
         positions = tensor.numel()
         if not positions:
             continue
-        if tensor.is_contiguous():
-            sizes, strides = (), (1,)
-        else:
-            sizes, (strides,) = walk(tuple(tensor.shape), tensor.stride())
+        sizes, (strides,) = walk(tuple(tensor.shape), tensor.stride())
         programs = ordered_programs(triton.cdiv(positions, BLOCK * BLOCKS_EACH), 1)
         cells = state if programs == 1 else state.new_empty(programs, rules.NUM_COLUMNS)
         launch(
