@@ -306,13 +306,12 @@ class TopSamples(Metric):
         are int64, scores of the dtype of the metric. Waits for the device, to learn their number.
         """
         found = {}
+        # Both sides have as many: k, or all there are.
+        count = int(self.top[top_of.PRESENT, top_of.BEST].sum())
         for side, name in ((top_of.BEST, "best"), (top_of.WORST, "worst")):
-            present, bits, ids = self.top[:, side].unbind()
-            count = int(present.sum())
-            # A copy, because a view of other bits may have to be aligned anew.
-            scores = bits[:count].clone().view(torch.float64)
-            found[f"{name}_scores"] = scores.to(self.dtype)
-            found[f"{name}_ids"] = ids[:count].clone()
+            _, bits, ids = self.top[:, side, :count].unbind()
+            found[f"{name}_scores"] = bits.view(torch.float64).to(self.dtype, copy=True)
+            found[f"{name}_ids"] = ids.clone()
         return found
 
     def _report(self) -> None:

@@ -270,6 +270,34 @@ def test_one_graph_for_all_steps():
     assert_values(metric.compute(), *history)
 
 
+def test_one_graph_for_the_gradients_of_a_model():
+    counter = CompileCounterWithBackend("aot_eager")
+    model = model_with_gradients()
+    metric = GradientStats([name for name, _ in model.named_parameters()])
+
+    @torch.compile(backend=counter, fullgraph=True)
+    def step():
+        metric.update(model)
+
+    for _ in range(3):
+        step()
+    assert counter.frame_count == 1
+    assert_values(metric.compute(), *[gradients(model)] * 3)
+
+
+@pytest.mark.smoke
+def test_inside_and_outside_of_inference_mode():
+    one, metric, tops = {"a": torch.tensor([3.0, 4.0])}, GradientStats(), TopSamples(2)
+    for mode in (True, False):
+        with torch.inference_mode(mode):
+            for call in (metric.update, metric):
+                call(one)
+            for call in (tops.update, tops):
+                call(torch.tensor([2.0]))
+    assert metric.stats[0].tolist() == [4, 8, 28, 100, 3, 4, 0, 0]
+    assert tops.compute()["best_ids"].tolist() == [0, 1]
+
+
 def top(*pairs: tuple[float, int]) -> tuple[list[float], list[int]]:
     return [score for score, _ in pairs], [i for _, i in pairs]
 
@@ -405,6 +433,18 @@ def test_one_graph_for_top_samples():
         twin.update(scores * 2)
     assert counter.frame_count == 1
     assert torch.equal(metric.top, twin.top)
+
+
+@pytest.mark.smoke
+def test_results_do_not_share_memory_with_the_state():
+    for dtype in (torch.float32, torch.float64):
+        metric = TopSamples(2).set_dtype(dtype)
+        metric.update(torch.tensor([1.0, 2.0]))
+        for value in metric.compute().values():
+            value.zero_()
+        metric.update(torch.tensor([0.5]))
+        assert metric.compute()["best_scores"].tolist() == [2, 1]
+        assert metric.compute()["worst_ids"].tolist() == [2, 0]
 
 
 @pytest.mark.smoke
