@@ -15,6 +15,7 @@ from benchmarks import calls
 from benchmarks.calls import (
     Call,
     Inputs,
+    Started,
     arrays,
     bare,
     find,
@@ -877,6 +878,90 @@ def correlations() -> list[Workload]:
     return rows
 
 
+def gradient_statistics() -> list[Workload]:
+    """All layers in one call, against a loop over the parameters in plain torch."""
+    rows = []
+    for name, shapes, limit in (
+        ("200x64", ((64,),) * 200, 1 / 10),
+        ("128x64x64", ((64, 64),) * 128, 1 / 5),
+        ("20x100000", ((100_000,),) * 20, 1 / 2),
+    ):
+        found = {OURS: _gradient_stats, REFERENCE: _gradient_loop}
+        limits = {REFERENCE: limit}
+        rows.append(Workload(f"update/GradientStats/{name}", numbers(*shapes), found, limits))
+    return rows
+
+
+def _layers(gradients: Inputs) -> torch.nn.ParameterList:
+    layers = torch.nn.ParameterList(torch.empty_like(x) for x in gradients)
+    for layer, gradient in zip(layers, gradients, strict=True):
+        layer.grad = gradient
+    return layers
+
+
+def _gradient_stats(gradients: Inputs) -> Started:
+    metric, layers = root.GradientStats().to(gradients[0].device), _layers(gradients)
+    return Started(
+        partial(metric.update, layers),
+        lambda: torch.stack([*map(_double, metric.compute().values())]),
+    )
+
+
+def _gradient_loop(gradients: Inputs) -> Started:
+    layers = _layers(gradients)
+    rows: list[Any] = []
+
+    def run() -> None:
+        rows.clear()
+        for _, layer in layers.named_parameters():
+            x = layer.grad
+            rows.append((x.min(), x.mean(), x.max(), x.norm(), x.isnan().sum(), x.isinf().sum()))
+
+    return Started(run, lambda: torch.stack([torch.stack([*map(_double, row)]) for row in rows]).T)
+
+
+def _double(x: torch.Tensor) -> torch.Tensor:
+    return x.double()
+
+
+def top_samples() -> list[Workload]:
+    """The samples with extreme scores, against two calls of `torch.topk`."""
+    rows = []
+    for size, k in ((64, 10), (4096, 10), (1_000_000, 10), (1_000_000, 1000)):
+        found = {OURS: partial(_top_samples, k), REFERENCE: partial(_topk, k)}
+        name = f"update/TopSamples/{size}/top{k}"
+        rows.append(Workload(name, numbers((size,)), found, {REFERENCE: 1.0}))
+    return rows
+
+
+def _top_samples(k: int, scores: Inputs) -> Started:
+    metric = root.TopSamples(k).to(scores[0].device)
+
+    def value() -> torch.Tensor:
+        fresh = root.TopSamples(k).to(scores[0].device)
+        return torch.cat([*map(_double, fresh(*scores).values())])
+
+    return Started(partial(metric.update, *scores), value)
+
+
+def _topk(k: int, batch: Inputs) -> Started:
+    (scores,) = batch
+    top = {side: torch.empty(0, device=scores.device) for side in (True, False)}
+    ids = {side: torch.empty(0, device=scores.device, dtype=torch.int64) for side in top}
+    numbered = torch.arange(len(scores), device=scores.device)
+
+    def run() -> None:
+        for side in top:
+            pool = torch.cat([top[side], scores])
+            top[side], places = pool.topk(k, largest=side)
+            ids[side] = torch.cat([ids[side], numbered])[places]
+
+    return Started(
+        run,
+        lambda: torch.cat([_double(x[side]) for side in (True, False) for x in (top, ids)]),
+    )
+
+
 def workloads(device: torch.device) -> list[Workload]:
     """Return all of them, large ones first; the floor and the call are targets of the CPU alone."""
     rows = [
@@ -892,6 +977,8 @@ def workloads(device: torch.device) -> list[Workload]:
         *exact_areas(),
         *area_functions(),
         *label_rankings(),
+        *gradient_statistics(),
+        *top_samples(),
     ]
     if device.type == "cpu":
         return rows

@@ -10,6 +10,7 @@ from fastmetrics.utilities.lazy import lazy_names
 if TYPE_CHECKING:
     from fastmetrics import aggregation as aggregation
     from fastmetrics import classification as classification
+    from fastmetrics import diagnostics as diagnostics
     from fastmetrics import functional as functional
     from fastmetrics import regression as regression
     from fastmetrics import utilities as utilities
@@ -48,6 +49,8 @@ if TYPE_CHECKING:
     from fastmetrics.classification import StatScores as StatScores
     from fastmetrics.config import __version__ as __version__
     from fastmetrics.config import show_config as show_config
+    from fastmetrics.diagnostics import GradientStats as GradientStats
+    from fastmetrics.diagnostics import TopSamples as TopSamples
     from fastmetrics.regression import ConcordanceCorrCoef as ConcordanceCorrCoef
     from fastmetrics.regression import CosineSimilarity as CosineSimilarity
     from fastmetrics.regression import CriticalSuccessIndex as CriticalSuccessIndex
@@ -109,6 +112,10 @@ _CLASSIFICATION = (
     "SpecificityAtSensitivity",
     "StatScores",
 )
+_DIAGNOSTICS = (
+    "GradientStats",
+    "TopSamples",
+)
 _REGRESSION = (
     "ConcordanceCorrCoef",
     "CosineSimilarity",
@@ -137,6 +144,7 @@ __all__ = [
     "show_config",
     *_AGGREGATION,
     *_CLASSIFICATION,
+    *_DIAGNOSTICS,
     *_REGRESSION,
 ]
 
@@ -147,7 +155,15 @@ __getattr__, __dir__ = lazy_names(
         "show_config": "fastmetrics.config",
         **dict.fromkeys(_AGGREGATION, "fastmetrics.aggregation"),
         **dict.fromkeys(_CLASSIFICATION, "fastmetrics.classification"),
+        **dict.fromkeys(_DIAGNOSTICS, "fastmetrics.diagnostics"),
         **dict.fromkeys(_REGRESSION, "fastmetrics.regression"),
     },
-    submodules=("aggregation", "classification", "functional", "regression", "wrappers"),
+    submodules=(
+        "aggregation",
+        "classification",
+        "diagnostics",
+        "functional",
+        "regression",
+        "wrappers",
+    ),
 )

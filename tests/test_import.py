@@ -16,7 +16,7 @@ import fastmetrics
 LIMIT_SECONDS = 0.050
 NEVER_EAGER = ("triton", "matplotlib", "torchmetrics", "torcheval", "sklearn", "scipy", "pandas")
 # Names that torchmetrics does not have.
-ADDED = {"fastmetrics": {"show_config"}}
+ADDED = {"fastmetrics": {"GradientStats", "TopSamples", "show_config"}}
 PACKAGES = (
     "fastmetrics",
     "fastmetrics.aggregation",

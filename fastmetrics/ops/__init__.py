@@ -14,6 +14,8 @@ from fastmetrics.ops.ranking import ranking_sums_
 from fastmetrics.ops.row_similarity import row_similarity_
 from fastmetrics.ops.score_histogram import score_histogram_, score_image_histogram_
 from fastmetrics.ops.stat_scores import stat_scores_
+from fastmetrics.ops.tensor_stats import tensor_stats_
+from fastmetrics.ops.top_samples import merge_top_samples_, top_samples_
 
 backend.load()
 
@@ -32,9 +34,12 @@ __all__ = [
     "label_confusion_",
     "label_exact_match_",
     "merge_co_moments_",
+    "merge_top_samples_",
     "ranking_sums_",
     "row_similarity_",
     "score_histogram_",
     "score_image_histogram_",
     "stat_scores_",
+    "tensor_stats_",
+    "top_samples_",
 ]

@@ -49,6 +49,8 @@ MAIN_UPDATES = [
     "min nans=3",
     "cosine of rows [N, 128] in parts",
     "JS of rows [N, 4000]",
+    "tensor statistics float32 in parts",
+    "tensor statistics bfloat16 strided",
 ]
 
 

@@ -25,6 +25,7 @@ from fastmetrics.ops import (
     row_similarity,
     score_histogram,
     stat_scores,
+    tensor_stats,
 )
 from fastmetrics.ops import reading as rules
 from fastmetrics.ops import triton as kernels
@@ -1567,3 +1568,36 @@ def test_curve_areas_of_nothing():
     areas = on_device(torch.ones(2, 4, dtype=torch.float64))
     kernels.curve_areas_(areas, [], [], False, False)
     assert not areas.any()
+
+
+def compare_tensors(tensors, updates=2):
+    """Compare updates over several tensors, the first from an empty state."""
+    expected = torch.zeros(len(tensors), 8, dtype=torch.float64)
+    actual = on_device(expected.clone())
+    inputs = [_to_device_strided(x) for x in tensors]
+    for _ in range(updates):
+        tensor_stats.tensor_stats_reference(expected, tensors)
+        kernels.tensor_stats_(actual, inputs)
+        torch.testing.assert_close(actual.cpu(), expected, rtol=1e-12, atol=1e-10)
+
+
+@pytest.mark.parametrize("dtype", SCORE_DTYPES, ids=str)
+def test_tensor_statistics(dtype):
+    generator = torch.Generator().manual_seed(6)
+    sizes = (1, 5, 1024, 4096, 4097, 9000)
+    tensors = [torch.randn(size, generator=generator).to(dtype) for size in sizes]
+    compare_tensors(tensors)
+    for tensor in tensors[1:]:
+        tensor[::3], tensor[1::7], tensor[2::11] = NAN, INF, -INF
+    compare_tensors(tensors)
+
+
+def test_tensor_statistics_of_odd_tensors():
+    """Nothing, nothing finite, and every layout."""
+    whole = torch.randn(12, 10, 8, generator=torch.Generator().manual_seed(7))
+    compare_tensors([
+        torch.empty(0), torch.empty(3, 0), torch.tensor(2.5), torch.full((5000,), NAN),
+        torch.full((5000,), -INF), whole.mT, whole[::2, ::2, ::2], whole[:1, 2].expand(4, 8),
+        whole.permute(2, 0, 1), torch.full((3,), -1e150, dtype=torch.float64),
+    ])  # fmt: skip
+    compare_tensors([])

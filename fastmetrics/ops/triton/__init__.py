@@ -16,6 +16,7 @@ from fastmetrics.ops.triton.ranking import ranking_sums_
 from fastmetrics.ops.triton.row_similarity import row_similarity_
 from fastmetrics.ops.triton.score_histogram import score_histogram_, score_image_histogram_
 from fastmetrics.ops.triton.stat_scores import stat_scores_
+from fastmetrics.ops.triton.tensor_stats import tensor_stats_
 
 __all__ = [
     "aggregate_",
@@ -35,4 +36,5 @@ __all__ = [
     "score_histogram_",
     "score_image_histogram_",
     "stat_scores_",
+    "tensor_stats_",
 ]

@@ -250,6 +250,7 @@ def updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
     yield from moment_updates()
     yield from aggregate_updates()
     yield from row_updates()
+    yield from tensor_updates()
 
 
 def histogram_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
@@ -475,6 +476,17 @@ def row_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
                 for suffix, shape in ((parts, (2,)), (f" apart {rows}", (rows, 1))):
                     state = torch.empty(shape, dtype=torch.float64, device="meta")
                     yield name + suffix, "row_similarity_", (state, matrix, matrix, kind)
+
+
+def tensor_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
+    """Typical updates of tensor statistics; one tensor each, since tensors are launched apart."""
+    state = meta(1, 8, dtype=torch.float64)
+    for dtype in (torch.float32, torch.bfloat16, torch.float64):
+        for size, parts in ((64, ""), (1_000_000, " in parts")):
+            tensor = meta(size, 8, dtype=dtype)
+            for suffix, layout in (("", tensor), (" strided", tensor[:, ::2])):
+                name = f"tensor statistics {str(dtype)[6:]}{parts}{suffix}"
+                yield name, "tensor_stats_", (state, [layout])
 
 
 def main() -> None:

@@ -1,0 +1,138 @@
+"""Statistics of many tensors: one launch for each, and a second for those of several programs."""
+
+# mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
+# (Triton compiles the kernels, and gives their parameters types of its own.)
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fastmetrics.ops import tensor_stats as rules
+from fastmetrics.ops.triton.co_moments import on_device_of_state
+from fastmetrics.ops.triton.reading import (
+    is_wide,
+    launch,
+    locate,
+    numbers,
+    ordered_programs,
+    walk,
+)
+
+BLOCK = 1024
+BLOCKS_EACH = 4  # at least, so that a small tensor is one launch
+
+COLUMNS = tl.constexpr(rules.NUM_COLUMNS)
+
+
+@triton.jit
+def write_stats(row, count, total, squares, low, high, nans, infinities, ADD: tl.constexpr):
+    """Store statistics in a row, or ``ADD`` them to those of earlier updates."""
+    updates = 1.0
+    if ADD:
+        before = tl.load(row + 1)
+        updates += tl.load(row)
+        total += tl.load(row + 2)
+        squares += tl.load(row + 3)
+        low = tl.minimum(low, tl.where(before > 0, tl.load(row + 4), float("inf")))
+        high = tl.maximum(high, tl.where(before > 0, tl.load(row + 5), float("-inf")))
+        nans += tl.load(row + 6)
+        infinities += tl.load(row + 7)
+        count += before
+        low = tl.where(count > 0, low, 0.0)
+        high = tl.where(count > 0, high, 0.0)
+    tl.store(row, updates)
+    tl.store(row + 1, count)
+    tl.store(row + 2, total)
+    tl.store(row + 3, squares)
+    tl.store(row + 4, low)
+    tl.store(row + 5, high)
+    tl.store(row + 6, nans)
+    tl.store(row + 7, infinities)
+
+
+@triton.jit(do_not_specialize=["place"])
+def read_tensor(
+    cells, tensor, sizes, strides, positions, place,
+    BLOCK: tl.constexpr, WIDE: tl.constexpr, ALONE: tl.constexpr,
+):  # fmt: skip
+    """Statistics of each program's share of one tensor.
+
+    ``cells`` is the state for a program that is ``ALONE``, and ``place`` the row of the tensor;
+    otherwise it is a buffer ``[programs, 8]``.
+
+    Bytes to move for N elements of s bytes: ``N * s``, read once.
+    """
+    program, programs = tl.program_id(0), tl.num_programs(0)
+    counts = tl.zeros([BLOCK], tl.int64)
+    nans = tl.zeros([BLOCK], tl.int64)
+    odds = tl.zeros([BLOCK], tl.int64)
+    totals = tl.zeros([BLOCK], tl.float64)
+    squares = tl.zeros([BLOCK], tl.float64)
+    lows = tl.full([BLOCK], float("inf"), tl.float64)
+    highs = tl.full([BLOCK], float("-inf"), tl.float64)
+    for block in range(program, tl.cdiv(positions, BLOCK), programs):
+        position = numbers(block, BLOCK, WIDE)
+        inside = position < positions
+        x = tl.load(tensor + locate(position, sizes, strides), mask=inside, other=0)
+        x = x.to(tl.float64)
+        is_nan = x != x
+        odd = is_nan | (tl.abs(x) == float("inf"))
+        used = inside & (odd == 0)
+        kept = tl.where(used, x, 0.0)
+        counts += used.to(tl.int64)
+        nans += is_nan.to(tl.int64)
+        odds += odd.to(tl.int64)
+        totals += kept
+        squares += kept * kept
+        lows = tl.minimum(lows, tl.where(used, x, float("inf")))
+        highs = tl.maximum(highs, tl.where(used, x, float("-inf")))
+    row = cells + program * COLUMNS
+    if ALONE:
+        row = cells + tl.cast(place, tl.int64) * COLUMNS
+    bad = tl.sum(nans)
+    write_stats(
+        row, tl.sum(counts).to(tl.float64), tl.sum(totals), tl.sum(squares), tl.min(lows),
+        tl.max(highs), bad.to(tl.float64), (tl.sum(odds) - bad).to(tl.float64), ADD=ALONE,
+    )  # fmt: skip
+
+
+@triton.jit(do_not_specialize=["place"])
+def fold_stats(state, partial, programs, place, PROGRAMS: tl.constexpr):
+    """Add the statistics of all programs to one row of the state."""
+    row = tl.arange(0, PROGRAMS)
+    inside = row < programs
+    cell = partial + row * COLUMNS
+    write_stats(
+        state + tl.cast(place, tl.int64) * COLUMNS,
+        tl.sum(tl.load(cell + 1, mask=inside, other=0.0)),
+        tl.sum(tl.load(cell + 2, mask=inside, other=0.0)),
+        tl.sum(tl.load(cell + 3, mask=inside, other=0.0)),
+        tl.min(tl.load(cell + 4, mask=inside, other=float("inf"))),
+        tl.max(tl.load(cell + 5, mask=inside, other=float("-inf"))),
+        tl.sum(tl.load(cell + 6, mask=inside, other=0.0)),
+        tl.sum(tl.load(cell + 7, mask=inside, other=0.0)),
+        ADD=True,
+    )
+
+
+@on_device_of_state
+def tensor_stats_(state: Tensor, tensors: list[Tensor]) -> None:
+    """Launch the kernels of :func:`fastmetrics.ops.tensor_stats.tensor_stats_`."""
+    for place, tensor in enumerate(tensors):
+        positions = tensor.numel()
+        if not positions:
+            continue
+        sizes, (strides,) = walk(tuple(tensor.shape), tensor.stride())
+        programs = ordered_programs(triton.cdiv(positions, BLOCK * BLOCKS_EACH), 1)
+        cells = state if programs == 1 else state.new_empty(programs, rules.NUM_COLUMNS)
+        launch(
+            read_tensor, (programs,), cells, tensor, sizes, strides, positions, place,
+            BLOCK=BLOCK, WIDE=is_wide(positions), ALONE=programs == 1,
+        )  # fmt: skip
+        if programs > 1:
+            launch(
+                fold_stats, (1,), state, cells, programs, place,
+                PROGRAMS=triton.next_power_of_2(programs),
+            )  # fmt: skip
