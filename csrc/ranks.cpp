@@ -141,7 +141,7 @@ struct Bucket {
 // The pairs of `spare`, scattered from `pairs` into buckets of ascending keys.
 std::vector<Bucket> scatter_into_buckets(const Pair* pairs, Pair* spare, int64_t count) {
   const PairKernels& kernels = FM_PICK(kPairs);
-  const int most_bits = std::clamp(width_of(static_cast<uint64_t>(count)) - 7, 8, 16);
+  const int most_bits = std::clamp(width_of(static_cast<uint64_t>(count)) - 4, 8, 16);
   const Ranges ranges(count, count >> (most_bits + 2));
   std::vector<KeyRange> found(static_cast<size_t>(ranges.parts), KeyRange{~0u, 0});
   ranges.run([&](int64_t part, int64_t begin, int64_t size) {
@@ -460,12 +460,15 @@ void orders_of(const Numbers& preds, const Numbers& target, int64_t column, Orde
   triples[1] = static_cast<double>(ties.triples);
 }
 
-// Calls one(column, preds, target): a thread for each column, or all of them for one after another.
-template <class F>
-void for_outputs(std::vector<Tensor> preds, std::vector<Tensor> target, int64_t columns, F&& one) {
+// Calls clear() once the inputs are known to fit, then one(column, preds, target): a thread for
+// each column, or all of them for one after another.
+template <class Clear, class F>
+void for_outputs(std::vector<Tensor> preds, std::vector<Tensor> target, int64_t columns,
+                 Clear&& clear, F&& one) {
   const Numbers from_preds(std::move(preds), columns);
   const Numbers from_target(std::move(target), columns);
   require(from_preds.rows == from_target.rows, "`preds` and `target` need as many samples.");
+  clear();
   if (from_preds.rows == 0) {
     return;
   }
@@ -484,12 +487,13 @@ void rank_moments_cpu(Tensor moments, std::vector<Tensor> preds, std::vector<Ten
   require(moments.scalar_type() == ScalarType::Double && moments.dim() == 2 && moments.size(1) == 4,
           "`moments` must be float64 [D, 4].");
   double* const out = state_data<double>(moments);
-  std::fill_n(out, moments.numel(), 0.0);
-  for_outputs(std::move(preds), std::move(target), moments.size(0),
-              [&](int64_t column, const Numbers& from_preds, const Numbers& from_target) {
-                const Moments found = moments_of(from_preds, from_target, column);
-                std::memcpy(out + 4 * column, &found, sizeof(found));
-              });
+  for_outputs(
+      std::move(preds), std::move(target), moments.size(0),
+      [&] { std::fill_n(out, moments.numel(), 0.0); },
+      [&](int64_t column, const Numbers& from_preds, const Numbers& from_target) {
+        const Moments found = moments_of(from_preds, from_target, column);
+        std::memcpy(out + 4 * column, &found, sizeof(found));
+      });
 }
 
 void rank_orders_cpu(Tensor orders, Tensor triples, std::vector<Tensor> preds,
@@ -501,14 +505,17 @@ void rank_orders_cpu(Tensor orders, Tensor triples, std::vector<Tensor> preds,
           "`triples` must be float64 [D, 2].");
   int64_t* const counts = state_data<int64_t>(orders);
   double* const cubes = state_data<double>(triples);
-  std::fill_n(counts, orders.numel(), int64_t{0});
-  std::fill_n(cubes, triples.numel(), 0.0);
-  for_outputs(std::move(preds), std::move(target), orders.size(0),
-              [&](int64_t column, const Numbers& from_preds, const Numbers& from_target) {
-                OrderCounts found;
-                orders_of(from_preds, from_target, column, found, cubes + 2 * column);
-                std::memcpy(counts + 8 * column, &found, sizeof(found));
-              });
+  for_outputs(
+      std::move(preds), std::move(target), orders.size(0),
+      [&] {
+        std::fill_n(counts, orders.numel(), int64_t{0});
+        std::fill_n(cubes, triples.numel(), 0.0);
+      },
+      [&](int64_t column, const Numbers& from_preds, const Numbers& from_target) {
+        OrderCounts found;
+        orders_of(from_preds, from_target, column, found, cubes + 2 * column);
+        std::memcpy(counts + 8 * column, &found, sizeof(found));
+      });
 }
 
 }  // namespace
