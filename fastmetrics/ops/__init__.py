@@ -11,6 +11,7 @@ from fastmetrics.ops.exact_match import exact_match_, label_exact_match_
 from fastmetrics.ops.hinge import hinge_sums_
 from fastmetrics.ops.keep_scores import keep_scores_
 from fastmetrics.ops.ranking import ranking_sums_
+from fastmetrics.ops.ranks import rank_moments_, rank_orders_
 from fastmetrics.ops.row_similarity import row_similarity_
 from fastmetrics.ops.score_histogram import score_histogram_, score_image_histogram_
 from fastmetrics.ops.stat_scores import stat_scores_
@@ -35,6 +36,8 @@ __all__ = [
     "label_exact_match_",
     "merge_co_moments_",
     "merge_top_samples_",
+    "rank_moments_",
+    "rank_orders_",
     "ranking_sums_",
     "row_similarity_",
     "score_histogram_",

@@ -18,6 +18,9 @@ from fastmetrics.regression.explained_variance import (
 from fastmetrics.regression.js_divergence import (
     JensenShannonDivergence,
 )
+from fastmetrics.regression.kendall import (
+    KendallRankCorrCoef,
+)
 from fastmetrics.regression.kl_divergence import (
     KLDivergence,
 )
@@ -51,6 +54,9 @@ from fastmetrics.regression.r2 import (
 from fastmetrics.regression.rse import (
     RelativeSquaredError,
 )
+from fastmetrics.regression.spearman import (
+    SpearmanCorrCoef,
+)
 from fastmetrics.regression.symmetric_mape import (
     SymmetricMeanAbsolutePercentageError,
 )
@@ -69,6 +75,7 @@ __all__ = [
     "ExplainedVariance",
     "JensenShannonDivergence",
     "KLDivergence",
+    "KendallRankCorrCoef",
     "LogCoshError",
     "MeanAbsoluteError",
     "MeanAbsolutePercentageError",
@@ -79,6 +86,7 @@ __all__ = [
     "PearsonCorrCoef",
     "R2Score",
     "RelativeSquaredError",
+    "SpearmanCorrCoef",
     "SymmetricMeanAbsolutePercentageError",
     "TweedieDevianceScore",
     "WeightedMeanAbsolutePercentageError",

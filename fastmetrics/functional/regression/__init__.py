@@ -18,6 +18,9 @@ from fastmetrics.functional.regression.explained_variance import (
 from fastmetrics.functional.regression.js_divergence import (
     jensen_shannon_divergence,
 )
+from fastmetrics.functional.regression.kendall import (
+    kendall_rank_corrcoef,
+)
 from fastmetrics.functional.regression.kl_divergence import (
     kl_divergence,
 )
@@ -51,6 +54,9 @@ from fastmetrics.functional.regression.r2 import (
 from fastmetrics.functional.regression.rse import (
     relative_squared_error,
 )
+from fastmetrics.functional.regression.spearman import (
+    spearman_corrcoef,
+)
 from fastmetrics.functional.regression.symmetric_mape import (
     symmetric_mean_absolute_percentage_error,
 )
@@ -68,6 +74,7 @@ __all__ = [
     "critical_success_index",
     "explained_variance",
     "jensen_shannon_divergence",
+    "kendall_rank_corrcoef",
     "kl_divergence",
     "log_cosh_error",
     "mean_absolute_error",
@@ -79,6 +86,7 @@ __all__ = [
     "pearson_corrcoef",
     "r2_score",
     "relative_squared_error",
+    "spearman_corrcoef",
     "symmetric_mean_absolute_percentage_error",
     "tweedie_deviance_score",
     "weighted_mean_absolute_percentage_error",

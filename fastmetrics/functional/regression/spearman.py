@@ -1,0 +1,67 @@
+"""Spearman's rank correlation coefficient."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fastmetrics.functional.regression._ranks import check_samples, num_outputs
+from fastmetrics.ops import rank_moments_
+from fastmetrics.ops.ranks import CO_MOMENT, COUNT, M2_PREDS, M2_TARGET, NUM_MOMENTS
+
+__all__ = ["spearman_corrcoef"]
+
+_OWNER = "spearman_corrcoef"
+
+
+def check_spearman(owner: str, preds: Tensor, target: Tensor, outputs: int) -> None:
+    """Raise unless both are floating point, and real numbers for so many outputs."""
+    if not (preds.is_floating_point() and target.is_floating_point()):
+        raise TypeError(
+            f"{owner}: `preds` and `target` must be floating point tensors, got {preds.dtype} and"
+            f" {target.dtype}."
+        )
+    check_samples(owner, preds, target, outputs)
+
+
+def spearman_formula(moments: Tensor) -> Tensor:
+    """Return the correlation of the ranks of each output ``[D]``, float32."""
+    spread = moments[:, M2_PREDS].sqrt() * moments[:, M2_TARGET].sqrt()
+    value = moments[:, CO_MOMENT] / torch.where(spread == 0, 1.0, spread)
+    value = torch.where(moments[:, COUNT] > 0, value, torch.nan)
+    return value.clamp(-1.0, 1.0).float()
+
+
+def rank_correlation(preds: list[Tensor], target: list[Tensor], outputs: int) -> Tensor:
+    """Return Spearman's correlation ``[D]`` of chunks as `rank_moments_` takes them."""
+    moments = torch.zeros(outputs, NUM_MOMENTS, dtype=torch.float64, device=preds[0].device)
+    rank_moments_(moments, preds, target)
+    return spearman_formula(moments)
+
+
+def spearman_corrcoef(preds: Tensor, target: Tensor) -> Tensor:
+    """Spearman's correlation, Pearson's correlation of the ranks, in [-1, 1].
+
+    Equal numbers share the mean of their ranks, and all sums are exact. 0 where predictions or
+    targets are constant; NaN where one of them is NaN, or for no samples. Not differentiable.
+
+    Args:
+        preds: predictions, ``[N]`` or ``[N, D]``, any float dtype.
+        target: the truth, in the same shape.
+
+    Returns:
+        A float32 scalar, or ``[D]``.
+
+    Raises:
+        TypeError: an input is not floating point.
+        ValueError: shapes other than these.
+        RuntimeError: ``preds`` and ``target`` have different shapes.
+
+    >>> import torch
+    >>> spearman_corrcoef(torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 1.0]))
+    tensor(0.4000)
+    """
+    outputs = num_outputs(preds)
+    check_spearman(_OWNER, preds, target, outputs)
+    value = rank_correlation([preds], [target], outputs)
+    return value[0] if preds.ndim == 1 else value

@@ -1,0 +1,75 @@
+"""Kendall's rank correlation coefficient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from fastmetrics.functional.regression._ranks import check_samples
+from fastmetrics.functional.regression.kendall import check_kendall, order_correlation
+from fastmetrics.regression._ranks import KeptSamples
+
+__all__ = ["KendallRankCorrCoef"]
+
+
+class KendallRankCorrCoef(KeptSamples):
+    r"""Kendall's correlation: how many pairs of samples are in the same order, in [-1, 1].
+
+    With C concordant and D discordant pairs out of :math:`n_0 = N (N - 1) / 2`, of which
+    :math:`T_x` have equal predictions and :math:`T_y` equal targets, and m the smaller number of
+    distinct values:
+
+    .. math::
+        \tau_a = \frac{C - D}{C + D} \quad
+        \tau_b = \frac{C - D}{\sqrt{(n_0 - T_x) (n_0 - T_y)}} \quad
+        \tau_c = \frac{2 (C - D)}{N^2 (m - 1) / m}
+
+    ``preds`` and ``target`` are ``[N]``, or ``[N, D]`` with D outputs, of any real dtype. All of
+    them are kept as they came, so memory grows with their number. NaN where predictions or targets
+    are constant or one of them is NaN.
+
+    Args:
+        variant: ``"a"``, ``"b"`` or ``"c"``.
+        t_test: whether the value is the pair of tau and its p-value.
+        alternative: what to test for: ``"two-sided"``, ``"less"`` or ``"greater"``.
+        num_outputs: D.
+        kwargs: as for :class:`fastmetrics.metric.Metric`.
+
+    Raises:
+        ValueError: an argument other than these; ``compute`` without any update.
+
+    >>> import torch
+    >>> from fastmetrics.regression import KendallRankCorrCoef
+    >>> metric = KendallRankCorrCoef(t_test=True)
+    >>> metric(torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 1.0]))
+    (tensor(0.3333), tensor(0.4969))
+    """
+
+    higher_is_better: bool | None = None  # both -1 and 1 are best
+
+    def __init__(
+        self,
+        variant: str = "b",
+        t_test: bool = False,
+        alternative: str | None = "two-sided",
+        num_outputs: int = 1,
+        **kwargs: Any,
+    ) -> None:
+        chosen = check_kendall(variant, t_test, alternative)
+        super().__init__(num_outputs, **kwargs)
+        self.variant, self.alternative = chosen
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Keep a batch.
+
+        Raises:
+            ValueError: the shape is not that of the outputs, or the inputs are complex.
+            RuntimeError: ``preds`` and ``target`` have different shapes.
+        """
+        check_samples(type(self).__name__, preds, target, self.num_outputs)
+        self._keep(preds, target)
+
+    def compute(self) -> Tensor | tuple[Tensor, Tensor]:
+        """Return tau, a scalar or ``[D]``, or the pair of it and its p-value."""
+        return order_correlation(*self._kept(), self.num_outputs, self.variant, self.alternative)

@@ -1,0 +1,54 @@
+"""Spearman's rank correlation coefficient."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+from fastmetrics.functional.regression.spearman import check_spearman, rank_correlation
+from fastmetrics.regression._ranks import KeptSamples
+
+__all__ = ["SpearmanCorrCoef"]
+
+
+class SpearmanCorrCoef(KeptSamples):
+    """Spearman's correlation, Pearson's correlation of the ranks, in [-1, 1].
+
+    ``preds`` and ``target`` are ``[N]``, or ``[N, D]`` with D outputs, of any float dtype. All of
+    them are kept as they came, so memory grows with their number. Equal numbers share the mean of
+    their ranks. 0 where predictions or targets are constant, NaN where one of them is NaN.
+
+    Args:
+        num_outputs: D.
+        kwargs: as for :class:`fastmetrics.metric.Metric`.
+
+    Raises:
+        ValueError: ``num_outputs`` is no positive integer; ``compute`` without any update.
+
+    >>> import torch
+    >>> from fastmetrics.regression import SpearmanCorrCoef
+    >>> metric = SpearmanCorrCoef()
+    >>> metric(torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 1.0]))
+    tensor(0.4000)
+    """
+
+    higher_is_better = True
+
+    def __init__(self, num_outputs: int = 1, **kwargs: Any) -> None:
+        super().__init__(num_outputs, **kwargs)
+
+    def update(self, preds: Tensor, target: Tensor) -> None:
+        """Keep a batch.
+
+        Raises:
+            TypeError: an input is not floating point.
+            ValueError: the shape is not that of the outputs.
+            RuntimeError: ``preds`` and ``target`` have different shapes.
+        """
+        check_spearman(type(self).__name__, preds, target, self.num_outputs)
+        self._keep(preds, target)
+
+    def compute(self) -> Tensor:
+        """Return the correlation, a float32 scalar, or ``[D]``."""
+        return rank_correlation(*self._kept(), self.num_outputs)
