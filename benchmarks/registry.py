@@ -35,8 +35,9 @@ tm_functional = find("torchmetrics.functional.classification")
 te = find("torcheval.metrics")
 te_functional = find("torcheval.metrics.functional")
 sk = find("sklearn.metrics")
+stats = find("scipy.stats")
 
-COMPETITORS = {"torchmetrics": tm, "torcheval": te, "scikit-learn": sk}
+COMPETITORS = {"torchmetrics": tm, "torcheval": te, "scikit-learn": sk, "SciPy": stats}
 OURS, FLOOR, OP, REFERENCE = "fastmetrics", "floor", "bare op", "reference"
 BINNED = "own binned"
 
@@ -72,7 +73,7 @@ class Workload:
         """Return the floor and the calls of the libraries that are there and know the device."""
         missing = {name for name, module in COMPETITORS.items() if module is None}
         if device.type != "cpu":
-            missing.add("scikit-learn")
+            missing |= {"scikit-learn", "SciPy"}
         present = {name: call for name, call in self.calls.items() if name not in missing}
         return {**present, FLOOR: calls.floor}
 
@@ -962,6 +963,33 @@ def _topk(k: int, batch: Inputs) -> Started:
     )
 
 
+def rank_correlations() -> list[Workload]:
+    """Whole calls to a value; for Kendall's torchmetrics compares every pair."""
+    rows = []
+    for name, rival in (
+        ("spearman_corrcoef", "spearmanr"),
+        ("kendall_rank_corrcoef", "kendalltau"),
+    ):
+        for size in (64, 1_000, 1_000_000):
+            found = {
+                OURS: function(getattr(fast_functional, name)),
+                "SciPy": arrays(
+                    lambda target, preds, rival=rival: getattr(stats, rival)(preds, target)[0]
+                ),
+            }
+            limits = NEVER_SLOWER
+            if name == "spearman_corrcoef" or size <= 1_000:
+                found["torchmetrics"] = function(
+                    lambda preds, target, name=name: getattr(tm.functional.regression, name)(
+                        preds, target
+                    )
+                )
+            if name == "spearman_corrcoef" and size == 1_000_000:
+                limits = {"torchmetrics": 1 / 8, "SciPy": 1 / 8}
+            rows.append(Workload(f"functional/{name}/{size}", pairs(size), found, limits))
+    return rows
+
+
 def workloads(device: torch.device) -> list[Workload]:
     """Return all of them, large ones first; the floor and the call are targets of the CPU alone."""
     rows = [
@@ -970,6 +998,7 @@ def workloads(device: torch.device) -> list[Workload]:
         *functional_calls(),
         *regression_updates(),
         *correlations(),
+        *rank_correlations(),
         *aggregates(),
         *row_similarities(),
         *hinge_losses(),
