@@ -176,9 +176,7 @@ class _Rows:
             ):
                 return room
         spare = 2 * len(chunks[-1]) if chunks and not metric.compute_on_cpu else 0
-        memory: list[tuple[Tensor, ...]] = []
-        normal_tensor(lambda: memory.append(new(max(count, spare))))  # type: ignore[arg-type, return-value]
-        return _Room(memory[0])
+        return _Room(normal_tensor(lambda: new(max(count, spare))))
 
     def close(self, metric: CurveMetric, room: _Room, count: int) -> None:
         """Make the next ``count`` rows of the room part of the states."""

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+Made = TypeVar("Made", Tensor, tuple[Tensor, ...])
 
 
 def dim_zero_cat(x: Tensor | Sequence[Tensor]) -> Tensor:
@@ -46,8 +48,8 @@ def dim_zero_min(x: Tensor) -> Tensor:
     return torch.amin(x, dim=0)
 
 
-def normal_tensor(make: Callable[[], Tensor]) -> Tensor:
-    """Call ``make`` so that its tensor can be changed in place outside of inference mode too."""
+def normal_tensor(make: Callable[[], Made]) -> Made:
+    """Call ``make`` so that its tensors can be changed in place outside of inference mode too."""
     if not torch.compiler.is_dynamo_compiling() and torch.is_inference_mode_enabled():
         with torch.inference_mode(False):
             return make()
