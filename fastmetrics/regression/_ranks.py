@@ -9,7 +9,7 @@ from torch import Tensor
 from fastmetrics.functional.regression._ranks import of_one_dtype
 from fastmetrics.metric import Metric
 from fastmetrics.utilities.checks import check_int
-from fastmetrics.utilities.data import dim_zero_cat, normal_tensor
+from fastmetrics.utilities.data import dim_zero_cat
 
 
 class KeptSamples(Metric):
@@ -39,7 +39,7 @@ class KeptSamples(Metric):
         """Append copies, which later changes of the inputs do not reach."""
         if self.num_outputs == 1 and preds.ndim == 2:
             preds, target = preds[:, 0], target[:, 0]
-        copies = normal_tensor(preds.detach().clone), normal_tensor(target.detach().clone)
+        copies = [x.detach().clone() if x.requires_grad else x.clone() for x in (preds, target)]
         self.preds.append(copies[0])
         self.target.append(copies[1])
 

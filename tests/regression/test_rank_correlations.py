@@ -305,6 +305,19 @@ def test_kept_samples_are_copies(kind):
 
 
 @classes
+def test_inference_mode(kind):
+    preds, target = inputs(1, 30)
+    metric, wanted = kind(), kind()
+    wanted.update(preds, target)
+    with torch.inference_mode():
+        metric.update(preds[:10], target[:10])
+        metric(preds[10:20].clone(), target[10:20].clone())
+    metric.update(preds[20:], target[20:])
+    for copy in (metric, metric.clone(), pickle.loads(pickle.dumps(metric))):
+        identical(copy.compute(), wanted.compute())
+
+
+@classes
 def test_columns_and_dtypes_mix(kind):
     """Batches of [N] and [N, 1], and of several dtypes."""
     preds, target = inputs(1, 40, dtype=torch.float16)
