@@ -83,7 +83,7 @@ test-asan: build
 	  --config-settings=cmake.define.FASTMETRICS_SANITIZE=ON \
 	  --config-settings=install.strip=false
 	$(SANITIZED) -c 'import fastmetrics._C as c; assert c.sanitized(), c.__file__'
-	$(SANITIZED) -m pytest tests/ops -m "not exhaustive" -k "not triton and not memory"
+	$(SANITIZED) -m pytest tests/ops -m "not exhaustive" -k "not triton and not memory" $(XDIST)
 
 lint: $(VENV)/.installed
 	$(PY) -m ruff format --check .
