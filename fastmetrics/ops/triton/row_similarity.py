@@ -19,8 +19,8 @@ from fastmetrics.ops.triton.reading import (
     replayable,
 )
 
-TILE = 512
-MOST_COLUMNS = 512
+TILE = 256  # with 512 some kernels spill registers
+MOST_COLUMNS = 256
 BLOCKS_EACH = 4  # at least, so that a small update is one launch
 
 COSINE = tl.constexpr(rules.COSINE)
