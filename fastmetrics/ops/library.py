@@ -67,7 +67,8 @@ def define(
 
     def checked_reference(*args: Any) -> None:
         check(*args)
-        reference(*args)
+        with torch.no_grad():  # the operations inside would keep a graph
+            reference(*args)
 
     LIBRARY.define(f"{name}{schema} -> ()")
     LIBRARY.impl(name, checked_reference, "CompositeExplicitAutograd")
