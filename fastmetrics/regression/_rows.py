@@ -55,12 +55,16 @@ class RowMetric(Metric):
             zeros = torch.zeros(2, dtype=torch.float64)
             self.add_state("sums", zeros, dist_reduce_fx="sum")
 
-    def _add(self, preds: Tensor, target: Tensor) -> None:
+    def _add(self, preds: Tensor, target: Tensor, weight: Tensor | None) -> None:
         """Add the rows of a batch."""
-        if keeps_rows(self.reduction):
-            rows = batch_rows(preds.detach(), target.detach(), self._kind, apart=True)
+        apart = keeps_rows(self.reduction)
+        if apart or weight is not None:
+            rows = batch_rows(preds.detach(), target.detach(), self._kind, apart, weight)
             self._note_dtype(preds, target)
-            self.rows.append(reduce_rows(rows, None).to(self._value_dtype()))
+            if apart:
+                self.rows.append(reduce_rows(rows, None).to(self._value_dtype()))
+            else:
+                self.sums.add_(rows)
         else:
             row_similarity_(self.sums, preds, target, self._kind)
             self._note_dtype(preds, target)
@@ -94,9 +98,9 @@ class RowMetric(Metric):
             self._forward_cache = value
         return value
 
-    def _with_grad(self, preds: Tensor, target: Tensor) -> Tensor:
+    def _with_grad(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
         """Return the value of one batch, which autograd can follow; arguments as of ``update``."""
-        state = batch_rows(preds, target, self._kind, keeps_rows(self.reduction))
+        state = batch_rows(preds, target, self._kind, keeps_rows(self.reduction), weight)
         return reduce_rows(state, self.reduction)
 
     def _apply(  # type: ignore[override]  # as in Metric
@@ -132,14 +136,14 @@ class DivergenceMetric(RowMetric):
         super().__init__(kinds[log_prob], reduction, **kwargs)
         self.log_prob = log_prob
 
-    def update(self, p: Tensor, q: Tensor) -> None:
-        """Add a batch of distributions ``[N, D]``, any real dtype.
+    def update(self, p: Tensor, q: Tensor, *, weight: Tensor | None = None) -> None:
+        """Add a batch of distributions ``[N, D]``, any real dtype; ``weight`` is ``[N]``.
 
         Raises:
             RuntimeError: the shapes differ.
             ValueError: inputs of another shape, or complex ones.
         """
-        self._add(p, q)
+        self._add(p, q, weight)
 
-    def _with_grad(self, p: Tensor, q: Tensor) -> Tensor:
-        return super()._with_grad(p, q)
+    def _with_grad(self, p: Tensor, q: Tensor, *, weight: Tensor | None = None) -> Tensor:
+        return super()._with_grad(p, q, weight=weight)

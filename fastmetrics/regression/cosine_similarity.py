@@ -41,11 +41,11 @@ class CosineSimilarity(RowMetric):
     def __init__(self, reduction: str | None = "sum", **kwargs: Any) -> None:
         super().__init__(COSINE, reduction, **kwargs)
 
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add a batch of rows ``[N, D]``.
+    def update(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> None:
+        """Add a batch of rows ``[N, D]``; ``weight`` is ``[N]``.
 
         Raises:
             RuntimeError: the shapes differ.
             ValueError: inputs of another shape, or complex ones.
         """
-        self._add(preds, target)
+        self._add(preds, target, weight)

@@ -237,3 +237,28 @@ def test_one_graph(family):
         plain.update(*inputs(family, seed=seed))
     assert torch.equal(metric.compute(), plain.compute())
     assert counter.frame_count == 1
+
+
+@pytest.mark.parametrize("reduction", ["mean", "sum"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_weights_repeat_rows(family, reduction):
+    preds, target = inputs(family)
+    weight = torch.tensor([0, 3, 1, 2, 1, 0, 1, 1, 4])
+    repeated = (x.repeat_interleave(weight, 0) for x in (preds, target))
+    ours, _ = functions(family, reduction)
+    expected = ours(*repeated)
+    torch.testing.assert_close(ours(preds, target, weight=weight), expected, rtol=1e-6, atol=0)
+    metric, _ = metrics(family, reduction)
+    metric.update(preds[:4], target[:4], weight=weight[:4].half())
+    metric(preds[4:], target[4:], weight=weight[4:])
+    torch.testing.assert_close(metric.compute(), expected, rtol=1e-6, atol=0)
+    grown = preds.clone().requires_grad_()
+    ours(grown, target, weight=weight).backward()
+    assert (grown.grad[0] == 0).all()
+    assert (grown.grad[1] != 0).any()
+    value = metric(grown, target, weight=weight)
+    assert value.requires_grad
+    with pytest.raises(ValueError, match="`weight` must have one entry per sample"):
+        metric.update(preds, target, weight=weight[:3])
+    with pytest.raises(ValueError, match="`weight` needs `reduction`"):
+        next(iter(functions(family, "none")))(preds, target, weight=weight)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.ops import row_similarity_
+from fastmetrics.ops.library import check_weight
 from fastmetrics.ops.row_similarity import check_row_similarity, row_values
 
 REDUCTIONS = ("mean", "sum", "none", None)
@@ -28,11 +29,23 @@ def divergence_dtype(p: Tensor, q: Tensor) -> torch.dtype:
     return torch.float64 if torch.float64 in (p.dtype, q.dtype) else torch.float32
 
 
-def batch_rows(preds: Tensor, target: Tensor, kind: int, apart: bool) -> Tensor:
+def batch_rows(
+    preds: Tensor, target: Tensor, kind: int, apart: bool, weight: Tensor | None = None
+) -> Tensor:
     """Return the values of the rows ``[N, 1]``, or their sum and number ``[2]``, float64.
 
-    Raises as :func:`fastmetrics.ops.row_similarity.row_similarity_`.
+    With ``weight`` ``[N]`` these are the weighted sum and the sum of the weights.
+
+    Raises as :func:`fastmetrics.ops.row_similarity.row_similarity_`; ``ValueError`` also for a
+    weight that does not fit, or where rows stay apart.
     """
+    if weight is not None:
+        if apart:
+            raise ValueError("`weight` needs `reduction` to be 'mean' or 'sum', got neither.")
+        rows = batch_rows(preds, target, kind, apart=True)[:, 0]
+        check_weight("row_similarity_", rows, weight, len(rows))
+        amounts = weight.double()
+        return torch.stack(((rows * amounts).sum(), amounts.sum()))
     shape = (preds.shape[0] if preds.ndim else 0, 1) if apart else (2,)
     state = torch.zeros(shape, dtype=torch.float64, device=preds.device)
     if not needs_grad(preds, target):

@@ -17,7 +17,13 @@ from fastmetrics.utilities.checks import check_choice
 __all__ = ["cosine_similarity"]
 
 
-def cosine_similarity(preds: Tensor, target: Tensor, reduction: str | None = "sum") -> Tensor:
+def cosine_similarity(
+    preds: Tensor,
+    target: Tensor,
+    reduction: str | None = "sum",
+    *,
+    weight: Tensor | None = None,
+) -> Tensor:
     r"""Return the cosine similarity :math:`p \cdot q / (|p| |q|)` of each pair of rows, reduced.
 
     Worked out in float64; a row of zeros has none, which makes it NaN.
@@ -26,6 +32,7 @@ def cosine_similarity(preds: Tensor, target: Tensor, reduction: str | None = "su
         preds: ``[N, D]``, any real dtype.
         target: ``[N, D]``, any real dtype.
         reduction: ``"sum"`` or ``"mean"`` over the rows, ``"none"`` or None for a value per row.
+        weight: how much each row counts in a mean or sum, ``[N]``.
 
     Returns:
         A float32 scalar, or ``[N]``. Differentiable in both inputs.
@@ -42,5 +49,5 @@ def cosine_similarity(preds: Tensor, target: Tensor, reduction: str | None = "su
         tensor([1., 0.])
     """
     check_choice("reduction", reduction, REDUCTIONS)
-    state = batch_rows(preds, target, COSINE, keeps_rows(reduction))
+    state = batch_rows(preds, target, COSINE, keeps_rows(reduction), weight)
     return reduce_rows(state, reduction).to(torch.float32)

@@ -18,7 +18,12 @@ __all__ = ["jensen_shannon_divergence"]
 
 
 def jensen_shannon_divergence(
-    p: Tensor, q: Tensor, log_prob: bool = False, reduction: str | None = "mean"
+    p: Tensor,
+    q: Tensor,
+    log_prob: bool = False,
+    reduction: str | None = "mean",
+    *,
+    weight: Tensor | None = None,
 ) -> Tensor:
     r"""Return the Jensen-Shannon divergence of each pair of rows, reduced.
 
@@ -32,6 +37,7 @@ def jensen_shannon_divergence(
         log_prob: whether the inputs are logarithms of probabilities, which are taken as
             normalised.
         reduction: ``"mean"`` or ``"sum"`` over the rows, ``"none"`` or None for a value per row.
+        weight: how much each row counts in a mean or sum, ``[N]``.
 
     Returns:
         A scalar, or ``[N]``; float64 if an input is, else float32. Differentiable in both inputs.
@@ -47,5 +53,5 @@ def jensen_shannon_divergence(
         tensor(0.0338)
     """
     check_choice("reduction", reduction, REDUCTIONS)
-    state = batch_rows(p, q, JS_LOG if log_prob else JS, keeps_rows(reduction))
+    state = batch_rows(p, q, JS_LOG if log_prob else JS, keeps_rows(reduction), weight)
     return reduce_rows(state, reduction).to(divergence_dtype(p, q))
