@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from fastmetrics.functional.regression.crps import sample_scores
+from fastmetrics.functional.regression.crps import sample_scores, score_sums
 from fastmetrics.metric import Metric
 
 __all__ = ["ContinuousRankedProbabilityScore"]
@@ -48,10 +48,10 @@ class ContinuousRankedProbabilityScore(Metric):
         # The sum of the scores, and their number.
         self.add_state("sums", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Add one batch."""
+    def update(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> None:
+        """Add one batch; ``weight`` is ``[N]``."""
         scores = sample_scores(type(self).__name__, preds.detach(), target.detach())
-        self.sums += torch.stack((scores.sum(), scores.new_tensor(len(scores))))
+        self.sums += score_sums(scores, weight)
 
     def compute(self) -> Tensor:
         """Return the mean score."""

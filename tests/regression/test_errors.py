@@ -594,3 +594,17 @@ def test_root_names():
     assert fastmetrics.MeanSquaredError is regression.MeanSquaredError
     assert isinstance(fastmetrics.MeanAbsoluteError(), torchmetrics.Metric)
     assert fastmetrics.functional.mean_squared_error is functional.mean_squared_error
+
+
+def test_weights_of_ranked_probability_scores_repeat_samples():
+    preds, target = torch.randn(9, 4), torch.randn(9)
+    weight = torch.tensor([0, 3, 1, 2, 1, 0, 1, 1, 4])
+    function = functional.continuous_ranked_probability_score
+    expected = function(preds.repeat_interleave(weight, 0), target.repeat_interleave(weight, 0))
+    torch.testing.assert_close(function(preds, target, weight=weight), expected)
+    metric = regression.ContinuousRankedProbabilityScore()
+    metric.update(preds[:4], target[:4], weight=weight[:4])
+    metric(preds[4:], target[4:], weight=weight[4:].float())
+    torch.testing.assert_close(metric.compute(), expected)
+    with pytest.raises(ValueError, match="`weight` must have one entry per sample"):
+        metric.update(preds, target, weight=weight[:3])

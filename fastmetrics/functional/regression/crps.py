@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional.regression._errors import result_dtype
+from fastmetrics.ops.library import check_weight
 
 __all__ = ["continuous_ranked_probability_score"]
 
@@ -42,7 +43,22 @@ def sample_scores(owner: str, preds: Tensor, target: Tensor) -> Tensor:
     return errors.abs().sum(1) / members - spread / members**2
 
 
-def continuous_ranked_probability_score(preds: Tensor, target: Tensor) -> Tensor:
+def score_sums(scores: Tensor, weight: Tensor | None) -> Tensor:
+    """Return the sum of the scores ``[N]`` and their number, weighted if there are weights.
+
+    Raises:
+        ValueError: ``weight`` is not real, or not ``[N]``.
+    """
+    if weight is None:
+        return torch.stack((scores.sum(), scores.new_tensor(len(scores))))
+    check_weight("continuous_ranked_probability_score", scores, weight, len(scores))
+    amounts = weight.double()
+    return torch.stack(((scores * amounts).sum(), amounts.sum()))
+
+
+def continuous_ranked_probability_score(
+    preds: Tensor, target: Tensor, *, weight: Tensor | None = None
+) -> Tensor:
     """Mean continuous ranked probability score of ensembles.
 
     ``mean(E|X - target| - E|X - X'| / 2)``, with X and X' drawn from the members of a sample.
@@ -50,6 +66,7 @@ def continuous_ranked_probability_score(preds: Tensor, target: Tensor) -> Tensor
     Args:
         preds: M >= 2 members for each sample, any real type, ``[N, M]``.
         target: true values ``[N]``.
+        weight: how much each sample counts, ``[N]``.
 
     Returns:
         A scalar, float64 if an input is and float32 otherwise; it carries gradients.
@@ -65,4 +82,5 @@ def continuous_ranked_probability_score(preds: Tensor, target: Tensor) -> Tensor
     tensor(0.4167)
     """
     scores = sample_scores("continuous_ranked_probability_score", preds, target)
-    return scores.mean().to(result_dtype(preds, target))
+    sums = score_sums(scores, weight)
+    return (sums[0] / sums[1]).to(result_dtype(preds, target))
