@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from fastmetrics.metric import Metric
 from fastmetrics.ops.aggregate import (
@@ -136,6 +135,7 @@ class _Aggregate(BaseAggregator):
         self, fn: str, default: Tensor, nan_strategy: str | float, state_name: str, **kwargs: Any
     ) -> None:
         super().__init__(fn, default, nan_strategy, state_name, **kwargs)
+        self._exact_states = (state_name,)
         self.add_state("events", torch.zeros(NUM_EVENTS, dtype=torch.int64), dist_reduce_fx="sum")
 
     def _add(self, value: Any, weight: Any = None) -> None:
@@ -180,17 +180,6 @@ class _Aggregate(BaseAggregator):
         if self.nan_strategy == "error":
             raise RuntimeError(f"{name}: `value` {_REFUSED}, got {count} of them.")
         rank_zero_warn(f"{name}: {count} values were NaN and left out.", UserWarning)
-
-    def _apply(  # type: ignore[override]  # as in Metric
-        self,
-        fn: Callable[[Tensor], Tensor],
-        exclude_state: Sequence[str] = "",
-        recurse: bool = True,
-    ) -> Self:
-        # `set_dtype` chooses the dtype of the value; the op takes float64 states only.
-        if self._dtype_convert:
-            exclude_state = (*exclude_state, self.state_name)
-        return super()._apply(fn, exclude_state, recurse)
 
     def compute(self) -> Tensor:
         """Return the aggregate, a scalar in the dtype of the metric."""

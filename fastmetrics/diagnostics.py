@@ -82,6 +82,7 @@ class GradientStats(Metric):
     higher_is_better = None
     full_state_update = False
     fused_update = True
+    _exact_states = ("stats",)
     stats: Tensor
 
     def __init__(self, names: Sequence[str] | None = None, **kwargs: Any) -> None:
@@ -208,17 +209,6 @@ class GradientStats(Metric):
 
     def _own_tensor(self, value: Tensor) -> Tensor:
         return value  # made by `compute`; one layer is a vector too
-
-    def _apply(  # type: ignore[override]  # as in Metric
-        self,
-        fn: Callable[[Tensor], Tensor],
-        exclude_state: Sequence[str] = "",
-        recurse: bool = True,
-    ) -> Self:
-        # `set_dtype` chooses the dtype of values; the op takes float64 states only.
-        if self._dtype_convert:
-            exclude_state = (*exclude_state, "stats")
-        return super()._apply(fn, exclude_state, recurse)
 
 
 class _MergeSamples(Merger):

@@ -326,6 +326,8 @@ class Metric(Module, ABC):
     plot_legend_name: str | None = None
 
     fused_update: bool = False
+    # States that `set_dtype` leaves alone: the ops add them up in float64, whatever the values are.
+    _exact_states: tuple[str, ...] = ()
     _wraps_compute: ClassVar[bool] = True
     _raw_update: Callable[..., Any]
     _raw_compute: Callable[..., Any]
@@ -979,6 +981,9 @@ class Metric(Module, ABC):
         if own["_link"] is not None:
             self._leave_group()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
+
+        if own["_dtype_convert"]:
+            exclude_state = (*exclude_state, *self._exact_states)
 
         def move(tensor: Tensor) -> Tensor:
             moved = fn(tensor)

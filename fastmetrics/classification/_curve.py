@@ -146,6 +146,11 @@ class _Room:
         return OrderedDict, ()  # which files of weights may hold, and which is false
 
 
+def _rows_like(chunks: tuple[Tensor, ...], size: int) -> tuple[Tensor, ...]:
+    """Return memory for ``size`` rows like those of each chunk."""
+    return tuple(chunk.new_empty((size, *chunk.shape[1:])) for chunk in chunks)
+
+
 class _Rows:
     """List states of one length, to which rows are added without a tensor for each batch."""
 
@@ -201,9 +206,7 @@ class _Rows:
                 metric,
                 len(chunks[0]),
                 chunks[0].dtype,
-                lambda size, chunks=chunks: tuple(  # type: ignore[misc]
-                    chunk.new_empty((size, *chunk.shape[1:])) for chunk in chunks
-                ),
+                partial(_rows_like, chunks),
             )
             start, end = room.used, room.used + len(chunks[0])
             for memory, chunk in zip(room.memory, chunks, strict=True):

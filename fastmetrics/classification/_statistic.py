@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable
 from typing import Any
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from fastmetrics.functional.classification._statistic import choose_reading, new_counts
 from fastmetrics.metric import Metric
@@ -27,6 +26,7 @@ class CountMetric(Metric):
     is_differentiable = False
     full_state_update = False
     fused_update = True
+    _exact_states = ("counts", "weights")
     counts: Tensor | list[Tensor]
     events: Tensor
     _nan_treatment = NAN_AS_TORCH
@@ -67,18 +67,6 @@ class CountMetric(Metric):
             self.counts.append(counts)  # type: ignore[union-attr]  # a list when samplewise
         elif counts is not self.counts:
             object.__setattr__(self, "counts", counts)
-
-    def _apply(  # type: ignore[override]  # as in Metric
-        self,
-        fn: Callable[[Tensor], Tensor],
-        exclude_state: Sequence[str] = "",
-        recurse: bool = True,
-    ) -> Self:
-        # `set_dtype` must not touch weighted counts, as the ops take int64 and float64 only, nor
-        # weights, which are added up.
-        if self._dtype_convert:
-            exclude_state = (*exclude_state, "counts", "weights")
-        return super()._apply(fn, exclude_state, recurse)
 
     def _final_counts(self) -> Tensor:
         """Return the counts of all updates as one tensor."""

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable
 from typing import Any
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from fastmetrics.functional.regression._errors import batch_sums, mean_of, needs_grad
 from fastmetrics.metric import Metric
@@ -33,6 +32,7 @@ class ErrorSumMetric(Metric):
     higher_is_better: bool | None = False
     full_state_update = False
     fused_update = True
+    _exact_states = ("sums",)
     plot_lower_bound = 0.0
     sums: Tensor
 
@@ -77,14 +77,3 @@ class ErrorSumMetric(Metric):
 
     def _statistic(self) -> Hashable:
         return ("error_sums", self._terms, self.sums.shape, self._exponents)
-
-    def _apply(  # type: ignore[override]  # as in Metric
-        self,
-        fn: Callable[[Tensor], Tensor],
-        exclude_state: Sequence[str] = "",
-        recurse: bool = True,
-    ) -> Self:
-        # `set_dtype` chooses the dtype of the value; the op takes float64 only.
-        if self._dtype_convert:
-            exclude_state = (*exclude_state, "sums")
-        return super()._apply(fn, exclude_state, recurse)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable
 from typing import Any
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from fastmetrics.functional.regression._moments import add_moments, needs_graph, new_moments
 from fastmetrics.metric import Merger, Metric
@@ -48,6 +47,7 @@ class MomentsMetric(Metric):
     is_differentiable = True
     full_state_update = False
     fused_update = True
+    _exact_states = ("moments",)
     moments: Tensor
     # Whether samples of several axes count as so many outputs.
     _any_shape = False
@@ -98,17 +98,6 @@ class MomentsMetric(Metric):
     def _wide(self) -> bool:
         """Whether `set_dtype` asked for float64 values."""
         return self.dtype is torch.float64
-
-    def _apply(  # type: ignore[override]  # as in Metric
-        self,
-        fn: Callable[[Tensor], Tensor],
-        exclude_state: Sequence[str] = "",
-        recurse: bool = True,
-    ) -> Self:
-        # `set_dtype` chooses the dtype of values; the ops take float64 moments only.
-        if self._dtype_convert:
-            exclude_state = (*exclude_state, "moments")
-        return super()._apply(fn, exclude_state, recurse)
 
     def _statistic(self) -> Hashable:
         return ("co_moments", self._outputs or 1)

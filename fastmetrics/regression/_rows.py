@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from fastmetrics.functional.regression._rows import (
     REDUCTIONS,
@@ -37,6 +35,7 @@ class RowMetric(Metric):
     is_differentiable = True
     full_state_update = False
     fused_update = True
+    _exact_states = ("sums",)
     # Whether float64 inputs make the value float64.
     _follows_inputs = True
     _wide: bool
@@ -102,17 +101,6 @@ class RowMetric(Metric):
         """Return the value of one batch, which autograd can follow; arguments as of ``update``."""
         state = batch_rows(preds, target, self._kind, keeps_rows(self.reduction), weight)
         return reduce_rows(state, self.reduction)
-
-    def _apply(  # type: ignore[override]  # as in Metric
-        self,
-        fn: Callable[[Tensor], Tensor],
-        exclude_state: Sequence[str] = "",
-        recurse: bool = True,
-    ) -> Self:
-        # `set_dtype` chooses the dtype of the value; the op takes float64 only.
-        if self._dtype_convert:
-            exclude_state = (*exclude_state, "sums")
-        return super()._apply(fn, exclude_state, recurse)
 
 
 class DivergenceMetric(RowMetric):

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
 
 from fastmetrics.functional.regression.crps import sample_scores, score_sums
 from fastmetrics.metric import Metric
@@ -40,6 +38,7 @@ class ContinuousRankedProbabilityScore(Metric):
     higher_is_better = False
     full_state_update = False
     fused_update = True
+    _exact_states = ("sums",)
     plot_lower_bound = 0.0
     sums: Tensor
 
@@ -56,14 +55,3 @@ class ContinuousRankedProbabilityScore(Metric):
     def compute(self) -> Tensor:
         """Return the mean score."""
         return (self.sums[0] / self.sums[1]).to(self.dtype)
-
-    def _apply(  # type: ignore[override]  # as in Metric
-        self,
-        fn: Callable[[Tensor], Tensor],
-        exclude_state: Sequence[str] = "",
-        recurse: bool = True,
-    ) -> Self:
-        # `set_dtype` chooses the dtype of the value; the sums stay float64.
-        if self._dtype_convert:
-            exclude_state = (*exclude_state, "sums")
-        return super()._apply(fn, exclude_state, recurse)

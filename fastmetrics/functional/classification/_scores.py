@@ -33,6 +33,7 @@ from fastmetrics.ops import (
     score_histogram_,
     score_image_histogram_,
 )
+from fastmetrics.ops.keep_scores import label_dtype
 from fastmetrics.ops.library import NAN_RANKS_LAST, OUTSIDE, new_events, raise_events
 from fastmetrics.ops.score_histogram import softmax
 
@@ -41,7 +42,7 @@ MAX_COUNT_BYTES = 64 * 2**20
 MAX_BITS, MIN_BITS = 16, 10
 
 # A label that does not count.
-LEFT_OUT_BYTE, LEFT_OUT = 255, -1
+LEFT_OUT_BYTE = 255
 
 # Rows of which the softmax is taken at a time.
 _SOFTMAX_SCORES = 2**16
@@ -76,6 +77,12 @@ class Scores(Protocol):
         """Return counts ``[C, 2, B]`` by ascending score, or None when every score is known."""
 
 
+def _read_table(counts: Tensor, events: Tensor, pool: bool) -> Tensor:
+    """Return ``[C, 2, B]`` of ``[H, C, 2, B]``: the chosen reading, or the sum of its classes."""
+    table = choose_reading(counts, events)
+    return table.sum(0, keepdim=True) if pool and len(table) > 1 else table
+
+
 class BinnedScores(NamedTuple):
     """Histograms ``[H, C, 2, T + 1]`` between given thresholds."""
 
@@ -85,8 +92,7 @@ class BinnedScores(NamedTuple):
 
     def table(self, pool: bool) -> Tensor:
         """Return the histograms of the chosen reading."""
-        table = choose_reading(self.counts, self.events)
-        return table.sum(0, keepdim=True) if pool and len(table) > 1 else table
+        return _read_table(self.counts, self.events, pool)
 
     def curves(self, pool: bool) -> Curve:
         """Return all curves at the same thresholds."""
@@ -193,8 +199,7 @@ class RankedScores(NamedTuple):
 
     def table(self, pool: bool) -> Tensor:
         """Return the histograms of the chosen reading."""
-        table = choose_reading(self.counts, self.events)
-        return table.sum(0, keepdim=True) if pool and len(table) > 1 else table
+        return _read_table(self.counts, self.events, pool)
 
     def curves(self, pool: bool) -> Curves:
         """Return a curve through the bins that hold anything."""
@@ -414,11 +419,8 @@ def new_kept(
 ) -> tuple[Tensor, ...]:
     """Return memory for the scores, labels and, if ``weighted``, weights of so many rows."""
     preds = torch.empty((rows, num_classes), dtype=like.dtype, device=device)
-    if multiclass:
-        dtype = torch.uint8 if num_classes <= LEFT_OUT_BYTE else torch.int32
-        labels = torch.empty(rows, dtype=dtype, device=device)
-    else:
-        labels = torch.empty((rows, num_classes), dtype=torch.uint8, device=device)
+    shape = (rows,) if multiclass else (rows, num_classes)
+    labels = torch.empty(shape, dtype=label_dtype(num_classes, multiclass), device=device)
     if not weighted:
         return preds, labels
     return preds, labels, torch.empty(rows, dtype=torch.float64, device=device)
