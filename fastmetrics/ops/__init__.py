@@ -8,6 +8,7 @@ from fastmetrics.ops.confusion import confusion_, label_confusion_
 from fastmetrics.ops.curve import curve_areas_, curve_points_
 from fastmetrics.ops.error_sums import error_sums_
 from fastmetrics.ops.exact_match import exact_match_, label_exact_match_
+from fastmetrics.ops.fused import fused_
 from fastmetrics.ops.hinge import hinge_sums_
 from fastmetrics.ops.keep_scores import keep_scores_
 from fastmetrics.ops.ranking import ranking_sums_
@@ -30,6 +31,7 @@ __all__ = [
     "curve_points_",
     "error_sums_",
     "exact_match_",
+    "fused_",
     "hinge_sums_",
     "keep_scores_",
     "label_confusion_",

@@ -214,6 +214,12 @@ def raise_outside_domain(op: str, preds: Tensor, target: Tensor, power: float) -
         )
 
 
+def raise_if_no_deviance(preds: Tensor, target: Tensor, terms: int, power: float) -> None:
+    """Word what a kernel refused, if it was a position outside the domain of the deviance."""
+    if terms & DEVIANCE and preds.shape == target.shape and preds.device.type == "cpu":
+        raise_outside_domain(_NAME, preds, target, power)
+
+
 _error_sums = library.define(
     _NAME,
     "(Tensor(a!) state, Tensor preds, Tensor target, Tensor? weight, int terms, float p,"
@@ -260,6 +266,5 @@ def error_sums_(
     try:
         _error_sums(state, preds, target, weight, terms, p, power)
     except RuntimeError:
-        if terms & DEVIANCE and preds.shape == target.shape and preds.device.type == "cpu":
-            raise_outside_domain(_NAME, preds, target, power)
+        raise_if_no_deviance(preds, target, terms, power)
         raise

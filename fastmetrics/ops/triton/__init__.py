@@ -10,6 +10,7 @@ from fastmetrics.ops.triton.confusion import confusion_, label_confusion_
 from fastmetrics.ops.triton.curve import curve_areas_
 from fastmetrics.ops.triton.error_sums import error_sums_
 from fastmetrics.ops.triton.exact_match import exact_match_, label_exact_match_
+from fastmetrics.ops.triton.fused import fused_
 from fastmetrics.ops.triton.hinge import hinge_sums_
 from fastmetrics.ops.triton.keep_scores import keep_scores_
 from fastmetrics.ops.triton.ranking import ranking_sums_
@@ -26,6 +27,7 @@ __all__ = [
     "curve_areas_",
     "error_sums_",
     "exact_match_",
+    "fused_",
     "hinge_sums_",
     "keep_scores_",
     "label_confusion_",
