@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import (
     Generator,
-    Hashable,
     ItemsView,
     Iterable,
     Iterator,
@@ -18,96 +17,12 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import Tensor
-from torch.compiler import is_dynamo_compiling
 from torch.nn import ModuleDict
 from typing_extensions import Self
 
-from fastmetrics.metric import Metric, private_copy
-from fastmetrics.utilities.exceptions import TorchMetricsUserError
+from fastmetrics.metric import Metric
+from fastmetrics.sharing import Group, Plan, explain, make_groups
 from fastmetrics.utilities.prints import rank_zero_warn
-
-
-class _Group:
-    """Metrics of a collection that share one state.
-
-    The first updates it, the others hold references to its tensors. A metric that is changed by
-    anybody but the collection takes a copy of the state and marks the group as broken.
-    """
-
-    def __init__(self, members: Sequence[Any]) -> None:
-        self.members = members
-        self.leader, *self.others = members
-        self.broken = False
-
-    def link(self) -> None:
-        """Share the state of the first metric, if there are more."""
-        if self.others:
-            for member in self.members:
-                member.__dict__["_link"] = self
-            self.share()
-
-    def release(self) -> None:
-        """Let the collection change the metrics one by one, until ``link``."""
-        if self.others:
-            for member in self.members:
-                object.__setattr__(member, "_link", None)
-
-    def share(self) -> None:
-        """Hand the state of the first metric, and how often it was updated, to the others."""
-        own = self.leader.__dict__
-        if is_dynamo_compiling():
-            for member in self.others:
-                member._note_traced_update()
-                for name in own["_defaults"]:
-                    object.__setattr__(member, name, own[name])
-            return
-        shared = {name: own[name] for name in own["_defaults"]}
-        shared["_computed"] = None
-        shared["_count"] = own["_count"]
-        shared["_traced"] = own["_traced"]
-        for member in self.others:
-            member.__dict__.update(shared)
-
-    def separate(self) -> None:
-        """Give each metric but the first a copy of the state, until the next ``share``."""
-        for member in self.others:
-            own = member.__dict__
-            for name in self.leader._defaults:
-                if own[name] is getattr(self.leader, name):
-                    own[name] = private_copy(own[name])
-
-    def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        leader = self.leader
-        if kwargs:
-            kwargs = leader._filter_kwargs(**kwargs)
-        if not self.others:
-            leader.update(*args, **kwargs)
-            return
-        object.__setattr__(leader, "_link", None)
-        try:
-            leader.update(*args, **kwargs)
-        finally:
-            object.__setattr__(leader, "_link", self)
-            self.share()
-
-    def forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        leader = self.leader
-        if not self.others or any(type(m).forward is not Metric.forward for m in self.members):
-            return [m(*args, **m._filter_kwargs(**kwargs)) for m in self.members]
-        if any(m._is_synced for m in self.members):
-            raise TorchMetricsUserError(
-                "A metric of the collection is synchronised; call `unsync` before `forward`."
-            )
-        kwargs = leader._filter_kwargs(**kwargs) if kwargs else kwargs
-        added = all(m._adds_batches() for m in self.members)
-        forward = leader._forward_summed if added else leader._forward_shared
-        self.release()
-        try:
-            values: list[Any] = forward(self.members, args, kwargs)
-        finally:
-            self.link()
-        return values
 
 
 def _is_metric(value: object) -> bool:
@@ -116,58 +31,6 @@ def _is_metric(value: object) -> bool:
         return True
     upstream = getattr(sys.modules.get("torchmetrics.metric"), "Metric", None)
     return upstream is not None and isinstance(value, upstream)
-
-
-def _declares_its_update(metric: Metric) -> bool:
-    """Whether `_statistic` speaks of the `update` that runs, not of one that was overridden."""
-    if "update" in metric.__dict__:
-        return False
-    for cls in type(metric).__mro__:
-        if "_statistic" in cls.__dict__:
-            return True
-        if "update" in cls.__dict__:
-            return False
-    return False
-
-
-def _sharing_key(metric: Any) -> Hashable | None:
-    """Return a key that is equal for metrics whose states are the same after the same updates."""
-    declared = isinstance(metric, Metric) and _declares_its_update(metric)
-    statistic = metric._statistic() if declared else None
-    if statistic is None:
-        return None
-    return (
-        statistic,
-        tuple(metric._defaults),
-        metric.compute_on_cpu,
-        metric.dist_sync_on_step,
-        metric.full_state_update,
-    )
-
-
-def _same_history(a: Any, b: Any) -> bool:
-    """Whether two metrics of the same statistic have seen the same data so far."""
-    if a is b or not isinstance(a, Metric) or not isinstance(b, Metric):
-        return a is b
-    if a._link is not None and a._link is b._link:
-        return True
-    return (
-        a._count == b._count
-        and a._traced == b._traced
-        and a._defaults.keys() == b._defaults.keys()
-        and all(_equal(getattr(a, name), getattr(b, name)) for name in a._defaults)
-    )
-
-
-def _equal(a: Any, b: Any) -> bool:
-    if isinstance(a, list) and isinstance(b, list):
-        return len(a) == len(b) and all(x is y for x, y in zip(a, b, strict=True))
-    return (
-        isinstance(a, Tensor)
-        and isinstance(b, Tensor)
-        and (a.shape, a.dtype, a.device) == (b.shape, b.dtype, b.device)
-        and (a is b or a.is_meta or torch.equal(a, b))
-    )
 
 
 # A subclass of a collection class and of torchmetrics' one, for each pair of them.
@@ -239,8 +102,8 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
         self.postfix = self._check_arg(postfix, "postfix")
         self._enable_compute_groups = compute_groups
         self._groups: dict[int, list[str]] = {}
-        # The groups themselves, and whether metrics came or went since they were formed.
-        self._shared: list[_Group] = []
+        # Who shares what, and whether metrics came or went since that was decided.
+        self._plan = Plan([], False, False)
         self._stale = False
         # The affixes of the nested collection a metric came from.
         self._affixes: dict[str, tuple[str, str]] = {}
@@ -280,7 +143,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
                 "`metrics` must be a metric, a collection, or a dict or list of those, got"
                 f" {metrics!r}."
             )
-        self._form_groups()
+        self._make_plan()
 
     def _add_dict(self, metrics: dict[str, Any]) -> None:
         for name, metric in metrics.items():
@@ -335,80 +198,62 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
         for key in list(self._modules):
             del self[key]
 
-    def _form_groups(self) -> None:
+    def _make_plan(self) -> Plan:
         """Decide which metrics share a state, and let them."""
-        names = self._modules.keys()
-        if isinstance(self._enable_compute_groups, list):
-            declared = [list(group) for group in self._enable_compute_groups]
-            listed = {name for group in declared for name in group}
-            unknown = sorted(listed - names)
-            if unknown:
-                raise ValueError(f"`compute_groups` must name some of {[*names]}, got {unknown}.")
-            declared += [[name] for name in names if name not in listed]
-        else:
-            keyed: dict[Hashable, list[str]] = {}
-            for name, metric in self._modules.items():
-                key = _sharing_key(metric) if self._enable_compute_groups else None
-                keyed.setdefault((name,) if key is None else (None, key), []).append(name)
-            declared = list(keyed.values())
-        together = [group for candidates in declared for group in self._split(candidates)]
+        together = make_groups(self._modules, self._enable_compute_groups)
         self._groups = dict(enumerate(together)) if self._enable_compute_groups else {}
-        self._link_groups(together)
-
-    def _split(self, names: list[str]) -> list[list[str]]:
-        """Split metrics that may share a state into those whose states are the same now."""
-        groups: list[list[str]] = []
-        for name in names:
-            metric = self._modules[name]
-            for group in groups:
-                if _same_history(self._modules[group[0]], metric):
-                    group.append(name)
-                    break
-            else:
-                groups.append([name])
-        return groups
-
-    def _link_groups(self, together: list[list[str]]) -> None:
-        groups = [_Group([self._modules[name] for name in group]) for group in together]
-        for group in groups:
-            for metric in group.members:
-                if not isinstance(metric, Metric) or metric._link is None:
-                    continue
-                if metric._link in self._shared:  # all that still share it are in this group
-                    metric.__dict__["_link"] = None
-                elif len(group.members) > 1:  # it shares with metrics of another collection
-                    metric._leave_group()
-        for group in groups:
-            group.link()
-        self._shared = groups
+        plan = Plan(
+            [Group([self._modules[name] for name in group]) for group in together],
+            derives=self._enable_compute_groups is True,
+            fuses=bool(self._enable_compute_groups),
+        )
+        self._plan.release()
+        plan.link()
+        self._plan = plan
         self._stale = False
+        return plan
 
-    def _live_groups(self) -> list[_Group]:
-        """Return the groups, formed again when a metric left one, came or went."""
-        stale = self._stale
-        for group in self._shared:
-            stale = stale or group.broken
-        if stale:
-            self._form_groups()
-        return self._shared
+    def _live_plan(self) -> Plan:
+        """Return the plan, made again when a metric left its group, came or went."""
+        return self._make_plan() if self._stale or self._plan.broken else self._plan
 
     @contextmanager
     def _one_by_one(self) -> Generator[None, None, None]:
         """Let metrics be changed one by one, all in the same way, and share again."""
-        groups = self._live_groups()
-        for group in groups:
-            group.release()
+        plan = self._live_plan()
+        plan.release()
         try:
             yield
         finally:
-            for group in groups:
-                group.link()
+            plan.link()
+            self._stale = True  # what passes hold beside states may have moved
 
     @property
     def compute_groups(self) -> dict[int, list[str]]:
         """The names of the metrics that share a state, group by group."""
-        self._live_groups()
+        self._live_plan()
         return self._groups
+
+    def explain(self) -> None:
+        """Print what each metric counts and with whom.
+
+        One line per metric: the statistic; the metric whose state it shares, or from whose state
+        its own is read; what updates the state; its bytes; and which pass over a batch it is
+        updated in, together with the other states of that pass.
+
+        >>> from fastmetrics import MetricCollection
+        >>> from fastmetrics.classification import MulticlassAccuracy, MulticlassConfusionMatrix
+        >>> from fastmetrics.classification import MulticlassRecall
+        >>> metrics = [MulticlassAccuracy(3), MulticlassRecall(3), MulticlassConfusionMatrix(3)]
+        >>> MetricCollection(metrics).explain()  # doctest: +SKIP
+        metric                     statistic    shared with                          backend  ...
+        """
+        names = {id(metric): name for name, metric in self._to_renamed_dict().items()}
+        heads = ("metric", "statistic", "shared with", "backend", "bytes", "updated in")
+        rows = [heads, *explain(names, self._live_plan())]
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for row in rows:
+            print("  ".join(cell.ljust(n) for cell, n in zip(row, widths, strict=True)).rstrip())
 
     @property
     def _groups_checked(self) -> bool:
@@ -421,16 +266,12 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Update each distinct state once; keywords go to the metrics that take them."""
-        for group in self._live_groups():
-            group.update(args, kwargs)
+        self._live_plan().update(args, kwargs)
 
     @torch.jit.unused
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Add a batch, as ``update`` does, and return the values of the batch alone."""
-        values: dict[int, Any] = {}
-        for group in self._live_groups():
-            batch = group.forward(args, kwargs)
-            values.update(zip(map(id, group.members), batch, strict=True))
+        values = self._live_plan().forward(args, kwargs)
         return self._flatten({name: values[id(m)] for name, m in self._modules.items()})
 
     def compute(self) -> dict[str, Any]:
@@ -460,7 +301,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
         with self._one_by_one():
             for metric in self._modules.values():
                 metric.reset()
-        self._form_groups()
+        self._make_plan()
 
     def clone(self, prefix: str | None = None, postfix: str | None = None) -> Self:
         """Return a deep copy, with another prefix or postfix if given."""
@@ -490,7 +331,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return all attributes; copies form their groups anew."""
-        return {**self.__dict__, "_shared": [], "_stale": True}
+        return {**self.__dict__, "_plan": Plan([], False, False), "_stale": True}
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Name the real class: pickle would compare it with ``__class__``."""
@@ -504,7 +345,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def _separate(self, copy_state: bool) -> None:
         if copy_state:
-            for group in self._live_groups():
+            for group in self._live_plan().groups:
                 group.separate()
 
     def __iter__(self) -> Iterator[str]:

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Generator, Hashable, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -37,6 +37,9 @@ from fastmetrics.utilities.data import (
 )
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 from fastmetrics.utilities.prints import rank_zero_warn
+
+if TYPE_CHECKING:
+    from fastmetrics.ops.fused import Update
 
 jit_distributed_available = distributed_available
 
@@ -518,6 +521,33 @@ class Metric(Module, ABC):
         """
         return None
 
+    def _derive(self, source: Metric) -> dict[str, State] | None:
+        """Return the states of this metric, had it seen the data of ``source``.
+
+        None if the states of ``source`` do not say. A collection then updates ``source`` alone. A
+        class that overrides it has a `_statistic` too.
+        """
+        return None
+
+    def _op(self) -> Update | None:
+        """Return the op that ``update`` calls, with what it takes besides the batch.
+
+        None if a collection must call ``update`` itself. Otherwise ``update`` is no more than that
+        op on the state that ``_open_state`` returns, and ``_keep_state`` after it.
+        """
+        return None
+
+    def _open_state(self, preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor | None:
+        """Return the state that the op may change for this batch; None if it needs ``update``."""
+        raise NotImplementedError
+
+    def _keep_state(self, state: Tensor) -> None:
+        """Make what ``_open_state`` returned, after the op, the state."""
+
+    def _follow(self, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Return the ``value`` of a batch in the form that autograd can follow, if it must."""
+        return value
+
     def _assign(self, name: str, value: State) -> None:
         """Give the state ``name`` the value of ``value``, in place where nobody else can see it."""
         current = self.__dict__.get(name)
@@ -545,12 +575,12 @@ class Metric(Module, ABC):
     def _leave_group(self) -> None:
         """Stop sharing states with the other metrics of a collection."""
         own = self.__dict__
-        own["_link"].broken = True
+        link = own["_link"]
+        states = {name: private_copy(getattr(self, name)) for name in self._defaults}
+        link.break_up()
         own["_link"] = None
-        for name in self._defaults:
-            own[name] = private_copy(own[name])
-            if isinstance(own[name], Tensor):
-                self._owned[name] = own[name]
+        own.update(states)
+        self._owned.update({n: state for n, state in states.items() if isinstance(state, Tensor)})
         if own["_cache"] is not None:
             own["_cache"] = {name: private_copy(state) for name, state in own["_cache"].items()}
 
@@ -574,9 +604,10 @@ class Metric(Module, ABC):
         # (part of) a state.
         if self.fused_update and not is_dynamo_compiling():
             for name in self._defaults:
-                state = self.__dict__[name]
+                state = self.__dict__.get(name)  # one that was derived belongs to nobody
                 if isinstance(state, list) or (
-                    state.dtype is value.dtype
+                    state is not None
+                    and state.dtype is value.dtype
                     and state.untyped_storage().data_ptr() == value.untyped_storage().data_ptr()
                 ):
                     value = value.clone()
@@ -604,8 +635,11 @@ class Metric(Module, ABC):
             )
         _register_with_torchmetrics()
         if self._adds_batches():
-            return self._forward_summed((self,), args, kwargs)[0]
+            return forward_batch([[self]], [], self._update_raw, args, kwargs)[0]
         return self._forward_shared((self,), args, kwargs)[0]
+
+    def _update_raw(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._raw_update(*args, **kwargs)
 
     def _adds_batches(self) -> bool:
         """Whether ``forward`` only has to add the states of the batch to the totals."""
@@ -620,13 +654,8 @@ class Metric(Module, ABC):
             and not is_dynamo_compiling()
         )
 
-    def _forward_summed(
-        self, members: Sequence[Metric], args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> list[Any]:
-        """Forward for all ``members``, which share the states of this metric, itself first.
-
-        One update into the scratch states, the values from them, and one addition per state.
-        """
+    def _begin_scratch(self) -> dict[str, Tensor]:
+        """Put states without data in place of the states, which are returned."""
         own = self.__dict__
         names: tuple[str, ...] = own["_summed"]
         scratch = own["_scratch"]
@@ -635,33 +664,19 @@ class Metric(Module, ABC):
         totals = {name: own[name] for name in names}
         for name in names:
             own[name] = scratch[name].zero_()
-        values = []
         own["_enable_grad"] = True
-        try:
-            self._raw_update(*args, **kwargs)
-            states = {name: own[name] for name in names}  # the scratch, or what replaced it
-            for member in members:
-                if member is not self:
-                    member.__dict__.update(states)
-                values.append(member._own_value(member._raw_compute()))
-            for name, batch in states.items():
-                total, reduction = totals[name], self._reductions[name]
-                if isinstance(reduction, Merger):
-                    totals[name] = reduction.absorb(total, batch)
-                    continue
-                if batch.dtype is not total.dtype and batch.is_floating_point():
-                    totals[name] = total = normal_tensor(functools.partial(total.to, batch.dtype))
-                total.add_(batch)
-        finally:
-            own["_enable_grad"] = False
-            for member in members:
-                member.__dict__.update(totals)
-        for member, value in zip(members, values, strict=True):
-            own = member.__dict__
-            own["_computed"] = None
-            own["_count"] += 1
-            own["_forward_cache"] = value
-        return values
+        return totals
+
+    def _add_batch(self, totals: dict[str, Tensor], batch: dict[str, Tensor]) -> None:
+        """Add the states of a batch to ``totals``, in place where their dtypes allow it."""
+        for name, part in batch.items():
+            total, reduction = totals[name], self._reductions[name]
+            if isinstance(reduction, Merger):
+                totals[name] = reduction.absorb(total, part)
+                continue
+            if part.dtype is not total.dtype and part.is_floating_point():
+                totals[name] = total = normal_tensor(functools.partial(total.to, part.dtype))
+            total.add_(part)
 
     def _forward_shared(
         self, members: Sequence[Metric], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -682,7 +697,7 @@ class Metric(Module, ABC):
             batch = self.metric_state
             for member in members[1:]:
                 member.__dict__.update(batch, _count=self._count, _traced=self._traced)
-            values = [member.compute() for member in members]
+            values = [m._follow(m.compute(), args, kwargs) for m in members]
         except BaseException:
             for member, before in zip(members, saved, strict=True):
                 member.__dict__.update(totals, **before)
@@ -1065,7 +1080,7 @@ class Metric(Module, ABC):
         """Return all attributes; the copy stands alone, whatever this metric shares."""
         state = dict(self.__dict__)
         if state["_link"] is not None:
-            state.update({name: private_copy(state[name]) for name in self._defaults})
+            state.update({name: private_copy(getattr(self, name)) for name in self._defaults})
         return {**state, "_link": None, "_scratch": None, "_owned": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -1095,9 +1110,19 @@ class Metric(Module, ABC):
     def __hash__(self) -> int:
         # The states themselves hash by identity; the counts tell apart what changed in place.
         values: list[Any] = [type(self).__name__, id(self), self._count, self._traced]
-        for state in self.metric_state.values():
+        link = self._link
+        owner = self if link is None else link.owner  # what it reads is new each time
+        for state in owner.metric_state.values():
             values.extend(state if isinstance(state, list) else [state])
         return hash(tuple(values))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a state that is read from the state of another metric of a collection."""
+        own = self.__dict__
+        link = own.get("_link")
+        if link is not None and name in own["_defaults"]:
+            return link.read(self)[name]
+        return super().__getattr__(name)
 
     __iter__ = None
 
@@ -1124,6 +1149,56 @@ class Metric(Module, ABC):
 
     def __getitem__(self, idx: Any) -> CompositionalMetric:
         return CompositionalMetric(_Item(idx), self, None)
+
+
+def forward_batch(
+    shared: Sequence[Sequence[Metric]],
+    reading: Sequence[Metric],
+    update: Callable[[tuple[Any, ...], dict[str, Any]], None],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> list[Any]:
+    """Return the value of one batch for each metric, and add the batch to their states.
+
+    One ``update`` of scratch states, the values from them, and one addition per state. When
+    something raises, the states are as before.
+
+    Args:
+        shared: metrics that share their states, the first of which is updated, for each state.
+        reading: metrics that have no states but read those of the others.
+        update: adds the batch to the states of the first metrics.
+        args: the batch.
+        kwargs: the batch.
+    """
+    members = [*(member for group in shared for member in group), *reading]
+    totals: list[dict[str, Tensor]] = []
+    try:
+        for group in shared:
+            totals.append(group[0]._begin_scratch())
+        update(args, kwargs)
+        batches = []
+        for group, total in zip(shared, totals, strict=True):
+            own = group[0].__dict__
+            batches.append({name: own[name] for name in total})  # the scratch, or its successor
+            for member in group[1:]:
+                member.__dict__.update(batches[-1])
+        values = [
+            member._follow(member._own_value(member._raw_compute()), args, kwargs)
+            for member in members
+        ]
+        for group, total, batch in zip(shared, totals, batches, strict=True):
+            group[0]._add_batch(total, batch)
+    finally:
+        for group, total in zip(shared, totals, strict=False):
+            group[0].__dict__["_enable_grad"] = False
+            for member in group:
+                member.__dict__.update(total)
+    for member, value in zip(members, values, strict=True):
+        own = member.__dict__
+        own["_computed"] = None
+        own["_count"] += 1
+        own["_forward_cache"] = value
+    return values
 
 
 def _merge(fx: Reduction, first: Any, second: Any, n_first: int, n_second: int) -> Any:

@@ -30,6 +30,7 @@ from fastmetrics.functional.classification._scores import (
     new_kept,
 )
 from fastmetrics.ops import keep_scores_, score_histogram_, score_image_histogram_
+from fastmetrics.ops.fused import Update
 from fastmetrics.ops.library import NAN_RANKS_LAST, new_events
 from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import normal_tensor
@@ -47,7 +48,13 @@ def check_normalization(normalization: Any) -> None:
 
 
 class _Mode(Protocol):
-    """How a metric keeps scores; chosen by ``thresholds``."""
+    """How a metric keeps scores; chosen by ``thresholds``.
+
+    Attributes:
+        op: the name of the op that adds a batch.
+    """
+
+    op: str
 
     def update(
         self, metric: CurveMetric, preds: Tensor, target: Tensor, weight: Tensor | None
@@ -64,6 +71,8 @@ class _Mode(Protocol):
 class _Binned:
     """Counts between thresholds that were given: ``counts`` ``[H, C, 2, T + 1]``."""
 
+    op = "score_histogram_"
+
     def __init__(self, metric: CurveMetric, thresholds: int | list[float] | Tensor) -> None:
         self.grid = make_grid(thresholds, metric.input, metric._multiclass, metric.device)
         readings, count = self.grid.edges.shape
@@ -73,21 +82,18 @@ class _Binned:
         self, metric: CurveMetric, preds: Tensor, target: Tensor, weight: Tensor | None
     ) -> None:
         counts = metric._open_counts(target, weight)
-        grid = self.grid
-        score_histogram_(
-            counts,
-            metric.events,
-            preds,
-            target,
-            weight,
-            grid.edges,
-            grid.uniform,
+        score_histogram_(counts, metric.events, preds, target, weight, *self.arguments(metric))
+        metric._keep_counts(counts)
+
+    def arguments(self, metric: CurveMetric) -> tuple[Tensor, bool, bool, bool, int | None, bool]:
+        return (
+            self.grid.edges,
+            self.grid.uniform,
             metric._multiclass,
             metric._logits,
             metric.ignore_index,
             metric.validate_args,
         )
-        metric._keep_counts(counts)
 
     def scores(self, metric: CurveMetric) -> BinnedScores:
         return BinnedScores(metric.counts, metric.events, self.grid)
@@ -98,6 +104,8 @@ class _Binned:
 
 class _Ranked:
     """Counts by the leading bits of the scores: ``counts`` ``[H, C, 2, 2 ** bits]``."""
+
+    op = "score_image_histogram_"
 
     def __init__(self, metric: CurveMetric) -> None:
         readings = 2 if metric._multiclass and metric.input == "auto" else 1
@@ -217,6 +225,7 @@ class _Rows:
 class _Exact:
     """Every score: list states, and counts of 16-bit scores once there are many."""
 
+    op = "keep_scores_"
     PLAIN = _Rows("preds", "target")
     WEIGHTED = _Rows("weighted_preds", "weighted_target", "weights")
     COUNTED: ClassVar = {torch.float16: "float16_counts", torch.bfloat16: "bfloat16_counts"}
@@ -403,8 +412,7 @@ class CurveMetric(CountMetric):
 
     def _statistic(self) -> Hashable:
         return (
-            "scores",
-            type(self._mode),
+            self._mode.op,
             self._mode.key(),
             self._num_classes,
             self._multiclass,
@@ -412,6 +420,11 @@ class CurveMetric(CountMetric):
             self.ignore_index,
             self.validate_args,
         )
+
+    def _op(self) -> Update | None:
+        if not isinstance(self._mode, _Binned):
+            return None
+        return Update(self._mode.op, self._mode.arguments(self))
 
     def _absorb(self, batch: dict[str, State], count: int) -> None:
         if isinstance(self._mode, _Exact):

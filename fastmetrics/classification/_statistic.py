@@ -11,6 +11,7 @@ from torch import Tensor
 from fastmetrics.functional.classification._statistic import choose_reading, new_counts
 from fastmetrics.metric import Metric
 from fastmetrics.ops import label_confusion_
+from fastmetrics.ops.fused import Update
 from fastmetrics.ops.library import NAN_AS_TORCH, NUM_EVENTS, raise_events
 from fastmetrics.utilities.data import normal_tensor
 
@@ -29,6 +30,7 @@ class CountMetric(Metric):
     _exact_states = ("counts", "weights")
     counts: Tensor | list[Tensor]
     events: Tensor
+    _samplewise = False
     _nan_treatment = NAN_AS_TORCH
 
     def __init__(self, validate_args: bool = True, **kwargs: Any) -> None:
@@ -60,6 +62,12 @@ class CountMetric(Metric):
             )
         counts: Tensor = self.counts  # type: ignore[assignment]  # a list only when samplewise
         return counts if weight is None else normal_tensor(counts.double)
+
+    def _open_state(self, preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        return self._open_counts(target, weight)
+
+    def _keep_state(self, state: Tensor) -> None:
+        self._keep_counts(state)
 
     def _keep_counts(self, counts: Tensor) -> None:
         """Make the counts that an op has changed the state."""
@@ -110,19 +118,14 @@ class LabelCountMetric(CountMetric):
     def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
         """Count one batch; arguments as in :func:`fastmetrics.ops.confusion.label_confusion_`."""
         counts = self._open_counts(target, weight)
-        label_confusion_(
-            counts,
-            self.events,
-            preds,
-            target,
-            weight,
-            None,
-            self.threshold,
-            self._logits,
-            self.ignore_index,
-            self.validate_args,
-        )
+        label_confusion_(counts, self.events, preds, target, weight, *self._arguments())
         self._keep_counts(counts)
+
+    def _arguments(self) -> tuple[None, float, bool, int | None, bool]:
+        return None, self.threshold, self._logits, self.ignore_index, self.validate_args
+
+    def _op(self) -> Update | None:
+        return None if self._samplewise else Update("label_confusion_", self._arguments())
 
     def _final_tables(self) -> Tensor:
         """Return the chosen reading of all updates, ``[L, 2, 2]`` or ``[N, L, 2, 2]``."""

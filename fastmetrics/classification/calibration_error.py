@@ -25,6 +25,7 @@ from fastmetrics.functional.classification.calibration_error import (
 )
 from fastmetrics.metric import Metric
 from fastmetrics.ops import calibration_bins_
+from fastmetrics.ops.fused import Update
 from fastmetrics.ops.library import NUM_EVENTS
 
 __all__ = ["BinaryCalibrationError", "CalibrationError", "MulticlassCalibrationError"]
@@ -69,18 +70,13 @@ class CalibrationMetric(CountMetric):
 
     def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
         """Count one batch; arguments as in `calibration_bins_`."""
-        calibration_bins_(
-            self.counts,
-            self.events,
-            preds,
-            target,
-            weight,
-            self._edges,
-            self._classes,
-            self._logits,
-            self.ignore_index,
-            self.validate_args,
-        )
+        calibration_bins_(self.counts, self.events, preds, target, weight, *self._arguments())
+
+    def _arguments(self) -> tuple[Tensor, int, bool, int | None, bool]:
+        return self._edges, self._classes, self._logits, self.ignore_index, self.validate_args
+
+    def _op(self) -> Update:
+        return Update("calibration_bins_", self._arguments())
 
     @property
     def bins(self) -> Tensor:

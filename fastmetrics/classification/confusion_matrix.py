@@ -23,6 +23,7 @@ from fastmetrics.functional.classification.confusion_matrix import (
 )
 from fastmetrics.metric import Metric
 from fastmetrics.ops import confusion_
+from fastmetrics.ops.fused import Update
 from fastmetrics.utilities.plot_confusion import plot_confusion_matrix
 
 if TYPE_CHECKING:
@@ -77,10 +78,14 @@ class MulticlassMatrixMetric(CountMetric):
     def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
         """Count one batch; arguments as in :func:`fastmetrics.ops.confusion.confusion_`."""
         counts = self._open_counts(target, weight)
-        confusion_(
-            counts, self.events, preds, target, weight, self.ignore_index, self.validate_args
-        )
+        confusion_(counts, self.events, preds, target, weight, *self._arguments())
         self._keep_counts(counts)
+
+    def _arguments(self) -> tuple[int | None, bool]:
+        return self.ignore_index, self.validate_args
+
+    def _op(self) -> Update:
+        return Update("confusion_", self._arguments())
 
     @property
     def confmat(self) -> Tensor:

@@ -16,9 +16,13 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from fastmetrics.classification._statistic import CountMetric, LabelCountMetric, TaskWrapper
+from fastmetrics.classification.confusion_matrix import MulticlassMatrixMetric
+from fastmetrics.distributed import State
 from fastmetrics.functional.classification._statistic import (
     Formula,
     split_counts,
+    sum_of_classes,
+    tallies_of,
 )
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.stat_scores import (
@@ -29,6 +33,7 @@ from fastmetrics.functional.classification.stat_scores import (
 )
 from fastmetrics.metric import Metric
 from fastmetrics.ops import stat_scores_
+from fastmetrics.ops.fused import Update
 
 __all__ = ["BinaryStatScores", "MulticlassStatScores", "MultilabelStatScores", "StatScores"]
 
@@ -174,24 +179,19 @@ class MulticlassStatScores(StatScoreMetric):
         self.multidim_average = multidim_average
         self.ignore_index = ignore_index
         self.zero_division = zero_division
-        self._op_classes = num_classes or 0
         self._add_counts((num_classes or 1, 4), multidim_average == "samplewise")
 
     def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
         """Count one batch; arguments as in :func:`fastmetrics.ops.stat_scores_`."""
         counts = self._open_counts(target, weight)
-        stat_scores_(
-            counts,
-            self.events,
-            preds,
-            target,
-            weight,
-            self._op_classes,
-            self.top_k,
-            self.ignore_index,
-            self.validate_args,
-        )
+        stat_scores_(counts, self.events, preds, target, weight, *self._arguments())
         self._keep_counts(counts)
+
+    def _arguments(self) -> tuple[int, int, int | None, bool]:
+        return self.num_classes or 0, self.top_k, self.ignore_index, self.validate_args
+
+    def _op(self) -> Update | None:
+        return None if self._samplewise else Update("stat_scores_", self._arguments())
 
     def compute(self) -> Tensor:
         """Apply the formula to the counts."""
@@ -215,6 +215,26 @@ class MulticlassStatScores(StatScoreMetric):
             self.ignore_index,
             self.validate_args,
         )
+
+    def _derive(self, source: Metric) -> dict[str, State] | None:
+        """Read the counts off a confusion matrix, or those of all classes together off each."""
+        if not isinstance(source, (MulticlassMatrixMetric, MulticlassStatScores)):
+            return None
+        rules = (self.ignore_index, self.validate_args)
+        if self._samplewise or (source.ignore_index, source.validate_args) != rules:
+            return None
+        # Unchecked labels of any size count where the number of classes is unknown.
+        summed = self.num_classes is None and source.num_classes and self.validate_args
+        if not summed and self.num_classes != source.num_classes:
+            return None
+        if isinstance(source, MulticlassMatrixMetric):
+            rows = tallies_of(source.counts) if self.top_k == 1 else None
+        else:
+            alike = not source._samplewise and source.top_k == self.top_k
+            rows = source._final_counts() if alike and summed else None
+        if rows is None:
+            return None
+        return {"counts": sum_of_classes(rows) if summed else rows, "events": source.events}
 
 
 class MultilabelStatScores(LabelStatScoreMetric):

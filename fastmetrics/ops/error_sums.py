@@ -48,6 +48,14 @@ def num_columns(terms: int) -> int:
     return terms.bit_count() + bool(terms & DEVIANCE) + 1
 
 
+def columns_of(terms: int, state_terms: int) -> list[int]:
+    """Return the columns of a state of ``state_terms`` that a state of ``terms`` would have."""
+    bits = [1 << i for i in range(state_terms.bit_length()) if state_terms >> i & 1]
+    columns = [i for i, bit in enumerate(bits) if terms & bit]
+    last = num_columns(state_terms) - 1
+    return [*columns, *([last - 1] if terms & DEVIANCE else []), last]
+
+
 def check_error_sums(
     state: Tensor,
     preds: Tensor,

@@ -28,8 +28,8 @@ def check_stat_scores(
         raise ValueError("stat_scores_: counts per sample need `num_classes`, got 0.")
 
 
-def _true_negatives(tp: Tensor, fp: Tensor, fn: Tensor, num_classes: int) -> Tensor:
-    """The rest of all samples, for counts ``[rows, C]`` or their sums over classes ``[rows, 1]``.
+def true_negatives(tp: Tensor, fp: Tensor, fn: Tensor, num_classes: int) -> Tensor:
+    """Return what is left of all samples, for counts ``[rows, C]`` or sums of them ``[rows, 1]``.
 
     Weighted sums are rounded, so the difference is taken where it is exactly 0 when every
     prediction, or every target, is the class itself; formulas ask for zero denominators.
@@ -74,7 +74,7 @@ def stat_scores_reference(
     tp = per_class(labels, hit)
     fp = per_class(pred, ~hit)
     fn = per_class(labels, ~hit)
-    tn = _true_negatives(tp, fp, fn, num_classes) if num_classes else torch.zeros_like(tp)
+    tn = true_negatives(tp, fp, fn, num_classes) if num_classes else torch.zeros_like(tp)
     state += torch.stack((tp, fp, tn, fn), dim=-1).view(state.shape)
 
 

@@ -8,10 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastmetrics.distributed import State
 from fastmetrics.functional.regression._errors import batch_sums, mean_of, needs_grad
 from fastmetrics.metric import Metric
 from fastmetrics.ops import error_sums_
-from fastmetrics.ops.error_sums import num_columns
+from fastmetrics.ops.error_sums import DEVIANCE, POWER, columns_of, num_columns
+from fastmetrics.ops.fused import Update
 from fastmetrics.utilities.checks import check_int
 
 
@@ -42,6 +44,7 @@ class ErrorSumMetric(Metric):
         super().__init__(**kwargs)
         check_int("num_outputs", num_outputs, 1)
         self._terms = terms
+        self._outputs = num_outputs
         self._exponents = (float(p), float(power))
         shape = (num_outputs, num_columns(terms))
         self.add_state("sums", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
@@ -58,22 +61,37 @@ class ErrorSumMetric(Metric):
         """Return the value, a scalar or ``[D]``."""
         return self._value(self.sums).to(self.dtype)
 
-    @torch.jit.unused
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Add a batch to the states and return its value, with gradients if an input wants any.
+    def _follow(self, value: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """Return the value of a batch, with gradients if an input wants any.
 
         The op has none, so the value is then worked out a second time by torch operations.
         """
-        value = super().forward(*args, **kwargs)
-        if needs_grad(*args, *kwargs.values()):
-            value = self._own_value(self._value(self._with_grad(*args, **kwargs)).to(self.dtype))
-            self._forward_cache = value
-        return value
+        if not needs_grad(*args, *kwargs.values()):
+            return value
+        sums = self._with_grad(*args, **self._filter_kwargs(**kwargs))
+        followed: Tensor = self._own_value(self._value(sums).to(self.dtype))
+        return followed
 
     def _with_grad(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
         """Return the sums of one batch, which autograd can follow."""
         p, power = self._exponents
-        return batch_sums(preds, target, weight, self._terms, self.sums.shape[0], p, power)
+        return batch_sums(preds, target, weight, self._terms, self._outputs, p, power)
 
     def _statistic(self) -> Hashable:
-        return ("error_sums", self._terms, self.sums.shape, self._exponents)
+        return ("error_sums", self._terms, self._outputs, self._exponents)
+
+    def _op(self) -> Update:
+        return Update("error_sums_", (self._terms, *self._exponents))
+
+    def _open_state(self, preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        return self.sums
+
+    def _derive(self, source: Metric) -> dict[str, State] | None:
+        """Take the columns of another choice of terms that has all of these and more."""
+        if not isinstance(source, ErrorSumMetric) or source._outputs != self._outputs:
+            return None
+        own, others = self._terms, source._terms
+        same = self._exponents == source._exponents or not others & (POWER | DEVIANCE)
+        if own == others or own & ~others or not same:
+            return None
+        return {"sums": source.sums[:, columns_of(own, others)]}

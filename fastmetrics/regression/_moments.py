@@ -11,6 +11,7 @@ from torch import Tensor
 from fastmetrics.functional.regression._moments import add_moments, needs_graph, new_moments
 from fastmetrics.metric import Merger, Metric
 from fastmetrics.ops import co_moments_, merge_co_moments_
+from fastmetrics.ops.fused import Update
 from fastmetrics.utilities.data import normal_tensor
 
 
@@ -69,16 +70,29 @@ class MomentsMetric(Metric):
             ValueError: the shape is not that of the outputs, or a dtype is not real.
             RuntimeError: ``preds`` and ``target`` have different shapes.
         """
-        state = self.moments
-        if self._outputs is None and preds.ndim > 1:
-            if preds.ndim > 2 and self._any_shape and preds.shape == target.shape:
-                preds, target = preds.flatten(1), target.flatten(1)
-            if preds.ndim == 2 and state.shape[0] == 1 != preds.shape[1]:
-                state = with_outputs(state, preds.shape[1])
-        if self._enable_grad and needs_graph(preds, target):
-            state = add_moments(state, preds, target, weight)
+        flattens = self._outputs is None and self._any_shape and preds.ndim > 2
+        if flattens and preds.shape == target.shape:
+            preds, target = preds.flatten(1), target.flatten(1)
+        state = self._open_state(preds, target, weight)
+        if state is None:
+            state = add_moments(self._wide_enough(preds), preds, target, weight)
         else:
             co_moments_(state, preds, target, weight)
+        self._keep_state(state)
+
+    def _wide_enough(self, preds: Tensor) -> Tensor:
+        """Return the state, or a copy for as many outputs as ``preds`` has."""
+        state = self.moments
+        if self._outputs is None and preds.ndim == 2 and state.shape[0] == 1 != preds.shape[1]:
+            return with_outputs(state, preds.shape[1])
+        return state
+
+    def _open_state(self, preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor | None:
+        if preds.ndim > 2 or (self._enable_grad and needs_graph(preds, target)):
+            return None
+        return self._wide_enough(preds)
+
+    def _keep_state(self, state: Tensor) -> None:
         if state is not self.moments:
             object.__setattr__(self, "moments", state)
 
@@ -101,3 +115,6 @@ class MomentsMetric(Metric):
 
     def _statistic(self) -> Hashable:
         return ("co_moments", self._outputs or 1)
+
+    def _op(self) -> Update:
+        return Update("co_moments_", ())

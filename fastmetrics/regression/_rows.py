@@ -85,17 +85,16 @@ class RowMetric(Metric):
             return dim_zero_cat(self.rows)
         return reduce_rows(self.sums, self.reduction).to(self._value_dtype())
 
-    @torch.jit.unused
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Add a batch and return its value, with gradients if an input wants any.
+    def _follow(self, value: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        """Return the value of a batch, with gradients if an input wants any.
 
         The op has none, so the value is then worked out a second time by torch operations.
         """
-        value = super().forward(*args, **kwargs)
-        if needs_grad(*args, *kwargs.values()):
-            value = self._own_value(self._with_grad(*args, **kwargs).to(self._value_dtype()))
-            self._forward_cache = value
-        return value
+        if not needs_grad(*args, *kwargs.values()):
+            return value
+        followed = self._with_grad(*args, **self._filter_kwargs(**kwargs))
+        result: Tensor = self._own_value(followed.to(self._value_dtype()))
+        return result
 
     def _with_grad(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
         """Return the value of one batch, which autograd can follow; arguments as of ``update``."""

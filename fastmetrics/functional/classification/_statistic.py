@@ -15,6 +15,7 @@ from torch import Tensor
 
 from fastmetrics.ops import label_confusion_, stat_scores_
 from fastmetrics.ops.library import OUTSIDE, new_events, raise_events
+from fastmetrics.ops.stat_scores import true_negatives
 
 Counts = tuple[Tensor, Tensor, Tensor, Tensor]
 
@@ -90,6 +91,20 @@ def split_counts(counts: Tensor, thresholded: bool) -> Counts:
     else:
         tp, fp, tn, fn = counts.unbind(-1)
     return tp, fp, tn, fn
+
+
+def tallies_of(matrix: Tensor) -> Tensor:
+    """Return the counts ``tp, fp, tn, fn`` of each class ``[C, 4]`` in a confusion matrix."""
+    tp = matrix.diagonal()
+    wrong = matrix - tp.diag()
+    fp, fn = wrong.sum(0, keepdim=True), wrong.sum(1).unsqueeze(0)
+    tp = tp.unsqueeze(0)
+    return torch.stack((tp, fp, true_negatives(tp, fp, fn, len(matrix)), fn), -1)[0]
+
+
+def sum_of_classes(counts: Tensor) -> Tensor:
+    """Return ``[1, 4]``: the counts of all classes together, without the true negatives."""
+    return counts.sum(0, keepdim=True) * counts.new_tensor([1, 1, 0, 1])
 
 
 def divide(numerator: Tensor, denominator: Tensor, zero_division: float = 0.0) -> Tensor:

@@ -29,7 +29,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.library import MAX_LABELS
-from fastmetrics.ops.stat_scores import _true_negatives
+from fastmetrics.ops.stat_scores import true_negatives
 from fastmetrics.ops.triton.reading import (
     INVALID,
     LABEL_BLOCK,
@@ -326,7 +326,7 @@ def _count_weighted(
     fold_partials(counts, partial)
     if flags["NEGATIVES"]:
         tp, fp, _, fn = counts.T.unsqueeze(1).unbind()
-        counts[:, TN.value] = _true_negatives(tp, fp, fn, flags["NEGATIVES"]).squeeze(0)
+        counts[:, TN.value] = true_negatives(tp, fp, fn, flags["NEGATIVES"]).squeeze(0)
     state += counts
 
 
