@@ -23,7 +23,7 @@ from torch.compiler import is_dynamo_compiling
 from torch.nn import ModuleDict
 from typing_extensions import Self
 
-from fastmetrics.metric import Metric, private_copy
+from fastmetrics.metric import Metric, is_metric, private_copy
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 from fastmetrics.utilities.prints import rank_zero_warn
 
@@ -108,14 +108,6 @@ class _Group:
         finally:
             self.link()
         return values
-
-
-def _is_metric(value: object) -> bool:
-    """Whether ``value`` is a metric, be it of this package or of torchmetrics."""
-    if isinstance(value, Metric):
-        return True
-    upstream = getattr(sys.modules.get("torchmetrics.metric"), "Metric", None)
-    return upstream is not None and isinstance(value, upstream)
 
 
 def _declares_its_update(metric: Metric) -> bool:
@@ -257,13 +249,13 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
         They share no state with metrics that have seen data.
         """
-        if _is_metric(metrics):
+        if is_metric(metrics):
             metrics = [metrics]
         if isinstance(metrics, Sequence):
-            ignored = [m for m in additional_metrics if not _is_metric(m)]
+            ignored = [m for m in additional_metrics if not is_metric(m)]
             if ignored:
                 rank_zero_warn(f"Ignored extra arguments that are no metrics: {ignored}.")
-            metrics = [*metrics, *(m for m in additional_metrics if _is_metric(m))]
+            metrics = [*metrics, *(m for m in additional_metrics if is_metric(m))]
         elif additional_metrics:
             raise ValueError(
                 "More metrics can follow a metric or a list of metrics only, got"
@@ -284,7 +276,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def _add_dict(self, metrics: dict[str, Any]) -> None:
         for name, metric in metrics.items():
-            if not _is_metric(metric) and not isinstance(metric, MetricCollection):
+            if not is_metric(metric) and not isinstance(metric, MetricCollection):
                 raise ValueError(f"`metrics[{name!r}]` must be a metric, got {metric!r}.")
         for name in sorted(metrics):
             metric = metrics[name]
@@ -296,7 +288,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def _add_sequence(self, metrics: Sequence[Any], unique: bool = False) -> None:
         for metric in metrics:
-            if not _is_metric(metric) and not isinstance(metric, MetricCollection):
+            if not is_metric(metric) and not isinstance(metric, MetricCollection):
                 raise ValueError(f"`metrics` must hold metrics, got {metric!r}.")
         for metric in metrics:
             if isinstance(metric, MetricCollection):
