@@ -66,8 +66,7 @@ def to_onehot(label_tensor: Tensor, num_classes: int | None = None) -> Tensor:
     index = label_tensor.long().unsqueeze(1)
     count = int(index.max()) + 1 if num_classes is None else num_classes
     shape = (len(index), count, *index.shape[2:])
-    one_hot: Tensor = label_tensor.new_zeros(shape).scatter_(1, index, 1)
-    return one_hot
+    return label_tensor.new_zeros(shape).scatter_(1, index, 1)
 
 
 def select_topk(prob_tensor: Tensor, topk: int = 1, dim: int = 1) -> Tensor:
@@ -102,7 +101,8 @@ def _bincount(x: Tensor, minlength: int | None = None) -> Tensor:
 
 def _flexible_bincount(x: Tensor) -> Tensor:
     """Count how often each number occurs, in rising order of those that do."""
-    return torch.unique(x, return_counts=True)[1]
+    counts: Tensor = torch.unique(x, return_counts=True)[1]
+    return counts
 
 
 def normal_tensor(make: Callable[[], Made]) -> Made:
