@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer, seed_everything
+from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.loggers.logger import Logger
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
@@ -138,22 +138,11 @@ class Recorder(Logger):
         pass
 
 
-class CountsAtEpochStart(Callback):
-    """Records which metrics hold data when an epoch begins."""
-
-    def __init__(self) -> None:
-        self.filled: list[list[str]] = []
-
-    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
-        metrics = {n: m for n, m in module.named_modules() if hasattr(m, "update_called")}
-        self.filled.append([name for name, metric in metrics.items() if metric.update_called])
-
-
 def fit(
     library: str, epochs: int = 2, checkpoint: Path | None = None, **options: Any
 ) -> tuple[Trainer, Recorder]:
     """Train with the metrics of ``library``; the checkpoint, if any, is where to go on."""
-    seed_everything(1, verbose=False)
+    torch.manual_seed(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     recorder = Recorder()
     defaults = {
@@ -164,8 +153,8 @@ def fit(
         "enable_checkpointing": False,
     }
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*recommended to use `self.log.*sync_dist")
+        for message in ("many workers", "sync_dist=True", "ckpt_path", "LeafSpec"):
+            warnings.filterwarnings("ignore", message=f".*{message}")
         trainer = Trainer(
             logger=recorder, log_every_n_steps=1, max_epochs=epochs, **{**defaults, **options}
         )
@@ -173,10 +162,13 @@ def fit(
     return trainer, recorder
 
 
-def differences(ours: Recorder, theirs: Recorder) -> list[str]:
+Rows = list[tuple[int, dict[str, float]]]
+
+
+def row_differences(ours: Rows, theirs: Rows) -> list[str]:
     """Say where two runs logged something else, beyond the rounding of float32 sums."""
-    found = [] if len(ours.rows) == len(theirs.rows) else ["number of rows"]
-    for (step, mine), (other_step, other) in zip(ours.rows, theirs.rows, strict=False):
+    found = [] if len(ours) == len(theirs) else ["number of rows"]
+    for (step, mine), (other_step, other) in zip(ours, theirs, strict=False):
         if step != other_step or list(mine) != list(other):
             found.append(f"step {step}: {list(mine)} against {other_step}: {list(other)}")
             continue

@@ -176,7 +176,7 @@ def several(namespace: Any) -> list[Any]:
     ]
 
 
-@pytest.mark.parametrize("steps", itertools.product("ufrs", repeat=3))
+@pytest.mark.parametrize("steps", [*itertools.product("ufrs", repeat=3)])
 def test_states_that_their_collection_shares(steps: tuple[str, ...]) -> None:
     """It points metrics with equal states at one tensor, which each then may change."""
     batches, seen = binary(), []
