@@ -20,17 +20,9 @@ import torch
 from torch.nn import ModuleDict
 from typing_extensions import Self
 
-from fastmetrics.metric import Metric
+from fastmetrics.metric import Metric, is_metric
 from fastmetrics.sharing import Group, Plan, explain, make_groups
 from fastmetrics.utilities.prints import rank_zero_warn
-
-
-def _is_metric(value: object) -> bool:
-    """Whether ``value`` is a metric, be it of this package or of torchmetrics."""
-    if isinstance(value, Metric):
-        return True
-    upstream = getattr(sys.modules.get("torchmetrics.metric"), "Metric", None)
-    return upstream is not None and isinstance(value, upstream)
 
 
 # A subclass of a collection class and of torchmetrics' one, for each pair of them.
@@ -120,13 +112,13 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
         They share no state with metrics that have seen data.
         """
-        if _is_metric(metrics):
+        if is_metric(metrics):
             metrics = [metrics]
         if isinstance(metrics, Sequence):
-            ignored = [m for m in additional_metrics if not _is_metric(m)]
+            ignored = [m for m in additional_metrics if not is_metric(m)]
             if ignored:
                 rank_zero_warn(f"Ignored extra arguments that are no metrics: {ignored}.")
-            metrics = [*metrics, *(m for m in additional_metrics if _is_metric(m))]
+            metrics = [*metrics, *(m for m in additional_metrics if is_metric(m))]
         elif additional_metrics:
             raise ValueError(
                 "More metrics can follow a metric or a list of metrics only, got"
@@ -147,7 +139,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def _add_dict(self, metrics: dict[str, Any]) -> None:
         for name, metric in metrics.items():
-            if not _is_metric(metric) and not isinstance(metric, MetricCollection):
+            if not is_metric(metric) and not isinstance(metric, MetricCollection):
                 raise ValueError(f"`metrics[{name!r}]` must be a metric, got {metric!r}.")
         for name in sorted(metrics):
             metric = metrics[name]
@@ -159,7 +151,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def _add_sequence(self, metrics: Sequence[Any], unique: bool = False) -> None:
         for metric in metrics:
-            if not _is_metric(metric) and not isinstance(metric, MetricCollection):
+            if not is_metric(metric) and not isinstance(metric, MetricCollection):
                 raise ValueError(f"`metrics` must hold metrics, got {metric!r}.")
         for metric in metrics:
             if isinstance(metric, MetricCollection):

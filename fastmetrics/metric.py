@@ -102,6 +102,14 @@ def _register_with_torchmetrics() -> None:
             upstream.register(Metric)
 
 
+def is_metric(value: object) -> bool:
+    """Whether ``value`` is a metric, be it of this package or of torchmetrics."""
+    if isinstance(value, Metric):
+        return True
+    upstream = getattr(sys.modules.get("torchmetrics.metric"), "Metric", None)
+    return upstream is not None and isinstance(value, upstream)
+
+
 @functools.lru_cache(maxsize=1024)
 def _keywords_of(update: Callable[..., Any]) -> frozenset[str] | None:
     """Return the names of the arguments of ``update``, or None when it takes any keyword."""
@@ -812,6 +820,16 @@ class Metric(Module, ABC):
                 self._assign(name, state)
         self.__dict__.update(_count=own_count + count, _computed=None)
 
+    def _reduce_states(self, incoming_state: dict[str, Any]) -> None:
+        """Refuse what only ``torchmetrics.wrappers.Running`` asks for.
+
+        It keeps the tensors of a state while ``reset`` fills them anew, and would count zeros.
+        """
+        raise TorchMetricsUserError(
+            f"torchmetrics.wrappers.Running cannot hold {type(self).__name__}, whose `reset` keeps"
+            " its tensors; use fastmetrics.wrappers.Running."
+        )
+
     def clone(self) -> Self:
         """Return a deep copy."""
         return deepcopy(self)
@@ -993,18 +1011,22 @@ class Metric(Module, ABC):
         """
         _register_with_torchmetrics()
         own = self.__dict__
-        if own["_link"] is not None:
-            self._leave_group()
         super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
-
-        if own["_dtype_convert"]:
-            exclude_state = (*exclude_state, *self._exact_states)
 
         def move(tensor: Tensor) -> Tensor:
             moved = fn(tensor)
             if own["_dtype_convert"] or moved.dtype == tensor.dtype:
                 return moved
             return tensor.to(moved.device)
+
+        for name in ("_computed", "_forward_cache", "_cache"):
+            own[name] = map_tensors(move, own[name])
+        if self._stays_under(fn):
+            return self
+        if own["_link"] is not None:
+            self._leave_group()
+        if own["_dtype_convert"]:
+            exclude_state = (*exclude_state, *self._exact_states)
 
         def move_normal(tensor: Tensor) -> Tensor:
             return normal_tensor(lambda: move(tensor))
@@ -1017,10 +1039,18 @@ class Metric(Module, ABC):
         own["_device"] = probe.device
         if own["_dtype_convert"]:
             own["_dtype"] = probe.dtype
-        for name in ("_computed", "_forward_cache", "_cache"):
-            own[name] = map_tensors(move, own[name])
         own["_scratch"] = None
         return self
+
+    def _stays_under(self, fn: Callable[[Tensor], Tensor]) -> bool:
+        """Whether ``fn`` returns what it is given, as a move to the device of the metric does.
+
+        Trainers make that move on every step; metrics that share a state must go on sharing it.
+        """
+        tensors: list[Any] = [torch.empty(0, dtype=self.dtype, device=self.device)]
+        for state in (*self._defaults.values(), *self.metric_state.values()):
+            tensors.extend(state if isinstance(state, list) else [state])
+        return all(isinstance(tensor, Tensor) and fn(tensor) is tensor for tensor in tensors)
 
     def persistent(self, mode: bool = False) -> None:
         """Choose whether the states are part of ``state_dict``."""
@@ -1084,7 +1114,8 @@ class Metric(Module, ABC):
         return {**state, "_link": None, "_scratch": None, "_owned": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Restore all attributes."""
+        """Restore all attributes; the process may be one where no metric was made yet."""
+        _register_with_torchmetrics()
         super().__setstate__(state)  # type: ignore[no-untyped-call]  # untyped in torch
 
     def __setattr__(self, name: str, value: Any) -> None:
@@ -1097,7 +1128,8 @@ class Metric(Module, ABC):
         ):
             self._leave_group()
         if is_state:  # never a parameter, buffer or submodule
-            object.__setattr__(self, name, value)
+            # Fused updates write into it; torchmetrics.MetricCollection gives one to many metrics.
+            object.__setattr__(self, name, private_copy(value) if self.fused_update else value)
         else:
             super().__setattr__(name, value)
 
@@ -1244,8 +1276,8 @@ class CompositionalMetric(Metric):
 
     Args:
         operator: a function of one value (``metric_b=None``) or two.
-        metric_a: a metric, number or tensor.
-        metric_b: a metric, number, tensor or None.
+        metric_a: a metric (one of torchmetrics will do), number or tensor.
+        metric_b: the same, or None.
     """
 
     fused_update = True
@@ -1260,23 +1292,23 @@ class CompositionalMetric(Metric):
             else:
                 setattr(self, name, operand)
 
-    def _leaves(self) -> dict[int, Metric]:
+    def _leaves(self) -> dict[int, Any]:
         """Return the metrics that the expression is made of, each once."""
-        leaves: dict[int, Metric] = {}
+        leaves: dict[int, Any] = {}
         for operand in (self.metric_a, self.metric_b):
             if isinstance(operand, CompositionalMetric):
                 leaves.update(operand._leaves())
-            elif isinstance(operand, Metric):
+            elif is_metric(operand):
                 leaves[id(operand)] = operand
         return leaves
 
-    def _evaluate(self, value_of: Callable[[Metric], Any]) -> Any:
+    def _evaluate(self, value_of: Callable[[Any], Any]) -> Any:
         """Return the value of the expression; None when a metric has none."""
         values = []
         for operand in (self.metric_a, self.metric_b):
             if isinstance(operand, CompositionalMetric):
                 values.append(operand._evaluate(value_of))
-            elif isinstance(operand, Metric):
+            elif is_metric(operand):
                 values.append(value_of(operand))
             else:
                 values.append(operand)

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import torch
+import torchmetrics
 from torch import Tensor
 
 from tests.every_metric import Case, cases
@@ -225,3 +226,26 @@ def test_updates_compile_into_one_graph(case):
         eager.update(*inputs)
     assert frames == 1
     same(metric.compute(), eager.compute(), 1e-6)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.name not in WINDOWS], ids=repr)
+def test_two_in_a_collection_of_torchmetrics(case: Case):
+    """Metrics whose states are equal are given one tensor there, and go on one by one.
+
+    Which batch of a window comes next is no state, there and here.
+    """
+    batches = [case.inputs(n) for n in (12, 9, 7, 5)]
+    alone = case.make()
+    together = torchmetrics.MetricCollection({"a": case.make(), "b": case.make()})
+    for step, batch in enumerate(batches):
+        if step == 2:
+            alone(*batch)
+            together(*batch)
+        else:
+            alone.update(*batch)
+            together.update(*batch)
+    expected = alone.compute()
+    for metric in together.values(copy_state=False):
+        same(metric.compute(), expected, rtol=1e-6)
+    together.reset()
+    assert not any(metric.update_called for metric in together.values())

@@ -532,6 +532,26 @@ def test_moves_take_everything_along() -> None:
             assert isinstance(state, list) or state.device.type == "meta"
 
 
+def test_a_move_that_changes_nothing() -> None:
+    metrics = [OURS.Ratio(), OURS.Samples(), Counter()]
+    for metric in metrics:
+        metric(torch.ones(2, dtype=torch.int64))
+        states = metric.metric_state
+        nn.ModuleList([metric]).to("cpu").to(torch.float32)
+        assert all(getattr(metric, name) is state for name, state in states.items())
+    for dtype in (torch.float16, torch.float64, torch.float32):  # no state of it is floating
+        assert metrics[2].set_dtype(dtype).dtype is dtype
+
+
+def test_an_assigned_state_is_copied_where_updates_write_into_it() -> None:
+    first, second, given = Counter(), Counter(), torch.ones(3, dtype=torch.int64)
+    first.counts = second.counts = given
+    first.update(torch.tensor([0]))
+    first(torch.tensor([0]))
+    assert given.tolist() == second.counts.tolist() == [1, 1, 1]
+    assert first.counts.tolist() == [3, 1, 1]
+
+
 def test_built_on_a_device_without_values() -> None:
     with torch.device("meta"):
         metric = Counter()

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+if TYPE_CHECKING:
+    from fastmetrics.metric import Metric
 
 INPUTS = ("auto", "probs", "logits")
 AVERAGES = ("micro", "macro", "weighted", "none", None)
@@ -55,3 +62,67 @@ def check_beta(value: Any) -> None:
     """Raise ``ValueError`` unless ``beta`` is a positive float."""
     if not (isinstance(value, float) and value > 0.0):
         raise ValueError(f"`beta` must be a float above 0, got {value!r}.")
+
+
+def _check_same_shape(preds: Tensor, target: Tensor) -> None:
+    """Raise ``RuntimeError`` unless both have one shape."""
+    if preds.shape != target.shape:
+        raise RuntimeError(
+            f"`preds` and `target` must have the same shape, got {tuple(preds.shape)} and"
+            f" {tuple(target.shape)}."
+        )
+
+
+def check_forward_full_state_property(
+    metric_class: type[Metric],
+    init_args: dict[str, Any] | None = None,
+    input_args: dict[str, Any] | None = None,
+    num_update_to_compare: Sequence[int] = (10, 100, 1000),
+    reps: int = 5,
+) -> None:
+    """Print which ``full_state_update`` a metric should have, and what each takes if both work.
+
+    Args:
+        metric_class: the class of the metric.
+        init_args: what to make it with.
+        input_args: a batch, by name.
+        num_update_to_compare: numbers of steps; the values of the first many are compared, then
+            each number is timed.
+        reps: how often each number is timed; the fastest counts.
+    """
+    makes = [
+        type(metric_class.__name__, (metric_class,), {"full_state_update": full})
+        for full in (True, False)
+    ]
+    full, partial = (make(**(init_args or {})) for make in makes)
+    batch = input_args or {}
+    if not _same_values(full, partial, batch, num_update_to_compare[0]):
+        print("Recommended setting `full_state_update=True`")
+        return
+    for steps in num_update_to_compare:
+        times = [_fastest(metric, batch, steps, reps) for metric in (full, partial)]
+        print(f"Full state for {steps} steps took: {times[0]:.3g} s")
+        print(f"Partial state for {steps} steps took: {times[1]:.3g} s")
+    print(f"Recommended setting `full_state_update={times[0] <= times[1]}`")
+
+
+def _same_values(full: Metric, partial: Metric, batch: dict[str, Any], steps: int) -> bool:
+    """Whether two metrics have the same values in ``forward`` and, after that, in ``compute``."""
+    try:
+        for _ in range(steps):
+            torch.testing.assert_close(partial(**batch), full(**batch), equal_nan=True)
+        torch.testing.assert_close(partial.compute(), full.compute(), equal_nan=True)
+    except (AssertionError, RuntimeError):  # an update may need the states that are not there
+        return False
+    return True
+
+
+def _fastest(metric: Metric, batch: dict[str, Any], steps: int, reps: int) -> float:
+    times = []
+    for _ in range(reps):
+        metric.reset()
+        start = perf_counter()
+        for _ in range(steps):
+            metric(**batch)
+        times.append(perf_counter() - start)
+    return min(times)

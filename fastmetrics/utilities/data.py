@@ -1,4 +1,4 @@
-"""Small tensor helpers: reductions over the first axis, and mapping over nested results."""
+"""Small tensor helpers: reductions over the first axis, labels and scores, nested results."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+
+METRIC_EPS = 1e-6
 
 Made = TypeVar("Made", Tensor, tuple[Tensor, ...])
 
@@ -46,6 +48,61 @@ def dim_zero_max(x: Tensor) -> Tensor:
 def dim_zero_min(x: Tensor) -> Tensor:
     """Minimum over the first axis."""
     return torch.amin(x, dim=0)
+
+
+def to_onehot(label_tensor: Tensor, num_classes: int | None = None) -> Tensor:
+    """Return labels ``[N, ...]`` as zeros and ones ``[N, C, ...]`` of the same dtype.
+
+    Args:
+        label_tensor: labels in [0, C).
+        num_classes: C; one more than the largest label by default.
+
+    Example:
+        >>> import torch
+        >>> to_onehot(torch.tensor([0, 2]))
+        tensor([[1, 0, 0],
+                [0, 0, 1]])
+    """
+    index = label_tensor.long().unsqueeze(1)
+    count = int(index.max()) + 1 if num_classes is None else num_classes
+    shape = (len(index), count, *index.shape[2:])
+    return label_tensor.new_zeros(shape).scatter_(1, index, 1)
+
+
+def select_topk(prob_tensor: Tensor, topk: int = 1, dim: int = 1) -> Tensor:
+    """Return int32 ones where the ``topk`` highest scores along ``dim`` are, zeros elsewhere.
+
+    Of equal scores the first ones are taken.
+
+    Example:
+        >>> import torch
+        >>> select_topk(torch.tensor([[0.2, 0.5, 0.3]]), topk=2)
+        tensor([[0, 1, 1]], dtype=torch.int32)
+    """
+    order = prob_tensor.argsort(dim=dim, descending=True, stable=True)
+    chosen = torch.zeros_like(prob_tensor, dtype=torch.int32)
+    return chosen.scatter_(dim, order.narrow(dim, 0, topk), 1)
+
+
+def to_categorical(x: Tensor, argmax_dim: int = 1) -> Tensor:
+    """Return the class with the highest score along ``argmax_dim``."""
+    return torch.argmax(x, dim=argmax_dim)
+
+
+def allclose(tensor1: Tensor, tensor2: Tensor) -> bool:
+    """Whether two tensors agree within torch's tolerances, in the dtype of the first."""
+    return torch.allclose(tensor1, tensor2.to(tensor1.dtype))
+
+
+def _bincount(x: Tensor, minlength: int | None = None) -> Tensor:
+    """Count how often each of 0, 1, ... occurs, up to ``minlength`` or the largest that does."""
+    return torch.bincount(x, minlength=minlength or 0)
+
+
+def _flexible_bincount(x: Tensor) -> Tensor:
+    """Count how often each number occurs, in rising order of those that do."""
+    counts: Tensor = torch.unique(x, return_counts=True)[1]
+    return counts
 
 
 def normal_tensor(make: Callable[[], Made]) -> Made:

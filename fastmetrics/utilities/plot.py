@@ -8,9 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastmetrics.utilities import plot_curve as curves
 from fastmetrics.utilities.plot_confusion import plot_confusion_matrix
 
-__all__ = ["is_axis", "plot_confusion_matrix", "plot_single_or_multi_val"]
+__all__ = ["is_axis", "plot_confusion_matrix", "plot_curve", "plot_single_or_multi_val"]
+
+# What user code writes into the signature of `plot`; the real types would import matplotlib.
+_AX_TYPE = Any
+_PLOT_OUT_TYPE = tuple[Any, Any]
 
 
 def _pyplot() -> Any:
@@ -83,6 +88,43 @@ def plot_single_or_multi_val(
     ax.set_ylabel(name)
     _draw_bounds(ax, lower_bound, upper_bound, higher_is_better)
     return fig, ax
+
+
+def plot_curve(
+    curve: Sequence[Any],
+    score: Tensor | None = None,
+    ax: Any | None = None,
+    label_names: tuple[str, str] | None = None,
+    legend_name: str | None = None,
+    name: str | None = None,
+    labels: Sequence[int | str] | None = None,
+) -> tuple[Any, Any]:
+    """Draw a curve, or one for each class.
+
+    Args:
+        curve: x and y, each ``[K]``, ``[C, K]`` or a list of C tensors; what follows them, such as
+            thresholds, is not drawn.
+        score: one number per line, written into the legend.
+        ax: the axis to draw on; a new figure by default.
+        label_names: labels of the two axes.
+        legend_name: what one line stands for ("Class"), put before its number.
+        name: title of the figure.
+        labels: names of the classes, their numbers by default.
+
+    Returns:
+        The figure (None when ``ax`` was given) and the axis.
+
+    Raises:
+        ModuleNotFoundError: matplotlib is not installed.
+        ValueError: ``curve`` lacks x or y, or there are not as many labels as classes.
+    """
+    if len(curve) < 2:
+        raise ValueError(f"`curve` must hold x and y, got {len(curve)} elements.")
+    x, y = curve[:2]
+    single = isinstance(x, Tensor) and x.ndim == 1
+    if labels is None and legend_name is not None and not single:
+        labels = [f"{legend_name}_{i}" for i in range(len(x))]
+    return curves.plot_curve(x, y, score, ax, label_names or ("", ""), name, labels)
 
 
 def _draw_tensor(ax: Any, val: Tensor, legend_name: str | None) -> int:

@@ -1,0 +1,222 @@
+"""Lightning logs the same values with metrics of this package as with those of torchmetrics."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import torchmetrics
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.trainer.connectors.logger_connector.result import _ResultCollection
+
+import fastmetrics
+from fastmetrics.classification import MulticlassF1Score, MulticlassPrecision, MulticlassRecall
+from tests.integrations import digits
+
+ROOT = Path(__file__).parents[2]
+LIBRARIES = ("fastmetrics", "torchmetrics")
+
+
+def run(*arguments: str | Path) -> str:
+    """The output of a fresh interpreter in the folder of the project."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+class AtEpochStart(Callback):
+    """Notes which metrics hold data, and where they are, when an epoch begins."""
+
+    def __init__(self) -> None:
+        self.filled: list[set[str]] = []
+
+    def on_train_epoch_start(self, trainer: Trainer, module: LightningModule) -> None:
+        metrics = [(n, m) for n, m in module.named_modules() if isinstance(m, torchmetrics.Metric)]
+        assert len(metrics) > 15
+        assert all(metric.device == module.device for _, metric in metrics)
+        self.filled.append({name for name, metric in metrics if metric.update_called})
+
+
+def test_logged_values() -> None:
+    seen, starts = [], []
+    for library in LIBRARIES:
+        start = AtEpochStart()
+        trainer, recorder = digits.fit(library, callbacks=[start])
+        tested = trainer.test(trainer.lightning_module, verbose=False)
+        seen.append((recorder, [*trainer.callback_metrics], tested))
+        starts.append(start.filled)
+    (ours, our_names, our_test), (theirs, their_names, their_test) = seen
+    assert digits.row_differences(ours.rows, theirs.rows) == []
+    names = {name for _, row in ours.rows for name in row}
+    assert {"accuracy_step", "accuracy_epoch", "updated/MulticlassF1Score"} <= names
+    assert {"called/MulticlassF1Score!_step", "f_score_epoch", "val/exact", "error"} <= names
+    assert our_names == their_names
+    assert our_test == [pytest.approx(row, rel=1e-5) for row in their_test]
+    assert starts[0] == starts[1]
+    # Only what was not logged itself is left for the module to reset.
+    assert starts[0] == [set(), {"value_accuracy"}]
+
+
+IMPORTS = ("import fastmetrics; metric = fastmetrics.MeanSquaredError()", "import lightning")
+
+
+@pytest.mark.parametrize(
+    "imports", [IMPORTS, IMPORTS[::-1]], ids=["metric first", "Lightning first"]
+)
+def test_import_order(imports: tuple[str, str]) -> None:
+    """A metric may be older than the import of Lightning, and with it of torchmetrics."""
+    code = """
+from tests.integrations import digits
+class Older(digits.Digits):
+    def __init__(self, library):
+        super().__init__(library)
+        self.error = metric
+digits.Digits = Older
+_, recorder = digits.fit("fastmetrics", epochs=1, limit_train_batches=2, limit_val_batches=1)
+print([row["error"] for _, row in recorder.rows if "error" in row])
+"""
+    values = json.loads(run("-c", "\n".join([*imports, code])).splitlines()[-1])
+    assert len(values) == 2
+    assert all(0 < value < 1 for value in values)
+
+
+def test_two_processes(tmp_path: Path) -> None:
+    run(ROOT / "tests" / "integrations" / "run_ddp.py", tmp_path)
+    results = {path.stem: json.loads(path.read_text()) for path in tmp_path.iterdir()}
+    assert sorted(results) == [f"{library}-{rank}" for library in LIBRARIES for rank in (0, 1)]
+    for rank in (0, 1):
+        ours, theirs = (results[f"{library}-{rank}"] for library in LIBRARIES)
+        assert digits.row_differences(ours["rows"], theirs["rows"]) == []
+        assert ours["callback"] == pytest.approx(theirs["callback"], rel=1e-5)
+    # What belongs to an epoch belongs to all processes.
+    first, second = (results[f"fastmetrics-{rank}"]["callback"] for rank in (0, 1))
+    whole = [name for name in first if name.endswith("_epoch") or name.startswith("val/")]
+    assert len(whole) > 10
+    assert {name: first[name] for name in whole} == {name: second[name] for name in whole}
+    assert first["accuracy_step"] != second["accuracy_step"]
+
+
+def structure(value: Any, path: str = "") -> dict[str, type]:
+    """The types of all that is in nested dicts and lists, by path."""
+    if isinstance(value, dict):
+        return {k: v for key in value for k, v in structure(value[key], f"{path}.{key}").items()}
+    if isinstance(value, (list, tuple)):
+        return {k: v for i, x in enumerate(value) for k, v in structure(x, f"{path}.{i}").items()}
+    return {path: type(value)}
+
+
+def test_checkpoints_hold_no_more(tmp_path: Path) -> None:
+    structures, rows = [], {}
+    for library in LIBRARIES:
+        folder = tmp_path / library
+        saver = ModelCheckpoint(folder, monitor="val/exact", save_last=True)
+        fitted = {"enable_checkpointing": True, "callbacks": [saver]}
+        digits.fit(library, epochs=1, **fitted)
+        saved = torch.load(folder / "last.ckpt", weights_only=False)
+        assert [*saved["state_dict"]] == ["model.weight", "model.bias"]
+        structures.append(structure(saved))
+        _, resumed = digits.fit(library, epochs=3, checkpoint=folder / "last.ckpt")
+        _, whole = digits.fit(library, epochs=3)
+        rows[library] = resumed.rows
+        assert resumed.rows == whole.rows[-len(resumed.rows) :]
+        assert {row["epoch"] for _, row in resumed.rows} == {1.0, 2.0}
+    keys = [{key.replace("torchmetrics", "fastmetrics") for key in each} for each in structures]
+    assert keys[0] == keys[1]
+    assert not any("fastmetrics" in kind.__module__ for kind in structures[0].values())
+    assert digits.row_differences(rows["fastmetrics"], rows["torchmetrics"]) == []
+
+
+@pytest.mark.filterwarnings("ignore:.*before any update:UserWarning")
+def test_states_that_are_saved_on_request(tmp_path: Path) -> None:
+    class Saved(digits.Digits):
+        def __init__(self, library: str = "fastmetrics") -> None:
+            super().__init__(library)
+            self.epoch_accuracy.persistent(True)
+            self.updated.persistent(True)
+
+        def values(self) -> tuple[Any, Any]:
+            return self.epoch_accuracy.compute(), self.updated.compute()
+
+    class Save(Callback):
+        def on_train_batch_end(self, trainer: Trainer, module: Any, *_: Any) -> None:
+            if trainer.global_step == 3:
+                trainer.save_checkpoint(path)
+                self.values = module.values()
+
+    path, save = tmp_path / "middle.ckpt", Save()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(digits, "Digits", Saved)
+        digits.fit("fastmetrics", epochs=1, callbacks=[save])
+    loaded = Saved.load_from_checkpoint(path)
+    assert 0 < loaded.epoch_accuracy.compute() < 1
+    torch.testing.assert_close(loaded.values(), save.values, rtol=0, atol=0)
+
+
+def test_logging_a_collection_keeps_states_shared() -> None:
+    """Lightning moves each metric to its device at every step."""
+    collection = fastmetrics.MetricCollection(
+        [MulticlassPrecision(3), MulticlassRecall(3), MulticlassF1Score(3)]
+    )
+    results = _ResultCollection(training=True)
+    for _ in range(3):
+        collection.update(torch.rand(8, 3), torch.randint(3, (8,)))
+        for name, metric in collection.items(copy_state=False):
+            results.log("training_step", name, metric, on_epoch=True)
+        states = {id(metric.counts) for metric in collection.values(copy_state=False)}
+        assert len(states) == 1
+    results.cpu()
+    assert {id(metric.counts) for metric in collection.values(copy_state=False)} == states
+    values = results.metrics(on_step=False)["log"]
+    torch.testing.assert_close(values, collection.compute())
+    results.reset(metrics=True)
+    assert not any(metric.update_called for metric in collection.values())
+    assert results.metrics(on_step=False)["log"] == {}
+
+
+def test_values_that_are_no_tensor_are_refused_as_theirs() -> None:
+    for library in (fastmetrics, torchmetrics):
+        metric = library.MetricCollection([library.MeanMetric()])
+        curve = library.classification.BinaryROC(thresholds=4)
+        curve(torch.rand(5), torch.randint(2, (5,)))
+        results = _ResultCollection(training=True)
+        results.log("training_step", "curve", curve, on_step=True)
+        with pytest.raises(ValueError, match="must be a tensor"):
+            results.metrics(on_step=True)
+        assert isinstance(metric, torchmetrics.MetricCollection)
+
+
+def test_example(capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location(
+        "lightning_digits", ROOT / "examples" / "lightning_digits.py"
+    )
+    assert spec is not None and spec.loader is not None
+    example = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(example)
+    trainer = example.main()
+    lines = capsys.readouterr().out.splitlines()
+    epochs = [line for line in lines if line.startswith("epoch ")]
+    assert len(epochs) == example.EPOCHS
+    for line in epochs:
+        numbers = dict(re.findall(r"(\S+/\S+) (\d\.\d+)", line))
+        assert [*numbers] == ["train/accuracy", "val/auroc", "val/f1", "val/recall"]
+        assert all(0.3 < float(number) <= 1 for number in numbers.values())
+    last = trainer.callback_metrics["val/auroc"].item()
+    assert last > 0.95
+    assert math.isclose(last, float(re.findall(r"val/auroc (\S+)", epochs[-1])[0]), abs_tol=1e-4)
