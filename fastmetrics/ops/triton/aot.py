@@ -21,8 +21,9 @@ from unittest import mock
 import torch
 import triton
 from torch import Tensor
+from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.compiler import ASTSource, make_backend
 
 import fastmetrics.ops.triton as kernels
 from fastmetrics.ops import error_sums as terms_of
@@ -86,21 +87,46 @@ def record(op: str, *args: Any) -> list[Launch]:
     return launches
 
 
+def signature(launch: Launch) -> tuple[Any, ...]:
+    """All that the compiler knows of a launch: equal ones share one compiled kernel."""
+    source = _source(launch)
+    known = (source.signature, source.constants, source.attrs, launch.config.get("num_warps"))
+    return (launch.kernel, *map(repr, known))
+
+
+def translate(launch: Launch, target: GPUTarget) -> Any:
+    """Translate one launch into Triton's own language of instructions, the first step of many."""
+    source = _source(launch)
+    backend = make_backend(target)
+    context = ir.context()
+    ir.load_dialects(context)
+    backend.load_dialects(context)
+    options = backend.parse_options(_options(launch))
+    functions = backend.get_codegen_implementation(options)
+    return source.make_ir(target, options, functions, backend.get_module_map(), context)
+
+
 def compile_launch(launch: Launch, target: GPUTarget) -> Any:
     """Compile one launch as the just-in-time compiler would for the same arguments."""
+    return triton.compile(_source(launch), target=target, options=_options(launch))
+
+
+def _options(launch: Launch) -> dict[str, Any]:
+    return {"num_warps": launch.config["num_warps"]} if "num_warps" in launch.config else {}
+
+
+def _source(launch: Launch) -> ASTSource:
     kernel, names = launch.kernel, launch.kernel.arg_names
     values = dict(zip(names, launch.args, strict=False)) | launch.config
     unspecialised = set(kernel.do_not_specialize)
-    signature: dict[str, Any] = {}
+    types: dict[str, Any] = {}
     constants: dict[tuple[int, ...], Any] = {}
     attributes: dict[tuple[int, ...], Any] = {}
     for index, name in enumerate(names):
         fixed = kernel.params[index].is_constexpr
         special = name not in unspecialised
-        signature[name] = _describe(values[name], (index,), fixed, special, constants, attributes)
-    source = ASTSource(kernel, signature, constants, attributes)
-    options = {"num_warps": launch.config["num_warps"]} if "num_warps" in launch.config else {}
-    return triton.compile(source, target=target, options=options)
+        types[name] = _describe(values[name], (index,), fixed, special, constants, attributes)
+    return ASTSource(kernel, types, constants, attributes)
 
 
 def _describe(

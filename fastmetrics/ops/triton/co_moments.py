@@ -25,7 +25,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.co_moments import NUM_COLUMNS
-from fastmetrics.ops.triton.reading import is_wide, launch, numbers
+from fastmetrics.ops.triton.reading import device_of, is_wide, launch, numbers
 
 COLUMNS = tl.constexpr(NUM_COLUMNS)
 
@@ -106,8 +106,8 @@ def add_pairs(
 
     ``DIRECT``: there is one program, and ``partial`` is the state.
     """
-    program, programs = tl.program_id(0), tl.num_programs(0)
-    output = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
+    program, programs = tl.program_id(1), tl.num_programs(1)
+    output = tl.program_id(0) * BLOCK_D + tl.arange(0, BLOCK_D)
     inside = output < outputs
     zero = tl.zeros([BLOCK_D], tl.float64)
     moments = (zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero)
@@ -178,17 +178,11 @@ def on_device_of_state(op: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(op)
     def entry(state: Tensor, *args: Any) -> None:
-        device = state.device
-        if device.type in ("cuda", "xpu"):
-            module = getattr(torch, device.type)
-            if module.current_device() != device.index:
-                with module.device(device.index):
-                    entry(state, *args)
-                return
-        dense = state.contiguous()
-        op(dense, *args)
-        if dense is not state:
-            state.copy_(dense)
+        with device_of(state):
+            dense = state.contiguous()
+            op(dense, *args)
+            if dense is not state:
+                state.copy_(dense)
 
     return entry
 
@@ -206,7 +200,7 @@ def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | N
     if programs > 1:
         partial = torch.empty((programs, *state.shape), dtype=torch.float64, device=state.device)
     launch(
-        add_pairs, (programs, triton.cdiv(outputs, block_outputs)),
+        add_pairs, (triton.cdiv(outputs, block_outputs), programs),
         partial, preds, target, weight, rows, outputs,
         preds.stride(0), preds.stride(1) if preds.ndim > 1 else 0,
         target.stride(0), target.stride(1) if target.ndim > 1 else 0,
