@@ -1,13 +1,15 @@
 """Compile the GPU kernels without a GPU, and report what they cost.
 
 ``python -m fastmetrics.ops.triton.aot`` compiles the launches that typical updates make, for each
-target, and prints registers, spills and shared memory. A spilled register is a round trip to memory
-in the inner loop, so none is the rule.
+target, and prints registers, spills and shared memory; with ``--table`` it prints ``docs/kernels.md``
+instead. A spilled register is a round trip to memory in the inner loop, so none is the rule.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import inspect
 import itertools
 import re
 import subprocess
@@ -516,7 +518,12 @@ def tensor_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
 
 
 def main() -> None:
-    """Print the table of all updates and computations on all targets."""
+    """Print a line for each launch and target, or the page about the kernels."""
+    parser = argparse.ArgumentParser("python -m fastmetrics.ops.triton.aot")
+    parser.add_argument("--table", action="store_true", help="print docs/kernels.md")
+    if parser.parse_args().table:
+        print(page(), end="")
+        return
     print(f"{'update':44} {'kernel':16} {'target':11} {'registers':>9} {'spills':>6} {'shared':>6}")
     for name, op, args in itertools.chain(updates(), computes()):
         for launch in record(op, *args):
@@ -524,6 +531,63 @@ def main() -> None:
                 registers, spills, shared = report(compile_launch(launch, target))
                 kernel = launch.kernel.__name__
                 print(f"{name:44} {kernel:16} {label:11} {registers:9} {spills:6} {shared:6}")
+
+
+def distinct_launches() -> dict[Any, list[Launch]]:
+    """Return the launches of all updates and computations that compile apart, by kernel."""
+    launches = {
+        signature(launch): launch
+        for _, op, args in itertools.chain(updates(), computes())
+        for launch in record(op, *args)
+    }
+    kernels_of: dict[Any, list[Launch]] = {}
+    for launch in launches.values():
+        kernels_of.setdefault(launch.kernel, []).append(launch)
+    return kernels_of
+
+
+def page() -> str:
+    """Return ``docs/kernels.md``: what the kernels take of a GPU, and what they must move."""
+    found = sorted(distinct_launches().items(), key=lambda item: _names(item[0]))
+    lines = [_INTRODUCTION.format(version=triton.__version__)]
+    lines.append("| module | kernel | variants | " + " | ".join(TARGETS) + " |")
+    lines.append("|---|---|---|" + "---|" * len(TARGETS))
+    for kernel, launches in found:
+        cells = [_range(kernel, launches, target) for target in TARGETS.values()]
+        row = [*(f"`{name}`" for name in _names(kernel)), str(len(launches)), *cells]
+        lines.append("| " + " | ".join(row) + " |")
+    lines.append("\n## Bytes to move\n")
+    lines += [f"* `{_names(kernel)[1]}`: {bytes_to_move(kernel)}" for kernel, _ in found]
+    return "\n".join(lines) + "\n"
+
+
+_INTRODUCTION = """# GPU kernels
+
+Written by `python -m fastmetrics.ops.triton.aot --table` with triton {version}; no GPU is needed. For
+each kernel: how many variants the updates in `aot.py` make of it, and for each target what they take,
+from the least to the most: registers per thread, bytes spilled, bytes of shared memory per program.
+"""
+
+
+def _names(kernel: Any) -> tuple[str, str]:
+    return kernel.fn.__module__.rsplit(".", 1)[-1], kernel.fn.__name__
+
+
+def _range(kernel: Any, launches: list[Launch], target: GPUTarget) -> str:
+    reports = [report(compile_launch(launch, target)) for launch in launches]
+    return ", ".join(
+        str(min(column)) if min(column) == max(column) else f"{min(column)} to {max(column)}"
+        for column in zip(*reports, strict=True)
+    )
+
+
+def bytes_to_move(kernel: Any) -> str:
+    """Return what a kernel's docstring says it must move."""
+    text = inspect.getdoc(kernel.fn) or ""
+    found = re.search(r"Bytes to move[^:]*:\s.*?(?=\n\n|\Z)", text, re.DOTALL)
+    if found is None:
+        raise RuntimeError(f"The docstring of {kernel.fn.__name__} does not say what it must move.")
+    return " ".join(found[0].removeprefix("Bytes to move").replace("``", "`").split()).lstrip(": ")
 
 
 if __name__ == "__main__":

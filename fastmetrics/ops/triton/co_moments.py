@@ -5,9 +5,6 @@ outputs. Every program holds one block of pairs at a time in registers, sums it 
 and merges it by Chan's rule into moments that it alone owns; a second kernel merges the shares in
 order into the state, so the result has the same bits every time. That second kernel is also
 `merge_co_moments_`. A single share is merged into the state at once: small updates are one launch.
-
-Bytes to move for N rows of D pairs of s bytes: ``N * D * s``, read once, and 96 per output and
-share for the partial moments.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
@@ -105,6 +102,9 @@ def add_pairs(
     """Moments of one share of the rows: ``partial`` is ``[programs, outputs, 12]``.
 
     ``DIRECT``: there is one program, and ``partial`` is the state.
+
+    Bytes to move for N rows of D pairs of s bytes: ``N * D * s``, read once, and 96 for each output
+    and program.
     """
     program, programs = tl.program_id(1), tl.num_programs(1)
     output = tl.program_id(0) * BLOCK_D + tl.arange(0, BLOCK_D)
@@ -159,7 +159,10 @@ def add_pairs(
 
 @triton.jit
 def merge_parts(state, parts, count, outputs, BLOCK_D: tl.constexpr):
-    """Merge ``parts`` ``[count, outputs, 12]`` into the state, one after the other."""
+    """Merge ``parts`` ``[count, outputs, 12]`` into the state, one after the other.
+
+    Bytes to move: 96 for each output and part, and 192 for each output.
+    """
     output = tl.program_id(0) * BLOCK_D + tl.arange(0, BLOCK_D)
     inside = output < outputs
     place = state + output.to(tl.int64) * COLUMNS

@@ -43,8 +43,9 @@ def differ(left, right):
 def count_blocks(keys, labels, counts, length, blocks, BLOCK: tl.constexpr):
     """Positives and negatives of a block: all of them, and up to its last end of a group.
 
-    Bytes to move: scores and labels, once; 32 for each block. ``counts`` is int64 ``[rows, blocks,
-    4]``, with -1 where no group ends.
+    ``counts`` is int64 ``[rows, blocks, 4]``, with -1 where no group ends.
+
+    Bytes to move for N scores of s bytes: ``N * (s + 1)``, read once, and 32 for each block.
     """
     # One axis, because others hold 65535 programs at most and there may be more curves.
     block, row = tl.program_id(0) % blocks, (tl.program_id(0) // blocks).to(tl.int64)
@@ -69,7 +70,9 @@ def add_groups(keys, labels, carries, pairs, precisions, length, blocks, BLOCK: 
     """Twice the area and the sum of precisions over the groups that end in a block.
 
     ``carries`` is int64 ``[rows, blocks, 4]``: positives and negatives before the block, and before
-    the group in which it begins. Bytes to move: as `count_blocks`.
+    the group in which it begins.
+
+    Bytes to move for N scores of s bytes: ``N * (s + 1)``, read once, and 48 for each block.
     """
     block, row = tl.program_id(0) % blocks, (tl.program_id(0) // blocks).to(tl.int64)
     place = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)

@@ -567,7 +567,7 @@ def add_to(pointers, values, mask):
 def add_partials(state, partial, cells, programs, PROGRAMS: tl.constexpr, BLOCK: tl.constexpr):
     """Add the rows of ``partial`` ``[programs, cells]`` to the state, in a fixed tree.
 
-    Moves ``8 * cells * (programs + 2)`` bytes.
+    Bytes to move: ``8 * cells * (programs + 2)``.
     """
     cell = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     row = tl.arange(0, PROGRAMS)
