@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fastmetrics import ops
 from fastmetrics.ops import library
-from tests.gpu.cases import CASES, N, counts, labels, scores, sums, weights
+from tests.gpu.cases import CASES, N, counts, labels, scores
 
 REQUIRED = os.environ.get("FASTMETRICS_REQUIRE_CUDA") == "1"
 

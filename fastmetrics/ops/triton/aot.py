@@ -1,8 +1,9 @@
 """Compile the GPU kernels without a GPU, and report what they cost.
 
 ``python -m fastmetrics.ops.triton.aot`` compiles the launches that typical updates make, for each
-target, and prints registers, spills and shared memory; with ``--table`` it prints ``docs/kernels.md``
-instead. A spilled register is a round trip to memory in the inner loop, so none is the rule.
+target, and prints registers, spills and shared memory; with ``--table`` it prints the page
+``docs/kernels.md`` instead. A spilled register is a round trip to memory in the inner loop, so none
+is the rule.
 """
 
 from __future__ import annotations
@@ -563,9 +564,10 @@ def page() -> str:
 
 _INTRODUCTION = """# GPU kernels
 
-Written by `python -m fastmetrics.ops.triton.aot --table` with triton {version}; no GPU is needed. For
-each kernel: how many variants the updates in `aot.py` make of it, and for each target what they take,
-from the least to the most: registers per thread, bytes spilled, bytes of shared memory per program.
+Written by `python -m fastmetrics.ops.triton.aot --table` with triton {version}; no GPU is needed.
+For each kernel: how many variants the updates in `aot.py` make of it, and for each target what they
+take, from the least to the most: registers per thread, bytes spilled, bytes of shared memory per
+program.
 """
 
 

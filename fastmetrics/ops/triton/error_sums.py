@@ -171,9 +171,10 @@ def sum_errors(
 ):  # fmt: skip
     """Sums of the chosen terms, ``partial`` ``[programs, outputs, COUNT]``.
 
-    Positions are rows of ``outputs`` columns, ``preds_step`` and ``target_step`` apart. Bytes to
-    move for N elements of s and t bytes: ``N * (s + t)``, read once, and 16 bytes per cell and
-    program.
+    Positions are rows of ``outputs`` columns, ``preds_step`` and ``target_step`` apart.
+
+    Bytes to move for N elements of s and t bytes: ``N * (s + t)``, read once, and 16 for each cell
+    and program.
     """
     program, programs = tl.program_id(1), tl.num_programs(1)
     column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
