@@ -10,6 +10,7 @@ SOURCES := $(wildcard csrc/*) CMakeLists.txt pyproject.toml
 # Wide machines would start more torch processes than their memory likes.
 XDIST   ?= -n auto --maxprocesses 8
 BENCH   ?=
+GPU_CHECK ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -23,7 +24,8 @@ help:
 	@echo "make test-asan        the op tests under the address and undefined-behaviour sanitizers"
 	@echo "make lint | format    check | rewrite: ruff, mypy, clang-format"
 	@echo "make bench            all benchmarks; BENCH='--only REGEX --threads N --json FILE'"
-	@echo "make gpu-check        GPU tests and benchmarks, offline, with the torch of \$$(PYTHON)"
+	@echo "make gpu-check        GPU tests and benchmarks, offline, with the torch of \$$(PYTHON), into"
+	@echo "                      out/gpu-check; GPU_CHECK='--out DIR': elsewhere"
 	@echo "make wheel | clean    a wheel in dist/ | remove what was built (distclean: also $(VENV))"
 
 $(VENV)/.installed: constraints.txt Makefile
@@ -101,11 +103,7 @@ bench: build
 
 # Nothing is downloaded: torch, triton and the build tools are those that $(PYTHON) has.
 gpu-check:
-	$(call side_environment,build/gpu/venv,$(PYTHON))
-	build/gpu/venv/bin/python -m pip --quiet install --no-build-isolation --no-deps --editable . \
-	  --config-settings=build-dir=build/gpu/cmake
-	FASTMETRICS_REQUIRE_CUDA=1 build/gpu/venv/bin/python -m pytest tests/gpu
-	build/gpu/venv/bin/python -m benchmarks --device cuda $(BENCH)
+	$(PYTHON) -m tests.gpu.check $(GPU_CHECK)
 
 wheel: $(VENV)/.installed
 	$(PIP) wheel --no-build-isolation --no-deps --wheel-dir dist .

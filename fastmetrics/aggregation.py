@@ -90,10 +90,10 @@ class BaseAggregator(Metric):
         """
         device = x.device if isinstance(x, Tensor) else self.device
         values = torch.as_tensor(x, dtype=self.dtype, device=device)
-        amounts = torch.as_tensor(
-            1.0 if weight is None else weight, dtype=self.dtype, device=device
-        )
-        amounts = amounts.expand(values.shape)
+        if weight is None:
+            amounts = torch.ones_like(values)
+        else:
+            amounts = torch.as_tensor(weight, dtype=self.dtype, device=device).expand(values.shape)
         if self.nan_strategy == "disable":
             return values, amounts
         bad = values.isnan() | amounts.isnan()

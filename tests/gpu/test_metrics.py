@@ -18,9 +18,6 @@ pytestmark = pytest.mark.skipif(
     not torch.cuda.is_available() and not REQUIRED, reason="needs a CUDA or ROCm GPU"
 )
 
-# Their updates look at the data on the host, as upstream's do.
-WAITING = ("CatMetric",)
-
 
 def same(actual: Any, expected: Any) -> None:
     if isinstance(expected, Tensor):
@@ -44,7 +41,7 @@ def test_values_are_those_of_the_cpu(case: Case):
         on_device = [tuple(x.cuda() for x in inputs) for inputs in batches]
         case.make().to("cuda").update(*on_device[0])  # compiles, which may wait
         torch.cuda.synchronize()
-        torch.cuda.set_sync_debug_mode("default" if case.name in WAITING else "error")
+        torch.cuda.set_sync_debug_mode("error")
         try:
             for inputs in on_device:
                 metric.update(*inputs)

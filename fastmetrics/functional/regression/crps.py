@@ -50,7 +50,7 @@ def score_sums(scores: Tensor, weight: Tensor | None) -> Tensor:
         ValueError: ``weight`` is not real, or not ``[N]``.
     """
     if weight is None:
-        return torch.stack((scores.sum(), scores.new_tensor(len(scores))))
+        return torch.stack((scores.sum(), scores.new_full((), len(scores))))
     check_weight("continuous_ranked_probability_score", scores, weight, len(scores))
     amounts = weight.double()
     return torch.stack(((scores * amounts).sum(), amounts.sum()))

@@ -1,13 +1,16 @@
 """Compile the GPU kernels without a GPU, and report what they cost.
 
 ``python -m fastmetrics.ops.triton.aot`` compiles the launches that typical updates make, for each
-target, and prints registers, spills and shared memory. A spilled register is a round trip to memory
-in the inner loop, so none is the rule.
+target, and prints registers, spills and shared memory; with ``--table`` it prints the page
+``docs/kernels.md`` instead. A spilled register is a round trip to memory in the inner loop, so none
+is the rule.
 """
 
 from __future__ import annotations
 
+import argparse
 import contextlib
+import inspect
 import itertools
 import re
 import subprocess
@@ -21,8 +24,9 @@ from unittest import mock
 import torch
 import triton
 from torch import Tensor
+from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.compiler import ASTSource, make_backend
 
 import fastmetrics.ops.triton as kernels
 from fastmetrics.ops import error_sums as terms_of
@@ -86,21 +90,46 @@ def record(op: str, *args: Any) -> list[Launch]:
     return launches
 
 
+def signature(launch: Launch) -> tuple[Any, ...]:
+    """All that the compiler knows of a launch: equal ones share one compiled kernel."""
+    source = _source(launch)
+    known = (source.signature, source.constants, source.attrs, launch.config.get("num_warps"))
+    return (launch.kernel, *map(repr, known))
+
+
+def translate(launch: Launch, target: GPUTarget) -> Any:
+    """Translate one launch into Triton's own language of instructions, the first step of many."""
+    source = _source(launch)
+    backend = make_backend(target)
+    context = ir.context()
+    ir.load_dialects(context)
+    backend.load_dialects(context)
+    options = backend.parse_options(_options(launch))
+    functions = backend.get_codegen_implementation(options)
+    return source.make_ir(target, options, functions, backend.get_module_map(), context)
+
+
 def compile_launch(launch: Launch, target: GPUTarget) -> Any:
     """Compile one launch as the just-in-time compiler would for the same arguments."""
+    return triton.compile(_source(launch), target=target, options=_options(launch))
+
+
+def _options(launch: Launch) -> dict[str, Any]:
+    return {"num_warps": launch.config["num_warps"]} if "num_warps" in launch.config else {}
+
+
+def _source(launch: Launch) -> ASTSource:
     kernel, names = launch.kernel, launch.kernel.arg_names
     values = dict(zip(names, launch.args, strict=False)) | launch.config
     unspecialised = set(kernel.do_not_specialize)
-    signature: dict[str, Any] = {}
+    types: dict[str, Any] = {}
     constants: dict[tuple[int, ...], Any] = {}
     attributes: dict[tuple[int, ...], Any] = {}
     for index, name in enumerate(names):
         fixed = kernel.params[index].is_constexpr
         special = name not in unspecialised
-        signature[name] = _describe(values[name], (index,), fixed, special, constants, attributes)
-    source = ASTSource(kernel, signature, constants, attributes)
-    options = {"num_warps": launch.config["num_warps"]} if "num_warps" in launch.config else {}
-    return triton.compile(source, target=target, options=options)
+        types[name] = _describe(values[name], (index,), fixed, special, constants, attributes)
+    return ASTSource(kernel, types, constants, attributes)
 
 
 def _describe(
@@ -490,7 +519,12 @@ def tensor_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
 
 
 def main() -> None:
-    """Print the table of all updates and computations on all targets."""
+    """Print a line for each launch and target, or the page about the kernels."""
+    parser = argparse.ArgumentParser("python -m fastmetrics.ops.triton.aot")
+    parser.add_argument("--table", action="store_true", help="print docs/kernels.md")
+    if parser.parse_args().table:
+        print(page(), end="")
+        return
     print(f"{'update':44} {'kernel':16} {'target':11} {'registers':>9} {'spills':>6} {'shared':>6}")
     for name, op, args in itertools.chain(updates(), computes()):
         for launch in record(op, *args):
@@ -498,6 +532,64 @@ def main() -> None:
                 registers, spills, shared = report(compile_launch(launch, target))
                 kernel = launch.kernel.__name__
                 print(f"{name:44} {kernel:16} {label:11} {registers:9} {spills:6} {shared:6}")
+
+
+def distinct_launches() -> dict[Any, list[Launch]]:
+    """Return the launches of all updates and computations that compile apart, by kernel."""
+    launches = {
+        signature(launch): launch
+        for _, op, args in itertools.chain(updates(), computes())
+        for launch in record(op, *args)
+    }
+    kernels_of: dict[Any, list[Launch]] = {}
+    for launch in launches.values():
+        kernels_of.setdefault(launch.kernel, []).append(launch)
+    return kernels_of
+
+
+def page() -> str:
+    """Return ``docs/kernels.md``: what the kernels take of a GPU, and what they must move."""
+    found = sorted(distinct_launches().items(), key=lambda item: _names(item[0]))
+    lines = [_INTRODUCTION.format(version=triton.__version__)]
+    lines.append("| module | kernel | variants | " + " | ".join(TARGETS) + " |")
+    lines.append("|---|---|---|" + "---|" * len(TARGETS))
+    for kernel, launches in found:
+        cells = [_range(kernel, launches, target) for target in TARGETS.values()]
+        row = [*(f"`{name}`" for name in _names(kernel)), str(len(launches)), *cells]
+        lines.append("| " + " | ".join(row) + " |")
+    lines.append("\n## Bytes to move\n")
+    lines += [f"* `{_names(kernel)[1]}`: {bytes_to_move(kernel)}" for kernel, _ in found]
+    return "\n".join(lines) + "\n"
+
+
+_INTRODUCTION = """# GPU kernels
+
+Written by `python -m fastmetrics.ops.triton.aot --table` with triton {version}; no GPU is needed.
+For each kernel: how many variants the updates in `aot.py` make of it, and for each target what they
+take, from the least to the most: registers per thread, bytes spilled, bytes of shared memory per
+program.
+"""
+
+
+def _names(kernel: Any) -> tuple[str, str]:
+    return kernel.fn.__module__.rsplit(".", 1)[-1], kernel.fn.__name__
+
+
+def _range(kernel: Any, launches: list[Launch], target: GPUTarget) -> str:
+    reports = [report(compile_launch(launch, target)) for launch in launches]
+    return ", ".join(
+        str(min(column)) if min(column) == max(column) else f"{min(column)} to {max(column)}"
+        for column in zip(*reports, strict=True)
+    )
+
+
+def bytes_to_move(kernel: Any) -> str:
+    """Return what a kernel's docstring says it must move."""
+    text = inspect.getdoc(kernel.fn) or ""
+    found = re.search(r"Bytes to move[^:]*:\s.*?(?=\n\n|\Z)", text, re.DOTALL)
+    if found is None:
+        raise RuntimeError(f"The docstring of {kernel.fn.__name__} does not say what it must move.")
+    return " ".join(found[0].removeprefix("Bytes to move").replace("``", "`").split()).lstrip(": ")
 
 
 if __name__ == "__main__":

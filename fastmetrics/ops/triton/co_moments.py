@@ -5,9 +5,6 @@ outputs. Every program holds one block of pairs at a time in registers, sums it 
 and merges it by Chan's rule into moments that it alone owns; a second kernel merges the shares in
 order into the state, so the result has the same bits every time. That second kernel is also
 `merge_co_moments_`. A single share is merged into the state at once: small updates are one launch.
-
-Bytes to move for N rows of D pairs of s bytes: ``N * D * s``, read once, and 96 per output and
-share for the partial moments.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
@@ -25,7 +22,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.co_moments import NUM_COLUMNS
-from fastmetrics.ops.triton.reading import is_wide, launch, numbers
+from fastmetrics.ops.triton.reading import device_of, is_wide, launch, numbers
 
 COLUMNS = tl.constexpr(NUM_COLUMNS)
 
@@ -105,9 +102,12 @@ def add_pairs(
     """Moments of one share of the rows: ``partial`` is ``[programs, outputs, 12]``.
 
     ``DIRECT``: there is one program, and ``partial`` is the state.
+
+    Bytes to move for N rows of D pairs of s bytes: ``N * D * s``, read once, and 96 for each output
+    and program.
     """
-    program, programs = tl.program_id(0), tl.num_programs(0)
-    output = tl.program_id(1) * BLOCK_D + tl.arange(0, BLOCK_D)
+    program, programs = tl.program_id(1), tl.num_programs(1)
+    output = tl.program_id(0) * BLOCK_D + tl.arange(0, BLOCK_D)
     inside = output < outputs
     zero = tl.zeros([BLOCK_D], tl.float64)
     moments = (zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero)
@@ -159,7 +159,10 @@ def add_pairs(
 
 @triton.jit
 def merge_parts(state, parts, count, outputs, BLOCK_D: tl.constexpr):
-    """Merge ``parts`` ``[count, outputs, 12]`` into the state, one after the other."""
+    """Merge ``parts`` ``[count, outputs, 12]`` into the state, one after the other.
+
+    Bytes to move: 96 for each output and part, and 192 for each output.
+    """
     output = tl.program_id(0) * BLOCK_D + tl.arange(0, BLOCK_D)
     inside = output < outputs
     place = state + output.to(tl.int64) * COLUMNS
@@ -178,17 +181,11 @@ def on_device_of_state(op: Callable[..., None]) -> Callable[..., None]:
 
     @functools.wraps(op)
     def entry(state: Tensor, *args: Any) -> None:
-        device = state.device
-        if device.type in ("cuda", "xpu"):
-            module = getattr(torch, device.type)
-            if module.current_device() != device.index:
-                with module.device(device.index):
-                    entry(state, *args)
-                return
-        dense = state.contiguous()
-        op(dense, *args)
-        if dense is not state:
-            state.copy_(dense)
+        with device_of(state):
+            dense = state.contiguous()
+            op(dense, *args)
+            if dense is not state:
+                state.copy_(dense)
 
     return entry
 
@@ -206,7 +203,7 @@ def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | N
     if programs > 1:
         partial = torch.empty((programs, *state.shape), dtype=torch.float64, device=state.device)
     launch(
-        add_pairs, (programs, triton.cdiv(outputs, block_outputs)),
+        add_pairs, (triton.cdiv(outputs, block_outputs), programs),
         partial, preds, target, weight, rows, outputs,
         preds.stride(0), preds.stride(1) if preds.ndim > 1 else 0,
         target.stride(0), target.stride(1) if target.ndim > 1 else 0,

@@ -14,15 +14,13 @@ input gives the same bits.
 
 from __future__ import annotations
 
-import contextlib
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.curve import batches
-from fastmetrics.ops.triton.reading import as_score, launch
+from fastmetrics.ops.triton.reading import as_score, device_of, launch
 
 # Counts within a block share an int32.
 BLOCK = 512
@@ -42,13 +40,15 @@ def differ(left, right):
 
 
 @triton.jit
-def count_blocks(keys, labels, counts, length, BLOCK: tl.constexpr):
+def count_blocks(keys, labels, counts, length, blocks, BLOCK: tl.constexpr):
     """Positives and negatives of a block: all of them, and up to its last end of a group.
 
-    Bytes to move: scores and labels, once; 32 for each block. ``counts`` is int64 ``[rows, blocks,
-    4]``, with -1 where no group ends.
+    ``counts`` is int64 ``[rows, blocks, 4]``, with -1 where no group ends.
+
+    Bytes to move for N scores of s bytes: ``N * (s + 1)``, read once, and 32 for each block.
     """
-    block, blocks, row = tl.program_id(0), tl.num_programs(0), tl.program_id(1).to(tl.int64)
+    # One axis, because others hold 65535 programs at most and there may be more curves.
+    block, row = tl.program_id(0) % blocks, (tl.program_id(0) // blocks).to(tl.int64)
     place = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = place < length
     key = as_score(tl.load(keys + row * length + place, mask=inside, other=0.0))
@@ -66,13 +66,15 @@ def count_blocks(keys, labels, counts, length, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def add_groups(keys, labels, carries, pairs, precisions, length, BLOCK: tl.constexpr):
+def add_groups(keys, labels, carries, pairs, precisions, length, blocks, BLOCK: tl.constexpr):
     """Twice the area and the sum of precisions over the groups that end in a block.
 
     ``carries`` is int64 ``[rows, blocks, 4]``: positives and negatives before the block, and before
-    the group in which it begins. Bytes to move: as `count_blocks`.
+    the group in which it begins.
+
+    Bytes to move for N scores of s bytes: ``N * (s + 1)``, read once, and 48 for each block.
     """
-    block, blocks, row = tl.program_id(0), tl.num_programs(0), tl.program_id(1).to(tl.int64)
+    block, row = tl.program_id(0) % blocks, (tl.program_id(0) // blocks).to(tl.int64)
     place = block.to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = place < length
     scores = keys + row * length + place
@@ -107,7 +109,7 @@ def curve_areas_(
 ) -> None:
     """Launch the kernels of :func:`fastmetrics.ops.curve.curve_areas_`."""
     areas.zero_()
-    with _device_of(areas):
+    with device_of(areas):
         for curves, keys, labels in batches(preds, target, multiclass, pool):
             _add_rows(areas[curves], keys, labels)
 
@@ -119,36 +121,19 @@ def _add_rows(areas: Tensor, keys: Tensor, labels: Tensor) -> None:
     counts = torch.empty(rows, blocks, 4, dtype=torch.int64, device=areas.device)
     pairs = torch.empty(rows, blocks, dtype=torch.int64, device=areas.device)
     precisions = torch.empty(rows, blocks, dtype=torch.float64, device=areas.device)
-    grid = (blocks, rows)
-    launch(count_blocks, grid, keys, labels, counts, length, BLOCK=BLOCK, num_warps=WARPS)
+    grid = (blocks * rows,)
+    sizes = (length, blocks)
+    launch(count_blocks, grid, keys, labels, counts, *sizes, BLOCK=BLOCK, num_warps=WARPS)
     totals, seen = counts.split(2, dim=-1)
     sums = totals.cumsum(1)
     first = sums - totals
     ended = torch.where(seen < 0, 0, first + seen).cummax(1).values
     carries = torch.cat([first, torch.cat([torch.zeros_like(ended[:, :1]), ended[:, :-1]], 1)], -1)
     launch(
-        add_groups,
-        grid,
-        keys,
-        labels,
-        carries,
-        pairs,
-        precisions,
-        length,
-        BLOCK=BLOCK,
-        num_warps=WARPS,
-    )
+        add_groups, grid, keys, labels, carries, pairs, precisions, *sizes,
+        BLOCK=BLOCK, num_warps=WARPS,
+    )  # fmt: skip
     areas[:, 0] = pairs.sum(-1).double() / 2
     areas[:, 1] = precisions.sum(-1)
     areas[:, 2] = sums[:, -1, 1].double()
     areas[:, 3] = sums[:, -1, 0].double()
-
-
-def _device_of(tensor: Tensor) -> contextlib.AbstractContextManager[object]:
-    """Make the device of a tensor the current one, on which Triton launches."""
-    if tensor.device.type in ("cuda", "xpu"):
-        device: contextlib.AbstractContextManager[object] = getattr(
-            torch, tensor.device.type
-        ).device(tensor.device.index)
-        return device
-    return contextlib.nullcontext()

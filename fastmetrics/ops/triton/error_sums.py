@@ -10,7 +10,6 @@ the rows in a fixed tree. The functions are those of the CPU kernels, without ca
 
 from __future__ import annotations
 
-import contextlib
 import math
 
 import torch
@@ -20,6 +19,7 @@ from torch import Tensor
 
 from fastmetrics.ops import error_sums as terms_of
 from fastmetrics.ops.triton.reading import (
+    device_of,
     fold_partials,
     is_wide,
     launch,
@@ -171,12 +171,13 @@ def sum_errors(
 ):  # fmt: skip
     """Sums of the chosen terms, ``partial`` ``[programs, outputs, COUNT]``.
 
-    Positions are rows of ``outputs`` columns, ``preds_step`` and ``target_step`` apart. Bytes to
-    move for N elements of s and t bytes: ``N * (s + t)``, read once, and 16 bytes per cell and
-    program.
+    Positions are rows of ``outputs`` columns, ``preds_step`` and ``target_step`` apart.
+
+    Bytes to move for N elements of s and t bytes: ``N * (s + t)``, read once, and 16 for each cell
+    and program.
     """
-    program, programs = tl.program_id(0), tl.num_programs(0)
-    column = tl.program_id(1) * COLUMNS + tl.arange(0, COLUMNS)
+    program, programs = tl.program_id(1), tl.num_programs(1)
+    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
     known = (column < outputs)[None, :]
     count = tl.zeros([BLOCK, COLUMNS], tl.float64)
     squares, absolutes, logs, percentages = count, count, count, count
@@ -264,20 +265,11 @@ def error_sums_(
     """Launch the kernels of :func:`fastmetrics.ops.error_sums.error_sums_`."""
     if not preds.numel():
         return
-    with _on_device_of(state):
+    with device_of(state):
         dense = state.contiguous()
         _add(dense, preds, target, weight, terms, p, power)
         if dense is not state:
             state.copy_(dense)
-
-
-def _on_device_of(state: Tensor) -> contextlib.AbstractContextManager[object]:
-    if state.device.type not in ("cuda", "xpu"):
-        return contextlib.nullcontext()
-    guard: contextlib.AbstractContextManager[object] = getattr(torch, state.device.type).device(
-        state.device.index
-    )
-    return guard
 
 
 def _add(
@@ -308,7 +300,7 @@ def _add(
     programs = ordered_programs(triton.cdiv(positions, block), state.numel())
     partial = torch.empty((programs, state.numel()), dtype=torch.float64, device=state.device)
     launch(
-        sum_errors, (programs, triton.cdiv(outputs, columns)),
+        sum_errors, (triton.cdiv(outputs, columns), programs),
         partial, preds, target, weight, sizes, merged[0], merged[1],
         merged[2] if weight is not None else (0,), *steps, positions, outputs,
         TERMS=terms, P=float(p), DEVIANCE_POWER=float(power), WEIGHTED=weight is not None,

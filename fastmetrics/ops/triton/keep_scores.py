@@ -44,7 +44,8 @@ def keep(
     """Write rows of ``COLUMNS`` scores from row ``start`` on, and their targets.
 
     Bytes to move for N positions of C scores of s bytes and targets of t bytes: ``N * (C*s + t)``
-    read and ``N * (C*s + 1)`` written, each once.
+    read and ``N * (C*s + 1)`` written, each once; multilabel ``N * C * (s + t)`` and
+    ``N * C * (s + 1)``.
     """
     program, programs = tl.program_id(0), tl.num_programs(0)
     bad = tl.zeros([BLOCK], tl.int32)

@@ -22,6 +22,7 @@ choice could change between two captures of a CUDA graph. Block sizes follow fro
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 import math
@@ -202,6 +203,16 @@ def multiprocessors(kind: str, index: int | None) -> int:
     if kind == "xpu":
         return int(torch.xpu.get_device_properties(index).gpu_subslice_count)
     return 2
+
+
+def device_of(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
+    """Make the device of a tensor the current one, on which Triton launches."""
+    if tensor.device.type not in ("cuda", "xpu"):
+        return contextlib.nullcontext()
+    guard: contextlib.AbstractContextManager[Any] = getattr(torch, tensor.device.type).device(
+        tensor.device.index
+    )
+    return guard
 
 
 def programs_for(blocks: int, device: torch.device) -> int:
@@ -556,7 +567,7 @@ def add_to(pointers, values, mask):
 def add_partials(state, partial, cells, programs, PROGRAMS: tl.constexpr, BLOCK: tl.constexpr):
     """Add the rows of ``partial`` ``[programs, cells]`` to the state, in a fixed tree.
 
-    Moves ``8 * cells * (programs + 2)`` bytes.
+    Bytes to move: ``8 * cells * (programs + 2)``.
     """
     cell = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     row = tl.arange(0, PROGRAMS)

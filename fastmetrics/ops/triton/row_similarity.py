@@ -112,7 +112,7 @@ def compare_rows(
             total += tl.where(inside, value, 0.0)
     if PLACE == SUMMED:
         tl.store(cells, tl.load(cells) + tl.sum(total))
-        tl.store(cells + 1, tl.load(cells + 1) + num_rows.to(tl.float64))
+        tl.store(cells + 1, tl.load(cells + 1) + tl.cast(num_rows, tl.float64))
     if PLACE == PARTIAL:
         tl.store(cells + 2 * program, tl.sum(total))
         counted = tl.where(program == 0, num_rows, 0)

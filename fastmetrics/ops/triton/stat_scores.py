@@ -164,7 +164,10 @@ def count(
 
 @triton.jit
 def add_totals(state, totals, programs, ROWS: tl.constexpr, PROGRAMS: tl.constexpr):
-    """Second launch of a scattered count: add all counted positions to every true negative."""
+    """Second launch of a scattered count: add all counted positions to every true negative.
+
+    Bytes to move: 8 per program of the first launch, and 16 per row of the state.
+    """
     program = tl.arange(0, PROGRAMS)
     total = tl.sum(tl.load(totals + program, mask=program < programs, other=0))
     row = tl.program_id(0) * ROW_BLOCK + tl.arange(0, ROW_BLOCK)

@@ -100,7 +100,10 @@ def read_tensor(
 
 @triton.jit(do_not_specialize=["place"])
 def fold_stats(state, partial, programs, place, PROGRAMS: tl.constexpr):
-    """Add the statistics of all programs to one row of the state."""
+    """Add the statistics of all programs to one row of the state.
+
+    Bytes to move: 56 per program of the first launch, and 128.
+    """
     row = tl.arange(0, PROGRAMS)
     inside = row < programs
     cell = partial + row * COLUMNS

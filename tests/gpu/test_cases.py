@@ -1,0 +1,35 @@
+"""The calls that are made on a GPU, looked at without one."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+import torch
+
+from fastmetrics import ops
+from fastmetrics.ops import library
+from tests.gpu.cases import CASES
+from tests.pretend_gpu import DEVICE, pretend_gpu
+
+
+def moved(value):
+    if isinstance(value, list):
+        return [*map(moved, value)]
+    return value.to(DEVICE) if isinstance(value, torch.Tensor) else value
+
+
+def test_every_op_has_calls():
+    assert {op for op, _ in CASES.values()} == library.REFERENCES.keys()
+
+
+@pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="needs triton's compiler")
+@pytest.mark.parametrize("op", sorted(library.REFERENCES.keys() - library.COMPUTE_OPS))
+def test_no_update_waits(op):
+    pytest.importorskip("triton")
+    for args in (args for name, args in CASES.values() if name == op):
+        inputs = [*map(moved, args)]
+        with pretend_gpu() as (waits, launches):
+            getattr(ops, op)(*inputs)
+        assert not waits
+        assert bool(launches) == (op not in library.WITHOUT_TRITON)

@@ -1,0 +1,121 @@
+"""Every metric on a pretended GPU: updates that never wait, and launches that compile."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import warnings
+
+import pytest
+import torch
+
+if importlib.util.find_spec("triton") is None or os.environ.get("TRITON_INTERPRET") == "1":
+    pytest.skip("needs triton, and its compiler", allow_module_level=True)
+
+from fastmetrics import ops
+from fastmetrics.ops import library
+from fastmetrics.ops.triton import aot
+from tests.every_metric import cases
+from tests.pretend_gpu import DEVICE, pretend_gpu
+
+CASES = cases()
+# Their values are chosen by what the state holds, and here it holds nothing.
+CHOSEN_BY_DATA = ("R2Score", "BinaryFairness")
+every_metric = pytest.mark.parametrize("case", CASES, ids=repr)
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def inputs_of(case, size):
+    return [x.to(DEVICE) for x in case.inputs(size)]
+
+
+@every_metric
+def test_updates_never_wait(case):
+    metric, inputs = case.make().to(DEVICE), inputs_of(case, 30)
+    with pretend_gpu() as (waits, _):
+        metric.update(*inputs)
+        metric.update(*inputs)
+        metric.reset()
+        metric.update(*inputs)
+    assert not waits
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name not in CHOSEN_BY_DATA], ids=repr
+)
+def test_values_mix_no_devices(case):
+    """Reading the state may wait; whatever it makes must lie beside it."""
+    metric, inputs = case.make().to(DEVICE), inputs_of(case, 30)
+    with pretend_gpu():
+        metric.update(*inputs)
+        metric.compute()
+        metric(*inputs)
+
+
+@pytest.mark.parametrize("size", [1, 30])
+def test_launches_of_all_metrics_are_in_the_language(size):
+    """The interpreter accepts more than the compiler, above all about numbers that are one."""
+    seen = {}
+    for case in CASES:
+        metric, inputs = case.make().to(DEVICE), inputs_of(case, size)
+        with pretend_gpu() as (_, launches):
+            metric.update(*inputs)
+        seen |= {aot.signature(launch): launch for launch in launches}
+    assert len({launch.kernel for launch in seen.values()}) > 10
+    for launch in seen.values():
+        aot.translate(launch, aot.TARGETS["cuda:90"])
+
+
+def test_more_curves_than_an_axis_of_programs_holds():
+    scores, target = torch.zeros(1, 70_000), torch.zeros(1, 70_000, dtype=torch.uint8)
+    areas = torch.empty(70_000, 4, dtype=torch.float64)
+    with pretend_gpu() as (_, launches):
+        ops.curve_areas_(areas.to(DEVICE), [scores.to(DEVICE)], [target.to(DEVICE)], False, False)
+    assert launches
+
+
+@pytest.mark.parametrize("outputs", [70_000, 3_000_000, 20_000_000])
+def test_more_outputs_than_an_axis_of_programs_holds(outputs):
+    pair = [torch.empty(2, outputs, device=DEVICE) for _ in range(2)]
+    for op, columns, tail in ((ops.co_moments_, 12, (None,)), (ops.error_sums_, 2, (None, 1))):
+        with pretend_gpu() as (_, launches):
+            op(torch.empty(outputs, columns, dtype=torch.float64, device=DEVICE), *pair, *tail)
+        assert launches
+
+
+def test_waits_are_seen():
+    x = torch.ones(3, device=DEVICE)
+    causes = {
+        "item": lambda: x.sum().item(),
+        "__bool__": lambda: bool((x > 0).all()),
+        "nonzero": lambda: x.nonzero(),
+        "index": lambda: x[x > 0],
+        "new_tensor": lambda: x.new_tensor(3.0),
+        "tensor": lambda: torch.tensor([1.0], device=DEVICE),
+        "_to_copy": lambda: torch.ones(3).to(DEVICE),
+        "copy_": lambda: x.copy_(torch.ones(3)),
+        "tolist": lambda: x.tolist(),
+    }
+    for name, cause in causes.items():
+        with pretend_gpu() as (waits, _):
+            cause()
+        assert waits[-1] == name
+    with pretend_gpu() as (waits, _), pytest.raises(RuntimeError, match="device"):
+        torch.stack([x, torch.ones(3)])
+
+
+def test_ops_run_their_gpu_side():
+    state, target = torch.empty(3, 4, dtype=torch.int64, device=DEVICE), torch.ones(5).long()
+    with pretend_gpu() as (waits, launches):
+        ops.stat_scores_(
+            state, library.new_events(DEVICE), *[target.to(DEVICE, non_blocking=True)] * 2,
+            num_classes=3,
+        )  # fmt: skip
+    assert not waits
+    assert [launch.kernel.__name__ for launch in launches] == ["count"]
