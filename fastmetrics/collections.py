@@ -24,7 +24,6 @@ from fastmetrics.metric import Metric, is_metric
 from fastmetrics.sharing import Group, Plan, explain, make_groups
 from fastmetrics.utilities.prints import rank_zero_warn
 
-
 # A subclass of a collection class and of torchmetrics' one, for each pair of them.
 _lookalikes: dict[tuple[type, type], type] = {}
 
