@@ -211,8 +211,10 @@ def _wrap_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(self: Metric, *args: Any, **kwargs: Any) -> Any:
         if type(self).compute is not wrapper:  # called through super() by an outer compute
             return compute(self, *args, **kwargs)
-        if not is_dynamo_compiling():
-            _register_with_torchmetrics()
+        if is_dynamo_compiling() and not (self._to_sync and self._is_distributed()):
+            # The cache and the counts change, and whatever a compiled step depends on is a guard.
+            return self._own_value(compute(self, *args, **kwargs))
+        _register_with_torchmetrics()
         if not self.update_called:
             rank_zero_warn(
                 f"{type(self).__name__}.compute was called before any update: the value is that of"
@@ -602,6 +604,8 @@ class Metric(Module, ABC):
             raise TorchMetricsUserError(
                 f"{type(self).__name__} is synchronised; call `unsync` before `forward`."
             )
+        if is_dynamo_compiling():
+            return self._forward_traced((self,), args, kwargs)[0]
         _register_with_torchmetrics()
         if self._adds_batches():
             return self._forward_summed((self,), args, kwargs)[0]
@@ -617,7 +621,6 @@ class Metric(Module, ABC):
             and not own["dist_sync_on_step"]
             and "update" not in own
             and "compute" not in own
-            and not is_dynamo_compiling()
         )
 
     def _forward_summed(
@@ -662,6 +665,53 @@ class Metric(Module, ABC):
             own["_count"] += 1
             own["_forward_cache"] = value
         return values
+
+    def _forward_traced(
+        self, members: Sequence[Metric], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[Any]:
+        """Forward for all ``members``, which share the states of this metric, itself first.
+
+        For regions that torch compiles: reads no counter, writes attributes only once the graph has
+        run, and leaves what the events say to a later ``compute``.
+        """
+        twice = any(m.full_state_update is not False or m.dist_sync_on_step for m in members)
+        if twice:
+            self._raw_update(*args, **kwargs)
+        totals = self.metric_state
+        for name, default in self._defaults.items():
+            object.__setattr__(self, name, private_copy(default))
+        object.__setattr__(self, "_enable_grad", True)
+        self._raw_update(*args, **kwargs)
+        object.__setattr__(self, "_enable_grad", False)
+        batch = self.metric_state
+        values = []
+        for member in members:
+            member._set_states(batch)
+            values.append(member._own_value(member._raw_compute()))
+        if not twice:
+            totals = {name: self._joined(name, totals[name], batch[name]) for name in totals}
+        for member, value in zip(members, values, strict=True):
+            member._set_states(totals)
+            member._note_traced_update()
+            object.__setattr__(member, "_forward_cache", value)
+        return values
+
+    def _joined(self, name: str, total: State, batch: State) -> State:
+        """Return ``total`` with the state of one batch merged into it, in place if possible."""
+        reduction = self._reductions[name]
+        if isinstance(total, list):
+            return [*total, *map_tensors(Tensor.detach, batch)]
+        if isinstance(reduction, Merger):
+            return reduction.absorb(total, batch)
+        count = self._count if reduction is dim_zero_mean else 0
+        merged = _merge(reduction, total, batch.detach(), count, 1)
+        same = merged.shape == total.shape and merged.dtype == total.dtype
+        return total.copy_(merged) if same else merged
+
+    def _set_states(self, states: dict[str, State]) -> None:
+        """Refer to these states."""
+        for name, state in states.items():
+            object.__setattr__(self, name, state)
 
     def _forward_shared(
         self, members: Sequence[Metric], args: tuple[Any, ...], kwargs: dict[str, Any]
