@@ -100,11 +100,9 @@ class _Group:
                 "A metric of the collection is synchronised; call `unsync` before `forward`."
             )
         kwargs = leader._filter_kwargs(**kwargs) if kwargs else kwargs
-        added = all(m._adds_batches() for m in self.members)
-        forward = leader._forward_summed if added else leader._forward_shared
         self.release()
         try:
-            values: list[Any] = forward(self.members, args, kwargs)
+            values: list[Any] = leader._forward_members(self.members, args, kwargs)
         finally:
             self.link()
         return values

@@ -328,6 +328,8 @@ class Metric(Module, ABC):
     plot_legend_name: str | None = None
 
     fused_update: bool = False
+    # Whether `forward` asks `_with_gradients` for the value.
+    _has_gradients: ClassVar[bool] = False
     # States that `set_dtype` leaves alone: the ops add them up in float64, whatever the values are.
     _exact_states: tuple[str, ...] = ()
     _wraps_compute: ClassVar[bool] = True
@@ -604,12 +606,30 @@ class Metric(Module, ABC):
             raise TorchMetricsUserError(
                 f"{type(self).__name__} is synchronised; call `unsync` before `forward`."
             )
+        return self._forward_members((self,), args, kwargs)[0]
+
+    def _forward_members(
+        self, members: Sequence[Metric], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> list[Any]:
+        """Forward for all ``members``, which share the states of this metric, itself first."""
         if is_dynamo_compiling():
-            return self._forward_traced((self,), args, kwargs)[0]
-        _register_with_torchmetrics()
-        if self._adds_batches():
-            return self._forward_summed((self,), args, kwargs)[0]
-        return self._forward_shared((self,), args, kwargs)[0]
+            values = self._forward_traced(members, args, kwargs)
+        else:
+            _register_with_torchmetrics()
+            added = all([m._adds_batches() for m in members])
+            values = (self._forward_summed if added else self._forward_shared)(
+                members, args, kwargs
+            )
+        if self._has_gradients:
+            values = [
+                m._with_gradients(value, *args, **kwargs)
+                for m, value in zip(members, values, strict=True)
+            ]
+        return values
+
+    def _with_gradients(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        """Return the value of one batch so that autograd can follow it, if an input wants that."""
+        raise NotImplementedError
 
     def _adds_batches(self) -> bool:
         """Whether ``forward`` only has to add the states of the batch to the totals."""

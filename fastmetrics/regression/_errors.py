@@ -32,6 +32,7 @@ class ErrorSumMetric(Metric):
     higher_is_better: bool | None = False
     full_state_update = False
     fused_update = True
+    _has_gradients = True
     _exact_states = ("sums",)
     plot_lower_bound = 0.0
     sums: Tensor
@@ -58,16 +59,11 @@ class ErrorSumMetric(Metric):
         """Return the value, a scalar or ``[D]``."""
         return self._value(self.sums).to(self.dtype)
 
-    @torch.jit.unused
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Add a batch to the states and return its value, with gradients if an input wants any.
-
-        The op has none, so the value is then worked out a second time by torch operations.
-        """
-        value = super().forward(*args, **kwargs)
+    def _with_gradients(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        # The op has none, so the value is worked out a second time by torch operations.
         if needs_grad(*args, *kwargs.values()):
             value = self._own_value(self._value(self._with_grad(*args, **kwargs)).to(self.dtype))
-            self._forward_cache = value
+            object.__setattr__(self, "_forward_cache", value)
         return value
 
     def _with_grad(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:

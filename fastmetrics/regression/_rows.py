@@ -36,6 +36,7 @@ class RowMetric(Metric):
     full_state_update = False
     fused_update = True
     _exact_states = ("sums",)
+    _has_gradients = True
     # Whether float64 inputs make the value float64.
     _follows_inputs = True
     _wide: bool
@@ -85,16 +86,11 @@ class RowMetric(Metric):
             return dim_zero_cat(self.rows)
         return reduce_rows(self.sums, self.reduction).to(self._value_dtype())
 
-    @torch.jit.unused
-    def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """Add a batch and return its value, with gradients if an input wants any.
-
-        The op has none, so the value is then worked out a second time by torch operations.
-        """
-        value = super().forward(*args, **kwargs)
+    def _with_gradients(self, value: Any, *args: Any, **kwargs: Any) -> Any:
+        # The op has none, so the value is worked out a second time by torch operations.
         if needs_grad(*args, *kwargs.values()):
             value = self._own_value(self._with_grad(*args, **kwargs).to(self._value_dtype()))
-            self._forward_cache = value
+            object.__setattr__(self, "_forward_cache", value)
         return value
 
     def _with_grad(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
