@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.compiler import is_dynamo_compiling
+from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.nn import Module
 from typing_extensions import Self
 
@@ -137,6 +137,11 @@ def private_copy(state: Any) -> Any:
     return list(state)
 
 
+def as_scalar(value: Tensor) -> Tensor:
+    """Return a tensor of one element without axes, others as they are."""
+    return value.squeeze() if value.ndim and value.numel() == 1 else value
+
+
 def _is_zero(state: State) -> bool:
     return isinstance(state, Tensor) and (state.is_meta or not bool(state.any()))
 
@@ -211,9 +216,9 @@ def _wrap_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(self: Metric, *args: Any, **kwargs: Any) -> Any:
         if type(self).compute is not wrapper:  # called through super() by an outer compute
             return compute(self, *args, **kwargs)
-        if is_dynamo_compiling() and not (self._to_sync and self._is_distributed()):
+        if is_compiling() and not (self._to_sync and self._is_distributed()):
             # The cache and the counts change, and whatever a compiled step depends on is a guard.
-            return self._own_value(compute(self, *args, **kwargs))
+            return self._traced_value(compute(self, *args, **kwargs))
         _register_with_torchmetrics()
         if not self.update_called:
             rank_zero_warn(
@@ -573,10 +578,14 @@ class Metric(Module, ABC):
             return self._own_tensor(value)
         return map_tensors(self._own_tensor, value)
 
+    def _traced_value(self, value: Any) -> Any:
+        """Do the same in a compiled region, where nobody knows which memory a tensor has."""
+        return map_tensors(lambda x: as_scalar(x.clone()), value)
+
     def _own_tensor(self, value: Tensor) -> Tensor:
         # What a user's `compute` returns may belong to anybody; a fused one makes it, or returns
         # (part of) a state.
-        if self.fused_update and not is_dynamo_compiling():
+        if self.fused_update:
             for name in self._defaults:
                 state = self.__dict__[name]
                 if isinstance(state, list) or (
@@ -587,7 +596,7 @@ class Metric(Module, ABC):
                     break
         else:
             value = value.clone()
-        return value.squeeze() if value.ndim and value.numel() == 1 else value
+        return as_scalar(value)
 
     @torch.jit.unused
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -612,7 +621,7 @@ class Metric(Module, ABC):
         self, members: Sequence[Metric], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> list[Any]:
         """Forward for all ``members``, which share the states of this metric, itself first."""
-        if is_dynamo_compiling():
+        if is_compiling():
             values = self._forward_traced(members, args, kwargs)
         else:
             _register_with_torchmetrics()
@@ -707,20 +716,22 @@ class Metric(Module, ABC):
         values = []
         for member in members:
             member._set_states(batch)
-            values.append(member._own_value(member._raw_compute()))
+            values.append(member._traced_value(member._raw_compute()))
         if not twice:
             totals = {name: self._joined(name, totals[name], batch[name]) for name in totals}
         for member, value in zip(members, values, strict=True):
             member._set_states(totals)
             member._note_traced_update()
-            object.__setattr__(member, "_forward_cache", value)
+            if is_dynamo_compiling():  # an export has no values, only stand-ins for them
+                object.__setattr__(member, "_forward_cache", value)
         return values
 
-    def _joined(self, name: str, total: State, batch: State) -> State:
+    def _joined(self, name: str, total: State, batch: Any) -> State:
         """Return ``total`` with the state of one batch merged into it, in place if possible."""
         reduction = self._reductions[name]
         if isinstance(total, list):
-            return [*total, *map_tensors(Tensor.detach, batch)]
+            total.extend(map_tensors(Tensor.detach, batch))
+            return total
         if isinstance(reduction, Merger):
             return reduction.absorb(total, batch)
         count = self._count if reduction is dim_zero_mean else 0

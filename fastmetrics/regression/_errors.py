@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional.regression._errors import batch_sums, mean_of, needs_grad
-from fastmetrics.metric import Metric
+from fastmetrics.metric import Metric, as_scalar
 from fastmetrics.ops import error_sums_
 from fastmetrics.ops.error_sums import num_columns
 from fastmetrics.utilities.checks import check_int
@@ -62,7 +62,7 @@ class ErrorSumMetric(Metric):
     def _with_gradients(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         # The op has none, so the value is worked out a second time by torch operations.
         if needs_grad(*args, *kwargs.values()):
-            value = self._own_value(self._value(self._with_grad(*args, **kwargs)).to(self.dtype))
+            value = as_scalar(self._value(self._with_grad(*args, **kwargs)).to(self.dtype))
             object.__setattr__(self, "_forward_cache", value)
         return value
 

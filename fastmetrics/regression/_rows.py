@@ -14,7 +14,7 @@ from fastmetrics.functional.regression._rows import (
     needs_grad,
     reduce_rows,
 )
-from fastmetrics.metric import Metric
+from fastmetrics.metric import Metric, as_scalar
 from fastmetrics.ops import row_similarity_
 from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import dim_zero_cat
@@ -89,7 +89,7 @@ class RowMetric(Metric):
     def _with_gradients(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         # The op has none, so the value is worked out a second time by torch operations.
         if needs_grad(*args, *kwargs.values()):
-            value = self._own_value(self._with_grad(*args, **kwargs).to(self._value_dtype()))
+            value = as_scalar(self._with_grad(*args, **kwargs).to(self._value_dtype()))
             object.__setattr__(self, "_forward_cache", value)
         return value
 
