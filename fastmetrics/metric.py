@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.compiler import is_dynamo_compiling
+from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.nn import Module
 from typing_extensions import Self
 
@@ -148,6 +148,11 @@ def private_copy(state: Any) -> Any:
     return list(state)
 
 
+def as_scalar(value: Tensor) -> Tensor:
+    """Return a tensor of one element without axes, others as they are."""
+    return value.squeeze() if value.ndim and value.numel() == 1 else value
+
+
 def _is_zero(state: State) -> bool:
     return isinstance(state, Tensor) and (state.is_meta or not bool(state.any()))
 
@@ -222,8 +227,10 @@ def _wrap_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
     def wrapper(self: Metric, *args: Any, **kwargs: Any) -> Any:
         if type(self).compute is not wrapper:  # called through super() by an outer compute
             return compute(self, *args, **kwargs)
-        if not is_dynamo_compiling():
-            _register_with_torchmetrics()
+        if is_compiling() and not (self._to_sync and self._is_distributed()):
+            # The cache and the counts change, and whatever a compiled step depends on is a guard.
+            return self._traced_value(compute(self, *args, **kwargs))
+        _register_with_torchmetrics()
         if not self.update_called:
             rank_zero_warn(
                 f"{type(self).__name__}.compute was called before any update: the value is that of"
@@ -607,10 +614,14 @@ class Metric(Module, ABC):
             return self._own_tensor(value)
         return map_tensors(self._own_tensor, value)
 
+    def _traced_value(self, value: Any) -> Any:
+        """Do the same in a compiled region, where nobody knows which memory a tensor has."""
+        return map_tensors(lambda x: as_scalar(x.clone()), value)
+
     def _own_tensor(self, value: Tensor) -> Tensor:
         # What a user's `compute` returns may belong to anybody; a fused one makes it, or returns
         # (part of) a state.
-        if self.fused_update and not is_dynamo_compiling():
+        if self.fused_update:
             for name in self._defaults:
                 state = self.__dict__.get(name)  # one that was derived belongs to nobody
                 if isinstance(state, list) or (
@@ -622,7 +633,7 @@ class Metric(Module, ABC):
                     break
         else:
             value = value.clone()
-        return value.squeeze() if value.ndim and value.numel() == 1 else value
+        return as_scalar(value)
 
     @torch.jit.unused
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -641,6 +652,8 @@ class Metric(Module, ABC):
             raise TorchMetricsUserError(
                 f"{type(self).__name__} is synchronised; call `unsync` before `forward`."
             )
+        if is_compiling():
+            return forward_traced([[self]], [], self._update_raw, args, kwargs)[0]
         _register_with_torchmetrics()
         if self._adds_batches():
             return forward_batch([[self]], [], self._update_raw, args, kwargs)[0]
@@ -659,7 +672,6 @@ class Metric(Module, ABC):
             and not own["dist_sync_on_step"]
             and "update" not in own
             and "compute" not in own
-            and not is_dynamo_compiling()
         )
 
     def _begin_scratch(self) -> dict[str, Tensor]:
@@ -685,6 +697,24 @@ class Metric(Module, ABC):
             if part.dtype is not total.dtype and part.is_floating_point():
                 totals[name] = total = normal_tensor(functools.partial(total.to, part.dtype))
             total.add_(part)
+
+    def _joined(self, name: str, total: State, batch: Any) -> State:
+        """Return ``total`` with the state of one batch merged into it, in place if possible."""
+        reduction = self._reductions[name]
+        if isinstance(total, list):
+            total.extend(map_tensors(Tensor.detach, batch))
+            return total
+        if isinstance(reduction, Merger):
+            return reduction.absorb(total, batch)
+        count = self._count if reduction is dim_zero_mean else 0
+        merged = _merge(reduction, total, batch.detach(), count, 1)
+        same = merged.shape == total.shape and merged.dtype == total.dtype
+        return total.copy_(merged) if same else merged
+
+    def _set_states(self, states: dict[str, State]) -> None:
+        """Refer to these states."""
+        for name, state in states.items():
+            object.__setattr__(self, name, state)
 
     def _forward_shared(
         self, members: Sequence[Metric], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -1230,6 +1260,49 @@ def forward_batch(
         own["_computed"] = None
         own["_count"] += 1
         own["_forward_cache"] = value
+    return values
+
+
+def forward_traced(
+    shared: Sequence[Sequence[Metric]],
+    reading: Sequence[Metric],
+    update: Callable[[tuple[Any, ...], dict[str, Any]], None],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> list[Any]:
+    """Do what ``forward`` does in a region that torch compiles; arguments of ``forward_batch``.
+
+    Reads no counter, writes attributes only once the graph has run, and leaves what the events say
+    to a later ``compute``.
+    """
+    members = [*(member for group in shared for member in group), *reading]
+    leaders = [group[0] for group in shared]
+    twice = any(m.full_state_update is not False or m.dist_sync_on_step for m in members)
+    if twice:
+        update(args, kwargs)
+    totals = [leader.metric_state for leader in leaders]
+    for leader in leaders:
+        leader._set_states({n: private_copy(default) for n, default in leader._defaults.items()})
+        object.__setattr__(leader, "_enable_grad", True)
+    update(args, kwargs)
+    batches = [leader.metric_state for leader in leaders]
+    for group, batch in zip(shared, batches, strict=True):
+        object.__setattr__(group[0], "_enable_grad", False)
+        for member in group[1:]:
+            member._set_states(batch)
+    values = [
+        member._follow(member._traced_value(member._raw_compute()), args, kwargs)
+        for member in members
+    ]
+    for group, total, batch in zip(shared, totals, batches, strict=True):
+        if not twice:
+            total = {name: group[0]._joined(name, total[name], batch[name]) for name in total}
+        for member in group:
+            member._set_states(total)
+    for member, value in zip(members, values, strict=True):
+        member._note_traced_update()
+        if is_dynamo_compiling():  # an export has no values, only stand-ins for them
+            object.__setattr__(member, "_forward_cache", value)
     return values
 
 

@@ -14,9 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.compiler import is_dynamo_compiling
+from torch.compiler import is_compiling, is_dynamo_compiling
 
-from fastmetrics.metric import Metric, forward_batch, private_copy
+from fastmetrics.metric import Metric, forward_batch, forward_traced, private_copy
 from fastmetrics.ops.backend import describe
 from fastmetrics.ops.fused import Program, Update
 from fastmetrics.ops.library import REFERENCES
@@ -171,7 +171,7 @@ class Group:
 
     def forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
         """Add a batch to the state and return the value of each member for it."""
-        if not self.others or any(type(m).forward is not Metric.forward for m in self.members):
+        if not self.others or not all(map(_has_plain_forward, self.members)):
             return [m(*args, **m._filter_kwargs(**kwargs)) for m in self.members]
         kwargs = self.leader._filter_kwargs(**kwargs)
         self.release()
@@ -297,9 +297,11 @@ class Plan:
             groups = step.groups if isinstance(step, Pass) else [step]
             readers = [reader for group in groups for reader in group.readers]
             members = [m for group in (*groups, *readers) for m in group.members]
-            if len(members) > 1 and _all_add_batches(members):
-                shared = [group.members for group in groups]
-                reading = [m for reader in readers for m in reader.members]
+            shared = [group.members for group in groups]
+            reading = [m for reader in readers for m in reader.members]
+            if is_compiling() and all(map(_has_plain_forward, members)):
+                found = forward_traced(shared, reading, step.update_raw, args, kwargs)
+            elif len(members) > 1 and _all_add_batches(members):
                 found = forward_batch(shared, reading, step.update_raw, args, kwargs)
             else:
                 for reader in readers:
@@ -315,10 +317,11 @@ class Plan:
 
 def _all_add_batches(members: Sequence[Any]) -> bool:
     """Whether `forward` of all these metrics only has to add the states of a batch."""
-    return all(
-        isinstance(m, Metric) and type(m).forward is Metric.forward and m._adds_batches()
-        for m in members
-    )
+    return all(_has_plain_forward(m) and m._adds_batches() for m in members)
+
+
+def _has_plain_forward(metric: Any) -> bool:
+    return isinstance(metric, Metric) and type(metric).forward is Metric.forward
 
 
 def make_groups(metrics: dict[str, Any], compute_groups: bool | list[list[str]]) -> list[list[str]]:

@@ -347,6 +347,8 @@ class CurveMetric(CountMetric):
 
     counts: Tensor
     _nan_treatment = NAN_RANKS_LAST
+    # Whether the value stays the same when points of a curve are repeated.
+    _may_repeat = False
 
     def __init__(
         self,
@@ -408,7 +410,7 @@ class CurveMetric(CountMetric):
 
     def _curves(self, pool: bool) -> Curves:
         """Return the curve of each class, or one curve when pooled."""
-        return self._scores().curves(pool)
+        return self._scores().curves(pool, self._may_repeat)
 
     def _statistic(self) -> Hashable:
         return (
@@ -449,6 +451,7 @@ class CurveMetric(CountMetric):
 class CurveValue(CurveMetric):
     """A value in [0, 1] of a curve, drawn as values are."""
 
+    _may_repeat = True
     higher_is_better: bool | None = True
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0

@@ -105,8 +105,11 @@ NAN_RANKS_LAST = "they rank below every score."
 def raise_events(owner: str, events: Tensor, nan_treatment: str = NAN_AS_TORCH) -> None:
     """Report what an update could not: raise for invalid labels, warn for NaN scores.
 
-    Reads ``events`` on the host, so it belongs into ``compute`` and never into ``update``.
+    Reads ``events`` on the host, so it belongs into ``compute`` and never into ``update``. In
+    regions that torch compiles it does nothing; the ops themselves still raise on a CPU.
     """
+    if torch.compiler.is_compiling():
+        return
     invalid, nan, _ = events.tolist()
     if invalid:
         raise RuntimeError(

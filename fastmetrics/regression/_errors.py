@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fastmetrics.distributed import State
 from fastmetrics.functional.regression._errors import batch_sums, mean_of, needs_grad
-from fastmetrics.metric import Metric
+from fastmetrics.metric import Metric, as_scalar
 from fastmetrics.ops import error_sums_
 from fastmetrics.ops.error_sums import DEVIANCE, POWER, columns_of, num_columns
 from fastmetrics.ops.fused import Update
@@ -69,8 +69,7 @@ class ErrorSumMetric(Metric):
         if not needs_grad(*args, *kwargs.values()):
             return value
         sums = self._with_grad(*args, **self._filter_kwargs(**kwargs))
-        followed: Tensor = self._own_value(self._value(sums).to(self.dtype))
-        return followed
+        return as_scalar(self._value(sums).to(self.dtype))
 
     def _with_grad(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
         """Return the sums of one batch, which autograd can follow."""

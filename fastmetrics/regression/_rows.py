@@ -14,7 +14,7 @@ from fastmetrics.functional.regression._rows import (
     needs_grad,
     reduce_rows,
 )
-from fastmetrics.metric import Metric
+from fastmetrics.metric import Metric, as_scalar
 from fastmetrics.ops import row_similarity_
 from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import dim_zero_cat
@@ -93,8 +93,7 @@ class RowMetric(Metric):
         if not needs_grad(*args, *kwargs.values()):
             return value
         followed = self._with_grad(*args, **self._filter_kwargs(**kwargs))
-        result: Tensor = self._own_value(followed.to(self._value_dtype()))
-        return result
+        return as_scalar(followed.to(self._value_dtype()))
 
     def _with_grad(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
         """Return the value of one batch, which autograd can follow; arguments as of ``update``."""

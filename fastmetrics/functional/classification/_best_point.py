@@ -152,5 +152,6 @@ class BestPoint(NamedTuple):
             validate_args,
             weight,
             input,
+            repeats=True,
         )
         return self.of_curves(curves, minimum, undefined)

@@ -62,8 +62,8 @@ class Grid(NamedTuple):
         thresholds: ``[T]``, in the order and dtype in which they were given.
         edges: float64 ``[H, T]``, ascending, for each reading of the scores.
         uniform: whether they are ``linspace(0, 1, T)``.
-        order: ``[T]``, where each threshold stands among the descending ones; None when they
-            ascend.
+        order: ``[T]``, where each threshold stands among the descending ones; None when they are
+            known to ascend.
     """
 
     thresholds: Tensor
@@ -117,6 +117,7 @@ def _lay_out(
     multiclass: bool,
     device: torch.device | None,
 ) -> Grid:
+    uniform = isinstance(thresholds, int)
     if isinstance(thresholds, int):
         given = torch.linspace(0, 1, thresholds, device=device)
     elif isinstance(thresholds, list):
@@ -124,17 +125,19 @@ def _lay_out(
     else:
         given = thresholds.detach().to(device, copy=True)
     ascending, index = given.double().sort(stable=True)
-    uniform = torch.linspace(0, 1, len(given), device=given.device)
-    order = None
-    if not torch.equal(index, torch.arange(len(given), device=given.device)):
-        order = len(given) - 1 - index.argsort()
+    order = None if uniform else len(given) - 1 - index.argsort()
+    if order is not None and not torch.compiler.is_compiling():
+        even = torch.linspace(0, 1, len(given), device=given.device)
+        uniform = torch.equal(ascending, even.double())
+        if torch.equal(index, torch.arange(len(given), device=given.device)):
+            order = None
     rows = {
         "probs": lambda: [ascending],
         "logits": lambda: [ascending if multiclass else _logit(ascending)],
         "auto": lambda: [ascending, ascending if multiclass else _logit(ascending)],
     }
     edges = torch.stack(rows[input]())
-    return Grid(given, edges, torch.equal(ascending, uniform.double()), order)
+    return Grid(given, edges, uniform, order)
 
 
 class Curve(NamedTuple):

@@ -12,6 +12,7 @@ ranked   ``"auto"``         how many scores share the leading bits of their floa
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import torch
@@ -67,8 +68,12 @@ class Areas(NamedTuple):
 class Scores(Protocol):
     """A statistic of scores from which curves can be read."""
 
-    def curves(self, pool: bool) -> Curves:
-        """Return the curve of each class, or one curve when pooled."""
+    def curves(self, pool: bool, repeats: bool = False) -> Curves:
+        """Return the curve of each class, or one curve when pooled.
+
+        With ``repeats`` points may occur more than once, which changes no value: in compiled
+        regions the number of points then does not depend on the data.
+        """
 
     def areas(self, pool: bool) -> Areas | None:
         """Return the areas, or None when they are as cheap from the curves."""
@@ -94,7 +99,7 @@ class BinnedScores(NamedTuple):
         """Return the histograms of the chosen reading."""
         return _read_table(self.counts, self.events, pool)
 
-    def curves(self, pool: bool) -> Curve:
+    def curves(self, pool: bool, repeats: bool = False) -> Curve:
         """Return all curves at the same thresholds."""
         table = self.table(pool)
         return table_curve(table[0] if pool else table, self.grid)
@@ -139,8 +144,8 @@ def _order_image(scores: Tensor) -> Tensor:
     return torch.where(scores.isnan(), torch.iinfo(torch.int64).min, image)
 
 
-def points_curve(parts: list[Points]) -> Curve:
-    """Return the curve through all points, at the distinct scores."""
+def points_curve(parts: list[Points], repeats: bool) -> Curve:
+    """Return the curve through all points, at the distinct scores, or at each one's last point."""
     scores = torch.cat([part.scores for part in parts])
     image, order = _order_image(scores).sort(descending=True)
     last = torch.ones_like(image, dtype=torch.bool)
@@ -148,6 +153,9 @@ def points_curve(parts: list[Points]) -> Curve:
     fps = torch.cat([part.negatives for part in parts])[order].cumsum(0)
     tps = torch.cat([part.positives for part in parts])[order].cumsum(0)
     zero = fps.new_zeros(())
+    if repeats:
+        place = torch.arange(len(last), device=last.device)
+        last = place.where(last, len(last)).flip(0).cummin(0).values.flip(0)
     return Curve(
         fps[last],
         tps[last],
@@ -158,8 +166,17 @@ def points_curve(parts: list[Points]) -> Curve:
     )
 
 
-def _occupied(table: Tensor, values: Tensor) -> Points:
-    """Return the bins ``[2, B]`` that hold anything."""
+def _filled_up(fps: Tensor, tps: Tensor, thresholds: Tensor, count: Tensor) -> Curve:
+    """Return the curve through the first ``count`` points, the last of which is repeated."""
+    place = torch.arange(len(fps), device=fps.device).minimum(count - 1).clamp(min=0)
+    fps, tps = (x[place].where(count > 0, 0.0) for x in (fps, tps))
+    return Curve(fps, tps, fps[-1], tps[-1], thresholds[place], False)
+
+
+def _occupied(table: Tensor, values: Tensor, repeats: bool) -> Points:
+    """Return the bins ``[2, B]`` that hold anything, or all of them where points may repeat."""
+    if repeats:
+        return Points(values, *table.double().unbind(0))
     used = (table[0] + table[1]).nonzero().squeeze(1)
     negatives, positives = table.index_select(1, used).double().unbind(0)
     return Points(values[used], negatives, positives)
@@ -167,6 +184,8 @@ def _occupied(table: Tensor, values: Tensor) -> Points:
 
 def _softmax_rows(rows: Tensor) -> Tensor:
     """Softmax over the last axis, some rows at a time; float32 or float64."""
+    if torch.compiler.is_compiling():  # a loop over samples would be unrolled
+        return softmax(rows)
     result = torch.empty(
         rows.shape, dtype=torch.promote_types(rows.dtype, torch.float32), device=rows.device
     )
@@ -176,17 +195,27 @@ def _softmax_rows(rows: Tensor) -> Tensor:
     return result
 
 
-def _are_logits(input: str, events: Tensor) -> bool:
-    return input == "logits" or (input == "auto" and int(events[OUTSIDE]) > 0)
+def _if_logits(
+    input: str, events: Tensor, scores: Tensor, convert: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Return ``convert(scores)`` if the scores are logits, else the scores."""
+    if input == "auto" and torch.compiler.is_compiling():
+        return torch.where(events[OUTSIDE] > 0, convert(scores), scores)
+    logits = input == "logits" or (input == "auto" and int(events[OUTSIDE]) > 0)
+    return convert(scores) if logits else scores
+
+
+def _sigmoid(scores: Tensor) -> Tensor:
+    """Sigmoid, worked out in float32 or wider."""
+    wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    return wide.sigmoid().to(scores.dtype)
 
 
 def _with_probabilities(curve: Curve, multiclass: bool, input: str, events: Tensor) -> Curve:
     """Return the curve with thresholds that are probabilities; softmax has left such already."""
-    if multiclass or not _are_logits(input, events):
+    if multiclass:
         return curve
-    scores = curve.thresholds
-    wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
-    return curve._replace(thresholds=wide.sigmoid().to(scores.dtype))
+    return curve._replace(thresholds=_if_logits(input, events, curve.thresholds, _sigmoid))
 
 
 class RankedScores(NamedTuple):
@@ -201,14 +230,18 @@ class RankedScores(NamedTuple):
         """Return the histograms of the chosen reading."""
         return _read_table(self.counts, self.events, pool)
 
-    def curves(self, pool: bool) -> Curves:
+    def curves(self, pool: bool, repeats: bool = False) -> Curves:
         """Return a curve through the bins that hold anything."""
+        repeats = repeats and torch.compiler.is_compiling()
         table = self.table(pool)
         bits = table.shape[-1].bit_length() - 1
         values = _image_values(bits, torch.float32, table.device)
         curves = [
             _with_probabilities(
-                points_curve([_occupied(rows, values)]), self.multiclass, self.input, self.events
+                points_curve([_occupied(rows, values, repeats)], repeats),
+                self.multiclass,
+                self.input,
+                self.events,
             )
             for rows in table
         ]
@@ -278,18 +311,23 @@ class KeptScores(NamedTuple):
             curve_areas_(areas, preds, target, self.multiclass, pool)
         return Areas(*areas.unbind(-1))
 
-    def curves(self, pool: bool) -> Curves:
+    def curves(self, pool: bool, repeats: bool = False) -> Curves:
         """Return curves through all distinct scores."""
+        repeats = repeats and torch.compiler.is_compiling()
         samples = self._samples(self.preds, self.target)
         weighted = self._samples(self.weighted_preds, self.weighted_target)
         columns = [None] if pool else list(range(self.num_classes))
         curves = []
         for column in columns:
-            parts = [*self._weighted_points(*weighted, column), *self._counted_points(column)]
+            parts = [
+                *self._weighted_points(*weighted, column, repeats),
+                *self._counted_points(column, repeats),
+            ]
             if parts:
-                curve = points_curve([*parts, *self._points_of(*samples, column)])
+                points = self._points_of(*samples, column, repeats)
+                curve = points_curve([*parts, *points], repeats)
             else:
-                curve = self._sorted_curve(*samples, column)
+                curve = self._sorted_curve(*samples, column, repeats)
             curves.append(_with_probabilities(curve, self.multiclass, self.input, self.events))
         return curves[0] if pool else curves
 
@@ -325,26 +363,28 @@ class KeptScores(NamedTuple):
     def _samples(self, preds: Rows, target: Rows) -> tuple[list[Tensor], list[Tensor]]:
         """Return chunks of one dtype that can be ranked, with their labels."""
         chunks = _chunks(preds)
-        if self.multiclass and _are_logits(self.input, self.events):
-            chunks = [_softmax_rows(chunk) for chunk in chunks]
+        if self.multiclass:
+            chunks = [_if_logits(self.input, self.events, x, _softmax_rows) for x in chunks]
         if len({chunk.dtype for chunk in chunks}) > 1:
             dtype = functools.reduce(torch.promote_types, (chunk.dtype for chunk in chunks))
             chunks = [chunk.to(dtype) for chunk in chunks]
         return chunks, _chunks(target)
 
     def _points_of(
-        self, preds: list[Tensor], target: list[Tensor], column: int | None
+        self, preds: list[Tensor], target: list[Tensor], column: int | None, repeats: bool
     ) -> list[Points]:
         """Return the points of a sorted curve, apart."""
         if not preds:
             return []
-        curve = self._sorted_curve(preds, target, column)
+        curve = self._sorted_curve(preds, target, column, repeats)
         zero = curve.fps.new_zeros(1)
         return [
             Points(curve.thresholds, curve.fps.diff(prepend=zero), curve.tps.diff(prepend=zero))
         ]
 
-    def _sorted_curve(self, preds: list[Tensor], target: list[Tensor], column: int | None) -> Curve:
+    def _sorted_curve(
+        self, preds: list[Tensor], target: list[Tensor], column: int | None, repeats: bool
+    ) -> Curve:
         """Return the curve of one column, or of all of them, through the distinct scores."""
         device = self.device
         size = sum(len(chunk) for chunk in preds) * (self.num_classes if column is None else 1)
@@ -365,7 +405,9 @@ class KeptScores(NamedTuple):
                 self.multiclass,
                 column is None,
             )
-        last = int(count)
+        if repeats and preds:
+            return _filled_up(fps, tps, thresholds, count)
+        last = int(count) if preds else 0
         zero = fps.new_zeros(())
         return Curve(
             fps[:last],
@@ -377,7 +419,7 @@ class KeptScores(NamedTuple):
         )
 
     def _weighted_points(
-        self, preds: list[Tensor], target: list[Tensor], column: int | None
+        self, preds: list[Tensor], target: list[Tensor], column: int | None, repeats: bool
     ) -> list[Points]:
         points = []
         for scores, labels, weight in zip(preds, target, _chunks(self.weights), strict=True):
@@ -394,9 +436,11 @@ class KeptScores(NamedTuple):
                 points.append(Points(*(x.flatten() for x in every)))
             else:
                 points.append(Points(*(x[:, column] for x in every)))
+        if repeats:
+            return points
         return [Points(*(x[part.negatives + part.positives > 0] for x in part)) for part in points]
 
-    def _counted_points(self, column: int | None) -> list[Points]:
+    def _counted_points(self, column: int | None, repeats: bool) -> list[Points]:
         points = []
         for counts, dtype in (
             (self.float16_counts, torch.float16),
@@ -405,7 +449,8 @@ class KeptScores(NamedTuple):
             if counts.ndim:
                 counts = counts[0].to(self.device)
                 table = counts.sum(0) if column is None else counts[column]
-                points.append(_occupied(table, _image_values(MAX_BITS, dtype, counts.device)))
+                values = _image_values(MAX_BITS, dtype, counts.device)
+                points.append(_occupied(table, values, repeats))
         return points
 
 
@@ -528,6 +573,7 @@ def count_curves(
     validate_args: bool,
     weight: Tensor | None,
     input: str,
+    repeats: bool = False,
 ) -> Curves:
     """Count one batch into the curve of each class; one curve when pooled or binary."""
     scores = count_scores(
@@ -542,4 +588,4 @@ def count_curves(
         weight,
         input,
     )
-    return scores.curves(pool)
+    return scores.curves(pool, repeats)

@@ -98,7 +98,7 @@ def auroc_formula(
     """Return the float32 area of one curve, or the average over classes."""
     areas = scores.areas(pool) if max_fpr in (None, 1) else None
     if areas is None:
-        curves = scores.curves(pool)
+        curves = scores.curves(pool, repeats=True)
         values = each_class(curves, partial(area_under_roc, max_fpr=max_fpr, undefined=undefined))
         positives = positives_of(curves)
     else:

@@ -68,7 +68,7 @@ def average_precision_formula(
     absent = _absent(scores, undefined)
     areas = scores.areas(pool)
     if areas is None:
-        curves = scores.curves(pool)
+        curves = scores.curves(pool, repeats=True)
         values = each_class(curves, partial(precision_by_recall, undefined=absent))
         positives = positives_of(curves)
     else:

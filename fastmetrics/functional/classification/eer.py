@@ -111,6 +111,7 @@ def binary_eer(
         validate_args,
         weight,
         input,
+        repeats=True,
     )
     return eer_formula(curve, None, undefined)
 
@@ -155,6 +156,7 @@ def multiclass_eer(
         validate_args,
         weight,
         input,
+        repeats=True,
     )
     return eer_formula(curves, average, undefined)
 
@@ -193,6 +195,7 @@ def multilabel_eer(
         validate_args,
         weight,
         input,
+        repeats=True,
     )
     return eer_formula(curves, None, undefined)
 

@@ -116,6 +116,7 @@ def binary_logauc(
         validate_args,
         weight,
         input,
+        repeats=True,
     )
     return logauc_formula(curve, None, fpr_range, undefined)
 
@@ -161,6 +162,7 @@ def multiclass_logauc(
         validate_args,
         weight,
         input,
+        repeats=True,
     )
     return logauc_formula(curves, average, fpr_range, undefined)
 
@@ -206,6 +208,7 @@ def multilabel_logauc(
         validate_args,
         weight,
         input,
+        repeats=True,
     )
     return logauc_formula(curves, average, fpr_range, undefined)
 

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from fastmetrics.ops import co_moments_
 from fastmetrics.ops.co_moments import (
-    COUNT,
     NUM_COLUMNS,
     WIDE,
     check_co_moments,
@@ -57,10 +56,14 @@ def count_moments(preds: Tensor, target: Tensor, weight: Tensor | None) -> Tenso
     return add_moments(new_moments(outputs, preds.device), preds, target, weight)
 
 
-def on_host(moments: Tensor) -> tuple[int, bool]:
-    """Return the number of samples and whether any input was float64; waits for a GPU."""
-    row = moments[0].tolist()
-    return int(row[COUNT]), row[WIDE] > 0
+def any_wide(moments: Tensor) -> bool:
+    """Whether any input was float64; waits for a GPU, and is not asked in compiled regions."""
+    return not torch.compiler.is_compiling() and moments[0, WIDE].item() > 0
+
+
+def wide_inputs(preds: Tensor, target: Tensor) -> bool:
+    """Whether an input is float64."""
+    return torch.float64 in (preds.dtype, target.dtype)
 
 
 def few_rows(moments: Tensor) -> list[list[float]] | None:

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._moments import as_result, count_moments, on_host
+from fastmetrics.functional.regression._moments import (
+    any_wide,
+    as_result,
+    count_moments,
+    wide_inputs,
+)
 from fastmetrics.functional.regression.pearson import correlation
 from fastmetrics.ops.co_moments import COUNT, M2_X, M2_Y, MEAN_D, WEIGHT
 
@@ -17,7 +22,7 @@ def concordance_formula(moments: Tensor, wide: bool = False) -> Tensor:
     bias = moments[:, MEAN_D].square() * moments[:, WEIGHT] * ((count - 1) / count)
     pearson = correlation(moments, "concordance_corrcoef")
     value = 2 * pearson * x.sqrt() * y.sqrt() / (x + y + bias)
-    return as_result(value, wide or on_host(moments)[1])
+    return as_result(value, wide or any_wide(moments))
 
 
 def concordance_corrcoef(preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
@@ -44,4 +49,5 @@ def concordance_corrcoef(preds: Tensor, target: Tensor, *, weight: Tensor | None
     ... )
     tensor([0.9777])
     """
-    return concordance_formula(count_moments(preds, target, weight))
+    moments = count_moments(preds, target, weight)
+    return concordance_formula(moments, wide_inputs(preds, target))

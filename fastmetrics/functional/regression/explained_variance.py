@@ -8,13 +8,14 @@ from torch import Tensor
 
 from fastmetrics.functional.regression._moments import (
     MULTIOUTPUTS,
+    any_wide,
     as_result,
     average_outputs,
     count_moments,
     explained,
     explained_numbers,
     few_rows,
-    on_host,
+    wide_inputs,
 )
 from fastmetrics.ops.co_moments import M2_D, M2_Y, WEIGHT, WIDE
 from fastmetrics.utilities.checks import check_choice
@@ -35,7 +36,7 @@ def explained_variance_formula(
     variance = moments[:, M2_Y] / weight
     scores = explained(moments[:, M2_D] / weight, variance)
     value = average_outputs(scores, variance, multioutput)
-    return as_result(value, wide or on_host(moments)[1])
+    return as_result(value, wide or any_wide(moments))
 
 
 def explained_variance(
@@ -69,5 +70,6 @@ def explained_variance(
     shape = preds.shape[1:]
     if preds.ndim > 2 and target.shape == preds.shape:
         preds, target = preds.flatten(1), target.flatten(1)
-    value = explained_variance_formula(count_moments(preds, target, weight), multioutput)
+    moments = count_moments(preds, target, weight)
+    value = explained_variance_formula(moments, multioutput, wide_inputs(preds, target))
     return value.view(shape) if multioutput == "raw_values" else value

@@ -4,7 +4,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._moments import as_result, count_moments, on_host
+from fastmetrics.functional.regression._moments import (
+    any_wide,
+    as_result,
+    count_moments,
+    wide_inputs,
+)
 from fastmetrics.functional.regression.r2 import squared_errors
 from fastmetrics.ops.co_moments import M2_Y, MAX_Y, MEAN_Y, MIN_Y, WEIGHT
 from fastmetrics.utilities.checks import check_choice, check_int
@@ -40,7 +45,7 @@ def nrmse_formula(moments: Tensor, normalization: str = "mean", wide: bool = Fal
     else:
         scale = (spread + weight * mean.square()).sqrt()
     value = (squared_errors(moments) / weight).sqrt() / scale
-    return as_result(value, wide or on_host(moments)[1])
+    return as_result(value, wide or any_wide(moments))
 
 
 def normalized_root_mean_squared_error(
@@ -84,4 +89,4 @@ def normalized_root_mean_squared_error(
         raise ValueError(
             f"`preds` and `target` must have shape (N, {num_outputs}), got {tuple(preds.shape)}."
         )
-    return nrmse_formula(moments, normalization).squeeze()
+    return nrmse_formula(moments, normalization, wide_inputs(preds, target)).squeeze()

@@ -7,7 +7,13 @@ import math
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.regression._moments import as_result, count_moments, few_rows, on_host
+from fastmetrics.functional.regression._moments import (
+    any_wide,
+    as_result,
+    count_moments,
+    few_rows,
+    wide_inputs,
+)
 from fastmetrics.ops.co_moments import C_XY, M2_X, M2_Y, WIDE
 from fastmetrics.utilities.prints import rank_zero_warn
 
@@ -18,7 +24,7 @@ def correlation(moments: Tensor, owner: str) -> Tensor:
     """Return the correlation of each output ``[D]``; NaN, with a warning, without variance."""
     x, y, xy = moments[:, M2_X], moments[:, M2_Y], moments[:, C_XY]
     defined = (x > 0) & (y > 0) & x.isfinite() & y.isfinite() & xy.isfinite()
-    if not defined.all():
+    if not torch.compiler.is_compiling() and not defined.all():
         rank_zero_warn(
             f"{owner}: predictions or targets of an output are constant, fewer than two or not"
             " finite; its correlation is NaN.",
@@ -37,7 +43,7 @@ def pearson_formula(moments: Tensor, wide: bool = False) -> Tensor:
             number = min(1.0, max(-1.0, xy / (math.sqrt(x) * math.sqrt(y))))
             return as_result(number, wide or rows[0][WIDE] > 0)
     value = correlation(moments, "pearson_corrcoef")
-    return as_result(value.squeeze(), wide or on_host(moments)[1])
+    return as_result(value.squeeze(), wide or any_wide(moments))
 
 
 def pearson_corrcoef(preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
@@ -62,4 +68,5 @@ def pearson_corrcoef(preds: Tensor, target: Tensor, *, weight: Tensor | None = N
     >>> pearson_corrcoef(torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 7.0]))
     tensor(0.9849)
     """
-    return pearson_formula(count_moments(preds, target, weight))
+    moments = count_moments(preds, target, weight)
+    return pearson_formula(moments, wide_inputs(preds, target))

@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fastmetrics.functional.regression._moments import (
     MULTIOUTPUTS,
+    any_wide,
     as_result,
     average_outputs,
     count_moments,
     explained,
     explained_numbers,
     few_rows,
-    on_host,
+    wide_inputs,
 )
-from fastmetrics.ops.co_moments import M2_D, M2_Y, MEAN_D, WEIGHT
+from fastmetrics.ops.co_moments import COUNT, M2_D, M2_Y, MEAN_D, WEIGHT
 from fastmetrics.utilities.checks import check_choice, check_int
 from fastmetrics.utilities.prints import rank_zero_warn
 
@@ -34,22 +36,14 @@ def squared_errors(moments: Tensor) -> Tensor:
     return moments[:, M2_D] + moments[:, WEIGHT] * moments[:, MEAN_D].square()
 
 
-def r2_formula(
-    moments: Tensor, adjusted: int = 0, multioutput: str = "uniform_average", wide: bool = False
-) -> Tensor:
-    """Return R2 of ``moments`` ``[D, 12]``: one value, or ``[D]`` for ``"raw_values"``."""
-    count, any_wide = on_host(moments)
-    if count < 2:
-        raise ValueError(f"r2_score needs at least two samples, got {count}.")
-    rows = few_rows(moments) if multioutput == "uniform_average" else None
-    value: Tensor | float
-    if rows is not None:
-        value = explained_numbers(
-            (row[M2_D] + row[WEIGHT] * row[MEAN_D] * row[MEAN_D], row[M2_Y]) for row in rows
-        )
-    else:
-        total = moments[:, M2_Y]
-        value = average_outputs(explained(squared_errors(moments), total), total, multioutput)
+def _adjust(value: Tensor | float, count: Tensor | int, adjusted: int) -> Tensor | float:
+    """Return R2 adjusted for so many regressors, where there are samples enough."""
+    if isinstance(count, Tensor):  # not known while a region is compiled
+        value = torch.where(count < 2, torch.nan, value)
+        if not adjusted:
+            return value
+        free = count - adjusted - 1
+        return torch.where(free > 0, 1 - (1 - value) * (count - 1) / free, value)
     if adjusted > count - 1:
         rank_zero_warn(
             f"`adjusted`={adjusted} regressors are more than {count} samples can tell apart: R2 is"
@@ -64,7 +58,31 @@ def r2_formula(
         )
     elif adjusted:
         value = 1 - (1 - value) * (count - 1) / (count - adjusted - 1)
-    return as_result(value, wide or any_wide)
+    return value
+
+
+def r2_formula(
+    moments: Tensor, adjusted: int = 0, multioutput: str = "uniform_average", wide: bool = False
+) -> Tensor:
+    """Return R2 of ``moments`` ``[D, 12]``: one value, or ``[D]`` for ``"raw_values"``.
+
+    In compiled regions R2 of fewer than two samples is NaN.
+    """
+    compiling = torch.compiler.is_compiling()
+    count = moments[0, COUNT] if compiling else int(moments[0, COUNT].item())
+    if not compiling and count < 2:
+        raise ValueError(f"r2_score needs at least two samples, got {count}.")
+    rows = few_rows(moments) if multioutput == "uniform_average" else None
+    value: Tensor | float
+    if rows is not None:
+        value = explained_numbers(
+            (row[M2_D] + row[WEIGHT] * row[MEAN_D] * row[MEAN_D], row[M2_Y]) for row in rows
+        )
+    else:
+        total = moments[:, M2_Y]
+        value = average_outputs(explained(squared_errors(moments), total), total, multioutput)
+    value = _adjust(value, count, adjusted)
+    return as_result(value, wide or any_wide(moments))
 
 
 def r2_score(
@@ -97,5 +115,6 @@ def r2_score(
     tensor(0.9486)
     """
     check_r2(adjusted, multioutput)
-    value = r2_formula(count_moments(preds, target, weight), adjusted, multioutput)
+    moments = count_moments(preds, target, weight)
+    value = r2_formula(moments, adjusted, multioutput, wide_inputs(preds, target))
     return value.squeeze() if preds.ndim == 1 else value

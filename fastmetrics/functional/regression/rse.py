@@ -5,7 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.regression._moments import as_result, count_moments, on_host
+from fastmetrics.functional.regression._moments import (
+    any_wide,
+    as_result,
+    count_moments,
+    wide_inputs,
+)
 from fastmetrics.functional.regression.r2 import squared_errors
 from fastmetrics.ops.co_moments import M2_Y, WEIGHT
 
@@ -16,7 +21,7 @@ def relative_squared_error_formula(
     moments: Tensor, squared: bool = True, wide: bool = False
 ) -> Tensor:
     """Return the mean over the outputs of ``moments`` ``[D, 12]``."""
-    wide = wide or on_host(moments)[1]
+    wide = wide or any_wide(moments)
     total, weight = moments[:, M2_Y], moments[:, WEIGHT]
     smallest = torch.finfo(torch.float64 if wide else torch.float32).eps
     errors = squared_errors(moments) / torch.where(total == 0, smallest, total)
@@ -48,4 +53,5 @@ def relative_squared_error(
     ... )
     tensor(0.0514)
     """
-    return relative_squared_error_formula(count_moments(preds, target, weight), squared)
+    moments = count_moments(preds, target, weight)
+    return relative_squared_error_formula(moments, squared, wide_inputs(preds, target))

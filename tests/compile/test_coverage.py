@@ -1,0 +1,82 @@
+"""One graph for every metric and function, but for those that the table in the docs excepts."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+import torch
+
+import fastmetrics.functional
+from tests import every_metric
+from tests.compile.coverage import GRAPHS, REASONS, Trial, graphs_of, table, trials, written_table
+
+TRIALS = trials()
+# One of each kind of state and of formula.
+SAMPLE = {
+    "MulticlassAccuracy-forward",
+    "BinaryAUROC-binned-forward",
+    "BinaryEER-certified-compute",
+    "MultilabelExactMatch-forward",
+    "PearsonCorrCoef-forward",
+    "MeanMetric-forward",
+    "MaxMetric-compute",
+    "CompositionalMetric-forward",
+    "MetricCollection-forward",
+    "BinaryAUROC-exact-update",
+    "binary_auroc-exact-call",
+    "binary_logauc-exact-call",
+    "multiclass_f1_score-call",
+    "r2_score-call",
+    "binary_roc-exact-call",
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet():
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+    torch._dynamo.reset()
+
+
+def check(trial: Trial) -> None:
+    if trial.reason is None:
+        assert graphs_of(trial) <= GRAPHS
+        return
+    try:
+        graphs = graphs_of(trial)
+    except (RuntimeError, torch._dynamo.exc.TorchDynamoException):
+        return
+    assert graphs > GRAPHS, f"{trial} is one graph, yet the table says {trial.reason!r}."
+
+
+@pytest.mark.parametrize("trial", [t for t in TRIALS if repr(t) in SAMPLE], ids=repr)
+def test_a_sample_is_as_the_table_says(trial):
+    check(trial)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("trial", [t for t in TRIALS if repr(t) not in SAMPLE], ids=repr)
+def test_everything_is_as_the_table_says(trial):
+    check(trial)
+
+
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    "trial", [t for t in TRIALS if t.use == "forward" and t.reason is None], ids=repr
+)
+def test_forward_survives_functionalisation(trial):
+    assert graphs_of(trial, "aot_eager") <= GRAPHS
+
+
+def test_the_page_holds_the_table():
+    assert written_table() == table(), "Run `python -m tests.compile.coverage`."
+
+
+def test_everything_public_is_in_the_table():
+    names = {trial.name.partition("-")[0] for trial in TRIALS}
+    assert set(fastmetrics.functional.__all__) <= names
+    assert {case.name.partition("-")[0] for case in every_metric.cases()} <= names
+    assert {t.reason for t in TRIALS} == {None, *REASONS}
+    assert {repr(t) for t in TRIALS} >= SAMPLE
