@@ -922,10 +922,11 @@ class Metric(Module, ABC):
         graph = self._partial and self.is_differentiable is not False and torch.is_grad_enabled()
         return not own and not graph and gather in (None, gather_all_tensors)
 
-    def _described(self, name: str) -> Statistic:
-        """Return the states and what other processes must have in common with them."""
+    def _described(self, name: str, source: str = "") -> Statistic:
+        """Return the states, those of ``source`` too if any, and what they have in common."""
         return Statistic(
             name,
+            source or name,
             type(self).__qualname__,
             canonical(self._statistic()),
             self._reductions,
@@ -1312,33 +1313,30 @@ def sync_metrics(
 
     Metrics that share their states send them once.
     """
-    groups: dict[int, dict[int, dict[str, Metric]]] = {}
-    found: dict[int, Any] = {}
+    groups: dict[int, Any] = {}
+    members: dict[int, list[Metric]] = {}
+    described: dict[int, list[Statistic]] = {}
+    sources: dict[tuple[int, int], str] = {}
     for name, metric in metrics.items():
         group = process_group or metric.process_group
-        found[id(group)] = group
-        sharing = groups.setdefault(id(group), {})
-        sharing.setdefault(id(metric._link or metric), {})[name] = metric
-    sets = [[*sharing.values()] for sharing in groups.values()]
-    described = [
-        [next(iter(each.values()))._described(" and ".join(each)) for each in sharing]
-        for sharing in sets
-    ]
+        key = id(group)
+        groups[key] = group
+        source = sources.setdefault((key, id(metric._link or metric)), name)
+        members.setdefault(key, []).append(metric)
+        described.setdefault(key, []).append(metric._described(name, source))
 
     def install(exchanged: list[list[dict[str, State]]]) -> None:
         for metric in metrics.values():
             if metric._is_synced:
                 raise TorchMetricsUserError(f"{type(metric).__name__} is synchronised already.")
-        for sharing, states in zip(sets, exchanged, strict=True):
-            for each, synced in zip(sharing, states, strict=True):
-                for metric in each.values():
-                    cache = metric.metric_state
-                    metric.__dict__.update(synced, _cache=cache, _is_synced=True)
+        for each, synced in zip(members.values(), exchanged, strict=True):
+            for metric, states in zip(each, synced, strict=True):
+                metric.__dict__.update(states, _cache=metric.metric_state, _is_synced=True)
 
-    pairs = zip(described, found.values(), strict=True)
+    packets = [(described[key], group) for key, group in groups.items()]
     if async_op:
-        return SyncHandle([exchange_later(each, group) for each, group in pairs], install)
-    install([exchange(each, group) for each, group in pairs])
+        return SyncHandle([exchange_later(*packet) for packet in packets], install)
+    install([exchange(*packet) for packet in packets])
     return None
 
 

@@ -59,11 +59,13 @@ _EXACT = frozenset(
 class Statistic:
     """The states of one metric, and what all processes must agree on.
 
-    ``config`` says what the states count, ``updated`` whether they have seen data, and ``dtype``
-    and ``device`` what an empty list would hold.
+    ``source`` is the name of the first metric with the same states, often its own. ``config`` says
+    what they count, ``updated`` whether they have seen data, and ``dtype`` and ``device`` what an
+    empty list would hold.
     """
 
     name: str
+    source: str
     kind: str
     config: str
     reductions: Mapping[str, Reduction]
@@ -74,7 +76,12 @@ class Statistic:
     dtype: torch.dtype
 
     def snapshot(self) -> Statistic:
-        """Return a copy that later updates leave alone; the tensors in lists are never written."""
+        """Return a copy that later updates leave alone; the tensors in lists are never written.
+
+        What shares the states of another is not looked at.
+        """
+        if self.source != self.name:
+            return self
         states = {
             name: state.detach().clone() if isinstance(state, Tensor) else [*state]
             for name, state in self.states.items()
@@ -94,25 +101,38 @@ class Statistic:
 class _Slot:
     """One state of this process, as it is sent: a list without "cat" is several tensors."""
 
+    owner: int
+    name: str
     where: str
-    reduction: Reduction
-    default: State
-    updated: bool
-    is_list: bool
+    statistic: Statistic
     tensors: list[Tensor]
-    device: torch.device
+
+    @property
+    def reduction(self) -> Reduction:
+        return self.statistic.reductions[self.name]
+
+    @property
+    def is_list(self) -> bool:
+        state = self.statistic.states[self.name]
+        return isinstance(state, list) and self.reduction is not dim_zero_cat
+
+    @property
+    def device(self) -> torch.device:
+        state = self.statistic.states[self.name]
+        return state.device if isinstance(state, Tensor) else self.statistic.device
 
     def layout(self) -> list[Any]:
         shapes = [[dtype_name(t.dtype), [*t.shape]] for t in self.tensors]
-        return [self.is_list, self.updated, shapes]
+        return [self.is_list, self.statistic.updated, shapes]
 
     def is_blank(self) -> bool:
         """Whether the state is that of no data, so that it may take any shape."""
+        default = self.statistic.defaults[self.name]
         return (
             not self.is_list
-            and isinstance(self.default, Tensor)
-            and self.tensors[0].shape == self.default.shape
-            and torch.equal(self.tensors[0], self.default.to(self.tensors[0].device))
+            and isinstance(default, Tensor)
+            and self.tensors[0].shape == default.shape
+            and torch.equal(self.tensors[0], default.to(self.tensors[0].device))
         )
 
 
@@ -251,84 +271,75 @@ def exchange(statistics: Sequence[Statistic], group: Any = None) -> list[dict[st
             same words in all of them; or one does not answer.
     """
     slots, problem = _slots_of(statistics)
-    devices = {tensor.device for slot in slots for tensor in slot.tensors}
-    wire = _Wire(group, devices)
-    outlines = [statistic.outline() for statistic in statistics]
-    parts = _agree(outlines, slots, problem, wire)
+    wire = _Wire(group, {tensor.device for slot in slots for tensor in slot.tensors})
+    sources, parts = _agree(statistics, slots, problem, wire)
+    sent = [i for i, slot in enumerate(slots) if sources[slot.owner] == slot.owner]
+    slots, parts = [slots[i] for i in sent], [parts[i] for i in sent]
     collected = _collect(slots, parts, wire)
-    found = iter(
-        _combine(slot, part, each) for slot, part, each in zip(slots, parts, collected, strict=True)
-    )
-    return [{name: next(found) for name in statistic.reductions} for statistic in statistics]
+    found: dict[int, dict[str, State]] = {i: {} for i in sources}
+    for slot, part, each in zip(slots, parts, collected, strict=True):
+        found[slot.owner][slot.name] = _combine(slot, part, each)
+    return [found[source] for source in sources]
 
 
 def _slots_of(statistics: Sequence[Statistic]) -> tuple[list[_Slot], str]:
-    """Return what to send, and why it cannot be sent, if so: the others must hear of it."""
-    slots = []
-    for statistic in statistics:
+    """Return what there is to send, and why it cannot be sent, if so: the others must know."""
+    slots: dict[tuple[str, str], _Slot] = {}
+    for i, statistic in enumerate(statistics):
         for name in statistic.reductions:
             where = f"state {name!r} of {statistic.name}"
             try:
-                slots.append(_slot(statistic, name, where))
+                shared = slots.get((statistic.source, name))
+                tensors = shared.tensors if shared else _tensors_of(statistic, name)
             except (TypeError, ValueError, RuntimeError) as error:
                 return [], f"the {where}: {error}"
-    return slots, ""
+            slots[statistic.name, name] = _Slot(i, name, where, statistic, tensors)
+    return [*slots.values()], ""
 
 
-def _slot(statistic: Statistic, name: str, where: str) -> _Slot:
-    state, reduction = statistic.states[name], statistic.reductions[name]
-    is_list = isinstance(state, list)
+def _tensors_of(statistic: Statistic, name: str) -> list[Tensor]:
+    state = statistic.states[name]
     tensors = list(state) if isinstance(state, list) else [state]
-    if reduction is dim_zero_cat:
-        is_list = False
+    if statistic.reductions[name] is dim_zero_cat:
         empty = torch.empty(0, device=statistic.device, dtype=statistic.dtype)
         tensors = [dim_zero_cat(tensors) if tensors else empty]
     for tensor in tensors:
         if not isinstance(tensor, Tensor) or tensor.dtype not in SENDABLE:
             what = tensor.dtype if isinstance(tensor, Tensor) else type(tensor).__name__
             raise ValueError(f"it must hold tensors of the dtypes {SENDABLE}, got {what}.")
-    return _Slot(
-        where,
-        reduction,
-        statistic.defaults[name],
-        statistic.updated,
-        is_list,
-        tensors,
-        state.device if isinstance(state, Tensor) else statistic.device,
-    )
+    return tensors
 
 
-def _agree(outlines: list[Any], slots: Sequence[_Slot], problem: str, wire: _Wire) -> list[_Parts]:
-    """Return what all processes hold, or raise in all of them."""
+def _agree(
+    statistics: Sequence[Statistic], slots: Sequence[_Slot], problem: str, wire: _Wire
+) -> tuple[list[int], list[_Parts]]:
+    """Return whose states each metric shares and what all processes hold, or raise in all."""
+    places = {statistic.name: i for i, statistic in enumerate(statistics)}
+    outlines = [statistic.outline() for statistic in statistics]
+    sources = [places[statistic.source] for statistic in statistics]
     layouts = [slot.layout() for slot in slots]
-    static, dynamic = json.dumps(outlines).encode(), json.dumps(layouts).encode()
-    record = json.dumps([outlines, layouts, problem]).encode()
-    header = [
-        _MAGIC,
-        _VERSION,
-        _fingerprint(static),
-        _fingerprint(dynamic),
-        len(record),
-        bool(problem),
-        wire.own_accelerator,
-    ]
+    record = json.dumps([outlines, sources, layouts, problem]).encode()
+    header = [_MAGIC, _VERSION, _fingerprint(record), len(record), wire.own_accelerator]
     headers = [part.tolist() for part in wire.gather(header, torch.int64)]
     _check_versions(headers, wire)
-    wire.choose(all(each[6] for each in headers))
-    agreed = all(each[2:4] == headers[0][2:4] for each in headers)
-    if agreed and not any(each[5] for each in headers):
-        return [
-            _merge_layouts(slot, [own] * wire.size)
-            for slot, own in zip(slots, layouts, strict=True)
-        ]
-    records = _gather_records(record, [each[4] for each in headers], wire)
-    for place, (_, _, text) in enumerate(records):
+    wire.choose(all(each[4] for each in headers))
+    if not problem and all(each[2] == headers[0][2] for each in headers):
+        same = [[layout] * wire.size for layout in layouts]
+        return sources, [_merge_layouts(*pair) for pair in zip(slots, same, strict=True)]
+    records = _gather_records(record, [each[3] for each in headers], wire)
+    for place, (_, _, _, text) in enumerate(records):
         if text:
             raise RuntimeError(f"Rank {wire.rank(place)} cannot synchronise {text}")
-    _check_outlines([outline for outline, _, _ in records], wire)
+    _check_outlines([each[0] for each in records], wire)
+    # Where metrics have parted in one process, all of them send each on its own.
+    for each in records:
+        sources = [
+            own if own == other else i
+            for i, (own, other) in enumerate(zip(sources, each[1], strict=True))
+        ]
     blank = _gather_blanks(slots, wire)
-    return [
-        _merge_layouts(slot, [each[1][i] for each in records], [each[i] for each in blank], wire)
+    return sources, [
+        _merge_layouts(slot, [each[2][i] for each in records], [each[i] for each in blank], wire)
         for i, slot in enumerate(slots)
     ]
 

@@ -91,8 +91,9 @@ class _Channel:
         )
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # A daemon: a process that gives up does not wait for the others.
-        threading.Thread(target=_serve, args=(self._jobs,), daemon=True).start()
-        weakref.finalize(self, self._jobs.put, None)
+        thread = threading.Thread(target=_serve, args=(self._jobs,), daemon=True)
+        thread.start()
+        weakref.finalize(self, _stop, self._jobs, thread)
 
     def submit(self, statistics: Sequence[Statistic]) -> Future[_Exchanged]:
         future: Future[_Exchanged] = Future()
@@ -119,6 +120,14 @@ class _Channel:
 def _serve(jobs: queue.SimpleQueue[Callable[[], None] | None]) -> None:
     while (job := jobs.get()) is not None:
         job()
+        del job  # with the process group, which must not end in this thread while Python ends
+
+
+def _stop(jobs: queue.SimpleQueue[Callable[[], None] | None], thread: threading.Thread) -> None:
+    """End an idle thread; one that waits for another process ends with this process."""
+    jobs.put(None)
+    if thread is not threading.current_thread():
+        thread.join(timeout=0.1)
 
 
 def _timeout(group: Any) -> Any:

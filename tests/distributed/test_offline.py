@@ -186,7 +186,7 @@ def test_bytes_that_cannot_be_read() -> None:
         with pytest.raises(ValueError, match=message):
             metric.from_state_bytes(bad)
     for length in range(len(data)):
-        with pytest.raises(ValueError, match="beginning|incomplete"):
+        with pytest.raises(ValueError, match=r"beginning|incomplete"):
             metric.from_state_bytes(data[:length])
 
 
