@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import (
+    Callable,
     Generator,
     ItemsView,
     Iterable,
@@ -20,8 +21,18 @@ import torch
 from torch.nn import ModuleDict
 from typing_extensions import Self
 
-from fastmetrics.metric import Metric, is_metric
+from fastmetrics.distributed import PendingValue, SyncHandle, read_states, write_states
+from fastmetrics.distributed import distributed_available as torch_distributed_available
+from fastmetrics.metric import (
+    Metric,
+    independent_copy,
+    is_metric,
+    named_metrics,
+    sync_for_compute,
+    sync_metrics,
+)
 from fastmetrics.sharing import Group, Plan, explain, make_groups
+from fastmetrics.utilities.exceptions import TorchMetricsUserError
 from fastmetrics.utilities.prints import rank_zero_warn
 
 # A subclass of a collection class and of torchmetrics' one, for each pair of them.
@@ -267,7 +278,110 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def compute(self) -> dict[str, Any]:
         """Return the value of each metric, by name."""
+        sources = self._sources()
+        if any(m._is_synced or m._syncs_in_compute() for m in sources.values()):
+            with self._synced_for_compute(sources):
+                return self._values()
+        return self._values()
+
+    def _values(self) -> dict[str, Any]:
         return self._flatten({name: metric.compute() for name, metric in self._modules.items()})
+
+    def _sources(self) -> dict[str, Metric]:
+        """Return each metric that ``compute`` synchronises once, by name; not upstream's own."""
+        found: dict[int, tuple[str, Metric]] = {}
+        for name, metric in self._modules.items():
+            if isinstance(metric, Metric):
+                for key, source in metric._sources(name).items():
+                    found.setdefault(id(source), (key, source))
+        return dict(found.values())
+
+    @contextmanager
+    def _synced_for_compute(self, sources: dict[str, Metric]) -> Generator[None, None, None]:
+        """Hold the states of all processes, for ``compute`` of each metric to read."""
+        before = [(m, m._is_synced, m._to_sync, m._should_unsync) for m in sources.values()]
+        try:
+            sync_for_compute(sources)
+            yield
+        finally:
+            for metric, synced, to_sync, should_unsync in before:
+                metric.__dict__.update(_to_sync=to_sync, _should_unsync=should_unsync)
+                if metric._is_synced and not synced:
+                    metric.unsync()
+
+    def compute_async(self) -> PendingValue:
+        """Return a handle whose ``wait`` returns what ``compute`` would return now.
+
+        See :meth:`fastmetrics.metric.Metric.compute_async`.
+        """
+        copy = independent_copy(self)
+        return PendingValue(sync_for_compute(copy._sources(), async_op=True), copy._values)
+
+    def sync(
+        self,
+        process_group: Any | None = None,
+        should_sync: bool = True,
+        distributed_available: Callable[[], bool] | None = None,
+        *,
+        async_op: bool = False,
+    ) -> SyncHandle | None:
+        """Replace the states of all metrics by those of all processes, in one exchange.
+
+        Arguments and errors as for :meth:`fastmetrics.metric.Metric.sync`. When something raises,
+        no metric is synchronised.
+        """
+        metrics = self._modules
+        synced = [name for name, metric in metrics.items() if metric._is_synced]
+        if synced and should_sync:
+            raise TorchMetricsUserError(f"{', '.join(synced)} of the collection: synchronised.")
+        packed = {k: m for k, m in metrics.items() if isinstance(m, Metric) and m._packs()}
+        others = {k: m for k, m in metrics.items() if k not in packed}
+        available = distributed_available or torch_distributed_available
+        if not should_sync or not available():
+            return SyncHandle() if async_op else None
+        if async_op and others:
+            raise TorchMetricsUserError(
+                f"{', '.join(others)} of the collection: states that travel in their own way, not"
+                " in the background."
+            )
+        try:
+            handle = sync_metrics(packed, process_group, async_op)
+            for metric in others.values():
+                metric.sync(process_group=process_group, distributed_available=available)
+        except BaseException:
+            self.unsync(any(metric._is_synced for metric in metrics.values()))
+            raise
+        return handle
+
+    def unsync(self, should_unsync: bool = True) -> None:
+        """Return to the states of this process.
+
+        Raises:
+            TorchMetricsUserError: no metric is synchronised.
+        """
+        if not should_unsync:
+            return
+        synced = [metric for metric in self._modules.values() if metric._is_synced]
+        if not synced:
+            raise TorchMetricsUserError("No metric of the collection is synchronised.")
+        for metric in synced:
+            metric.unsync()
+
+    @contextmanager
+    def sync_context(
+        self,
+        process_group: Any | None = None,
+        should_sync: bool = True,
+        should_unsync: bool = True,
+        distributed_available: Callable[[], bool] | None = None,
+    ) -> Generator[None, None, None]:
+        """Hold the states of all processes inside a ``with`` block; arguments as for ``sync``."""
+        self.sync(process_group, should_sync, distributed_available)
+        try:
+            yield
+        finally:
+            synced = any(metric._is_synced for metric in self._modules.values())
+            self.unsync(should_unsync and synced)
 
     def _flatten(self, values: dict[str, Any]) -> dict[str, Any]:
         """Merge the values that are dicts into the result; keys they have in common get a name."""
@@ -292,6 +406,42 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
         with self._one_by_one():
             for metric in self._modules.values():
                 metric.reset()
+        self._make_plan()
+
+    def state_bytes(self) -> bytes:
+        """Return the states of all metrics as bytes, shared ones once.
+
+        Raises:
+            ValueError: there is a metric of torchmetrics.
+        """
+        return write_states(self._saved_metrics())
+
+    def from_state_bytes(self, data: bytes) -> Self:
+        """Return a copy of this collection with the states of ``data`` instead of its own.
+
+        Raises:
+            ValueError: as for :meth:`fastmetrics.metric.Metric.from_state_bytes`.
+        """
+        fresh: Self = independent_copy(self)
+        fresh.reset()
+        read_states(data, fresh._saved_metrics())
+        fresh._make_plan()
+        return fresh
+
+    def _saved_metrics(self) -> dict[str, Metric]:
+        others = [name for name, m in self._modules.items() if not isinstance(m, Metric)]
+        if others:
+            raise ValueError(f"Only metrics of fastmetrics can be saved as bytes, not {others}.")
+        self._live_plan()
+        return named_metrics(self)
+
+    def _merge_earlier(self, part: Self) -> None:
+        """Merge the states of ``part``, a collection like this one that saw its data before."""
+        self._live_plan().release()
+        for group in self._plan.groups:
+            group.separate()
+        for name, metric in self._modules.items():
+            metric._merge_earlier(part._modules[name])
         self._make_plan()
 
     def clone(self, prefix: str | None = None, postfix: str | None = None) -> Self:

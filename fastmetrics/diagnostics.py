@@ -193,6 +193,13 @@ class GradientStats(Metric):
                 f" the data, got {self._names} and {names}; `names` fixes them."
             )
 
+    def _extras(self) -> list[str]:
+        return [*self._names]
+
+    def _take_extras(self, extras: list[str]) -> None:
+        if extras:
+            self._agree(tuple(extras))
+
     def _sync_dist(
         self,
         dist_sync_fn: Callable[..., Any] = gather_all_tensors,

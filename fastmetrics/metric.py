@@ -19,13 +19,21 @@ from torch.nn import Module
 from typing_extensions import Self
 
 from fastmetrics.distributed import (
+    PendingValue,
     Reduction,
     State,
+    Statistic,
+    SyncHandle,
     distributed_available,
+    exchange,
+    exchange_later,
     gather_all_tensors,
+    read_states,
     sync_list_state,
     sync_tensor_state,
+    write_states,
 )
+from fastmetrics.distributed.packets import canonical
 from fastmetrics.utilities.data import (
     dim_zero_cat,
     dim_zero_max,
@@ -860,6 +868,57 @@ class Metric(Module, ABC):
             " its tensors; use fastmetrics.wrappers.Running."
         )
 
+    def state_bytes(self) -> bytes:
+        """Return the states of this process as bytes, for :meth:`from_state_bytes`.
+
+        They describe themselves, with a version and a checksum, and hold no code.
+        """
+        return write_states(named_metrics(self))
+
+    def from_state_bytes(self, data: bytes) -> Self:
+        """Return a copy of this metric with the states of ``data`` instead of its own.
+
+        Raises:
+            ValueError: ``data`` is damaged, has another version, or stems from a metric of another
+                class or with arguments that count something else.
+
+        Example:
+            >>> from fastmetrics import SumMetric
+            >>> metric = SumMetric()
+            >>> metric.update(2.0)
+            >>> SumMetric().from_state_bytes(metric.state_bytes()).compute()
+            tensor(2.)
+        """
+        fresh: Self = independent_copy(self)
+        fresh.reset()
+        read_states(data, named_metrics(fresh))
+        return fresh
+
+    def _merge_earlier(self, part: Self) -> None:
+        """Merge the states of ``part``, a metric like this one that saw its data before."""
+        earlier = named_metrics(part)
+        for name, metric in named_metrics(self).items():
+            if metric._defaults:
+                metric.merge_state(earlier[name])
+
+    def _own_states(self) -> dict[str, State]:
+        """Return the states of this process, be it synchronised or not."""
+        return self.metric_state if self._cache is None else self._cache
+
+    def _take_states(self, states: dict[str, State]) -> None:
+        if self._link is not None:
+            self._leave_group()
+        for name, state in states.items():
+            self._assign(name, map_tensors(lambda t: t.to(self.device), state))
+        self.__dict__["_computed"] = None
+
+    def _extras(self) -> Any:
+        """Return what a copy needs besides the states, as JSON has it."""
+        return None
+
+    def _take_extras(self, extras: Any) -> None:
+        """Set what ``_extras`` of a metric like this one returned."""
+
     def clone(self) -> Self:
         """Return a deep copy."""
         return deepcopy(self)
@@ -874,18 +933,27 @@ class Metric(Module, ABC):
         process_group: Any | None = None,
         should_sync: bool = True,
         distributed_available: Callable[[], bool] | None = None,
-    ) -> None:
+        *,
+        async_op: bool = False,
+    ) -> SyncHandle | None:
         """Replace the states by those of all processes; does nothing with one process.
+
+        All states travel together, see ``docs/distributed.md``. With ``async_op`` they travel in
+        the background, and the states stay those of this process until ``wait`` of the handle.
 
         Args:
             dist_sync_fn: gathers a tensor, ``(tensor, group) -> list``; the metric's own by
-                default.
+                default. With such a function each state travels on its own.
             process_group: the processes; those of the metric by default.
             should_sync: False turns the call into nothing.
             distributed_available: tells whether there is a process group.
+            async_op: return a :class:`~fastmetrics.distributed.SyncHandle` at once.
 
         Raises:
-            TorchMetricsUserError: the states are those of all processes already.
+            TorchMetricsUserError: the states are those of all processes already, or ``async_op``
+                where states travel in their own way.
+            RuntimeError: the processes hold different metrics, or one does not answer; the states
+                are untouched.
         """
         if self._is_synced and should_sync:
             raise TorchMetricsUserError(f"{type(self).__name__} is synchronised already.")
@@ -893,7 +961,13 @@ class Metric(Module, ABC):
             self._is_distributed() if distributed_available is None else distributed_available()
         )
         if not should_sync or not available:
-            return
+            return SyncHandle() if async_op else None
+        if self._packs(dist_sync_fn):
+            return sync_metrics({type(self).__name__: self}, process_group, async_op)
+        if async_op:
+            raise TorchMetricsUserError(
+                f"{type(self).__name__} gathers its states in its own way, not in the background."
+            )
         # No copies: synchronising replaces states, it never changes them.
         cache = self.metric_state
         try:
@@ -902,6 +976,54 @@ class Metric(Module, ABC):
             self.__dict__.update(cache)
             raise
         self.__dict__.update(_cache=cache, _is_synced=True)
+        return None
+
+    def _packs(self, dist_sync_fn: Callable[..., Any] | None = None) -> bool:
+        """Whether the states travel together with those of other metrics, without a graph."""
+        own = "_sync_dist" in self.__dict__ or type(self)._sync_dist is not Metric._sync_dist
+        gather = dist_sync_fn or self.dist_sync_fn
+        graph = self._partial and self.is_differentiable is not False and torch.is_grad_enabled()
+        return not own and not graph and gather in (None, gather_all_tensors)
+
+    def _described(self, name: str, source: str = "") -> Statistic:
+        """Return the states, those of ``source`` too if any, and what they have in common."""
+        return Statistic(
+            name,
+            source or name,
+            type(self).__qualname__,
+            canonical(self._statistic()),
+            self._reductions,
+            self._defaults,
+            self.metric_state,
+            self.update_called,
+            self.device,
+            self.dtype,
+        )
+
+    def compute_async(self) -> PendingValue:
+        """Return a handle whose ``wait`` returns the value that ``compute`` would return now.
+
+        The states of this moment are copied and travel in the background, where there are other
+        processes; those of the metric are left alone. All processes must call this alike.
+        """
+        if self._computed is not None:
+            value = self._computed
+            return PendingValue(SyncHandle(), lambda: value)
+        copy = independent_copy(self)
+        handle = sync_for_compute(copy._sources(type(self).__name__), async_op=True)
+        return PendingValue(handle, copy.compute)
+
+    def _sources(self, name: str) -> dict[str, Metric]:
+        """Return the metrics that ``compute`` synchronises, by the names that errors call them."""
+        return {name: self} if self._wraps_compute else {}
+
+    def _syncs_in_compute(self) -> bool:
+        return (
+            self._to_sync
+            and self._computed is None
+            and not self._is_synced
+            and self._is_distributed()
+        )
 
     def _sync_dist(
         self,
@@ -933,7 +1055,13 @@ class Metric(Module, ABC):
             raise TorchMetricsUserError(
                 f"{type(self).__name__} has lost the states of this process and cannot unsync."
             )
-        self.__dict__.update(self._cache, _is_synced=False, _cache=None)
+        own = self.__dict__
+        if self._link is not None and self._link.source is not None:
+            for name in own["_defaults"]:  # those of this process are read from another metric
+                own.pop(name, None)
+        else:
+            own.update(self._cache)
+        own.update(_is_synced=False, _cache=None)
 
     @contextmanager
     def sync_context(
@@ -1329,6 +1457,75 @@ def _merge(fx: Reduction, first: Any, second: Any, n_first: int, n_second: int) 
     return fx(torch.stack([first, second]))
 
 
+def named_metrics(module: Module) -> dict[str, Metric]:
+    """Return the metrics that ``module`` is made of, itself first if it is one, each once."""
+    found = ((name, m) for name, m in module.named_modules() if isinstance(m, Metric))
+    return {name or type(metric).__name__: metric for name, metric in found}
+
+
+def independent_copy(module: Any) -> Any:
+    """Return a deep copy of metrics that shares their process groups and the networks in them."""
+    shared: list[Any] = []
+    for metric in named_metrics(module).values():
+        shared.append(metric.process_group)
+        shared += [child for child in metric.children() if not _holds_metrics(child)]
+    return deepcopy(module, {id(each): each for each in shared})
+
+
+def _holds_metrics(module: Module) -> bool:
+    return any(hasattr(part, "_defaults") for part in module.modules())
+
+
+def sync_for_compute(metrics: dict[str, Metric], async_op: bool = False) -> SyncHandle:
+    """Synchronise metrics as their ``compute`` would, and keep it from doing so.
+
+    The caller restores ``_to_sync`` and ``_should_unsync``. What cannot travel in the background
+    is synchronised at once.
+    """
+    waiting = {name: metric for name, metric in metrics.items() if metric._syncs_in_compute()}
+    packed = {name: metric for name, metric in waiting.items() if metric._packs()}
+    handle = sync_metrics(packed, async_op=async_op)
+    for name in waiting.keys() - packed.keys():
+        waiting[name].sync()
+    for metric in metrics.values():
+        metric.__dict__.update(_to_sync=False, _should_unsync=False)
+    return handle or SyncHandle()
+
+
+def sync_metrics(
+    metrics: dict[str, Metric], process_group: Any = None, async_op: bool = False
+) -> SyncHandle | None:
+    """Synchronise metrics, by the names that errors call them, in one exchange for each group.
+
+    Metrics that share their states send them once.
+    """
+    groups: dict[int, Any] = {}
+    members: dict[int, list[Metric]] = {}
+    described: dict[int, list[Statistic]] = {}
+    sources: dict[tuple[int, int], str] = {}
+    for name, metric in metrics.items():
+        group = process_group or metric.process_group
+        key = id(group)
+        groups[key] = group
+        source = sources.setdefault((key, id(metric._link or metric)), name)
+        members.setdefault(key, []).append(metric)
+        described.setdefault(key, []).append(metric._described(name, source))
+
+    def install(exchanged: list[list[dict[str, State]]]) -> None:
+        for metric in metrics.values():
+            if metric._is_synced:
+                raise TorchMetricsUserError(f"{type(metric).__name__} is synchronised already.")
+        for each, synced in zip(members.values(), exchanged, strict=True):
+            for metric, states in zip(each, synced, strict=True):
+                metric.__dict__.update(states, _cache=metric.metric_state, _is_synced=True)
+
+    packets = [(described[key], group) for key, group in groups.items()]
+    if async_op:
+        return SyncHandle([exchange_later(*packet) for packet in packets], install)
+    install([exchange(*packet) for packet in packets])
+    return None
+
+
 class _Item:
     """``x[index]`` as a function that can be pickled."""
 
@@ -1374,6 +1571,12 @@ class CompositionalMetric(Metric):
             elif is_metric(operand):
                 leaves[id(operand)] = operand
         return leaves
+
+    def _sources(self, name: str) -> dict[str, Metric]:
+        found: dict[str, Metric] = {}
+        for i, leaf in enumerate(self._leaves().values()):
+            found.update(leaf._sources(f"{name}[{i}]"))
+        return found
 
     def _evaluate(self, value_of: Callable[[Any], Any]) -> Any:
         """Return the value of the expression; None when a metric has none."""

@@ -54,7 +54,7 @@ class Group:
             if member._link not in (None, self):  # it shares with metrics of another collection
                 member._leave_group()
             object.__setattr__(member, "_link", self)
-            if self.source is not None:
+            if self.source is not None and not member._is_synced:
                 for name in member._defaults:
                     member.__dict__.pop(name, None)
         if self.source is None:
@@ -67,9 +67,13 @@ class Group:
         """Let the collection change the metrics one by one, until ``link``."""
         for member in self.members:
             if isinstance(member, Metric) and member._link is self:
-                if self.source is not None:
-                    member.__dict__.update(self.read(member))
+                self._keep_what_it_reads(member)
                 object.__setattr__(member, "_link", None)
+
+    def _keep_what_it_reads(self, member: Metric) -> None:
+        if self.source is not None and not member._is_synced:
+            states = self.read(member)
+            member.__dict__.update({name: private_copy(state) for name, state in states.items()})
 
     def read(self, metric: Metric) -> dict[str, Any]:
         """Return the states of a member of a group with a source."""
@@ -85,7 +89,7 @@ class Group:
         for reader in self.readers:
             for member in reader.members:
                 if member._link is reader:
-                    member.__dict__.update(reader.read(member))
+                    reader._keep_what_it_reads(member)
             reader.source = None
         self.readers = []
 

@@ -100,5 +100,11 @@ class Running(WrapperMetric):
         self.base_metric.reset()
         self.__dict__["_num_vals_seen"] = 0
 
+    def _extras(self) -> int:
+        return self._num_vals_seen
+
+    def _take_extras(self, extras: int) -> None:
+        self.__dict__["_num_vals_seen"] = extras
+
     def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:
         return self.base_metric._filter_kwargs(**kwargs)

@@ -17,7 +17,7 @@ Gather = Callable[..., list[Tensor]]
 
 # The header of a tensor on the wire: its dtype, its number of axes, its sizes.
 _MAX_NDIM = 30
-_DTYPES = (
+SENDABLE = (
     torch.float32,
     torch.float64,
     torch.float16,
@@ -51,7 +51,7 @@ def gather_all_tensors(result: Tensor, group: Any | None = None) -> list[Tensor]
     group = dist.group.WORLD if group is None else group
     headers = _all_gather(_header(result), group)
     shapes = [tuple(h[2 : 2 + int(h[1])].tolist()) for h in headers]
-    dtypes = [_DTYPES[int(h[0])] for h in headers]
+    dtypes = [SENDABLE[int(h[0])] for h in headers]
     sizes = [
         torch.Size(shape).numel() * dtype.itemsize
         for shape, dtype in zip(shapes, dtypes, strict=True)
@@ -69,13 +69,13 @@ def gather_all_tensors(result: Tensor, group: Any | None = None) -> list[Tensor]
 
 
 def _header(tensor: Tensor) -> Tensor:
-    if tensor.dtype not in _DTYPES or tensor.ndim > _MAX_NDIM:
+    if tensor.dtype not in SENDABLE or tensor.ndim > _MAX_NDIM:
         raise ValueError(
-            f"A state must have at most {_MAX_NDIM} axes and one of the dtypes {_DTYPES} to be"
+            f"A state must have at most {_MAX_NDIM} axes and one of the dtypes {SENDABLE} to be"
             f" gathered, got shape {tuple(tensor.shape)} and dtype {tensor.dtype}."
         )
     sizes = [*tensor.shape] + [0] * (_MAX_NDIM - tensor.ndim)
-    return torch.tensor([_DTYPES.index(tensor.dtype), tensor.ndim, *sizes], device=tensor.device)
+    return torch.tensor([SENDABLE.index(tensor.dtype), tensor.ndim, *sizes], device=tensor.device)
 
 
 def _all_gather(tensor: Tensor, group: Any) -> list[Tensor]:

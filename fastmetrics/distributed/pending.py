@@ -1,0 +1,147 @@
+"""Exchanges that go on in the background while the next step runs."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from fastmetrics.distributed.gathering import State
+from fastmetrics.distributed.packets import Statistic, exchange
+
+_Exchanged = list[dict[str, State]]
+
+
+class SyncHandle:
+    """A synchronisation under way, as ``sync(async_op=True)`` returns it."""
+
+    def __init__(
+        self,
+        futures: Sequence[Future[_Exchanged]] = (),
+        install: Callable[[list[_Exchanged]], None] | None = None,
+    ) -> None:
+        self._futures = futures
+        self._install = install
+
+    def done(self) -> bool:
+        """Whether ``wait`` would return at once."""
+        return all(future.done() for future in self._futures)
+
+    def wait(self) -> None:
+        """Put the states of all processes in place, once; ``unsync`` brings the own ones back.
+
+        Those are the states of this moment, with the updates made since the call of ``sync``.
+
+        Raises:
+            RuntimeError: the exchange failed; the states are untouched.
+            TorchMetricsUserError: somebody else has synchronised the metric meanwhile.
+        """
+        exchanged = [future.result() for future in self._futures]
+        install, self._install = self._install, None
+        if install is not None:
+            install(exchanged)
+
+
+class PendingValue:
+    """A value under way, as ``compute_async`` returns it."""
+
+    def __init__(self, handle: SyncHandle, compute: Callable[[], Any]) -> None:
+        self._handle = handle
+        self._compute: Callable[[], Any] | None = compute
+        self._value: Any = None
+
+    def done(self) -> bool:
+        """Whether the states of all processes have arrived."""
+        return self._handle.done()
+
+    def wait(self) -> Any:
+        """Return the value of the states at the time of the call.
+
+        Raises:
+            RuntimeError: the exchange failed.
+        """
+        if self._compute is not None:
+            self._handle.wait()
+            self._value = self._compute()
+            self._compute = None
+        return self._value
+
+
+class _Channel:
+    """A thread with a process group of its own, so that nothing it does mixes with other calls.
+
+    Its exchanges run in the order of the calls, in all processes.
+    """
+
+    def __init__(self, group: Any) -> None:
+        # Packets travel between the hosts: they never compete with the collectives of training on
+        # an accelerator, nor wait for the work that is queued there.
+        gloo = dist.is_gloo_available()
+        self._group = dist.new_group(
+            dist.get_process_group_ranks(group),
+            timeout=_timeout(group),
+            backend="gloo" if gloo else None,
+            use_local_synchronization=True,
+        )
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        # A daemon: a process that gives up does not wait for the others.
+        thread = threading.Thread(target=_serve, args=(self._jobs,), daemon=True)
+        thread.start()
+        weakref.finalize(self, _stop, self._jobs, thread)
+
+    def submit(self, statistics: Sequence[Statistic]) -> Future[_Exchanged]:
+        future: Future[_Exchanged] = Future()
+        devices = {statistic.device for statistic in statistics if statistic.device.type != "cpu"}
+        # The copies of the states must be complete before the thread reads them.
+        copied = [torch.accelerator.current_stream(device).record_event() for device in devices]
+        group = self._group
+
+        def job() -> None:
+            try:
+                for event in copied:
+                    event.synchronize()
+                exchanged = exchange(statistics, group)
+                for device in devices:
+                    torch.accelerator.current_stream(device).synchronize()
+                future.set_result(exchanged)
+            except BaseException as error:
+                future.set_exception(error)
+
+        self._jobs.put(job)
+        return future
+
+
+def _serve(jobs: queue.SimpleQueue[Callable[[], None] | None]) -> None:
+    while (job := jobs.get()) is not None:
+        job()
+        del job  # with the process group, which must not end in this thread while Python ends
+
+
+def _stop(jobs: queue.SimpleQueue[Callable[[], None] | None], thread: threading.Thread) -> None:
+    """End an idle thread; one that waits for another process ends with this process."""
+    jobs.put(None)
+    if thread is not threading.current_thread():
+        thread.join(timeout=0.1)
+
+
+def _timeout(group: Any) -> Any:
+    """Return how long the collectives of ``group`` wait, or None for the default."""
+    backend = group._get_backend(torch.device(group._device_types[0].type))
+    return getattr(getattr(backend, "options", None), "_timeout", None)
+
+
+_channels: weakref.WeakKeyDictionary[Any, _Channel] = weakref.WeakKeyDictionary()
+
+
+def exchange_later(statistics: Sequence[Statistic], group: Any = None) -> Future[_Exchanged]:
+    """Copy the states and exchange them in the background; each process must call this."""
+    group = dist.group.WORLD if group is None else group
+    if group not in _channels:
+        _channels[group] = _Channel(group)
+    return _channels[group].submit([statistic.snapshot() for statistic in statistics])
