@@ -41,7 +41,7 @@ class Gpu:
 def measure(workload: Workload, gpu: Gpu, rounds: int, budget: float) -> Result:
     """Time one workload by events, and look at the launches and syncs of a call."""
     inputs = workload.inputs(gpu.device)
-    calls, result = checked(workload, inputs)
+    calls, result, _ = checked(workload, inputs)
     size = sum(tensor.nbytes for tensor in inputs)
     sets = [inputs, *(_copies(inputs) for _ in range(set_count(size, gpu.cache_bytes) - 1))]
     runs = {name: [call(given).run for given in sets] for name, call in calls.items()}

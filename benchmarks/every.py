@@ -22,7 +22,7 @@ from benchmarks.inputs import (
     with_groups,
     with_members,
 )
-from benchmarks.workload import NEVER_SLOWER, OURS, Workload, rec, sk, stats, te, tm
+from benchmarks.workload import OURS, Workload, rec, sk, stats, te, tm
 
 SMALL, LARGE = 64, 100_000
 CLASSES = 10

@@ -131,7 +131,6 @@ def pairs(*shape: int) -> Callable[[torch.device], Inputs]:
     return make
 
 
-
 def with_groups(count: int, num_groups: int) -> Callable[[torch.device], Inputs]:
     """Scores and labels 0 and 1, and the group of each sample."""
 

@@ -101,7 +101,9 @@ def _faster(rows: list[dict[str, Any]]) -> str:
 
 def _wrong(figures: dict[str, Any]) -> str:
     lines = [
-        f"- `{row['name']}`: {text}" for row in figures["workloads"] for text in row["wrong"].values()
+        f"- `{row['name']}`: {text}"
+        for row in figures["workloads"]
+        for text in row["wrong"].values()
     ]
     lines += [f"- `{row['name']}` failed: {row['error']}" for row in figures["failures"]]
     return "\n".join(lines) or "None."
@@ -109,7 +111,9 @@ def _wrong(figures: dict[str, Any]) -> str:
 
 def _areas(areas: dict[str, dict[str, float]]) -> str:
     columns = [name for name in (*PEERS, FLOOR) if any(name in means for means in areas.values())]
-    lines = [_line(area, *(_times(means.get(name)) for name in columns)) for area, means in areas.items()]
+    lines = [
+        _line(area, *(_times(means.get(name)) for name in columns)) for area, means in areas.items()
+    ]
     return _head("area", *columns) + "\n".join(lines)
 
 

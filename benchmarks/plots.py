@@ -1,5 +1,6 @@
 """Bars of the areas, and times over samples, classes and thresholds, as PNG files."""
 
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -37,9 +38,10 @@ def lines(workloads: list[dict[str, Any]]) -> dict[str, list[tuple[int, dict[str
         if row["series"]:
             name, size = row["series"]
             found.setdefault(name, []).append((size, row))
-    by_size = lambda point: point[0]  # noqa: E731
     return {
-        name: sorted(rows, key=by_size) for name, rows in found.items() if len(rows) >= LEAST_POINTS
+        name: sorted(rows, key=itemgetter(0))
+        for name, rows in found.items()
+        if len(rows) >= LEAST_POINTS
     }
 
 

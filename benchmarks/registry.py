@@ -65,18 +65,6 @@ SMALL_CALIBRATION = {**NEVER_SLOWER, "torchmetrics": 1 / 5}
 SMALL_FORWARD = {**NEVER_SLOWER, "torchmetrics": 1 / 12}
 
 
-
-
-
-
-
-
-
-
-
-
-
-
 def _class_calls(
     metric: str, op: str, tail: tuple[Any, ...], kind: Callable[..., Call], **arguments: Any
 ) -> dict[str, Call]:
@@ -299,8 +287,6 @@ def small_updates() -> list[Workload]:
 REGRESSION_GAIN = {"MeanSquaredError": 4.0}
 
 
-
-
 def regression_updates() -> list[Workload]:
     """Metrics over error sums: what memory gives for large batches, what a call costs for small."""
     rows = []
@@ -328,9 +314,17 @@ def regression_updates() -> list[Workload]:
             }
             if te_name is not None:
                 found["torcheval"] = update(partial(_torcheval, te_name))
-            rows.append(
-                Workload(f"update/{metric}/{size}", positive_numbers(size), found, limits)
-            )
+            rows.append(Workload(f"update/{metric}/{size}", positive_numbers(size), found, limits))
+    for power in (0, 1, 2, 3):
+        for size in (1_000_000, 64):
+            found = {
+                OURS: update(partial(fast_regression.TweedieDevianceScore, power)),
+                "torchmetrics": update(
+                    partial(_peer_regression, "TweedieDevianceScore", {"power": power})
+                ),
+            }
+            name = f"update/TweedieDevianceScore/power{power}/{size}"
+            rows.append(Workload(name, positive_numbers(size), found))
     for outputs in (3, 100):
         arguments = {"num_outputs": outputs}
         found = {
@@ -343,10 +337,12 @@ def regression_updates() -> list[Workload]:
         OURS: update(fast_regression.ContinuousRankedProbabilityScore),
         "torchmetrics": update(partial(_peer_regression, "ContinuousRankedProbabilityScore", {})),
     }
-    rows.append(Workload("update/ContinuousRankedProbabilityScore/10000x50", with_members(10_000, 50), found))
+    rows.append(
+        Workload(
+            "update/ContinuousRankedProbabilityScore/10000x50", with_members(10_000, 50), found
+        )
+    )
     return rows
-
-
 
 
 def _peer_regression(metric: str, arguments: dict[str, Any]) -> Any:
@@ -473,8 +469,6 @@ def collection(
     return Workload(f"{_word(kind)}/collection_of_5/{name}", inputs, found)
 
 
-
-
 def aggregates() -> list[Workload]:
     """Running aggregates: single numbers, losses of a small batch, long tensors."""
     rows = []
@@ -503,8 +497,6 @@ def aggregates() -> list[Workload]:
     return rows
 
 
-
-
 def row_similarities() -> list[Workload]:
     """Cosine similarity and divergences, in small batches and over wide and narrow rows."""
     rows = []
@@ -524,8 +516,6 @@ def row_similarities() -> list[Workload]:
             word = f"{_word(kind)}/{name}/{size}"
             rows.append(Workload(word, distributions(*shape), found, limits))
     return rows
-
-
 
 
 def curve_updates() -> list[Workload]:
@@ -609,6 +599,7 @@ EXACT_AREAS = {
     "AUROC": ("BinaryAUROC", "roc_auc_score"),
     "AveragePrecision": ("BinaryAUPRC", "average_precision_score"),
 }
+AREA_FUNCTIONS = {"AUROC": "binary_auroc", "AveragePrecision": "binary_average_precision"}
 
 
 def exact_areas() -> list[Workload]:
@@ -635,6 +626,7 @@ def exact_areas() -> list[Workload]:
                     ranked(size),
                     found,
                     NEVER_SLOWER | limits,
+                    series=(f"{AREA_FUNCTIONS[metric]} by samples", size),
                 )
             )
     arguments = {"num_classes": 10}
@@ -648,9 +640,9 @@ def area_functions() -> list[Workload]:
     """Whole calls on few scores."""
     rows = []
     # A single sample has one label alone, for which the libraries differ.
-    for size in SAMPLES[1:]:
+    for size in SAMPLES[1:6]:
         for metric, (torcheval, sklearn) in EXACT_AREAS.items():
-            name = {"AUROC": "binary_auroc"}.get(metric, "binary_average_precision")
+            name = AREA_FUNCTIONS[metric]
             found = {
                 OURS: function(getattr(fast_functional, name)),
                 "torchmetrics": function(
@@ -741,8 +733,6 @@ def _functional(
         found,
         series=(f"{name} of labels by samples", size),
     )
-
-
 
 
 # Limits on our time divided by theirs, for 1e6 pairs.

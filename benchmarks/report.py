@@ -15,6 +15,7 @@ from rich.measure import Measurement
 from rich.table import Table
 
 from benchmarks import plots
+from benchmarks.calls import find
 from benchmarks.page import write_page
 from benchmarks.run import Result
 from benchmarks.workload import AREAS, BINNED, FLOOR, OP, OURS, PEERS, REFERENCE
@@ -176,7 +177,10 @@ def save(
     }
     path = folder / f"{device.type}.json"
     path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    plots.draw(figures, folder, device.type)
+    if find("matplotlib"):
+        plots.draw(figures, folder, device.type)
+    else:
+        CONSOLE.print("no plots: matplotlib is missing")
     if with_page:
         write_page(folder)
 
@@ -201,4 +205,10 @@ def _row(result: Result) -> dict[str, Any]:
 
 def _spread(times: list[float]) -> dict[str, float]:
     fifths = quantiles(times, n=5, method="inclusive") if len(times) > 1 else times * 4
-    return {"best": min(times), "median": median(times), "q20": fifths[0], "q80": fifths[3], "rounds": len(times)}
+    return {
+        "best": min(times),
+        "median": median(times),
+        "q20": fifths[0],
+        "q80": fifths[3],
+        "rounds": len(times),
+    }

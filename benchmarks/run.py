@@ -7,7 +7,6 @@ from dataclasses import dataclass, field
 from itertools import repeat
 from typing import Any
 
-import numpy as np
 import torch
 
 from benchmarks.calls import Call, Inputs
@@ -52,26 +51,35 @@ class Result:
 
 
 def measure(workload: Workload, device: torch.device, rounds: int, budget: float) -> Result:
-    """Time one workload for about ``budget`` seconds; libraries with a wrong value are not timed."""
+    """Time a workload for about ``budget`` seconds, without the libraries whose value is wrong.
+
+    A library that spends the budget on the call whose value is checked is not called again.
+    """
     inputs = workload.inputs(device)
-    calls, result = checked(workload, inputs)
-    counts = {name: _calls_per_sample(call, inputs) for name, call in calls.items()}
-    time_rounds(
-        result,
-        {name: _sampler(call, inputs, counts[name]) for name, call in calls.items()},
-        rounds,
-        budget,
-    )
+    calls, result, first = checked(workload, inputs)
+    samplers = {}
+    for name, call in calls.items():
+        if name != OURS and first[name] > budget:
+            result.seconds[name] = [first[name]]
+        else:
+            samplers[name] = _sampler(call, inputs, _calls_per_sample(call, inputs, first[name]))
+    time_rounds(result, samplers, rounds, budget)
     return result
 
 
-def checked(workload: Workload, inputs: Inputs) -> tuple[dict[str, Call], Result]:
-    """Return the calls whose values agree with ours, and a result that names the others."""
+def checked(workload: Workload, inputs: Inputs) -> tuple[dict[str, Call], Result, dict[str, float]]:
+    """Return the calls whose values agree with ours, a result that names the others, and seconds.
+
+    They are those of the first calls, which may also load code.
+    """
     calls = workload.available(inputs[0].device)
-    wrong = _wrong_values(calls, inputs, workload.tolerance)
-    return {name: call for name, call in calls.items() if name not in wrong}, Result(
-        workload, wrong=wrong
-    )
+    expected, seconds = _value(calls[OURS], inputs)
+    result, first = Result(workload), {OURS: seconds}
+    for name in [name for name in calls if name != OURS]:
+        value, first[name] = _value(calls[name], inputs)
+        if name != FLOOR and not _agree(value, expected, workload.tolerance):
+            result.wrong[name] = f"{name} gives {_short(value)}, fastmetrics {_short(expected)}"
+    return {name: calls[name] for name in calls if name not in result.wrong}, result, first
 
 
 def time_rounds(
@@ -94,24 +102,19 @@ def time_rounds(
         order.append(order.pop(0))
 
 
-def _wrong_values(calls: dict[str, Call], inputs: Inputs, tolerance: float) -> dict[str, str]:
-    expected = _value(calls[OURS], inputs)
-    wrong = {}
-    for name in calls:
-        if name in (OURS, FLOOR):
-            continue
-        value = _value(calls[name], inputs)
-        if value.shape != expected.shape or not torch.allclose(
-            value, expected, rtol=1e-5, atol=tolerance, equal_nan=True
-        ):
-            wrong[name] = f"{name} gives {_short(value)}, fastmetrics {_short(expected)}"
-    return wrong
+def _agree(value: torch.Tensor, expected: torch.Tensor, tolerance: float) -> bool:
+    return value.shape == expected.shape and torch.allclose(
+        value, expected, rtol=1e-5, atol=tolerance, equal_nan=True
+    )
 
 
-def _value(call: Call, inputs: Inputs) -> torch.Tensor:
+def _value(call: Call, inputs: Inputs) -> tuple[torch.Tensor, float]:
+    """Return the value after one call, and the seconds of the call."""
     started = call(inputs)
-    started.run()
-    return flat(started.value())
+    start = time.perf_counter()
+    value = started.run()
+    seconds = time.perf_counter() - start
+    return flat(value if started.value is started.run else started.value()), seconds
 
 
 def flat(value: Any) -> torch.Tensor:
@@ -120,8 +123,8 @@ def flat(value: Any) -> torch.Tensor:
         value = list(value.values())
     if isinstance(value, (tuple, list)):
         return torch.cat([flat(part).flatten() for part in value])
-    if isinstance(value, np.ndarray):
-        value = np.ascontiguousarray(value)  # torch knows no negative strides
+    if hasattr(value, "strides"):  # an array; torch knows no negative ones
+        value = value.copy()
     return torch.as_tensor(value, dtype=torch.float64, device="cpu")
 
 
@@ -129,10 +132,11 @@ def _short(value: torch.Tensor) -> str:
     return f"{value.flatten()[:4].tolist()} of shape {tuple(value.shape)}"
 
 
-def _calls_per_sample(call: Call, inputs: Inputs) -> int:
-    if _sample(call, inputs, 1) > SURELY_SLOW * SAMPLE_SECONDS:
+def _calls_per_sample(call: Call, inputs: Inputs, first: float) -> int:
+    if first > SURELY_SLOW * SAMPLE_SECONDS:
         return 1
-    return max(1, min(MOST_CALLS, int(SAMPLE_SECONDS / _sample(call, inputs, 3))))
+    fastest = SAMPLE_SECONDS / MOST_CALLS
+    return max(1, int(SAMPLE_SECONDS / max(fastest, _sample(call, inputs, 3))))
 
 
 def _sampler(call: Call, inputs: Inputs, count: int) -> Callable[[], float]:

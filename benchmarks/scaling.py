@@ -32,9 +32,7 @@ def _errors() -> list[Workload]:
                 "torcheval": function(
                     lambda preds, target: te_functional.mean_squared_error(preds, target)
                 ),
-                "scikit-learn": arrays(
-                    lambda target, preds: sk.mean_squared_error(target, preds)
-                ),
+                "scikit-learn": arrays(lambda target, preds: sk.mean_squared_error(target, preds)),
             },
             series=("mean_squared_error by samples", size),
         )
@@ -87,7 +85,5 @@ def _thresholds() -> list[Workload]:
 def _both(name: str, **arguments: int) -> dict:
     return {
         OURS: update_and_compute(partial(getattr(fast, name), **arguments)),
-        "torchmetrics": update_and_compute(
-            lambda: getattr(tm.classification, name)(**arguments)
-        ),
+        "torchmetrics": update_and_compute(lambda: getattr(tm.classification, name)(**arguments)),
     }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from types import SimpleNamespace
 
 import pytest
@@ -12,7 +11,7 @@ import torch
 pytest.importorskip("rich")
 pytest.importorskip("torchmetrics")
 
-from benchmarks import cuda, memory, page, plots
+from benchmarks import cuda, memory, page, plots, run
 from benchmarks.calls import function
 from benchmarks.registry import quick_part, workloads
 from benchmarks.report import Failure, geometric_means, save
@@ -25,8 +24,14 @@ ROWS = workloads(CPU)
 FIGURES = {OURS: [2e-3, 1e-3], "torchmetrics": [4e-3, 3e-3], FLOOR: [5e-4, 5e-4]}
 
 
+def name_of(row: Workload) -> str:
+    return row.name
+
+
 def plain(**calls) -> Workload:
-    return Workload("update/MeanMetric/3", lambda device: (torch.arange(3.0, device=device),), calls)
+    return Workload(
+        "update/MeanMetric/3", lambda device: (torch.arange(3.0, device=device),), calls
+    )
 
 
 def result(name: str = "update/MeanMetric/64", seconds=FIGURES, **fields) -> Result:
@@ -59,9 +64,9 @@ def test_every_workload_has_a_peer_or_says_why_not():
             assert "torchmetrics" in row.calls or row.skipped or "SciPy" in row.calls, row.name
 
 
-@pytest.mark.parametrize("row", [r for r in ROWS if r.name.startswith("forward/")], ids=str)
+@pytest.mark.parametrize("row", [r for r in ROWS if r.name.startswith("forward/")], ids=name_of)
 def test_values_of_small_workloads_agree(row):
-    _, found = checked(row, row.inputs(CPU))
+    _, found, _ = checked(row, row.inputs(CPU))
     assert not found.wrong
 
 
@@ -76,7 +81,9 @@ def test_a_wrong_value_is_an_error_and_not_a_time():
 
 
 def test_values_of_another_shape_are_wrong():
-    workload = plain(fastmetrics=function(torch.sum), torchmetrics=function(lambda x: x.sum()[None]))
+    workload = plain(
+        fastmetrics=function(torch.sum), torchmetrics=function(lambda x: x.sum()[None])
+    )
     assert "torchmetrics" in measure(workload, CPU, 1, 0.01).wrong
 
 
@@ -85,22 +92,55 @@ def test_values_with_parts_are_compared_as_a_whole():
     assert flat(value).tolist() == [1.0, 2.0, 3.0]
 
 
-def test_a_slow_library_is_sampled_once_and_the_others_go_on():
+class Clock:
+    """Stands in for the module `time`; what is timed moves it on."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def takes(self, seconds: float):
+        def sample(*inputs) -> float:
+            self.now += seconds
+            return seconds
+
+        return sample
+
+
+@pytest.fixture
+def clock(monkeypatch) -> Clock:
+    made = Clock()
+    monkeypatch.setattr(run, "time", made)
+    return made
+
+
+def test_a_slow_library_is_sampled_once_and_the_others_go_on(clock):
     found = result(seconds={})
-
-    def slow() -> float:
-        time.sleep(0.02)
-        return 0.02
-
-    time_rounds(found, {OURS: lambda: 1.0, "torchmetrics": slow}, rounds=10, budget=0.03)
+    samplers = {OURS: clock.takes(0.01), "torchmetrics": clock.takes(0.5)}
+    time_rounds(found, samplers, rounds=10, budget=1.0)
     assert len(found.seconds["torchmetrics"]) == 1
     assert len(found.seconds[OURS]) == 10
 
 
-def test_the_budget_ends_the_rounds():
+def test_the_budget_ends_the_rounds(clock):
     found = result(seconds={})
-    time_rounds(found, {OURS: lambda: time.sleep(0.01) or 1.0}, rounds=1000, budget=0.05)
-    assert 3 <= len(found.seconds[OURS]) <= 6
+    time_rounds(found, {OURS: clock.takes(0.1)}, rounds=1000, budget=0.55)
+    assert len(found.seconds[OURS]) == 6
+    time_rounds(found, {OURS: clock.takes(1.0)}, rounds=1000, budget=0.5)
+    assert len(found.seconds[OURS]) == 6 + 3
+
+
+def test_a_library_slower_than_the_budget_is_called_once(clock):
+    slow, calls = clock.takes(5.0), []
+    workload = plain(
+        fastmetrics=function(clock.takes(0.01)),
+        torchmetrics=function(lambda x: calls.append(slow()) or 0.01),
+    )
+    found = measure(workload, CPU, rounds=5, budget=1.0)
+    assert found.seconds["torchmetrics"] == [5.0]
+    assert len(calls) == 1
 
 
 def test_ratios_compare_the_fastest_rounds():
