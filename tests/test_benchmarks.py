@@ -212,9 +212,35 @@ def test_memory_cases_name_metrics_that_exist():
             assert memory._make(case, library) is not None
 
 
-@pytest.mark.parametrize(("size", "expected"), [(0, 32), (100, 32), (40_000_000, 3), (10**9, 2)])
+@pytest.mark.parametrize(("size", "expected"), [(0, 16), (100, 16), (40_000_000, 3), (10**9, 2)])
 def test_inputs_hold_twice_the_cache(size, expected):
     assert cuda.set_count(size, 50_000_000) == expected
+
+
+def test_measuring_on_a_gpu_rotates_inputs_and_compares_with_a_copy(monkeypatch):
+    """The clock, the profiler and the device stand in; the way through is the real one."""
+    seen = []
+
+    def sample(turns, count):
+        for _ in range(count):
+            next(turns)()
+        return 2e-3
+
+    def sum_of(x):
+        seen.append(x.data_ptr())
+        return x.sum()
+
+    monkeypatch.setattr(cuda, "_sample", sample)
+    monkeypatch.setattr(cuda, "_looked_at", lambda *given: {"kernels": 1, "host_syncs": 0})
+    gpu = SimpleNamespace(device=CPU, cache_bytes=16, copy_speed=24e3)
+    found = cuda.measure(plain(fastmetrics=function(sum_of)), gpu, rounds=1, budget=0.1)
+    assert len(set(seen)) == cuda.set_count(12, 16) == 3
+    assert found.device[OURS] == {
+        "bytes_per_second": pytest.approx(6e3),  # 12 bytes in 2 ms
+        "share_of_copy": pytest.approx(0.25),
+        "kernels": 1,
+        "host_syncs": 0,
+    }
 
 
 def test_kernels_are_told_from_copies_and_host_events():
