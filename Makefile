@@ -23,7 +23,7 @@ help:
 	@echo "make test-native-off  the smoke tests without the compiled module"
 	@echo "make test-asan        the op tests under the address and undefined-behaviour sanitizers"
 	@echo "make lint | format    check | rewrite: ruff, mypy, clang-format"
-	@echo "make bench            all benchmarks; BENCH='--only REGEX --threads N --json FILE'"
+	@echo "make bench            all benchmarks; BENCH='--only REGEX --threads N --out DIR'"
 	@echo "make gpu-check        GPU tests and benchmarks, offline, with the torch of \$$(PYTHON), into"
 	@echo "                      out/gpu-check; GPU_CHECK='--out DIR': elsewhere"
 	@echo "make wheel | clean    a wheel in dist/ | remove what was built (distclean: also $(VENV))"

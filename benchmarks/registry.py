@@ -1,7 +1,7 @@
 """The workloads: one entry each, with its inputs, the call of each library, and its targets."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -26,103 +26,43 @@ from benchmarks.calls import (
     update_and_compute,
     update_in_batches,
 )
+from benchmarks.every import every_metric
+from benchmarks.inputs import (
+    distributions,
+    labels,
+    numbers,
+    pairs,
+    positive_numbers,
+    probabilities,
+    ranked,
+    scores,
+    with_members,
+)
+from benchmarks.scaling import SAMPLES, scaling
+from benchmarks.workload import (
+    BINNED,
+    FLOOR,
+    NEVER_SLOWER,
+    OP,
+    OURS,
+    REFERENCE,
+    Workload,
+    sk,
+    stats,
+    te,
+    te_functional,
+    tm,
+)
 from fastmetrics import MetricCollection
 from fastmetrics.functional.classification._curve import make_grid
 from fastmetrics.functional.classification.calibration_error import bin_edges
 
-tm = find("torchmetrics")
 tm_functional = find("torchmetrics.functional.classification")
-te = find("torcheval.metrics")
-te_functional = find("torcheval.metrics.functional")
-sk = find("sklearn.metrics")
-stats = find("scipy.stats")
 
-COMPETITORS = {"torchmetrics": tm, "torcheval": te, "scikit-learn": sk, "SciPy": stats}
-OURS, FLOOR, OP, REFERENCE = "fastmetrics", "floor", "bare op", "reference"
-BINNED = "own binned"
-
-# Limits on our time divided by theirs.
-NEVER_SLOWER = dict.fromkeys(COMPETITORS, 1.0)
 SMALL_UPDATE = {**NEVER_SLOWER, "torchmetrics": 1 / 10, OP: 3.0}
 # torchmetrics only keeps the scores here, so most of either time is the cost of a call.
 SMALL_CALIBRATION = {**NEVER_SLOWER, "torchmetrics": 1 / 5}
 SMALL_FORWARD = {**NEVER_SLOWER, "torchmetrics": 1 / 12}
-
-
-@dataclass(frozen=True)
-class Workload:
-    """One row of the report.
-
-    Attributes:
-        name: what ``--only`` chooses by.
-        inputs: makes them on a device.
-        calls: by library.
-        limits: the largest allowed ratio of our time to that of a library.
-        tolerance: how far a value may be from ours, beyond a relative 1e-5.
-        most_rounds: samples taken at most, where calls take a second.
-    """
-
-    name: str
-    inputs: Callable[[torch.device], Inputs]
-    calls: dict[str, Call]
-    limits: dict[str, float] = field(default_factory=lambda: NEVER_SLOWER)
-    tolerance: float = 1e-6
-    most_rounds: int = 1000
-
-    def available(self, device: torch.device) -> dict[str, Call]:
-        """Return the floor and the calls of the libraries that are there and know the device."""
-        missing = {name for name, module in COMPETITORS.items() if module is None}
-        if device.type != "cpu":
-            missing |= {"scikit-learn", "SciPy"}
-        present = {name: call for name, call in self.calls.items() if name not in missing}
-        return {**present, FLOOR: calls.floor}
-
-
-def _generator(device: torch.device) -> torch.Generator:
-    return torch.Generator(device).manual_seed(0)
-
-
-def scores(*shape: int, num_classes: int) -> Callable[[torch.device], Inputs]:
-    """Logits ``[N, C, ...]`` and targets in which every class occurs if N allows it."""
-
-    def make(device: torch.device) -> Inputs:
-        generator = _generator(device)
-        preds = torch.randn(shape[0], num_classes, *shape[1:], generator=generator, device=device)
-        return preds, _every_class(shape, num_classes, generator, device)
-
-    return make
-
-
-def labels(*shape: int, num_classes: int) -> Callable[[torch.device], Inputs]:
-    """Predicted and true labels, int64; about one in three predictions is right."""
-
-    def make(device: torch.device) -> Inputs:
-        generator = _generator(device)
-        target = _every_class(shape, num_classes, generator, device)
-        preds = torch.randint(num_classes, shape, generator=generator, device=device)
-        right = torch.rand(shape, generator=generator, device=device) < 0.3
-        return torch.where(right, target, preds), target
-
-    return make
-
-
-def probabilities(*shape: int) -> Callable[[torch.device], Inputs]:
-    """Scores in [0, 1] and labels 0 and 1."""
-
-    def make(device: torch.device) -> Inputs:
-        generator = _generator(device)
-        preds = torch.rand(shape, generator=generator, device=device)
-        return preds, torch.randint(2, shape, generator=generator, device=device)
-
-    return make
-
-
-def _every_class(
-    shape: tuple[int, ...], num_classes: int, generator: torch.Generator, device: torch.device
-) -> torch.Tensor:
-    count = torch.Size(shape).numel()
-    order = torch.randperm(count, generator=generator, device=device)
-    return (order % num_classes).view(shape)
 
 
 def _class_calls(
@@ -347,19 +287,6 @@ def small_updates() -> list[Workload]:
 REGRESSION_GAIN = {"MeanSquaredError": 4.0}
 
 
-def positive_numbers(*shape: int) -> Callable[[torch.device], Inputs]:
-    """Positive predictions and targets."""
-
-    def make(device: torch.device) -> Inputs:
-        generator = _generator(device)
-        preds, target = (
-            torch.rand(shape, generator=generator, device=device) + 0.1 for _ in range(2)
-        )
-        return preds, target
-
-    return make
-
-
 def regression_updates() -> list[Workload]:
     """Metrics over error sums: what memory gives for large batches, what a call costs for small."""
     rows = []
@@ -375,20 +302,29 @@ def regression_updates() -> list[Workload]:
         ("TweedieDevianceScore", {"power": 1.5}, None),
         ("CriticalSuccessIndex", {"threshold": 0.5}, None),
     ):
-        for kind, size in ((update, 1_000_000), (update, 64), (forward, 64)):
+        for size in (1_000_000, 64):
             limits = dict(NEVER_SLOWER)
             if size == 1_000_000 and metric in ("MeanSquaredError", "MeanAbsoluteError"):
                 limits |= {FLOOR: 1.5, "torchmetrics": 1 / REGRESSION_GAIN.get(metric, 1.0)}
-            elif size == 64 and kind is update and metric != "CriticalSuccessIndex":
+            elif size == 64 and metric != "CriticalSuccessIndex":
                 limits["torchmetrics"] = 1 / 5
             found = {
-                OURS: kind(partial(getattr(fast_regression, metric), **arguments)),
-                "torchmetrics": kind(partial(_peer_regression, metric, arguments)),
+                OURS: update(partial(getattr(fast_regression, metric), **arguments)),
+                "torchmetrics": update(partial(_peer_regression, metric, arguments)),
             }
-            if te_name is not None and kind is update:
+            if te_name is not None:
                 found["torcheval"] = update(partial(_torcheval, te_name))
-            name = f"{_word(kind)}/{metric}/{size}"
-            rows.append(Workload(name, positive_numbers(size), found, limits))
+            rows.append(Workload(f"update/{metric}/{size}", positive_numbers(size), found, limits))
+    for power in (0, 1, 2, 3):
+        for size in (1_000_000, 64):
+            found = {
+                OURS: update(partial(fast_regression.TweedieDevianceScore, power)),
+                "torchmetrics": update(
+                    partial(_peer_regression, "TweedieDevianceScore", {"power": power})
+                ),
+            }
+            name = f"update/TweedieDevianceScore/power{power}/{size}"
+            rows.append(Workload(name, positive_numbers(size), found))
     for outputs in (3, 100):
         arguments = {"num_outputs": outputs}
         found = {
@@ -401,15 +337,12 @@ def regression_updates() -> list[Workload]:
         OURS: update(fast_regression.ContinuousRankedProbabilityScore),
         "torchmetrics": update(partial(_peer_regression, "ContinuousRankedProbabilityScore", {})),
     }
-    rows.append(Workload("update/ContinuousRankedProbabilityScore/10000x50", ensembles, found))
+    rows.append(
+        Workload(
+            "update/ContinuousRankedProbabilityScore/10000x50", with_members(10_000, 50), found
+        )
+    )
     return rows
-
-
-def ensembles(device: torch.device) -> Inputs:
-    """Fifty members for each of 10 000 samples."""
-    generator = _generator(device)
-    preds = torch.randn(10_000, 50, generator=generator, device=device)
-    return preds, torch.randn(10_000, generator=generator, device=device)
 
 
 def _peer_regression(metric: str, arguments: dict[str, Any]) -> Any:
@@ -536,16 +469,6 @@ def collection(
     return Workload(f"{_word(kind)}/collection_of_5/{name}", inputs, found)
 
 
-def numbers(*shapes: tuple[int, ...]) -> Callable[[torch.device], Inputs]:
-    """Normally distributed float32 numbers, one tensor per shape."""
-
-    def make(device: torch.device) -> Inputs:
-        generator = _generator(device)
-        return tuple(torch.randn(shape, generator=generator, device=device) for shape in shapes)
-
-    return make
-
-
 def aggregates() -> list[Workload]:
     """Running aggregates: single numbers, losses of a small batch, long tensors."""
     rows = []
@@ -574,17 +497,6 @@ def aggregates() -> list[Workload]:
     return rows
 
 
-def distributions(*shape: int) -> Callable[[torch.device], Inputs]:
-    """Two matrices of probabilities, one distribution a row."""
-
-    def make(device: torch.device) -> Inputs:
-        pair = torch.rand((2, *shape), generator=_generator(device), device=device)
-        p, q = (pair / pair.sum(-1, keepdim=True)).unbind()
-        return p, q
-
-    return make
-
-
 def row_similarities() -> list[Workload]:
     """Cosine similarity and divergences, in small batches and over wide and narrow rows."""
     rows = []
@@ -606,37 +518,19 @@ def row_similarities() -> list[Workload]:
     return rows
 
 
-def ranked(*shape: int, num_classes: int | None = None) -> Callable[[torch.device], Inputs]:
-    """Probabilities that rank labels better than chance.
-
-    They are ``[N, C]`` with a class for each sample if there are ``num_classes``, else they have
-    the shape of the labels 0 and 1.
-    """
-
-    def make(device: torch.device) -> Inputs:
-        generator = _generator(device)
-        if num_classes is None:
-            target = torch.randint(2, shape, generator=generator, device=device)
-            logits = torch.randn(shape, generator=generator, device=device)
-            return logits.add_(target).sigmoid_(), target
-        target = _every_class(shape, num_classes, generator, device)
-        logits = torch.randn(*shape, num_classes, generator=generator, device=device)
-        logits.scatter_add_(1, target.unsqueeze(1), torch.ones_like(logits))
-        return logits.softmax(1), target
-
-    return make
-
-
 def curve_updates() -> list[Workload]:
     """Updates of curves: counts between thresholds, and counts of ranked scores."""
     binned = {**NEVER_SLOWER, "torchmetrics": 1 / 200, FLOOR: 4.0}
     many = {**NEVER_SLOWER, "torchmetrics": 1 / 100}
     small = {**NEVER_SLOWER, "torchmetrics": 1 / 12}
     rows = [
-        binned_area("binary/200/1000000", ranked(10**6), 200, binned, most_rounds=3),
-        # A call of torchmetrics takes seconds here: a pass for each threshold.
+        binned_area("binary/200/1000000", ranked(10**6), 200, binned),
         binned_area(
-            "binary/4096/1000000", ranked(10**6), 4096, {FLOOR: 4.0}, with_torchmetrics=False
+            "binary/4096/1000000",
+            ranked(10**6),
+            4096,
+            {FLOOR: 4.0},
+            without_torchmetrics="a pass for each threshold: see the plot over thresholds",
         ),
         binned_area("binary/200/64", ranked(64), 200, small),
         binned_area("binary/200/64", ranked(64), 200, NEVER_SLOWER, kind=forward),
@@ -650,9 +544,7 @@ def curve_updates() -> list[Workload]:
                     inputs,
                     200,
                     {} if size == 65_536 else many if size == 4_096 else NEVER_SLOWER,
-                    # It would need gigabytes for the largest.
-                    with_torchmetrics=size < 65_536,
-                    most_rounds=1000 if size == 64 else 3,
+                    without_torchmetrics="needs gigabytes: see 4096x100" if size > 4_096 else "",
                     **{classes: 100},
                 )
             )
@@ -668,7 +560,6 @@ def curve_updates() -> list[Workload]:
             {BINNED: 3.0},
             # Between 200 thresholds ties hide more.
             tolerance=1e-4,
-            most_rounds=7,
         )
     )
     return rows
@@ -680,8 +571,7 @@ def binned_area(
     thresholds: int,
     limits: dict[str, float],
     kind: Callable[..., Call] = update,
-    with_torchmetrics: bool = True,
-    most_rounds: int = 1000,
+    without_torchmetrics: str = "",
     **arguments: int,
 ) -> Workload:
     """The area under the ROC curve between uniform thresholds."""
@@ -696,10 +586,12 @@ def binned_area(
         thresholds=thresholds,
         **arguments,
     )
-    if not with_torchmetrics:
+    skipped = {}
+    if without_torchmetrics:
         del found["torchmetrics"]
+        skipped["torchmetrics"] = without_torchmetrics
     name = f"{_word(kind)}/auroc/{name}"
-    return Workload(name, inputs, found, limits, most_rounds=most_rounds)
+    return Workload(name, inputs, found, limits, skipped=skipped)
 
 
 # By metric: the name in torcheval and the function of scikit-learn.
@@ -707,14 +599,15 @@ EXACT_AREAS = {
     "AUROC": ("BinaryAUROC", "roc_auc_score"),
     "AveragePrecision": ("BinaryAUPRC", "average_precision_score"),
 }
+AREA_FUNCTIONS = {"AUROC": "binary_auroc", "AveragePrecision": "binary_average_precision"}
 
 
 def exact_areas() -> list[Workload]:
     """Areas of all scores, from tensors to a value: sorting decides."""
     rows = []
-    for size, limits, most_rounds in (
-        (10**6, {"torchmetrics": 1 / 12, "scikit-learn": 1 / 25}, 7),
-        (10**7, {"torchmetrics": 1 / 15}, 3),
+    for size, limits in (
+        (10**6, {"torchmetrics": 1 / 12, "scikit-learn": 1 / 25}),
+        (10**7, {"torchmetrics": 1 / 15}),
     ):
         for metric, (torcheval, sklearn) in EXACT_AREAS.items():
             found = {
@@ -733,22 +626,23 @@ def exact_areas() -> list[Workload]:
                     ranked(size),
                     found,
                     NEVER_SLOWER | limits,
-                    most_rounds=most_rounds,
+                    series=(f"{AREA_FUNCTIONS[metric]} by samples", size),
                 )
             )
     arguments = {"num_classes": 10}
     found = _class_calls("MulticlassAUROC", "", (), update_and_compute, **arguments)
     name = "exact/AUROC/multiclass/65536x10"
-    rows.append(Workload(name, ranked(65_536, num_classes=10), found, most_rounds=7))
+    rows.append(Workload(name, ranked(65_536, num_classes=10), found))
     return rows
 
 
 def area_functions() -> list[Workload]:
     """Whole calls on few scores."""
     rows = []
-    for size in (10, 100, 1_000, 10_000):
+    # A single sample has one label alone, for which the libraries differ.
+    for size in SAMPLES[1:6]:
         for metric, (torcheval, sklearn) in EXACT_AREAS.items():
-            name = {"AUROC": "binary_auroc"}.get(metric, "binary_average_precision")
+            name = AREA_FUNCTIONS[metric]
             found = {
                 OURS: function(getattr(fast_functional, name)),
                 "torchmetrics": function(
@@ -763,17 +657,21 @@ def area_functions() -> list[Workload]:
                     lambda target, preds, name=sklearn: getattr(sk, name)(target, preds)
                 ),
             }
-            rows.append(Workload(f"functional/{name}/{size}", ranked(size), found))
+            rows.append(
+                Workload(
+                    f"functional/{name}/{size}",
+                    ranked(size),
+                    found,
+                    series=(f"{name} by samples", size),
+                )
+            )
     return rows
-
-
-SIZES = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
 
 
 def functional_calls() -> list[Workload]:
     """Whole calls from labels to a value, over the sizes; here scikit-learn can compete."""
     rows = []
-    for size in SIZES:
+    for size in SAMPLES:
         rows += [
             _functional(
                 "multiclass_accuracy",
@@ -829,18 +727,12 @@ def _functional(
     }
     if torcheval is not None:
         found["torcheval"] = function(torcheval)
-    return Workload(f"functional/{name}/labels/{size}", labels(size, num_classes=10), found)
-
-
-def pairs(*shape: int) -> Callable[[torch.device], Inputs]:
-    """Predictions and targets that correlate."""
-
-    def make(device: torch.device) -> Inputs:
-        generator = _generator(device)
-        target = torch.randn(shape, generator=generator, device=device)
-        return target + torch.randn(shape, generator=generator, device=device), target
-
-    return make
+    return Workload(
+        f"functional/{name}/labels/{size}",
+        labels(size, num_classes=10),
+        found,
+        series=(f"{name} of labels by samples", size),
+    )
 
 
 # Limits on our time divided by theirs, for 1e6 pairs.
@@ -859,22 +751,21 @@ def correlations() -> list[Workload]:
     rows = []
     for metric, limits in CORRELATIONS.items():
 
-        def calls_of(kind: Callable[..., Call], name: str, **arguments: Any) -> dict[str, Call]:
+        def calls_of(name: str, **arguments: Any) -> dict[str, Call]:
             return {
-                OURS: kind(partial(getattr(fast_regression, name), **arguments)),
-                "torchmetrics": kind(lambda: getattr(tm.regression, name)(**arguments)),
+                OURS: update(partial(getattr(fast_regression, name), **arguments)),
+                "torchmetrics": update(lambda: getattr(tm.regression, name)(**arguments)),
             }
 
-        found = calls_of(update, metric)
+        found = calls_of(metric)
         if metric == "R2Score":
             found["torcheval"] = update(lambda: te.R2Score())
         name = f"update/{metric}"
         rows.append(Workload(f"{name}/1000000", pairs(10**6), found, NEVER_SLOWER | limits))
         small = {**NEVER_SLOWER, "torchmetrics": 1 / 5}
         rows.append(Workload(f"{name}/64", pairs(64), found, small))
-        rows.append(Workload(f"forward/{metric}/64", pairs(64), calls_of(forward, metric)))
         outputs = {} if metric in ("R2Score", "ExplainedVariance") else {"num_outputs": 10}
-        found = calls_of(update, metric, **outputs)
+        found = calls_of(metric, **outputs)
         rows.append(Workload(f"{name}/100000x10", pairs(100_000, 10), found))
     return rows
 
@@ -1008,7 +899,14 @@ def workloads(device: torch.device) -> list[Workload]:
         *label_rankings(),
         *gradient_statistics(),
         *top_samples(),
+        *every_metric(),
+        *scaling(),
     ]
     if device.type == "cpu":
         return rows
     return [replace(row, limits=NEVER_SLOWER) for row in rows]
+
+
+def quick_part(rows: list[Workload]) -> list[Workload]:
+    """Return the updates and the calls with small batches; every metric has one of them."""
+    return [row for row in rows if row.name.startswith(("update/", "forward/"))]

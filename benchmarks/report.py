@@ -1,29 +1,67 @@
-"""The table and the JSON file of a run."""
+"""What a run leaves: the tables on the screen, the figures as JSON, the plots and the page."""
 
 import json
 import os
 import platform
 from datetime import datetime, timezone
+from math import exp, log
 from pathlib import Path
-from statistics import median, quantiles
-from typing import Any
+from statistics import fmean, median, quantiles
+from typing import Any, NamedTuple
 
 import torch
 from rich.console import Console
 from rich.measure import Measurement
 from rich.table import Table
 
-from benchmarks.registry import BINNED, COMPETITORS, FLOOR, OP, OURS, REFERENCE
+from benchmarks import plots
+from benchmarks.calls import find
+from benchmarks.page import write_page
 from benchmarks.run import Result
+from benchmarks.workload import AREAS, BINNED, FLOOR, OP, OURS, PEERS, REFERENCE
 from fastmetrics.config import version
 from fastmetrics.ops import backend
 
-COLUMNS = (OURS, FLOOR, OP, REFERENCE, BINNED, *COMPETITORS)
-DISTRIBUTIONS = ("torch-fastmetrics", "torch", "torchmetrics", "torcheval", "scikit-learn", "numpy")
+CONSOLE = Console()
+COLUMNS = (OURS, FLOOR, OP, REFERENCE, BINNED, *PEERS)
+DISTRIBUTIONS = (
+    "torch-fastmetrics",
+    "torch",
+    "torchmetrics",
+    "torcheval",
+    "scikit-learn",
+    "scipy",
+    "torchrec",
+    "numpy",
+)
+
+
+class Failure(NamedTuple):
+    """A workload that raised."""
+
+    name: str
+    error: str
+
+
+def show(results: list[Result], failures: list[Failure], console: Console = CONSOLE) -> None:
+    """Print the tables, wide enough for all of their columns, and what is wrong."""
+    made = table(results)
+    unbounded = console.options.update(max_width=1000)
+    console.width = max(console.width, Measurement.get(console, unbounded, made).maximum)
+    console.print(made)
+    console.print(_area_table(results))
+    entries = [pair for result in results for pair in result.targets().values()]
+    missed = sum(ratio > limit for limit, ratio in entries)
+    console.print(f"{len(entries) - missed} of {len(entries)} targets met")
+    for result in results:
+        for text in result.wrong.values():
+            console.print(f"[red]wrong value[/red] in {result.workload.name}: {text}")
+    for failure in failures:
+        console.print(f"[red]failed[/red] {failure.name}: {failure.error}", highlight=False)
 
 
 def table(results: list[Result]) -> Table:
-    """Return one row per workload: median times, and theirs divided by ours.
+    """Return one row per workload: the times of the fastest rounds, and theirs divided by ours.
 
     A column in which nothing was measured is left out.
     """
@@ -46,7 +84,7 @@ def _cell(result: Result, column: str) -> str:
         return "[red]wrong value[/red]"
     if column not in result.seconds:
         return "-"
-    text = time_text(median(result.seconds[column]))
+    text = time_text(result.best(column))
     return text if column == OURS else f"{text} {1 / result.ratio(column):6.2f}x"
 
 
@@ -73,19 +111,29 @@ def _targets(result: Result) -> str:
     return "\n".join(texts)
 
 
-def show(results: list[Result], file: Any = None) -> None:
-    """Print the table, wide enough for all of its columns."""
-    made = table(results)
-    console = Console(file=file)
-    unbounded = console.options.update(max_width=1000)
-    console.width = max(console.width, Measurement.get(console, unbounded, made).maximum)
-    console.print(made)
-    entries = [pair for result in results for pair in result.targets().values()]
-    missed = sum(ratio > limit for limit, ratio in entries)
-    console.print(f"{len(entries) - missed} of {len(entries)} targets met")
-    for result in results:
-        for text in result.wrong.values():
-            console.print(f"[red]wrong value[/red] in {result.workload.name}: {text}")
+def geometric_means(results: list[Result]) -> dict[str, dict[str, float]]:
+    """Return, by area and peer, the mean of their time divided by ours."""
+    found = {}
+    for area in AREAS:
+        inside = [result for result in results if result.workload.area == area]
+        means = {
+            peer: exp(fmean(-log(r.ratio(peer)) for r in inside if peer in r.seconds))
+            for peer in (*PEERS, FLOOR)
+            if any(peer in r.seconds for r in inside)
+        }
+        if means:
+            found[area] = means
+    return found
+
+
+def _area_table(results: list[Result]) -> Table:
+    made = Table(title="geometric mean of their time divided by ours")
+    made.add_column("area")
+    for peer in (*PEERS, FLOOR):
+        made.add_column(peer, justify="right")
+    for area, means in geometric_means(results).items():
+        made.add_row(area, *(f"{means[p]:.1f}x" if p in means else "-" for p in (*PEERS, FLOOR)))
+    return made
 
 
 def machine(device: torch.device) -> dict[str, Any]:
@@ -98,10 +146,10 @@ def machine(device: torch.device) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "simd": native.simd_level() if native else None,
         "compiler": native.compiler() if native else None,
-        "platform": platform.platform(),
+        "platform": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {name: version(name) for name in DISTRIBUTIONS},
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(timezone.utc).date().isoformat(),
     }
 
 
@@ -112,26 +160,55 @@ def _cpu_name() -> str:
     return next(names, platform.processor())
 
 
-def write_json(results: list[Result], device: torch.device, path: Path) -> None:
-    """Write machine, versions and, by workload, times, ratios and targets."""
-    rows = [_row(result) for result in results]
-    text = json.dumps({"machine": machine(device), "workloads": rows}, indent=1)
-    path.write_text(text + "\n")
+def save(
+    results: list[Result],
+    failures: list[Failure],
+    device: torch.device,
+    folder: Path,
+    with_page: bool,
+) -> None:
+    """Write ``cpu.json`` or ``cuda.json``, and the plots, and the page if asked to."""
+    folder.mkdir(parents=True, exist_ok=True)
+    figures = {
+        "machine": machine(device),
+        "areas": geometric_means(results),
+        "workloads": [_row(result) for result in results],
+        "failures": [failure._asdict() for failure in failures],
+    }
+    path = folder / f"{device.type}.json"
+    path.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    if find("matplotlib"):
+        plots.draw(figures, folder, device.type)
+    else:
+        CONSOLE.print("no plots: matplotlib is missing")
+    if with_page:
+        write_page(folder)
 
 
 def _row(result: Result) -> dict[str, Any]:
+    workload = result.workload
     return {
-        "name": result.workload.name,
+        "name": workload.name,
+        "area": workload.area,
+        "series": workload.series,
         "seconds": {name: _spread(times) for name, times in result.seconds.items()},
         "ratio_to_ours": {name: 1 / result.ratio(name) for name in result.seconds if name != OURS},
         "targets": [
             {"library": name, "most": limit, "ratio": ratio, "met": ratio <= limit}
             for name, (limit, ratio) in result.targets().items()
         ],
+        "skipped": workload.skipped,
         "wrong": result.wrong,
+        "device": result.device,
     }
 
 
 def _spread(times: list[float]) -> dict[str, float]:
     fifths = quantiles(times, n=5, method="inclusive") if len(times) > 1 else times * 4
-    return {"median": median(times), "q20": fifths[0], "q80": fifths[3]}
+    return {
+        "best": min(times),
+        "median": median(times),
+        "q20": fifths[0],
+        "q80": fifths[3],
+        "rounds": len(times),
+    }

@@ -2,19 +2,20 @@
 
 import gc
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import repeat
-from statistics import median
 from typing import Any
 
 import torch
 
 from benchmarks.calls import Call, Inputs
-from benchmarks.registry import FLOOR, OURS, Workload
+from benchmarks.workload import FLOOR, OURS, PEERS, Workload
 
 SAMPLE_SECONDS = 2e-3
 MOST_CALLS = 10_000
-# The first call may also load code; one that takes so many samples is slow whatever it loads.
+LEAST_ROUNDS = 3
+# A call that takes so many samples is slow whatever it loads the first time.
 SURELY_SLOW = 50
 
 
@@ -25,11 +26,20 @@ class Result:
     workload: Workload
     seconds: dict[str, list[float]] = field(default_factory=dict)
     wrong: dict[str, str] = field(default_factory=dict)
+    device: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    def best(self, library: str) -> float:
+        """Return the seconds of the fastest round: what disturbs a round only adds to it."""
+        return min(self.seconds[library])
 
     def ratio(self, library: str) -> float:
-        """Return our time divided by theirs: the median over rounds, which share their noise."""
-        pairs = zip(self.seconds[OURS], self.seconds[library], strict=True)
-        return median(ours / theirs for ours, theirs in pairs)
+        """Return our time divided by theirs."""
+        return self.best(OURS) / self.best(library)
+
+    def best_peer(self) -> tuple[str, float] | None:
+        """Return the fastest other library and our time divided by its, if there is any."""
+        ratios = {name: self.ratio(name) for name in self.seconds if name in PEERS}
+        return max(ratios.items(), key=lambda item: item[1]) if ratios else None
 
     def targets(self) -> dict[str, tuple[float, float]]:
         """Return ``(limit, ratio)`` by library, for the libraries that were timed."""
@@ -40,42 +50,81 @@ class Result:
         }
 
 
-def measure(workload: Workload, device: torch.device, rounds: int) -> Result:
-    """Time one workload; a library whose value differs from ours is not timed."""
+def measure(workload: Workload, device: torch.device, rounds: int, budget: float) -> Result:
+    """Time a workload for about ``budget`` seconds, without the libraries whose value is wrong.
+
+    A library that spends the budget on the call whose value is checked is not called again.
+    """
     inputs = workload.inputs(device)
-    calls = workload.available(device)
-    result = Result(workload, wrong=_wrong_values(calls, inputs, workload.tolerance))
-    calls = {name: call for name, call in calls.items() if name not in result.wrong}
-    counts = {name: _calls_per_sample(call, inputs) for name, call in calls.items()}
-    order = list(calls)
-    for _ in range(min(rounds, workload.most_rounds)):
-        for name in order:
-            seconds = _sample(calls[name], inputs, counts[name])
-            result.seconds.setdefault(name, []).append(seconds)
-        order.append(order.pop(0))
+    calls, result, first = checked(workload, inputs)
+    samplers = {}
+    for name, call in calls.items():
+        if name != OURS and first[name] > budget:
+            result.seconds[name] = [first[name]]
+        else:
+            samplers[name] = _sampler(call, inputs, _calls_per_sample(call, inputs, first[name]))
+    time_rounds(result, samplers, rounds, budget)
     return result
 
 
-def _wrong_values(calls: dict[str, Call], inputs: Inputs, tolerance: float) -> dict[str, str]:
-    expected = _value(calls[OURS], inputs)
-    wrong = {}
-    for name in calls:
-        if name in (OURS, FLOOR):
-            continue
-        value = _value(calls[name], inputs)
-        if value.shape != expected.shape or not torch.allclose(
-            value, expected, rtol=1e-5, atol=tolerance, equal_nan=True
-        ):
-            wrong[name] = f"{name} gives {_short(value)}, fastmetrics {_short(expected)}"
-    return wrong
+def checked(workload: Workload, inputs: Inputs) -> tuple[dict[str, Call], Result, dict[str, float]]:
+    """Return the calls whose values agree with ours, a result that names the others, and seconds.
+
+    They are those of the first calls, which may also load code.
+    """
+    calls = workload.available(inputs[0].device)
+    expected, seconds = _value(calls[OURS], inputs)
+    result, first = Result(workload), {OURS: seconds}
+    for name in [name for name in calls if name != OURS]:
+        value, first[name] = _value(calls[name], inputs)
+        if name != FLOOR and not _agree(value, expected, workload.tolerance):
+            result.wrong[name] = f"{name} gives {_short(value)}, fastmetrics {_short(expected)}"
+    return {name: calls[name] for name in calls if name not in result.wrong}, result, first
 
 
-def _value(call: Call, inputs: Inputs) -> torch.Tensor:
+def time_rounds(
+    result: Result, samplers: dict[str, Callable[[], float]], rounds: int, budget: float
+) -> None:
+    """Sample the libraries in turn until the budget is spent, each of them at least once.
+
+    A library whose first sample takes more than its share of the budget is not sampled again, and
+    the rounds go on with the others.
+    """
+    order, end = list(samplers), time.perf_counter() + budget
+    for number in range(rounds):
+        if number >= LEAST_ROUNDS and time.perf_counter() > end:
+            break
+        for name in list(order):
+            start = time.perf_counter()
+            result.seconds.setdefault(name, []).append(samplers[name]())
+            if name != OURS and time.perf_counter() - start > budget / LEAST_ROUNDS:
+                order.remove(name)
+        order.append(order.pop(0))
+
+
+def _agree(value: torch.Tensor, expected: torch.Tensor, tolerance: float) -> bool:
+    return value.shape == expected.shape and torch.allclose(
+        value, expected, rtol=1e-5, atol=tolerance, equal_nan=True
+    )
+
+
+def _value(call: Call, inputs: Inputs) -> tuple[torch.Tensor, float]:
+    """Return the value after one call, and the seconds of the call."""
     started = call(inputs)
-    started.run()
-    value: Any = started.value()
+    start = time.perf_counter()
+    value = started.run()
+    seconds = time.perf_counter() - start
+    return flat(value if started.value is started.run else started.value()), seconds
+
+
+def flat(value: Any) -> torch.Tensor:
+    """Return all numbers of a value, which may be a tensor, an array or a collection of them."""
     if isinstance(value, dict):
-        value = [float(entry) for entry in value.values()]
+        value = list(value.values())
+    if isinstance(value, (tuple, list)):
+        return torch.cat([flat(part).flatten() for part in value])
+    if hasattr(value, "strides"):  # an array; torch knows no negative ones
+        value = value.copy()
     return torch.as_tensor(value, dtype=torch.float64, device="cpu")
 
 
@@ -83,28 +132,26 @@ def _short(value: torch.Tensor) -> str:
     return f"{value.flatten()[:4].tolist()} of shape {tuple(value.shape)}"
 
 
-def _calls_per_sample(call: Call, inputs: Inputs) -> int:
-    if _sample(call, inputs, 1) > SURELY_SLOW * SAMPLE_SECONDS:
+def _calls_per_sample(call: Call, inputs: Inputs, first: float) -> int:
+    if first > SURELY_SLOW * SAMPLE_SECONDS:
         return 1
-    return max(1, min(MOST_CALLS, int(SAMPLE_SECONDS / _sample(call, inputs, 3))))
+    fastest = SAMPLE_SECONDS / MOST_CALLS
+    return max(1, int(SAMPLE_SECONDS / max(fastest, _sample(call, inputs, 3))))
+
+
+def _sampler(call: Call, inputs: Inputs, count: int) -> Callable[[], float]:
+    return lambda: _sample(call, inputs, count)
 
 
 def _sample(call: Call, inputs: Inputs, count: int) -> float:
     """Return the seconds of one call, the mean of ``count`` of them on one fresh state."""
     run = call(inputs).run
-    synchronize = torch.cuda.synchronize if inputs[0].is_cuda else _nothing
     gc.collect(0)
     gc.disable()
     try:
-        synchronize()
         start = time.perf_counter()
         for _ in repeat(None, count):
             run()
-        synchronize()
         return (time.perf_counter() - start) / count
     finally:
         gc.enable()
-
-
-def _nothing() -> None:
-    """Stand in for a device that needs no waiting."""

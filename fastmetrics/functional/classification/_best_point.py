@@ -21,7 +21,6 @@ from fastmetrics.functional.classification._curve import (
     check_curve_arguments,
 )
 from fastmetrics.functional.classification._scores import count_curves
-from fastmetrics.functional.classification.roc import from_origin
 from fastmetrics.utilities.checks import check_int
 
 RateAndThreshold = tuple[Tensor, Tensor]
@@ -31,7 +30,7 @@ class Candidates(NamedTuple):
     """Two rates at each point of a curve, thresholds descending.
 
     Attributes:
-        rate: float64 ``[..., K]``, the rate to be best; NaN where a point is out of the question.
+        rate: float64 ``[..., K]``, the rate to be best; -inf where a point is out of the question.
         constrained: float64 ``[..., K]``, the rate with the minimum.
         preferred: float64 ``[..., K]``, whose largest value decides between points of equal rate,
             then the highest threshold does.
@@ -51,7 +50,7 @@ class Candidates(NamedTuple):
 def precision_recall_points(curve: Curve, rate: Tensor, constrained: Tensor) -> Candidates:
     """Return candidates where a rate of 0 is none and the larger constrained rate is preferred."""
     return Candidates(
-        rate.where(rate > 0, torch.nan),
+        rate.where(rate > 0, -torch.inf),
         constrained,
         constrained,
         curve.descending(),
@@ -61,12 +60,15 @@ def precision_recall_points(curve: Curve, rate: Tensor, constrained: Tensor) -> 
 
 
 def roc_points(curve: Curve, rate: Tensor, constrained: Tensor) -> Candidates:
-    """Return candidates where a rate of 0 is one and only the highest threshold is preferred."""
+    """Return candidates where a rate of 0 is one and only the highest threshold is preferred.
+
+    The curve is one that starts at the origin.
+    """
     return Candidates(
         rate,
         constrained,
         rate,
-        from_origin(curve).descending(),
+        curve.descending(),
         (curve.positives > 0) & (curve.negatives > 0),
         1e6,
     )
@@ -74,21 +76,19 @@ def roc_points(curve: Curve, rate: Tensor, constrained: Tensor) -> Candidates:
 
 def choose(points: Candidates, minimum: float, undefined: str | None) -> RateAndThreshold:
     """Return the best rate ``[...]``, float32, and its threshold."""
-    allowed = (points.constrained >= minimum) & ~points.rate.isnan()
+    allowed = points.rate.where(points.constrained >= minimum, -torch.inf)
     # A last point stands for none: worse than those allowed, better than the others.
-    none = torch.full_like(points.defined, -1.0, dtype=torch.float64).unsqueeze(-1)
-    chosen = torch.cat([allowed, torch.ones_like(none, dtype=torch.bool)], -1)
-    for rank in (points.rate, points.preferred):
-        ranks = torch.cat([rank, none], -1).where(chosen, -torch.inf)
-        chosen = ranks == ranks.amax(-1, keepdim=True)
-    index = chosen.int().argmax(-1, keepdim=True)
-    rates = torch.cat([points.rate, torch.zeros_like(none)], -1)
-    rate = rates.gather(-1, index).squeeze(-1).float()
+    none = allowed.new_full((*allowed.shape[:-1], 1), -1.0)
+    ranks = torch.cat([allowed, none], -1)
+    best, index = ranks.max(-1)
+    if points.preferred is not points.rate:
+        preferred = torch.cat([points.preferred, none], -1)
+        index = preferred.where(ranks == best.unsqueeze(-1), -torch.inf).argmax(-1)
+    rate = best.clamp(min=0.0).float()
     thresholds = points.thresholds
     if not thresholds.is_floating_point():
         thresholds = thresholds.float()
     threshold = torch.cat([thresholds, thresholds.new_full((1,), points.no_threshold)])[index]
-    threshold = threshold.squeeze(-1)
     if undefined is None:
         return rate, threshold
     return rate.where(points.defined, torch.nan), threshold.where(points.defined, torch.nan)

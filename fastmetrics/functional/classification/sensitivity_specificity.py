@@ -32,11 +32,10 @@ __all__ = [
 
 
 def sensitivity_and_specificity(curve: Curve) -> tuple[Tensor, Tensor]:
-    """Return both as float64, ``[..., K]``, or ``[..., K + 1]`` as in the false positive rates.
+    """Return both as float64, ``[..., K]``, at each point of a curve that starts at the origin.
 
     Without positives sensitivity is 0, without negatives specificity is 1.
     """
-    curve = from_origin(curve)
     negatives = curve.negatives.unsqueeze(-1)
     # Not 1 - fpr, whose rounding would decide whether a minimum is reached.
     specificity = (negatives - curve.fps) / negatives
@@ -45,6 +44,7 @@ def sensitivity_and_specificity(curve: Curve) -> tuple[Tensor, Tensor]:
 
 
 def _candidates(curve: Curve, undefined: str | None) -> Candidates:
+    curve = from_origin(curve)
     sensitivity, specificity = sensitivity_and_specificity(curve)
     return roc_points(curve, rate=sensitivity, constrained=specificity)
 

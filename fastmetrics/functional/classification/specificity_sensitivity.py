@@ -21,6 +21,7 @@ from fastmetrics.functional.classification._best_point import (
 )
 from fastmetrics.functional.classification._curve import Curve, Thresholds
 from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification.roc import from_origin
 from fastmetrics.functional.classification.sensitivity_specificity import (
     sensitivity_and_specificity,
 )
@@ -34,6 +35,7 @@ __all__ = [
 
 
 def _candidates(curve: Curve, undefined: str | None) -> Candidates:
+    curve = from_origin(curve)
     sensitivity, specificity = sensitivity_and_specificity(curve)
     return roc_points(curve, rate=specificity, constrained=sensitivity)
 

@@ -1,0 +1,242 @@
+"""Every public metric: a call with a small batch, and the way from many samples to a value."""
+
+import inspect
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import fastmetrics
+import fastmetrics.classification
+import fastmetrics.regression
+from benchmarks.calls import Call, Inputs, arrays, forward, function, update_and_compute
+from benchmarks.inputs import (
+    distributions,
+    labels,
+    numbers,
+    pairs,
+    positive_numbers,
+    ranked,
+    with_groups,
+    with_members,
+)
+from benchmarks.workload import OURS, Workload, rec, sk, stats, te, tm
+
+SMALL, LARGE = 64, 100_000
+CLASSES = 10
+BINS = 200
+TASKS = ("Binary", "Multiclass", "Multilabel")
+
+# What constructors ask for, and what makes a value worth comparing.
+ARGUMENTS: dict[str, Any] = {
+    "num_classes": CLASSES,
+    "num_labels": CLASSES,
+    "num_groups": 4,
+    "beta": 0.5,
+    "min_recall": 0.5,
+    "min_precision": 0.5,
+    "min_sensitivity": 0.5,
+    "min_specificity": 0.5,
+    "p": 3.0,
+    "threshold": 0.5,
+}
+OWN_ARGUMENTS: dict[str, dict[str, Any]] = {"TweedieDevianceScore": {"power": 1.5}}
+
+# Where a call of torchmetrics with the usual number would take seconds, the number is smaller.
+LARGE_OF = {
+    "KendallRankCorrCoef": (1_000, "compares every pair"),
+    "MultilabelRankingAveragePrecision": (10_000, "loops over samples"),
+}
+
+
+def every_metric() -> list[Workload]:
+    """Two workloads for each class, and for each kind of curve."""
+    rows = []
+    for module, names in (
+        ("classification", fastmetrics.classification.__all__),
+        ("regression", fastmetrics.regression.__all__),
+        ("", fastmetrics._AGGREGATION),
+    ):
+        for name in names:
+            if module != "classification" or name.startswith(TASKS):
+                rows += _both_sizes(module, name)
+    return rows
+
+
+def _both_sizes(module: str, name: str) -> list[Workload]:
+    home = getattr(fastmetrics, module) if module else fastmetrics
+    signature = inspect.signature(getattr(home, name)).parameters
+    arguments = OWN_ARGUMENTS.get(name, {}) | {
+        key: ARGUMENTS[key]
+        for key, parameter in signature.items()
+        if key in ARGUMENTS and (parameter.default is parameter.empty or key.startswith("num_"))
+        if module == "classification" or key in ("p", "threshold")
+    }
+    if "thresholds" not in signature:
+        return _rows(module, name, "", arguments)
+    exact = _rows(module, name, "exact/", arguments)
+    return exact + _rows(module, name, f"{BINS}/", arguments | {"thresholds": BINS})
+
+
+def _rows(module: str, name: str, mode: str, arguments: dict[str, Any]) -> list[Workload]:
+    make = _inputs(module, name)
+    ours = _maker(fastmetrics, module, name, arguments)
+    theirs = _maker(tm, module, name, arguments)
+    small = {OURS: forward(ours), "torchmetrics": forward(theirs)}
+    size, reason = LARGE_OF.get(name, (LARGE, ""))
+    if mode == f"{BINS}/" and not name.startswith("Binary"):
+        size, reason = 10_000, "a pass for each threshold"
+    # Among points of one false positive rate torchmetrics' sort chooses any; docs/differences.md.
+    tolerance = 0.03 if name.endswith("LogAUC") else 1e-6
+    skipped = {"torchmetrics at the usual number": reason} if reason else {}
+    large = {OURS: update_and_compute(ours), "torchmetrics": update_and_compute(theirs)}
+    large |= _others(name, mode, arguments)
+    return [
+        Workload(f"forward/{name}/{mode}{SMALL}", make(SMALL), small, tolerance=tolerance),
+        Workload(
+            f"whole/{name}/{mode}{size}", make(size), large, tolerance=tolerance, skipped=skipped
+        ),
+    ]
+
+
+def _maker(root: Any, module: str, name: str, arguments: dict[str, Any]) -> Callable[[], Any]:
+    # Looked up late: a library may be missing.
+    return lambda: getattr(getattr(root, module) if module else root, name)(**arguments)
+
+
+def _inputs(module: str, name: str) -> Callable[[int], Callable[[torch.device], Inputs]]:
+    if module == "classification":
+        return _classification_inputs(name)
+    if module == "":
+        return lambda size: numbers((size,))
+    return {
+        "ContinuousRankedProbabilityScore": lambda size: with_members(size, CLASSES),
+        "CosineSimilarity": lambda size: distributions(size, CLASSES),
+        "KLDivergence": lambda size: distributions(size, CLASSES),
+        "JensenShannonDivergence": lambda size: distributions(size, CLASSES),
+        "MeanSquaredLogError": positive_numbers,
+        "TweedieDevianceScore": positive_numbers,
+        "CriticalSuccessIndex": positive_numbers,
+    }.get(name, pairs)
+
+
+def _classification_inputs(name: str) -> Callable[[int], Callable[[torch.device], Inputs]]:
+    if "Group" in name or "Fairness" in name:
+        return lambda size: with_groups(size, ARGUMENTS["num_groups"])
+    if name == "MulticlassExactMatch":
+        return lambda size: labels(size, 2, num_classes=CLASSES)
+    if name.startswith("Multiclass"):
+        return lambda size: ranked(size, num_classes=CLASSES)
+    return ranked if name.startswith("Binary") else lambda size: ranked(size, CLASSES)
+
+
+# Metrics of torcheval with the same value, by the name here and its kind of curve.
+TORCHEVAL: dict[str, tuple[str, dict[str, Any]]] = {
+    "BinaryAccuracy": ("BinaryAccuracy", {}),
+    "BinaryPrecision": ("BinaryPrecision", {}),
+    "BinaryRecall": ("BinaryRecall", {}),
+    "BinaryF1Score": ("BinaryF1Score", {}),
+    "BinaryConfusionMatrix": ("BinaryConfusionMatrix", {}),
+    "MulticlassAccuracy": ("MulticlassAccuracy", {"average": "macro", "num_classes": CLASSES}),
+    "MulticlassPrecision": ("MulticlassPrecision", {"average": "macro", "num_classes": CLASSES}),
+    "MulticlassRecall": ("MulticlassRecall", {"average": "macro", "num_classes": CLASSES}),
+    "MulticlassF1Score": ("MulticlassF1Score", {"average": "macro", "num_classes": CLASSES}),
+    "MulticlassConfusionMatrix": ("MulticlassConfusionMatrix", {"num_classes": CLASSES}),
+    "MultilabelExactMatch": ("MultilabelAccuracy", {}),
+    "BinaryAUROC exact/": ("BinaryAUROC", {}),
+    "BinaryAveragePrecision exact/": ("BinaryAUPRC", {}),
+    "MulticlassAUROC exact/": ("MulticlassAUROC", {"num_classes": CLASSES}),
+    "MulticlassAveragePrecision exact/": ("MulticlassAUPRC", {"num_classes": CLASSES}),
+    "MultilabelAveragePrecision exact/": ("MultilabelAUPRC", {"num_labels": CLASSES}),
+    "MeanSquaredError": ("MeanSquaredError", {}),
+    "R2Score": ("R2Score", {}),
+    "MeanMetric": ("Mean", {}),
+    "SumMetric": ("Sum", {}),
+    "MaxMetric": ("Max", {}),
+    "MinMetric": ("Min", {}),
+    "CatMetric": ("Cat", {}),
+}
+
+MACRO = {"average": "macro"}
+# Functions of scikit-learn, what is made of the scores first, and arguments.
+SKLEARN: dict[str, tuple[str, str, dict[str, Any]]] = {
+    f"{task}{metric}": (function, how, arguments if task == "Binary" else MACRO | arguments)
+    for task, how in zip(TASKS, ("over a half", "winner", "over a half"), strict=True)
+    for metric, function, arguments in (
+        ("Precision", "precision_score", {}),
+        ("Recall", "recall_score", {}),
+        ("F1Score", "f1_score", {}),
+        ("FBetaScore", "fbeta_score", {"beta": 0.5}),
+        ("JaccardIndex", "jaccard_score", {}),
+    )
+} | {
+    "BinaryAccuracy": ("accuracy_score", "over a half", {}),
+    "BinaryHammingDistance": ("hamming_loss", "over a half", {}),
+    "BinaryCohenKappa": ("cohen_kappa_score", "over a half", {}),
+    "BinaryMatthewsCorrCoef": ("matthews_corrcoef", "over a half", {}),
+    "BinaryConfusionMatrix": ("confusion_matrix", "over a half", {}),
+    "MulticlassAccuracy": ("balanced_accuracy_score", "winner", {}),
+    "MulticlassCohenKappa": ("cohen_kappa_score", "winner", {}),
+    "MulticlassMatthewsCorrCoef": ("matthews_corrcoef", "winner", {}),
+    "MulticlassConfusionMatrix": ("confusion_matrix", "winner", {}),
+    "MultilabelHammingDistance": ("hamming_loss", "over a half", {}),
+    "MultilabelExactMatch": ("accuracy_score", "over a half", {}),
+    "MultilabelConfusionMatrix": ("multilabel_confusion_matrix", "over a half", {}),
+    "MultilabelCoverageError": ("coverage_error", "scores", {}),
+    "MultilabelRankingAveragePrecision": ("label_ranking_average_precision_score", "scores", {}),
+    "MultilabelRankingLoss": ("label_ranking_loss", "scores", {}),
+    "BinaryAUROC exact/": ("roc_auc_score", "scores", {}),
+    "BinaryAveragePrecision exact/": ("average_precision_score", "scores", {}),
+    "BinaryPrecisionRecallCurve exact/": ("precision_recall_curve", "scores", {}),
+    "MulticlassAUROC exact/": ("roc_auc_score", "scores", {"multi_class": "ovr"}),
+    "MulticlassAveragePrecision exact/": ("average_precision_score", "scores", {}),
+    "MultilabelAUROC exact/": ("roc_auc_score", "scores", {}),
+    "MultilabelAveragePrecision exact/": ("average_precision_score", "scores", {}),
+    "MeanSquaredError": ("mean_squared_error", "scores", {}),
+    "MeanAbsoluteError": ("mean_absolute_error", "scores", {}),
+    "MeanSquaredLogError": ("mean_squared_log_error", "scores", {}),
+    "MeanAbsolutePercentageError": ("mean_absolute_percentage_error", "scores", {}),
+    "TweedieDevianceScore": ("mean_tweedie_deviance", "scores", {"power": 1.5}),
+    "R2Score": ("r2_score", "scores", {}),
+    "ExplainedVariance": ("explained_variance_score", "scores", {}),
+}
+READ = {
+    "scores": lambda preds: preds,
+    "over a half": lambda preds: preds > 0.5,
+    "winner": lambda preds: preds.argmax(1),
+}
+SCIPY = {
+    "PearsonCorrCoef": "pearsonr",
+    "SpearmanCorrCoef": "spearmanr",
+    "KendallRankCorrCoef": "kendalltau",
+}
+
+
+def _others(name: str, mode: str, arguments: dict[str, Any]) -> dict[str, Call]:
+    """Calls of the libraries that have the metric and agree about it."""
+    found: dict[str, Call] = {}
+    key = f"{name} {mode}".strip()
+    if key in TORCHEVAL:
+        theirs, options = TORCHEVAL[key]
+        found["torcheval"] = update_and_compute(lambda: getattr(te, theirs)(**options))
+    if key in SKLEARN:
+        found["scikit-learn"] = arrays(partial(_sklearn, SKLEARN[key]))
+    if key in SCIPY:
+        rival = SCIPY[key]
+        found["SciPy"] = arrays(lambda target, preds: getattr(stats, rival)(preds, target)[0])
+    if key == "BinaryAUROC exact/":
+        found["torchrec"] = function(_torchrec_auc)
+    return found
+
+
+def _sklearn(call: tuple[str, str, dict[str, Any]], target: Any, preds: Any) -> Any:
+    name, how, options = call
+    return getattr(sk, name)(target, READ[how](preds), **options)
+
+
+def _torchrec_auc(preds: Tensor, target: Tensor) -> Tensor:
+    """Return the area for one task; the weights are part of what it asks for."""
+    weight = torch.ones_like(preds)[None]
+    return rec.compute_auc(1, [preds[None]], [target[None]], [weight])[0]

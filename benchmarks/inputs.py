@@ -1,0 +1,141 @@
+"""Inputs of the workloads; the same numbers whenever they are made."""
+
+from collections.abc import Callable
+
+import torch
+
+from benchmarks.calls import Inputs
+
+
+def _generator(device: torch.device) -> torch.Generator:
+    return torch.Generator(device).manual_seed(0)
+
+
+def scores(*shape: int, num_classes: int) -> Callable[[torch.device], Inputs]:
+    """Logits ``[N, C, ...]`` and targets in which every class occurs if N allows it."""
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(device)
+        preds = torch.randn(shape[0], num_classes, *shape[1:], generator=generator, device=device)
+        return preds, _every_class(shape, num_classes, generator, device)
+
+    return make
+
+
+def labels(*shape: int, num_classes: int) -> Callable[[torch.device], Inputs]:
+    """Predicted and true labels, int64; about one in three predictions is right."""
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(device)
+        target = _every_class(shape, num_classes, generator, device)
+        preds = torch.randint(num_classes, shape, generator=generator, device=device)
+        right = torch.rand(shape, generator=generator, device=device) < 0.3
+        return torch.where(right, target, preds), target
+
+    return make
+
+
+def probabilities(*shape: int) -> Callable[[torch.device], Inputs]:
+    """Scores in [0, 1] and labels 0 and 1."""
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(device)
+        preds = torch.rand(shape, generator=generator, device=device)
+        return preds, torch.randint(2, shape, generator=generator, device=device)
+
+    return make
+
+
+def _every_class(
+    shape: tuple[int, ...], num_classes: int, generator: torch.Generator, device: torch.device
+) -> torch.Tensor:
+    count = torch.Size(shape).numel()
+    order = torch.randperm(count, generator=generator, device=device)
+    return (order % num_classes).view(shape)
+
+
+def positive_numbers(*shape: int) -> Callable[[torch.device], Inputs]:
+    """Positive predictions and targets."""
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(device)
+        preds, target = (
+            torch.rand(shape, generator=generator, device=device) + 0.1 for _ in range(2)
+        )
+        return preds, target
+
+    return make
+
+
+def with_members(count: int, members: int) -> Callable[[torch.device], Inputs]:
+    """Ensembles ``[N, members]`` and targets."""
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(device)
+        preds = torch.randn(count, members, generator=generator, device=device)
+        return preds, torch.randn(count, generator=generator, device=device)
+
+    return make
+
+
+def numbers(*shapes: tuple[int, ...]) -> Callable[[torch.device], Inputs]:
+    """Normally distributed float32 numbers, one tensor per shape."""
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(device)
+        return tuple(torch.randn(shape, generator=generator, device=device) for shape in shapes)
+
+    return make
+
+
+def distributions(*shape: int) -> Callable[[torch.device], Inputs]:
+    """Two matrices of probabilities, one distribution a row."""
+
+    def make(device: torch.device) -> Inputs:
+        pair = torch.rand((2, *shape), generator=_generator(device), device=device)
+        p, q = (pair / pair.sum(-1, keepdim=True)).unbind()
+        return p, q
+
+    return make
+
+
+def ranked(*shape: int, num_classes: int | None = None) -> Callable[[torch.device], Inputs]:
+    """Probabilities that rank labels better than chance.
+
+    They are ``[N, C]`` with a class for each sample if there are ``num_classes``, else they have
+    the shape of the labels 0 and 1.
+    """
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(device)
+        if num_classes is None:
+            target = torch.randint(2, shape, generator=generator, device=device)
+            logits = torch.randn(shape, generator=generator, device=device)
+            return logits.add_(target).sigmoid_(), target
+        target = _every_class(shape, num_classes, generator, device)
+        logits = torch.randn(*shape, num_classes, generator=generator, device=device)
+        logits.scatter_add_(1, target.unsqueeze(1), torch.ones_like(logits))
+        return logits.softmax(1), target
+
+    return make
+
+
+def pairs(*shape: int) -> Callable[[torch.device], Inputs]:
+    """Predictions and targets that correlate."""
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(device)
+        target = torch.randn(shape, generator=generator, device=device)
+        return target + torch.randn(shape, generator=generator, device=device), target
+
+    return make
+
+
+def with_groups(count: int, num_groups: int) -> Callable[[torch.device], Inputs]:
+    """Scores and labels 0 and 1, and the group of each sample."""
+
+    def make(device: torch.device) -> Inputs:
+        groups = torch.arange(count, device=device) % num_groups
+        return *ranked(count)(device), groups
+
+    return make
