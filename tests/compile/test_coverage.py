@@ -63,11 +63,7 @@ def test_a_sample_is_as_the_table_says(trial):
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(
     "trial",
-    [
-        t
-        for t in TRIALS
-        if repr(t) not in SAMPLE and not (t.use == "update" and t.name in COMPUTED)
-    ],
+    [t for t in TRIALS if repr(t) not in SAMPLE and not (t.use == "update" and t.name in COMPUTED)],
     ids=repr,
 )
 def test_everything_is_as_the_table_says(trial):
