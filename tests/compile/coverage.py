@@ -36,13 +36,14 @@ GRAPHS = 2
 
 REASONS = {
     "list": (
-        "The states are lists of samples. torch compiles a step again whenever a list that it reads"
-        " has grown; values are right, with `fullgraph=True` too."
+        "the states are lists of samples, and torch compiles a step again whenever a list that it"
+        " reads has grown. After eight times it stops compiling that step, or raises if"
+        " `fullgraph=True`."
     ),
-    "length": "How many points a curve through all scores has depends on the data.",
-    "names": "The keys of the result name groups that the data choose.",
-    "window": "The batches in the window are counted in Python, so every step is another graph.",
-    "number": "How many samples are returned depends on how many there were.",
+    "length": "how many points a curve through all scores has depends on the data.",
+    "names": "the keys of the result name groups that the data choose.",
+    "window": "which batches are in the window is counted in Python.",
+    "number": "how many samples come back depends on how many there were.",
 }
 
 
