@@ -110,6 +110,12 @@ class _Group:
         return values
 
 
+def _is_collection(value: object) -> bool:
+    """Whether ``value`` is a collection, be it of this package or of torchmetrics."""
+    module = sys.modules.get("torchmetrics.collections")
+    return isinstance(value, (MetricCollection, getattr(module, "MetricCollection", ())))
+
+
 def _declares_its_update(metric: Metric) -> bool:
     """Whether `_statistic` speaks of the `update` that runs, not of one that was overridden."""
     if "update" in metric.__dict__:
@@ -265,7 +271,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
             self._add_dict(metrics)
         elif isinstance(metrics, Sequence):
             self._add_sequence(metrics)
-        elif isinstance(metrics, MetricCollection):
+        elif _is_collection(metrics):
             self._add_sequence([metrics], unique=True)
         else:
             raise ValueError(
@@ -276,11 +282,11 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def _add_dict(self, metrics: dict[str, Any]) -> None:
         for name, metric in metrics.items():
-            if not is_metric(metric) and not isinstance(metric, MetricCollection):
+            if not is_metric(metric) and not _is_collection(metric):
                 raise ValueError(f"`metrics[{name!r}]` must be a metric, got {metric!r}.")
         for name in sorted(metrics):
             metric = metrics[name]
-            if isinstance(metric, MetricCollection):
+            if _is_collection(metric):
                 for inner, nested in metric.items(copy_state=False):
                     self._add_nested(f"{name}_{inner}", nested, metric)
             else:
@@ -288,10 +294,10 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def _add_sequence(self, metrics: Sequence[Any], unique: bool = False) -> None:
         for metric in metrics:
-            if not is_metric(metric) and not isinstance(metric, MetricCollection):
+            if not is_metric(metric) and not _is_collection(metric):
                 raise ValueError(f"`metrics` must hold metrics, got {metric!r}.")
         for metric in metrics:
-            if isinstance(metric, MetricCollection):
+            if _is_collection(metric):
                 for name, nested in metric.items(copy_state=False):
                     self._check_new(name, unique)
                     self._add_nested(name, nested, metric)
