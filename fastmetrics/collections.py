@@ -35,6 +35,13 @@ from fastmetrics.sharing import Group, Plan, explain, make_groups
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 from fastmetrics.utilities.prints import rank_zero_warn
 
+
+def _is_collection(value: object) -> bool:
+    """Whether ``value`` is a collection, be it of this package or of torchmetrics."""
+    module = sys.modules.get("torchmetrics.collections")
+    return isinstance(value, (MetricCollection, getattr(module, "MetricCollection", ())))
+
+
 # A subclass of a collection class and of torchmetrics' one, for each pair of them.
 _lookalikes: dict[tuple[type, type], type] = {}
 
@@ -138,7 +145,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
             self._add_dict(metrics)
         elif isinstance(metrics, Sequence):
             self._add_sequence(metrics)
-        elif isinstance(metrics, MetricCollection):
+        elif _is_collection(metrics):
             self._add_sequence([metrics], unique=True)
         else:
             raise ValueError(
@@ -149,11 +156,11 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def _add_dict(self, metrics: dict[str, Any]) -> None:
         for name, metric in metrics.items():
-            if not is_metric(metric) and not isinstance(metric, MetricCollection):
+            if not is_metric(metric) and not _is_collection(metric):
                 raise ValueError(f"`metrics[{name!r}]` must be a metric, got {metric!r}.")
         for name in sorted(metrics):
             metric = metrics[name]
-            if isinstance(metric, MetricCollection):
+            if _is_collection(metric):
                 for inner, nested in metric.items(copy_state=False):
                     self._add_nested(f"{name}_{inner}", nested, metric)
             else:
@@ -161,10 +168,10 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def _add_sequence(self, metrics: Sequence[Any], unique: bool = False) -> None:
         for metric in metrics:
-            if not is_metric(metric) and not isinstance(metric, MetricCollection):
+            if not is_metric(metric) and not _is_collection(metric):
                 raise ValueError(f"`metrics` must hold metrics, got {metric!r}.")
         for metric in metrics:
-            if isinstance(metric, MetricCollection):
+            if _is_collection(metric):
                 for name, nested in metric.items(copy_state=False):
                     self._check_new(name, unique)
                     self._add_nested(name, nested, metric)

@@ -386,7 +386,7 @@ def test_scratch_of_forward_is_no_part_of_the_metric() -> None:
     assert metric._scratch is not None
     assert pickled(metric)._scratch is None
     assert copy.deepcopy(metric)._scratch is None
-    metric.to("cpu")
+    metric.to("meta")
     assert metric._scratch is None
     metric.persistent(True)
     assert set(metric.state_dict()) == {"counts", "events"}

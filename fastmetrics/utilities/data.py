@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 
+from fastmetrics.utilities import compute
+
 METRIC_EPS = 1e-6
 
 Made = TypeVar("Made", Tensor, tuple[Tensor, ...])
@@ -92,6 +94,12 @@ def to_categorical(x: Tensor, argmax_dim: int = 1) -> Tensor:
 def allclose(tensor1: Tensor, tensor2: Tensor) -> bool:
     """Whether two tensors agree within torch's tolerances, in the dtype of the first."""
     return torch.allclose(tensor1, tensor2.to(tensor1.dtype))
+
+
+def interp(x: Tensor, xp: Tensor, fp: Tensor) -> Tensor:
+    """Return what :func:`fastmetrics.utilities.compute.interp` does, for points in any order."""
+    order = torch.argsort(xp)
+    return compute.interp(x, xp[order], fp[order])
 
 
 def _bincount(x: Tensor, minlength: int | None = None) -> Tensor:

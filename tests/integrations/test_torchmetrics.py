@@ -116,6 +116,36 @@ WRAPPED: dict[str, tuple[Callable[[Any], Any], Callable[[], Batches]]] = {
 }
 
 
+def pair(root: Any, namespace: Any, **affixes: str) -> Any:
+    """A collection of the library of `root`, of metrics that share a state."""
+    task = namespace.task
+    return root.MetricCollection(
+        [task.MulticlassAccuracy(**C), task.MulticlassRecall(**C)], **affixes
+    )
+
+
+WRAPPED |= {
+    "collection in theirs": (
+        lambda n: torchmetrics.MetricCollection(
+            [pair(n.root, n, prefix="in_", postfix="_x"), n.task.MulticlassF1Score(**C)],
+            prefix="out_",
+        ),
+        classes,
+    ),
+    "their collection in ours": (
+        lambda n: n.root.MetricCollection(
+            {"in": pair(torchmetrics, n, prefix="in_"), "f1": n.task.MulticlassF1Score(**C)},
+            postfix="_out",
+        ),
+        classes,
+    ),
+    "their collection taken over": (
+        lambda n: n.root.MetricCollection(pair(torchmetrics, n), prefix="out_"),
+        classes,
+    ),
+}
+
+
 @pytest.mark.parametrize("name", WRAPPED)
 @pytest.mark.parametrize("method", ["forward", "update"])
 def test_their_wrappers(name: str, method: str) -> None:

@@ -45,6 +45,7 @@ NAMES = {
         "dim_zero_mean",
         "dim_zero_min",
         "dim_zero_sum",
+        "interp",
         "select_topk",
         "to_categorical",
         "to_onehot",
@@ -209,7 +210,10 @@ def test_interp() -> None:
     xp, fp = torch.linspace(0, 3, 7), torch.rand(7)
     x = torch.cat([torch.linspace(-1, 4, 23), xp])
     for dtype in (torch.float32, torch.float64):
-        assert_same("compute", "interp", x.to(dtype), xp.to(dtype), fp.to(dtype))
+        points = xp.to(dtype), fp.to(dtype)
+        assert_same("compute", "interp", x.to(dtype), *points)
+        order = torch.randperm(7)
+        assert_same("data", "interp", x.to(dtype), *(values[order] for values in points))
     steps = torch.tensor([0.0, 1.0, 1.0, 2.0])
     assert_same("compute", "interp", torch.tensor([0.5, 1.0, 1.5]), steps, 3 * steps)
     whole = torch.tensor([1, 2, 3])
