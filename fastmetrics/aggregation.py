@@ -55,6 +55,23 @@ class BaseAggregator(Metric):
 
     Raises:
         ValueError: an unknown ``nan_strategy``.
+
+    >>> import torch
+    >>> from fastmetrics.aggregation import BaseAggregator
+    >>> class Product(BaseAggregator):
+    ...     def __init__(self):
+    ...         super().__init__(torch.prod, torch.tensor(1.0))
+    ...
+    ...     def update(self, value):
+    ...         self.value = self.value * self._cast_and_nan_check_input(value)[0]
+    ...
+    ...     def compute(self):
+    ...         return self.value
+    >>> metric = Product()
+    >>> metric.update(2.0)
+    >>> metric.update(3.0)
+    >>> metric.compute()
+    tensor(6.)
     """
 
     is_differentiable = None

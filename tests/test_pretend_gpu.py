@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import inspect
 import os
 import warnings
 
@@ -12,6 +13,7 @@ import torch
 if importlib.util.find_spec("triton") is None or os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("needs triton, and its compiler", allow_module_level=True)
 
+import fastmetrics
 from fastmetrics import ops
 from fastmetrics.ops import library
 from fastmetrics.ops.triton import aot
@@ -43,7 +45,29 @@ def test_updates_never_wait(case):
         metric.update(*inputs)
         metric.reset()
         metric.update(*inputs)
+        if "weight" in inspect.signature(metric.update).parameters:
+            metric.update(*inputs, weight=torch.empty(30, device=DEVICE))
     assert not waits
+
+
+@pytest.mark.parametrize("task", ["Binary", "Multiclass", "Multilabel"])
+def test_collections_never_wait(task):
+    """Grouping compares declarations, which the host knows, epoch for epoch."""
+    chosen = [c for c in CASES if c.name.startswith(task) and not special(c.name)]
+    metrics = fastmetrics.MetricCollection({case.name: case.make() for case in chosen}).to(DEVICE)
+    inputs = inputs_of(chosen[0], 30)
+    with pretend_gpu() as (waits, launches):
+        for _ in range(2):
+            metrics.update(*inputs)
+            metrics.update(*inputs)
+            metrics.reset()
+    assert not waits
+    assert len(launches) < 4 * len(metrics)
+
+
+def special(name: str) -> bool:
+    """Whether a metric takes other inputs than its neighbours."""
+    return any(word in name for word in ("Group", "Fairness")) or name == "MulticlassExactMatch"
 
 
 @pytest.mark.parametrize(

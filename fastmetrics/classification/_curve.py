@@ -75,6 +75,7 @@ class _Binned:
 
     def __init__(self, metric: CurveMetric, thresholds: int | list[float] | Tensor) -> None:
         self.grid = make_grid(thresholds, metric.input, metric._multiclass, metric.device)
+        self._key: Hashable = None
         readings, count = self.grid.edges.shape
         metric._add_counts((readings, metric._num_classes, 2, count + 1))
 
@@ -99,7 +100,10 @@ class _Binned:
         return BinnedScores(metric.counts, metric.events, self.grid)
 
     def key(self) -> Hashable:
-        return tuple(self.grid.edges.flatten().tolist())
+        # Asked for again at every reset of a collection, when the edges may be on a GPU.
+        if self._key is None:
+            self._key = tuple(self.grid.edges.flatten().tolist())
+        return self._key
 
 
 class _Ranked:

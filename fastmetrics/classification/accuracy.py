@@ -1,4 +1,7 @@
-"""Accuracy: the share of predictions that are right."""
+"""Accuracy: the share of predictions that are right.
+
+Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scores`.
+"""
 
 from __future__ import annotations
 
@@ -76,6 +79,8 @@ class MultilabelAccuracy(MultilabelRatio):
 
 class Accuracy(StatScoreWrapper):
     """Make the accuracy of ``task``, which is binary, multiclass or multilabel.
+
+    ``(tp + tn) / (tp + tn + fp + fn)``, the share of what is right.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

@@ -40,6 +40,8 @@ __all__ = ["AUROC", "BinaryAUROC", "MulticlassAUROC", "MultilabelAUROC"]
 class BinaryAUROC(CurveValue, BinaryPrecisionRecallCurve):
     """How often a positive scores higher than a negative, in [0, 1].
 
+    ``P(s+ > s-) + P(s+ = s-) / 2`` for a positive's and a negative's score, drawn at random.
+
     >>> import torch
     >>> from fastmetrics.classification import BinaryAUROC
     >>> metric = BinaryAUROC(thresholds=11)
@@ -79,6 +81,8 @@ class BinaryAUROC(CurveValue, BinaryPrecisionRecallCurve):
 
 class MulticlassAUROC(CurveValue, MulticlassPrecisionRecallCurve):
     """The area of each class against all others, averaged as ``average`` says.
+
+    ``P(s+ > s-) + P(s+ = s-) / 2`` for a positive's and a negative's score, drawn at random.
 
     >>> import torch
     >>> from fastmetrics.classification import MulticlassAUROC
@@ -143,6 +147,8 @@ class MulticlassAUROC(CurveValue, MulticlassPrecisionRecallCurve):
 class MultilabelAUROC(CurveValue, MultilabelPrecisionRecallCurve):
     """The area of each label, averaged as ``average`` says.
 
+    ``P(s+ > s-) + P(s+ = s-) / 2`` for a positive's and a negative's score, drawn at random.
+
     >>> import torch
     >>> from fastmetrics.classification import MultilabelAUROC
     >>> metric = MultilabelAUROC(num_labels=2, average=None, thresholds=11)
@@ -194,6 +200,8 @@ class MultilabelAUROC(CurveValue, MultilabelPrecisionRecallCurve):
 
 class AUROC(TaskWrapper):
     """Make the AUROC of ``task``: binary, multiclass or multilabel.
+
+    ``P(s+ > s-) + P(s+ = s-) / 2`` for a positive's and a negative's score, drawn at random.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

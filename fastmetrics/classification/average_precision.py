@@ -41,6 +41,8 @@ __all__ = [
 class BinaryAveragePrecision(CurveValue, BinaryPrecisionRecallCurve):
     """The precision at each threshold, weighted by the recall gained there, in [0, 1].
 
+    ``sum over t of (recall_t - recall_(t+1)) * precision_t``, the thresholds t ascending.
+
     >>> import torch
     >>> from fastmetrics.classification import BinaryAveragePrecision
     >>> metric = BinaryAveragePrecision(thresholds=11)
@@ -62,6 +64,8 @@ class BinaryAveragePrecision(CurveValue, BinaryPrecisionRecallCurve):
 
 class MulticlassAveragePrecision(CurveValue, MulticlassPrecisionRecallCurve):
     """The average precision of each class against all others, averaged as ``average`` says.
+
+    ``sum over t of (recall_t - recall_(t+1)) * precision_t``, the thresholds t ascending.
 
     >>> import torch
     >>> from fastmetrics.classification import MulticlassAveragePrecision
@@ -113,6 +117,8 @@ class MulticlassAveragePrecision(CurveValue, MulticlassPrecisionRecallCurve):
 class MultilabelAveragePrecision(CurveValue, MultilabelPrecisionRecallCurve):
     """The average precision of each label, averaged as ``average`` says.
 
+    ``sum over t of (recall_t - recall_(t+1)) * precision_t``, the thresholds t ascending.
+
     >>> import torch
     >>> from fastmetrics.classification import MultilabelAveragePrecision
     >>> metric = MultilabelAveragePrecision(num_labels=2, average=None, thresholds=11)
@@ -161,6 +167,8 @@ class MultilabelAveragePrecision(CurveValue, MultilabelPrecisionRecallCurve):
 
 class AveragePrecision(TaskWrapper):
     """Make the average precision of ``task``: binary, multiclass or multilabel.
+
+    ``sum over t of (recall_t - recall_(t+1)) * precision_t``, the thresholds t ascending.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

@@ -198,6 +198,8 @@ class MulticlassCalibrationError(CalibrationMetric):
 class CalibrationError(TaskWrapper):
     """Make the calibration error of ``task``, which is binary or multiclass.
 
+    The norm of ``accuracy_b - confidence_b`` over the bins b, each with its share of positions.
+
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``.
 

@@ -58,6 +58,8 @@ class BinaryCohenKappa(_KappaValue, BinaryMatrixMetric):
 class MulticlassCohenKappa(_KappaValue, MulticlassMatrixMetric):
     """Agreement of predicted classes with targets beyond chance, at most 1.
 
+    ``1 - sum(w * observed) / sum(w * expected)``, where w is 1 off the diagonal by default.
+
     ``weights`` is None, ``"none"``, ``"linear"`` or ``"quadratic"``: how much a disagreement grows
     with the distance of the classes.
 

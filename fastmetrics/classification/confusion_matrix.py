@@ -247,6 +247,8 @@ class MultilabelConfusionMatrix(_MatrixValue, MultilabelMatrixMetric):
 class ConfusionMatrix(TaskWrapper):
     """Make the confusion matrix metric of ``task``: binary, multiclass or multilabel.
 
+    ``matrix[i, j] = #{target = i and prediction = j}``.
+
     Passes the arguments that the task has to :class:`BinaryConfusionMatrix`,
     :class:`MulticlassConfusionMatrix` (needs ``num_classes``) or
     :class:`MultilabelConfusionMatrix` (needs ``num_labels``).

@@ -24,6 +24,8 @@ __all__ = ["EER", "BinaryEER", "MulticlassEER", "MultilabelEER"]
 class BinaryEER(CurveValue, BinaryROC):
     """The mean of false positive rate and miss rate at the threshold where they differ least.
 
+    ``(fpr_t + 1 - tpr_t) / 2`` at the threshold t with the least ``|fpr_t - (1 - tpr_t)|``.
+
     >>> import torch
     >>> from fastmetrics.classification import BinaryEER
     >>> metric = BinaryEER(thresholds=5)
@@ -40,6 +42,8 @@ class BinaryEER(CurveValue, BinaryROC):
 
 class MulticlassEER(CurveValue, MulticlassROC):
     """The equal error rate of each class against all others.
+
+    ``(fpr_t + 1 - tpr_t) / 2`` at the threshold t with the least ``|fpr_t - (1 - tpr_t)|``.
 
     >>> import torch
     >>> from fastmetrics.classification import MulticlassEER
@@ -58,6 +62,8 @@ class MulticlassEER(CurveValue, MulticlassROC):
 class MultilabelEER(CurveValue, MultilabelROC):
     """The equal error rate of each label.
 
+    ``(fpr_t + 1 - tpr_t) / 2`` at the threshold t with the least ``|fpr_t - (1 - tpr_t)|``.
+
     >>> import torch
     >>> from fastmetrics.classification import MultilabelEER
     >>> metric = MultilabelEER(num_labels=2, thresholds=3)
@@ -74,6 +80,8 @@ class MultilabelEER(CurveValue, MultilabelROC):
 
 class EER(TaskWrapper):
     """Make the equal error rate of ``task``: binary, multiclass or multilabel.
+
+    ``(fpr_t + 1 - tpr_t) / 2`` at the threshold t with the least ``|fpr_t - (1 - tpr_t)|``.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

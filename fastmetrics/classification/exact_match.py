@@ -53,6 +53,8 @@ class ExactMatchMetric(CountMetric):
 class MulticlassExactMatch(ExactMatchMetric):
     """Share of multiclass samples whose trailing positions are all right.
 
+    ``#{samples with every position right} / #{samples}``.
+
     Args:
         num_classes: C, at least 2.
         multidim_average: ``"global"`` or ``"samplewise"``.
@@ -116,6 +118,8 @@ class MulticlassExactMatch(ExactMatchMetric):
 
 class MultilabelExactMatch(ExactMatchMetric):
     """Share of multilabel samples whose labels are all right.
+
+    ``#{samples with every position right} / #{samples}``.
 
     Args:
         num_labels: L, at least 2.
@@ -198,6 +202,8 @@ class MultilabelExactMatch(ExactMatchMetric):
 
 class ExactMatch(TaskWrapper):
     """Make the exact match of ``task``, which is multiclass or multilabel.
+
+    ``#{samples with every position right} / #{samples}``.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

@@ -1,4 +1,7 @@
-"""F-beta scores: the weighted harmonic mean of precision and recall."""
+"""F-beta scores: the weighted harmonic mean of precision and recall.
+
+Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scores`.
+"""
 
 from __future__ import annotations
 
@@ -225,6 +228,8 @@ class MultilabelF1Score(MultilabelFBetaScore):
 class FBetaScore(TaskWrapper):
     """Make the F-beta score of ``task``, which is binary, multiclass or multilabel.
 
+    ``(1 + b^2) * tp / ((1 + b^2) * tp + b^2 * fn + fp)`` with b for ``beta``.
+
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.
 
@@ -274,6 +279,8 @@ class FBetaScore(TaskWrapper):
 
 class F1Score(StatScoreWrapper):
     """Make the F1 score of ``task``, which is binary, multiclass or multilabel.
+
+    ``2 * tp / (2 * tp + fn + fp)``.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

@@ -105,6 +105,8 @@ class _GroupCountMetric(LabelCountMetric):
 class BinaryGroupStatRates(_GroupCountMetric):
     """Shares of true and false positives and negatives, ``[tp, fp, tn, fn]``, in each group.
 
+    ``(tp, fp, tn, fn) / (tp + fp + tn + fn)`` of each group.
+
     ``compute`` returns ``{"group_0": [4], ...}``, float32 in ``[0, 1]``, NaN for a group without
     elements. ``num_groups`` is an integer of at least 2.
 

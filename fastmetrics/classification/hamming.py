@@ -1,4 +1,7 @@
-"""Hamming distance: the share of predictions that are wrong."""
+"""Hamming distance: the share of predictions that are wrong.
+
+Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scores`.
+"""
 
 from __future__ import annotations
 
@@ -79,6 +82,8 @@ class MultilabelHammingDistance(MultilabelRatio):
 
 class HammingDistance(StatScoreWrapper):
     """Make the Hamming distance of ``task``, which is binary, multiclass or multilabel.
+
+    ``(fp + fn) / (tp + fp + tn + fn)``, the share of what is wrong.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

@@ -184,6 +184,8 @@ class MulticlassHingeLoss(HingeMetric):
 class HingeLoss(TaskWrapper):
     """Make the hinge loss of ``task``, which is binary or multiclass.
 
+    Mean of ``max(0, 1 - margin)``, or of its square.
+
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``.
 

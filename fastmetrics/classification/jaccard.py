@@ -38,6 +38,8 @@ __all__ = [
 class BinaryJaccardIndex(BinaryMatrixMetric):
     """Overlap of predicted with target positives over their union, in ``[0, 1]``.
 
+    ``tp / (tp + fp + fn)``, of each class before averages.
+
     >>> import torch
     >>> from fastmetrics.classification import BinaryJaccardIndex
     >>> BinaryJaccardIndex()(torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 0, 0]))
@@ -70,6 +72,8 @@ class BinaryJaccardIndex(BinaryMatrixMetric):
 
 class MulticlassJaccardIndex(MulticlassMatrixMetric):
     """Overlap over union of each class, in ``[0, 1]``.
+
+    ``tp / (tp + fp + fn)``, of each class before averages.
 
     >>> import torch
     >>> from fastmetrics.classification import MulticlassJaccardIndex
@@ -108,6 +112,8 @@ class MulticlassJaccardIndex(MulticlassMatrixMetric):
 class MultilabelJaccardIndex(MultilabelMatrixMetric):
     """Overlap over union of each label's positives, in ``[0, 1]``.
 
+    ``tp / (tp + fp + fn)``, of each class before averages.
+
     >>> import torch
     >>> from fastmetrics.classification import MultilabelJaccardIndex
     >>> metric = MultilabelJaccardIndex(num_labels=3)
@@ -145,6 +151,8 @@ class MultilabelJaccardIndex(MultilabelMatrixMetric):
 
 class JaccardIndex(TaskWrapper):
     """Make the Jaccard index metric of ``task``: binary, multiclass or multilabel.
+
+    ``tp / (tp + fp + fn)``, of each class before averages.
 
     >>> from fastmetrics import JaccardIndex
     >>> type(JaccardIndex(task="multiclass", num_classes=3)).__name__

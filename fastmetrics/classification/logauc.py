@@ -31,6 +31,8 @@ __all__ = ["BinaryLogAUC", "LogAUC", "MulticlassLogAUC", "MultilabelLogAUC"]
 class BinaryLogAUC(CurveValue, BinaryROC):
     """The mean true positive rate over the logarithm of the false positive rate, in [0, 1].
 
+    ``integral of tpr d(ln fpr) / ln(upper / lower)``, from ``lower`` to ``upper``.
+
     Unlike in other metrics ``validate_args`` is False by default.
 
     >>> import torch
@@ -65,6 +67,8 @@ class BinaryLogAUC(CurveValue, BinaryROC):
 
 class MulticlassLogAUC(CurveValue, MulticlassROC):
     """The area of each class against all others, averaged as ``average`` says.
+
+    ``integral of tpr d(ln fpr) / ln(upper / lower)``, from ``lower`` to ``upper``.
 
     >>> import torch
     >>> from fastmetrics.classification import MulticlassLogAUC
@@ -110,6 +114,8 @@ class MulticlassLogAUC(CurveValue, MulticlassROC):
 class MultilabelLogAUC(CurveValue, MultilabelROC):
     """The area of each label, averaged as ``average`` says.
 
+    ``integral of tpr d(ln fpr) / ln(upper / lower)``, from ``lower`` to ``upper``.
+
     >>> import torch
     >>> from fastmetrics.classification import MultilabelLogAUC
     >>> metric = MultilabelLogAUC(num_labels=2, thresholds=11)
@@ -152,6 +158,8 @@ class MultilabelLogAUC(CurveValue, MultilabelROC):
 
 class LogAUC(TaskWrapper):
     """Make the LogAUC of ``task``: binary, multiclass or multilabel.
+
+    ``integral of tpr d(ln fpr) / ln(upper / lower)``, from ``lower`` to ``upper``.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

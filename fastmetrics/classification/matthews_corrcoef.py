@@ -106,6 +106,8 @@ class MultilabelMatthewsCorrCoef(_CorrelationValue, MultilabelMatrixMetric):
 class MatthewsCorrCoef(TaskWrapper):
     """Make the Matthews correlation metric of ``task``: binary, multiclass or multilabel.
 
+    ``(tp * tn - fp * fn) / sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))`` for two classes.
+
     >>> from fastmetrics import MatthewsCorrCoef
     >>> type(MatthewsCorrCoef(task="multilabel", num_labels=3)).__name__
     'MultilabelMatthewsCorrCoef'

@@ -1,4 +1,7 @@
-"""Negative predictive value: how many predicted negatives are right."""
+"""Negative predictive value: how many predicted negatives are right.
+
+Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scores`.
+"""
 
 from __future__ import annotations
 
@@ -75,6 +78,8 @@ class MultilabelNegativePredictiveValue(MultilabelRatio):
 
 class NegativePredictiveValue(StatScoreWrapper):
     """Make the negative predictive value of ``task``, which is binary, multiclass or multilabel.
+
+    ``tn / (tn + fn)``.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

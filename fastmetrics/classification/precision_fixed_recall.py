@@ -35,6 +35,8 @@ __all__ = [
 class BinaryPrecisionAtFixedRecall(CurvePoint, BinaryPrecisionRecallCurve):
     """The largest precision among the thresholds with a recall of ``min_recall`` or more.
 
+    ``max over t of precision_t``, where ``recall_t >= min_recall``, and its threshold t.
+
     >>> import torch
     >>> from fastmetrics.classification import BinaryPrecisionAtFixedRecall
     >>> metric = BinaryPrecisionAtFixedRecall(min_recall=0.5, thresholds=5)
@@ -68,6 +70,8 @@ class BinaryPrecisionAtFixedRecall(CurvePoint, BinaryPrecisionRecallCurve):
 
 class MulticlassPrecisionAtFixedRecall(CurvePoint, MulticlassPrecisionRecallCurve):
     """The largest precision of each class, against all others, as the binary metric finds it.
+
+    ``max over t of precision_t``, where ``recall_t >= min_recall``, and its threshold t.
 
     >>> import torch
     >>> from fastmetrics.classification import MulticlassPrecisionAtFixedRecall
@@ -113,6 +117,8 @@ class MulticlassPrecisionAtFixedRecall(CurvePoint, MulticlassPrecisionRecallCurv
 class MultilabelPrecisionAtFixedRecall(CurvePoint, MultilabelPrecisionRecallCurve):
     """The largest precision of each label, as the binary metric finds it.
 
+    ``max over t of precision_t``, where ``recall_t >= min_recall``, and its threshold t.
+
     >>> import torch
     >>> from fastmetrics.classification import MultilabelPrecisionAtFixedRecall
     >>> metric = MultilabelPrecisionAtFixedRecall(num_labels=2, min_recall=0.9, thresholds=5)
@@ -155,6 +161,8 @@ class MultilabelPrecisionAtFixedRecall(CurvePoint, MultilabelPrecisionRecallCurv
 
 class PrecisionAtFixedRecall(TaskWrapper):
     """Make the precision at fixed recall of ``task``: binary, multiclass or multilabel.
+
+    ``max over t of precision_t``, where ``recall_t >= min_recall``, and its threshold t.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

@@ -1,4 +1,7 @@
-"""Precision and recall: how many predicted positives are right, how many positives are found."""
+"""Precision and recall: how many predicted positives are right, how many positives are found.
+
+Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scores`.
+"""
 
 from __future__ import annotations
 
@@ -133,6 +136,8 @@ class MultilabelRecall(MultilabelRatio):
 class Precision(StatScoreWrapper):
     """Make the precision of ``task``, which is binary, multiclass or multilabel.
 
+    ``tp / (tp + fp)``.
+
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.
 
@@ -150,6 +155,8 @@ class Precision(StatScoreWrapper):
 
 class Recall(StatScoreWrapper):
     """Make the recall of ``task``, which is binary, multiclass or multilabel.
+
+    ``tp / (tp + fn)``.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

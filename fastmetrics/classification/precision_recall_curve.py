@@ -1,12 +1,13 @@
 """Precision-recall curve metrics, and the statistics of every metric that is made of a curve.
 
-Arguments are explained in :mod:`fastmetrics.functional.classification.precision_recall_curve`.
-``update`` takes ``preds``, ``target`` and optionally ``weight``; further keywords go to
-:class:`fastmetrics.Metric`. Metrics with the same thresholds share one state within a collection.
-With ``thresholds=None`` metrics keep every score: 4 bytes and a byte for the target of a float32
-score. 16-bit scores become counts once 65 536 rows are kept, 1 MiB for each of up to 64 classes
-(multiclass scores only with ``input="probs"``). ``thresholds="auto"`` always counts, in at most
-64 MiB as long as 10 bits are left.
+Arguments are explained in :mod:`fastmetrics.functional.classification.precision_recall_curve`;
+``normalization=None`` of binary ones is the same as ``input="probs"``. ``update`` takes ``preds``,
+``target`` and optionally ``weight``; further keywords go to :class:`fastmetrics.Metric`. Metrics
+with the same thresholds share one state within a collection. With ``thresholds=None`` metrics keep
+every score: 4 bytes and a byte for the target of a float32 score. 16-bit scores become counts once
+65 536 rows are kept, 1 MiB for each of up to 64 classes (multiclass scores only with
+``input="probs"``). ``thresholds="auto"`` always counts, in at most 64 MiB as long as 10 bits are
+left.
 """
 
 from __future__ import annotations
@@ -75,7 +76,9 @@ class _PrecisionRecall(CurveMetric):
 class BinaryPrecisionRecallCurve(_PrecisionRecall):
     """Precision and recall at every threshold.
 
-    ``normalization=None`` is the same as ``input="probs"``. ``compute`` returns what
+    ``precision = tp / (tp + fp)`` and ``recall = tp / (tp + fn)`` at each threshold.
+
+    ``compute`` returns what
     :func:`~fastmetrics.functional.classification.binary_precision_recall_curve` returns.
 
     >>> import torch
@@ -114,6 +117,8 @@ class BinaryPrecisionRecallCurve(_PrecisionRecall):
 
 class MulticlassPrecisionRecallCurve(_PrecisionRecall):
     """Precision and recall of each class against all others.
+
+    ``precision = tp / (tp + fp)`` and ``recall = tp / (tp + fn)`` at each threshold.
 
     ``compute`` returns what
     :func:`~fastmetrics.functional.classification.multiclass_precision_recall_curve` returns.
@@ -159,6 +164,8 @@ class MulticlassPrecisionRecallCurve(_PrecisionRecall):
 class MultilabelPrecisionRecallCurve(_PrecisionRecall):
     """Precision and recall of each label.
 
+    ``precision = tp / (tp + fp)`` and ``recall = tp / (tp + fn)`` at each threshold.
+
     ``compute`` returns what
     :func:`~fastmetrics.functional.classification.multilabel_precision_recall_curve` returns.
 
@@ -197,6 +204,8 @@ class MultilabelPrecisionRecallCurve(_PrecisionRecall):
 
 class PrecisionRecallCurve(TaskWrapper):
     """Make the precision-recall curve of ``task``: binary, multiclass or multilabel.
+
+    ``precision = tp / (tp + fp)`` and ``recall = tp / (tp + fn)`` at each threshold.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

@@ -110,6 +110,8 @@ class RankingMetric(CountMetric):
 class MultilabelCoverageError(RankingMetric):
     """How many labels of a sample score at least as high as its lowest positive one, on average.
 
+    Mean over samples of ``max over relevant l of #{k: s_k >= s_l}``.
+
     >>> import torch
     >>> from fastmetrics.classification import MultilabelCoverageError
     >>> metric = MultilabelCoverageError(num_labels=3)
@@ -124,6 +126,8 @@ class MultilabelCoverageError(RankingMetric):
 
 class MultilabelRankingAveragePrecision(RankingMetric):
     """Share of positives among the labels that score at least as high as each positive, averaged.
+
+    Mean over relevant l of ``#{relevant k: s_k >= s_l} / #{k: s_k >= s_l}``, then over samples.
 
     >>> import torch
     >>> from fastmetrics.classification import MultilabelRankingAveragePrecision
@@ -140,6 +144,8 @@ class MultilabelRankingAveragePrecision(RankingMetric):
 
 class MultilabelRankingLoss(RankingMetric):
     """Share of pairs of a positive and a negative label whose negative scores at least as high.
+
+    Mean of ``#{relevant l, other k: s_k >= s_l} / (#relevant * #others)`` over samples.
 
     >>> import torch
     >>> from fastmetrics.classification import MultilabelRankingLoss

@@ -35,6 +35,8 @@ __all__ = [
 class BinaryRecallAtFixedPrecision(CurvePoint, BinaryPrecisionRecallCurve):
     """The largest recall among the thresholds with a precision of ``min_precision`` or more.
 
+    ``max over t of recall_t``, where ``precision_t >= min_precision``, and its threshold t.
+
     >>> import torch
     >>> from fastmetrics.classification import BinaryRecallAtFixedPrecision
     >>> metric = BinaryRecallAtFixedPrecision(min_precision=0.5, thresholds=5)
@@ -68,6 +70,8 @@ class BinaryRecallAtFixedPrecision(CurvePoint, BinaryPrecisionRecallCurve):
 
 class MulticlassRecallAtFixedPrecision(CurvePoint, MulticlassPrecisionRecallCurve):
     """The largest recall of each class, against all others, as the binary metric finds it.
+
+    ``max over t of recall_t``, where ``precision_t >= min_precision``, and its threshold t.
 
     >>> import torch
     >>> from fastmetrics.classification import MulticlassRecallAtFixedPrecision
@@ -114,6 +118,8 @@ class MulticlassRecallAtFixedPrecision(CurvePoint, MulticlassPrecisionRecallCurv
 class MultilabelRecallAtFixedPrecision(CurvePoint, MultilabelPrecisionRecallCurve):
     """The largest recall of each label, as the binary metric finds it.
 
+    ``max over t of recall_t``, where ``precision_t >= min_precision``, and its threshold t.
+
     >>> import torch
     >>> from fastmetrics.classification import MultilabelRecallAtFixedPrecision
     >>> metric = MultilabelRecallAtFixedPrecision(num_labels=2, min_precision=0.9, thresholds=5)
@@ -157,6 +163,8 @@ class MultilabelRecallAtFixedPrecision(CurvePoint, MultilabelPrecisionRecallCurv
 
 class RecallAtFixedPrecision(TaskWrapper):
     """Make the recall at fixed precision of ``task``: binary, multiclass or multilabel.
+
+    ``max over t of recall_t``, where ``precision_t >= min_precision``, and its threshold t.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

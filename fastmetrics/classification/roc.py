@@ -59,6 +59,8 @@ class _Rates(CurveMetric):
 class BinaryROC(_Rates, BinaryPrecisionRecallCurve):
     """True against false positive rate at every threshold.
 
+    ``fpr = fp / (fp + tn)`` and ``tpr = tp / (tp + fn)`` at each threshold.
+
     ``compute`` returns what :func:`~fastmetrics.functional.classification.binary_roc` returns.
 
     >>> import torch
@@ -75,6 +77,8 @@ class BinaryROC(_Rates, BinaryPrecisionRecallCurve):
 
 class MulticlassROC(_Rates, MulticlassPrecisionRecallCurve):
     """True against false positive rate of each class against all others.
+
+    ``fpr = fp / (fp + tn)`` and ``tpr = tp / (tp + fn)`` at each threshold.
 
     ``compute`` returns what :func:`~fastmetrics.functional.classification.multiclass_roc` returns.
 
@@ -98,6 +102,8 @@ class MulticlassROC(_Rates, MulticlassPrecisionRecallCurve):
 class MultilabelROC(_Rates, MultilabelPrecisionRecallCurve):
     """True against false positive rate of each label.
 
+    ``fpr = fp / (fp + tn)`` and ``tpr = tp / (tp + fn)`` at each threshold.
+
     ``compute`` returns what :func:`~fastmetrics.functional.classification.multilabel_roc` returns.
 
     >>> import torch
@@ -119,6 +125,8 @@ class MultilabelROC(_Rates, MultilabelPrecisionRecallCurve):
 
 class ROC(TaskWrapper):
     """Make the ROC of ``task``: binary, multiclass or multilabel.
+
+    ``fpr = fp / (fp + tn)`` and ``tpr = tp / (tp + fn)`` at each threshold.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

@@ -35,6 +35,8 @@ __all__ = [
 class BinarySensitivityAtSpecificity(CurvePoint, BinaryPrecisionRecallCurve):
     """The largest sensitivity where specificity is at least ``min_specificity``.
 
+    ``max over t of tpr_t``, where ``1 - fpr_t >= min_specificity``, and its threshold t.
+
     >>> import torch
     >>> from fastmetrics.classification import BinarySensitivityAtSpecificity
     >>> metric = BinarySensitivityAtSpecificity(min_specificity=0.5, thresholds=5)
@@ -69,6 +71,8 @@ class BinarySensitivityAtSpecificity(CurvePoint, BinaryPrecisionRecallCurve):
 
 class MulticlassSensitivityAtSpecificity(CurvePoint, MulticlassPrecisionRecallCurve):
     """The largest sensitivity of each class, against all others, as the binary metric finds it.
+
+    ``max over t of tpr_t``, where ``1 - fpr_t >= min_specificity``, and its threshold t.
 
     >>> import torch
     >>> from fastmetrics.classification import MulticlassSensitivityAtSpecificity
@@ -115,6 +119,8 @@ class MulticlassSensitivityAtSpecificity(CurvePoint, MulticlassPrecisionRecallCu
 class MultilabelSensitivityAtSpecificity(CurvePoint, MultilabelPrecisionRecallCurve):
     """The largest sensitivity of each label, as the binary metric finds it.
 
+    ``max over t of tpr_t``, where ``1 - fpr_t >= min_specificity``, and its threshold t.
+
     >>> import torch
     >>> from fastmetrics.classification import MultilabelSensitivityAtSpecificity
     >>> metric = MultilabelSensitivityAtSpecificity(2, min_specificity=0.9, thresholds=5)
@@ -158,6 +164,8 @@ class MultilabelSensitivityAtSpecificity(CurvePoint, MultilabelPrecisionRecallCu
 
 class SensitivityAtSpecificity(TaskWrapper):
     """Make the sensitivity at specificity of ``task``: binary, multiclass or multilabel.
+
+    ``max over t of tpr_t``, where ``1 - fpr_t >= min_specificity``, and its threshold t.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

@@ -1,4 +1,7 @@
-"""Specificity: how many negatives are found."""
+"""Specificity: how many negatives are found.
+
+Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scores`.
+"""
 
 from __future__ import annotations
 
@@ -73,6 +76,8 @@ class MultilabelSpecificity(MultilabelRatio):
 
 class Specificity(StatScoreWrapper):
     """Make the specificity of ``task``, which is binary, multiclass or multilabel.
+
+    ``tn / (tn + fp)``.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

@@ -35,6 +35,8 @@ __all__ = [
 class BinarySpecificityAtSensitivity(CurvePoint, BinaryPrecisionRecallCurve):
     """The largest specificity where sensitivity is at least ``min_sensitivity``.
 
+    ``max over t of 1 - fpr_t``, where ``tpr_t >= min_sensitivity``, and its threshold t.
+
     >>> import torch
     >>> from fastmetrics.classification import BinarySpecificityAtSensitivity
     >>> metric = BinarySpecificityAtSensitivity(min_sensitivity=0.5, thresholds=5)
@@ -69,6 +71,8 @@ class BinarySpecificityAtSensitivity(CurvePoint, BinaryPrecisionRecallCurve):
 
 class MulticlassSpecificityAtSensitivity(CurvePoint, MulticlassPrecisionRecallCurve):
     """The largest specificity of each class, against all others, as the binary metric finds it.
+
+    ``max over t of 1 - fpr_t``, where ``tpr_t >= min_sensitivity``, and its threshold t.
 
     >>> import torch
     >>> from fastmetrics.classification import MulticlassSpecificityAtSensitivity
@@ -115,6 +119,8 @@ class MulticlassSpecificityAtSensitivity(CurvePoint, MulticlassPrecisionRecallCu
 class MultilabelSpecificityAtSensitivity(CurvePoint, MultilabelPrecisionRecallCurve):
     """The largest specificity of each label, as the binary metric finds it.
 
+    ``max over t of 1 - fpr_t``, where ``tpr_t >= min_sensitivity``, and its threshold t.
+
     >>> import torch
     >>> from fastmetrics.classification import MultilabelSpecificityAtSensitivity
     >>> metric = MultilabelSpecificityAtSensitivity(2, min_sensitivity=0.9, thresholds=5)
@@ -158,6 +164,8 @@ class MultilabelSpecificityAtSensitivity(CurvePoint, MultilabelPrecisionRecallCu
 
 class SpecificityAtSensitivity(TaskWrapper):
     """Make the specificity at sensitivity of ``task``: binary, multiclass or multilabel.
+
+    ``max over t of 1 - fpr_t``, where ``tpr_t >= min_sensitivity``, and its threshold t.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

@@ -357,6 +357,8 @@ class StatScoreWrapper(TaskWrapper):
 class StatScores(StatScoreWrapper):
     """Make the stat scores of ``task``, which is binary, multiclass or multilabel.
 
+    ``tp``, ``fp``, ``tn``, ``fn`` and the support ``tp + fn``.
+
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.
 

@@ -170,6 +170,14 @@ def aggregate_(
 
     Cost: reads each input once; sums are taken over fixed blocks, so they have the same bits
     whatever the number of threads.
+
+    >>> import torch
+    >>> from fastmetrics.ops import aggregate_
+    >>> from fastmetrics.ops.library import new_events
+    >>> state = torch.zeros(2, dtype=torch.float64)
+    >>> aggregate_(state, new_events(), torch.tensor([1.0, 2.0, 6.0]))
+    >>> state
+    tensor([9., 3.], dtype=torch.float64)
     """
     _aggregate(state, events, value, weight, reduction, nans, fill)
 
@@ -177,5 +185,13 @@ def aggregate_(
 def aggregate_value_(
     state: Tensor, value: float, weight: float = 1.0, reduction: int = SUM
 ) -> None:
-    """Add one Python number; arguments as in :func:`aggregate_`. NaN is a value like others."""
+    """Add one Python number; arguments as in :func:`aggregate_`. NaN is a value like others.
+
+    >>> import torch
+    >>> from fastmetrics.ops import aggregate_value_
+    >>> state = torch.zeros(2, dtype=torch.float64)
+    >>> aggregate_value_(state, 4.0, weight=0.5)
+    >>> state
+    tensor([2.0000, 0.5000], dtype=torch.float64)
+    """
     _aggregate_value(state, value, weight, reduction)

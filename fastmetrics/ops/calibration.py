@@ -179,6 +179,17 @@ def calibration_bins_(
 
     Cost: reads each input once; temporaries are bounded by the state's size and C. The sums are the
     same bits for any number of threads.
+
+    >>> import torch
+    >>> from fastmetrics.ops import calibration_bins_
+    >>> from fastmetrics.ops.library import new_events
+    >>> state = torch.zeros(1, 2, 3, dtype=torch.float64)
+    >>> edges = torch.tensor([[0.0, 1.0]] * 2, dtype=torch.float64)
+    >>> scores, target = torch.tensor([0.25, 0.75]), torch.tensor([0, 1])
+    >>> calibration_bins_(state, new_events(), scores, target, None, edges)
+    >>> state
+    tensor([[[2., 1., 1.],
+             [0., 0., 0.]]], dtype=torch.float64)
     """
     _calibration_bins(
         state,

@@ -201,6 +201,13 @@ def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | N
         ValueError: other shapes, dtypes or devices that do not fit.
 
     Cost: reads each input once; temporaries are bounded by the state's size.
+
+    >>> import torch
+    >>> from fastmetrics.ops import co_moments_
+    >>> state = torch.zeros(1, 12, dtype=torch.float64)
+    >>> co_moments_(state, torch.tensor([1.0, 3.0]), torch.tensor([2.0, 4.0]), None)
+    >>> state[0, :4].tolist()
+    [2.0, 2.0, 2.0, 3.0]
     """
     _co_moments(state, preds, target, weight)
 
@@ -214,5 +221,14 @@ def merge_co_moments_(state: Tensor, others: Tensor) -> None:
 
     Raises:
         ValueError: shapes, dtypes or devices do not fit.
+
+    >>> import torch
+    >>> from fastmetrics.ops import co_moments_, merge_co_moments_
+    >>> state = torch.zeros(1, 12, dtype=torch.float64)
+    >>> part = state.clone()
+    >>> co_moments_(part, torch.tensor([1.0, 3.0]), torch.tensor([2.0, 4.0]), None)
+    >>> merge_co_moments_(state, torch.stack([part, part]))
+    >>> state[0, :4].tolist()
+    [4.0, 4.0, 2.0, 3.0]
     """
     _merge_co_moments(state, others)

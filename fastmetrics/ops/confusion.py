@@ -179,6 +179,15 @@ def confusion_(
         RuntimeError: a label is out of range (CPU); the state is unchanged.
 
     Cost: reads ``preds`` and ``target`` once; temporaries are bounded by the state's size.
+
+    >>> import torch
+    >>> from fastmetrics.ops import confusion_
+    >>> from fastmetrics.ops.library import new_events
+    >>> state = torch.zeros(2, 2, dtype=torch.int64)
+    >>> confusion_(state, new_events(), torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]))
+    >>> state
+    tensor([[1, 1],
+            [0, 1]])
     """
     _confusion(state, events, preds, target, weight, ignore_index, validate)
 
@@ -223,6 +232,16 @@ def label_confusion_(
             unchanged.
 
     Cost: reads each input once; temporaries do not grow with N.
+
+    >>> import torch
+    >>> from fastmetrics.ops import label_confusion_
+    >>> from fastmetrics.ops.library import new_events
+    >>> state = torch.zeros(1, 1, 2, 2, dtype=torch.int64)
+    >>> scores, target = torch.tensor([0.1, 0.8, 0.7]), torch.tensor([0, 0, 1])
+    >>> label_confusion_(state, new_events(), scores, target)
+    >>> state[0, 0]
+    tensor([[1, 1],
+            [0, 1]])
     """
     _label_confusion(
         state, events, preds, target, weight, groups, threshold, logits, ignore_index, validate

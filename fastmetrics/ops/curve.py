@@ -270,6 +270,14 @@ def curve_areas_(
 
     Cost: three passes over the scores; memory for one image per score of the curves in work, of the
     size of a score, or for 65 536 counters with 16-bit scores.
+
+    >>> import torch
+    >>> from fastmetrics.ops import curve_areas_
+    >>> areas = torch.empty(1, 4, dtype=torch.float64)
+    >>> scores, labels = torch.tensor([[0.1], [0.7], [0.4]]), torch.tensor([[0], [1], [1]])
+    >>> curve_areas_(areas, [scores], [labels.byte()])
+    >>> areas
+    tensor([[2., 2., 1., 2.]], dtype=torch.float64)
     """
     _curve_areas(areas, preds, target, multiclass, pool)
 
@@ -301,5 +309,14 @@ def curve_points_(
 
     Raises:
         ValueError: shapes, dtypes or devices do not fit, or (CPU) the curve has 2**32 scores.
+
+    >>> import torch
+    >>> from fastmetrics.ops import curve_points_
+    >>> fps, tps = torch.zeros(2, 3, dtype=torch.float64)
+    >>> thresholds, count = torch.zeros(3), torch.zeros(1, dtype=torch.int64)
+    >>> scores, labels = torch.tensor([[0.1], [0.7], [0.4]]), torch.tensor([[0], [1], [1]])
+    >>> curve_points_(fps, tps, thresholds, count, [scores], [labels.byte()])
+    >>> fps.tolist(), tps.tolist()
+    ([0.0, 0.0, 1.0], [1.0, 2.0, 2.0])
     """
     _curve_points(fps, tps, thresholds, count, preds, target, column, multiclass, pool)

@@ -270,6 +270,13 @@ def error_sums_(
         RuntimeError: the shapes of ``preds`` and ``target`` differ.
 
     Cost: reads each input once; temporaries are bounded by the state's size.
+
+    >>> import torch
+    >>> from fastmetrics.ops import error_sums_
+    >>> state = torch.zeros(1, 2, dtype=torch.float64)
+    >>> error_sums_(state, torch.tensor([1.0, 3.0]), torch.tensor([2.0, 5.0]), None, terms=1)
+    >>> state
+    tensor([[5., 2.]], dtype=torch.float64)
     """
     try:
         _error_sums(state, preds, target, weight, terms, p, power)

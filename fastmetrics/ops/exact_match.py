@@ -139,6 +139,15 @@ def exact_match_(
 
     Ignored positions count as correct. Arguments as in :func:`stat_scores_`, with ``state``
     int64 or float64 ``[2]``, or ``[N, 2]`` to keep samples apart.
+
+    >>> import torch
+    >>> from fastmetrics.ops import exact_match_
+    >>> from fastmetrics.ops.library import new_events
+    >>> state = torch.zeros(2, dtype=torch.int64)
+    >>> preds, target = torch.tensor([[0, 1], [1, 1]]), torch.tensor([[0, 1], [1, 0]])
+    >>> exact_match_(state, new_events(), preds, target, None, 2)
+    >>> state
+    tensor([1, 2])
     """
     _exact_match(state, events, preds, target, weight, num_classes, ignore_index, validate)
 
@@ -160,6 +169,15 @@ def label_exact_match_(
     A position is one sample, or one element of the axes after the label axis. Ignored labels count
     as correct. Arguments as in :func:`label_confusion_`, with ``state`` ``[H, 2]``, or
     ``[N, H, 2]`` to keep samples apart.
+
+    >>> import torch
+    >>> from fastmetrics.ops import label_exact_match_
+    >>> from fastmetrics.ops.library import new_events
+    >>> state = torch.zeros(1, 2, dtype=torch.int64)
+    >>> preds, target = torch.tensor([[0.2, 0.9], [0.6, 0.7]]), torch.tensor([[0, 1], [1, 0]])
+    >>> label_exact_match_(state, new_events(), preds, target, None, 2)
+    >>> state
+    tensor([[1, 2]])
     """
     _label_exact_match(
         state, events, preds, target, weight, num_labels, threshold, logits, ignore_index, validate

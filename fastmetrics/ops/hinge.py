@@ -156,6 +156,14 @@ def hinge_sums_(
         RuntimeError: a label is out of range (CPU); the state is unchanged.
 
     Cost: reads each input once; temporaries are bounded by the number of classes.
+
+    >>> import torch
+    >>> from fastmetrics.ops import hinge_sums_
+    >>> from fastmetrics.ops.library import new_events
+    >>> state = torch.zeros(1, 2, dtype=torch.float64)
+    >>> hinge_sums_(state, new_events(), torch.tensor([-2.0, 0.5]), torch.tensor([0, 1]))
+    >>> state
+    tensor([[0.5000, 2.0000]], dtype=torch.float64)
     """
     _hinge_sums(
         state,

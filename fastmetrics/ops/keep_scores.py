@@ -173,6 +173,15 @@ def keep_scores_(
         RuntimeError: a label is out of range (CPU); the rows from ``start`` on may have changed.
 
     Cost: reads each input once and writes each row once.
+
+    >>> import torch
+    >>> from fastmetrics.ops import keep_scores_
+    >>> from fastmetrics.ops.library import new_events
+    >>> kept, labels = torch.zeros(4, 1), torch.zeros(4, 1, dtype=torch.uint8)
+    >>> scores, target = torch.tensor([0.5, 0.25]), torch.tensor([1, 0])
+    >>> keep_scores_(kept, new_events(), scores, target, None, labels, None, start=1)
+    >>> kept[:, 0], labels[:, 0]
+    (tensor([0.0000, 0.5000, 0.2500, 0.0000]), tensor([0, 1, 0, 0], dtype=torch.uint8))
     """
     _keep_scores(
         state,

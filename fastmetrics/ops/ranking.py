@@ -146,5 +146,14 @@ def ranking_sums_(
 
     Cost: reads each input once; a row of L labels takes O(P L) time with few positives P, else
     O(L log L); temporaries are bounded by the length of a row.
+
+    >>> import torch
+    >>> from fastmetrics.ops import ranking_sums_
+    >>> from fastmetrics.ops.library import new_events
+    >>> state = torch.zeros(4, dtype=torch.float64)
+    >>> scores, target = torch.tensor([[0.9, 0.5, 0.1]]), torch.tensor([[0, 1, 0]])
+    >>> ranking_sums_(state, new_events(), scores, target)
+    >>> state
+    tensor([2.0000, 0.5000, 0.5000, 1.0000], dtype=torch.float64)
     """
     _ranking_sums(state, events, preds, target, measures, weight, ignore_index, validate)

@@ -227,6 +227,13 @@ def rank_moments_(moments: Tensor, preds: list[Tensor], target: list[Tensor]) ->
 
     Cost: two sorts for each output (two more for each side with 64-bit numbers), and memory for
     24 bytes per sample of each output in work.
+
+    >>> import torch
+    >>> from fastmetrics.ops import rank_moments_
+    >>> moments = torch.empty(1, 4, dtype=torch.float64)
+    >>> rank_moments_(moments, [torch.tensor([1.0, 5.0, 3.0])], [torch.tensor([2, 8, 9])])
+    >>> moments
+    tensor([[3., 8., 8., 4.]], dtype=torch.float64)
     """
     _rank_moments(moments, preds, target)
 
@@ -247,5 +254,14 @@ def rank_orders_(
         ValueError: shapes, dtypes or devices do not fit, or there are 2**31 samples.
 
     Cost: as :func:`rank_moments_`, and a pass over 32-bit numbers for each bit of ``2 N``.
+
+    >>> import torch
+    >>> from fastmetrics.ops import rank_orders_
+    >>> orders = torch.empty(1, 8, dtype=torch.int64)
+    >>> triples = torch.empty(1, 2, dtype=torch.float64)
+    >>> pair = torch.tensor([1.0, 5.0, 3.0]), torch.tensor([2, 8, 9])
+    >>> rank_orders_(orders, triples, [pair[0]], [pair[1]])
+    >>> orders
+    tensor([[3, 1, 0, 0, 0, 3, 3, 0]])
     """
     _rank_orders(orders, triples, preds, target)

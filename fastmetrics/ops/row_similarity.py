@@ -110,5 +110,12 @@ def row_similarity_(state: Tensor, preds: Tensor, target: Tensor, kind: int = CO
         ValueError: other shapes, dtypes or devices that do not fit; the state is unchanged.
 
     Cost: reads each input once (``KL`` and ``JS`` read rows of more than 1024 columns twice).
+
+    >>> import torch
+    >>> from fastmetrics.ops import row_similarity_
+    >>> state = torch.zeros(2, dtype=torch.float64)
+    >>> row_similarity_(state, torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
+    >>> state
+    tensor([0.6000, 1.0000], dtype=torch.float64)
     """
     _row_similarity(state, preds, target, kind)

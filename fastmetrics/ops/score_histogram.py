@@ -305,6 +305,17 @@ def score_histogram_(
         RuntimeError: a label is out of range (CPU); the state is unchanged.
 
     Cost: reads each input once; temporaries are bounded by the state's size.
+
+    >>> import torch
+    >>> from fastmetrics.ops import score_histogram_
+    >>> from fastmetrics.ops.library import new_events
+    >>> state = torch.zeros(1, 1, 2, 3, dtype=torch.int64)
+    >>> edges = torch.tensor([[0.0, 0.5]], dtype=torch.float64)
+    >>> scores, target = torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0, 1, 1])
+    >>> score_histogram_(state, new_events(), scores, target, None, edges)
+    >>> state[0, 0]
+    tensor([[0, 1, 0],
+            [0, 0, 2]])
     """
     _score_histogram(
         state,
@@ -360,6 +371,16 @@ def score_image_histogram_(
         RuntimeError: a label is out of range (CPU); the state is unchanged.
 
     Cost: reads each input once; temporaries are bounded by the state's size.
+
+    >>> import torch
+    >>> from fastmetrics.ops import score_image_histogram_
+    >>> from fastmetrics.ops.library import new_events
+    >>> state = torch.zeros(1, 1, 2, 2, dtype=torch.int64)
+    >>> scores, target = torch.tensor([-3.0, 2.0, 5.0]), torch.tensor([0, 1, 1])
+    >>> score_image_histogram_(state, new_events(), scores, target, None)
+    >>> state[0, 0]
+    tensor([[1, 0],
+            [0, 2]])
     """
     _score_image_histogram(
         state,

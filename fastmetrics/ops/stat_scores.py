@@ -121,5 +121,15 @@ def stat_scores_(
         RuntimeError: a label is out of range (CPU); the state is unchanged.
 
     Cost: reads ``preds`` and ``target`` once; temporaries do not grow with N.
+
+    >>> import torch
+    >>> from fastmetrics.ops import stat_scores_
+    >>> from fastmetrics.ops.library import new_events
+    >>> state = torch.zeros(2, 4, dtype=torch.int64)
+    >>> preds, target = torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1])
+    >>> stat_scores_(state, new_events(), preds, target, num_classes=2)
+    >>> state
+    tensor([[1, 0, 1, 1],
+            [1, 1, 1, 0]])
     """
     _stat_scores(state, events, preds, target, weight, num_classes, top_k, ignore_index, validate)

@@ -118,5 +118,12 @@ def tensor_stats_(state: Tensor, tensors: list[Tensor]) -> None:
 
     Cost: reads each element once. Sums are taken over fixed blocks, so they have the same bits
     whatever the number of threads; of float64 elements beyond 1e154 the squares overflow.
+
+    >>> import torch
+    >>> from fastmetrics.ops import tensor_stats_
+    >>> state = torch.zeros(1, 8, dtype=torch.float64)
+    >>> tensor_stats_(state, [torch.tensor([1.0, -2.0, float("nan")])])
+    >>> state.tolist()
+    [[1.0, 2.0, -1.0, 5.0, -2.0, 1.0, 1.0, 0.0]]
     """
     _tensor_stats(state, tensors)

@@ -153,6 +153,15 @@ def top_samples_(
 
     Cost: reads each input once; the CPU kernel looks twice only at scores that reach the k best or
     worst so far. GPUs sort the batch.
+
+    >>> import torch
+    >>> from fastmetrics.ops import top_samples_
+    >>> from fastmetrics.ops.library import new_events
+    >>> state, next_id = torch.zeros(3, 2, 1, dtype=torch.int64), torch.tensor([10])
+    >>> top_samples_(state, new_events(), next_id, torch.tensor([0.5, 0.9, 0.1]))
+    >>> state[2]
+    tensor([[11],
+            [12]])
     """
     _top_samples(state, events, next_id, scores, ids)
 
@@ -166,5 +175,16 @@ def merge_top_samples_(state: Tensor, others: Tensor) -> None:
 
     Raises:
         ValueError: shapes, dtypes or devices do not fit.
+
+    >>> import torch
+    >>> from fastmetrics.ops import merge_top_samples_, top_samples_
+    >>> from fastmetrics.ops.library import new_events
+    >>> state, next_id = torch.zeros(3, 2, 1, dtype=torch.int64), torch.tensor([10])
+    >>> part = state.clone()
+    >>> top_samples_(part, new_events(), next_id, torch.tensor([0.5, 0.9, 0.1]))
+    >>> merge_top_samples_(state, part.unsqueeze(0))
+    >>> state[2]
+    tensor([[11],
+            [12]])
     """
     _merge_top_samples(state, others)

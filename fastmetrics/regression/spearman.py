@@ -15,6 +15,8 @@ __all__ = ["SpearmanCorrCoef"]
 class SpearmanCorrCoef(KeptSamples):
     """Spearman's correlation, Pearson's correlation of the ranks, in [-1, 1].
 
+    ``cov(rank_x, rank_y) / (sd(rank_x) * sd(rank_y))``, ties taking the mean of their ranks.
+
     ``preds`` and ``target`` are ``[N]``, or ``[N, D]`` with D outputs, of any float dtype. All of
     them are kept as they came, so memory grows with their number. Equal numbers share the mean of
     their ranks. 0 where predictions or targets are constant, NaN where one of them is NaN.

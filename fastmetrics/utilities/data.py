@@ -23,6 +23,11 @@ def dim_zero_cat(x: Tensor | Sequence[Tensor]) -> Tensor:
 
     Raises:
         ValueError: ``x`` is an empty list.
+
+    >>> import torch
+    >>> from fastmetrics.utilities import dim_zero_cat
+    >>> dim_zero_cat([torch.tensor(1.0), torch.tensor([2.0, 3.0])])
+    tensor([1., 2., 3.])
     """
     if isinstance(x, Tensor):
         return x
@@ -33,22 +38,46 @@ def dim_zero_cat(x: Tensor | Sequence[Tensor]) -> Tensor:
 
 
 def dim_zero_sum(x: Tensor) -> Tensor:
-    """Sum over the first axis."""
+    """Sum over the first axis.
+
+    >>> import torch
+    >>> from fastmetrics.utilities import dim_zero_sum
+    >>> dim_zero_sum(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([4., 6.])
+    """
     return torch.sum(x, dim=0)
 
 
 def dim_zero_mean(x: Tensor) -> Tensor:
-    """Mean over the first axis."""
+    """Mean over the first axis.
+
+    >>> import torch
+    >>> from fastmetrics.utilities import dim_zero_mean
+    >>> dim_zero_mean(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([2., 3.])
+    """
     return torch.mean(x, dim=0)
 
 
 def dim_zero_max(x: Tensor) -> Tensor:
-    """Maximum over the first axis."""
+    """Maximum over the first axis.
+
+    >>> import torch
+    >>> from fastmetrics.utilities import dim_zero_max
+    >>> dim_zero_max(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([3., 4.])
+    """
     return torch.amax(x, dim=0)
 
 
 def dim_zero_min(x: Tensor) -> Tensor:
-    """Minimum over the first axis."""
+    """Minimum over the first axis.
+
+    >>> import torch
+    >>> from fastmetrics.utilities import dim_zero_min
+    >>> dim_zero_min(torch.tensor([[1.0, 2.0], [3.0, 4.0]]))
+    tensor([1., 2.])
+    """
     return torch.amin(x, dim=0)
 
 

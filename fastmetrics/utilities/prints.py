@@ -34,17 +34,32 @@ rank_zero_only.rank = int(os.environ.get("LOCAL_RANK", "0"))  # type: ignore[att
 def rank_zero_warn(
     message: str, category: type[Warning] = UserWarning, stacklevel: int = 2
 ) -> None:
-    """Warn once per machine; ``stacklevel`` counts from the caller."""
+    """Warn once per machine; ``stacklevel`` counts from the caller.
+
+    >>> from fastmetrics.utilities import rank_zero_warn
+    >>> with warnings.catch_warnings(record=True) as caught:
+    ...     rank_zero_warn("No samples.")
+    >>> str(caught[0].message)
+    'No samples.'
+    """
     warnings.warn(message, category, stacklevel=stacklevel + 2)
 
 
 @rank_zero_only
 def rank_zero_info(*args: Any, **kwargs: Any) -> None:
-    """Log at level INFO, once per machine."""
+    """Log at level INFO, once per machine.
+
+    >>> from fastmetrics.utilities import rank_zero_info
+    >>> rank_zero_info("%d batches", 3)
+    """
     _log.info(*args, **kwargs)
 
 
 @rank_zero_only
 def rank_zero_debug(*args: Any, **kwargs: Any) -> None:
-    """Log at level DEBUG, once per machine."""
+    """Log at level DEBUG, once per machine.
+
+    >>> from fastmetrics.utilities import rank_zero_debug
+    >>> rank_zero_debug("%d batches", 3)
+    """
     _log.debug(*args, **kwargs)

@@ -134,7 +134,7 @@ def steps(python: Path, out: Path) -> list[Step]:
         apart = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
         command = [sanitizer, "--tool", "memcheck", "--error-exitcode", "9", "--target-processes"]
         command += ["all", *tests, f"{TESTED}/test_cuda.py", "-k", SANITIZED]
-        planned.append(Step("sanitizer", command, 60, cuda | apart, required=False))
+        planned.append(Step("sanitizer", command, 120, cuda | apart, required=False))
     parity = {"FASTMETRICS_TRITON_DEVICE": "cuda", "FASTMETRICS_BACKEND": "reference"}
     command = [*tests, "tests/ops/triton_parity.py", *processes]
     planned.append(Step("parity", command, 400, parity, required=False))

@@ -1,4 +1,10 @@
-"""Accuracy: the share of predictions that are right."""
+"""Accuracy: the share of predictions that are right.
+
+Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scores`.
+
+Source: Sokolova and Lapalme, A systematic analysis of performance measures for classification
+tasks, Information Processing & Management 45 (2009).
+"""
 
 from __future__ import annotations
 
@@ -170,6 +176,8 @@ def accuracy(
     input: str = "auto",
 ) -> Tensor:
     """Accuracy of ``task``, which is binary, multiclass or multilabel.
+
+    ``(tp + tn) / (tp + tn + fp + fn)``, the share of what is right.
 
     Calls the function above that is named after ``task`` with those arguments that it has;
     multiclass needs ``num_classes``, multilabel ``num_labels``.

@@ -9,6 +9,11 @@ positives or only negatives is ``undefined``.
 ``multi_class``, for multiclass: ``"ovr"`` compares each class with all others, ``"ovo"`` each with
 each other class (the mean over pairs; ``average="weighted"`` weighs a pair by its samples), which
 needs every score: ``thresholds=None``.
+
+Source: Hanley and McNeil, The meaning and use of the area under a receiver operating characteristic
+(ROC) curve, Radiology 143 (1982); ``max_fpr``: McClish, Analyzing a portion of the ROC curve,
+Medical Decision Making 9 (1989); "ovo": Hand and Till, A simple generalisation of the area under
+the ROC curve for multiple class classification problems, Machine Learning 45 (2001).
 """
 
 from __future__ import annotations
@@ -164,6 +169,8 @@ def binary_auroc(
 ) -> Tensor:
     """Compute the area: how often a positive scores higher than a negative, ties counting half.
 
+    ``P(s+ > s-) + P(s+ = s-) / 2`` for a positive's and a negative's score, drawn at random.
+
     Arguments as in the module docstring. Returns a float32 scalar.
 
     >>> import torch
@@ -206,6 +213,8 @@ def multiclass_auroc(
     undefined: str | None = None,
 ) -> Tensor:
     """Average the areas of each class against all others; arguments as in the module docstring.
+
+    ``P(s+ > s-) + P(s+ = s-) / 2`` for a positive's and a negative's score, drawn at random.
 
     Returns a float32 scalar, ``[C]`` without an average.
 
@@ -300,6 +309,8 @@ def auroc(
     undefined: str | None = None,
 ) -> Tensor:
     """Compute the area of ``task``, which is "binary", "multiclass" or "multilabel".
+
+    ``P(s+ > s-) + P(s+ = s-) / 2`` for a positive's and a negative's score, drawn at random.
 
     Passes the arguments that the task has to the function above that is named after it.
 

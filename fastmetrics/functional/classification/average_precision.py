@@ -4,6 +4,9 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.precision
 ``average`` here: ``"macro"``, ``"weighted"`` (by the positives of each class), ``"none"`` or None,
 for multilabel also ``"micro"``. A class without positives is ``undefined``; for
 multiclass and thresholds of the data (None, "auto") it is NaN and left out of averages.
+
+Source: Manning, Raghavan and Schütze, Introduction to Information Retrieval, Cambridge University
+Press 2008, section 8.4.
 """
 
 from __future__ import annotations
@@ -126,6 +129,8 @@ def binary_average_precision(
 ) -> Tensor:
     """Sum precision times gain in recall over the thresholds, from the highest down.
 
+    ``sum over t of (recall_t - recall_(t+1)) * precision_t``, the thresholds t ascending.
+
     Arguments as in the module docstring. Returns a float32 scalar.
 
     >>> import torch
@@ -165,6 +170,8 @@ def multiclass_average_precision(
     undefined: str | None = None,
 ) -> Tensor:
     """Average the value of each class against all others; arguments as in the module docstring.
+
+    ``sum over t of (recall_t - recall_(t+1)) * precision_t``, the thresholds t ascending.
 
     Returns a float32 scalar, ``[C]`` without an average.
 
@@ -252,6 +259,8 @@ def average_precision(
     undefined: str | None = None,
 ) -> Tensor:
     """Compute the average precision of ``task``, which is "binary", "multiclass" or "multilabel".
+
+    ``sum over t of (recall_t - recall_(t+1)) * precision_t``, the thresholds t ascending.
 
     Passes the arguments that the task has to the function above that is named after it.
 

@@ -15,6 +15,7 @@ Arguments that all functions share:
 - ``preds``: scores of any float type, probabilities or logits; binary ``[N, ...]``, multiclass
   ``[N, C, ...]``. The confidence is the probability of class 1, or the largest of a row.
 - ``target``: any integer type or bool, ``[N, ...]``: 0 and 1, or classes.
+- ``num_classes``: C, at least 2.
 - ``n_bins``: at least 1.
 - ``ignore_index``: positions with this target are left out; integer or None.
 - ``validate_args``: check arguments and labels.
@@ -24,6 +25,9 @@ Arguments that all functions share:
 
 Raises ``ValueError`` for arguments, shapes and dtypes, ``RuntimeError`` for labels out of range.
 Positions with NaN scores are left out with a warning.
+
+Source: Naeini, Cooper and Hauskrecht, Obtaining well calibrated probabilities using Bayesian
+binning, AAAI 2015; "l2": Kumar, Liang and Ma, Verified uncertainty calibration, NeurIPS 2019.
 """
 
 from __future__ import annotations
@@ -152,6 +156,8 @@ def binary_calibration_error(
 ) -> Tensor:
     """Compare probabilities of class 1 with how often it occurs; see the module docstring.
 
+    The norm of ``accuracy_b - confidence_b`` over the bins b, each with its share of positions.
+
     Returns a float32 scalar.
 
     >>> import torch
@@ -189,6 +195,8 @@ def multiclass_calibration_error(
     input: str = "auto",
 ) -> Tensor:
     """Compare the largest probability of each row with how often its class is right.
+
+    The norm of ``accuracy_b - confidence_b`` over the bins b, each with its share of positions.
 
     See the module docstring. Returns a float32 scalar.
 
@@ -228,6 +236,8 @@ def calibration_error(
     input: str = "auto",
 ) -> Tensor:
     """Compute the calibration error of ``task``, which is "binary" or "multiclass".
+
+    The norm of ``accuracy_b - confidence_b`` over the bins b, each with its share of positions.
 
     Passes the arguments that the task has to the function above that is named after it.
 

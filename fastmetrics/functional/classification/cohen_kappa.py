@@ -1,4 +1,8 @@
-"""Cohen's kappa; shared arguments are explained in ``confusion_matrix``."""
+"""Cohen's kappa; shared arguments are explained in ``confusion_matrix``.
+
+Source: Cohen, A coefficient of agreement for nominal scales, Educational and Psychological
+Measurement 20 (1960); ``weights``: Cohen, Weighted kappa, Psychological Bulletin 70 (1968).
+"""
 
 from __future__ import annotations
 
@@ -100,6 +104,8 @@ def multiclass_cohen_kappa(
     weight: Tensor | None = None,
 ) -> Tensor:
     """Agreement of predicted classes with targets beyond chance, float32, at most 1.
+
+    ``1 - sum(w * observed) / sum(w * expected)``, where w is 1 off the diagonal by default.
 
     ``weights`` is None, ``"none"``, ``"linear"`` or ``"quadratic"``: how much a disagreement grows
     with the distance of the classes. See :func:`cohen_kappa_formula`.

@@ -13,6 +13,8 @@ Shared arguments, for this module and for ``cohen_kappa``, ``matthews_corrcoef``
   1 for binary and multilabel, in ``[0, C)`` for multiclass.
 - ``threshold``: float in ``[0, 1]``; a probability above it counts as positive.
 - ``num_classes``, ``num_labels``: integers of at least 2.
+- ``normalize``: ``"true"`` makes rows sum to 1, ``"pred"`` columns, ``"all"`` the matrix;
+  ``"none"`` and None keep counts.
 - ``ignore_index``: integer or None; elements with this target are left out.
 - ``validate_args``: check the arguments and the labels; False skips both.
 - ``weight``: optional ``[N]``, how much each sample counts.
@@ -21,6 +23,9 @@ Shared arguments, for this module and for ``cohen_kappa``, ``matthews_corrcoef``
 
 All raise ``ValueError`` for arguments, shapes and dtypes that do not fit and ``RuntimeError`` for
 labels out of range. Formulas run in float64 and return float32.
+
+Source: Stehman, Selecting and interpreting measures of thematic classification accuracy, Remote
+Sensing of Environment 62 (1997).
 """
 
 from __future__ import annotations
@@ -147,6 +152,8 @@ def binary_confusion_matrix(
 ) -> Tensor:
     """Count the table ``[[tn, fp], [fn, tp]]``; arguments as in the module docstring.
 
+    ``matrix[i, j] = #{target = i and prediction = j}``.
+
     ``normalize`` is ``"true"``, ``"pred"``, ``"all"``, ``"none"`` or None, see
     :func:`normalize_matrix`. Returns ``[2, 2]``: int64, float64 when weighted, float32 when
     normalised.
@@ -185,6 +192,8 @@ def multiclass_confusion_matrix(
     weight: Tensor | None = None,
 ) -> Tensor:
     """Count targets (rows) against predictions (columns); arguments as in the module docstring.
+
+    ``matrix[i, j] = #{target = i and prediction = j}``.
 
     ``normalize`` as in :func:`binary_confusion_matrix`. Returns ``[C, C]``: int64, float64 when
     weighted, float32 when normalised.
@@ -225,6 +234,8 @@ def multilabel_confusion_matrix(
     input: str = "auto",
 ) -> Tensor:
     """Count one table ``[[tn, fp], [fn, tp]]`` per label; arguments as in the module docstring.
+
+    ``matrix[i, j] = #{target = i and prediction = j}``.
 
     ``normalize`` as in :func:`binary_confusion_matrix`, within each table. Returns ``[L, 2, 2]``:
     int64, float64 when weighted, float32 when normalised.
@@ -271,6 +282,8 @@ def confusion_matrix(
     input: str = "auto",
 ) -> Tensor:
     """Count the confusion matrix of ``task``: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
+
+    ``matrix[i, j] = #{target = i and prediction = j}``.
 
     Passes the arguments that the task has to :func:`binary_confusion_matrix`,
     :func:`multiclass_confusion_matrix` (needs ``num_classes``) or

@@ -5,6 +5,8 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.precision
 rate and miss rate ``1 - tpr`` differ least, of several the one with the highest threshold, and the
 value is the mean of its two rates. Without negatives the former rate is 0, without positives the
 latter 1, or the value is NaN where ``undefined`` says so.
+
+Source: Maltoni, Maio, Jain and Prabhakar, Handbook of Fingerprint Recognition, Springer 2003.
 """
 
 from __future__ import annotations
@@ -175,6 +177,8 @@ def multilabel_eer(
 ) -> Tensor:
     """Compute the equal error rate of each label, float32 ``[L]``.
 
+    ``(fpr_t + 1 - tpr_t) / 2`` at the threshold t with the least ``|fpr_t - (1 - tpr_t)|``.
+
     >>> import torch
     >>> from fastmetrics.functional.classification import multilabel_eer
     >>> preds, target = torch.tensor([[0.7, 0.3], [0.4, 0.6]]), torch.tensor([[1, 0], [0, 1]])
@@ -216,6 +220,8 @@ def eer(
     undefined: str | None = None,
 ) -> Tensor:
     """Compute the equal error rate of ``task``, which is "binary", "multiclass" or "multilabel".
+
+    ``(fpr_t + 1 - tpr_t) / 2`` at the threshold t with the least ``|fpr_t - (1 - tpr_t)|``.
 
     Passes the arguments that the task has to the function above that is named after it.
 

@@ -5,6 +5,9 @@ positions of its trailing axes; for multilabel inputs the positions are the labe
 element of the trailing axes is a sample of its own. Ignored positions count as right.
 ``"samplewise"`` returns ``[N]`` and needs trailing axes. Values are float32 in ``[0, 1]``, 0 where
 there are no samples.
+
+Source: Zhang and Zhou, A review on multi-label learning algorithms, IEEE Transactions on Knowledge
+and Data Engineering 26 (2014), where it is called subset accuracy.
 """
 
 from __future__ import annotations
@@ -41,6 +44,8 @@ def multiclass_exact_match(
 ) -> Tensor:
     """Share of multiclass samples whose trailing positions are all right.
 
+    ``#{samples with every position right} / #{samples}``.
+
     >>> import torch
     >>> from fastmetrics.functional.classification import multiclass_exact_match
     >>> preds, target = torch.tensor([[0, 2], [1, 1]]), torch.tensor([[0, 2], [1, 0]])
@@ -71,6 +76,8 @@ def multilabel_exact_match(
     input: str = "auto",
 ) -> Tensor:
     """Share of multilabel samples whose labels are all right.
+
+    ``#{samples with every position right} / #{samples}``.
 
     >>> import torch
     >>> from fastmetrics.functional.classification import multilabel_exact_match
@@ -119,6 +126,8 @@ def exact_match(
     input: str = "auto",
 ) -> Tensor:
     """Exact match of ``task``: ``"multiclass"`` or ``"multilabel"``.
+
+    ``#{samples with every position right} / #{samples}``.
 
     Passes the arguments that the task has to :func:`multiclass_exact_match` (needs ``num_classes``)
     or :func:`multilabel_exact_match` (needs ``num_labels``).

@@ -1,4 +1,9 @@
-"""F-beta scores: the weighted harmonic mean of precision and recall."""
+"""F-beta scores: the weighted harmonic mean of precision and recall.
+
+Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scores`.
+
+Source: van Rijsbergen, Information Retrieval, 2nd edition, Butterworths 1979, chapter 7.
+"""
 
 from __future__ import annotations
 
@@ -97,6 +102,8 @@ def multiclass_fbeta_score(
 ) -> Tensor:
     """F-beta score of each class, averaged; formula and ``beta`` as in :func:`binary_fbeta_score`.
 
+    ``(1 + b^2) * tp / ((1 + b^2) * tp + b^2 * fn + fp)`` with b for ``beta``.
+
     Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
 
     >>> import torch
@@ -139,6 +146,8 @@ def multilabel_fbeta_score(
     input: str = "auto",
 ) -> Tensor:
     """F-beta score of each label, averaged; formula and ``beta`` as in :func:`binary_fbeta_score`.
+
+    ``(1 + b^2) * tp / ((1 + b^2) * tp + b^2 * fn + fp)`` with b for ``beta``.
 
     Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
 
@@ -187,6 +196,8 @@ def fbeta_score(
     input: str = "auto",
 ) -> Tensor:
     """F-beta score of ``task``, which is binary, multiclass or multilabel.
+
+    ``(1 + b^2) * tp / ((1 + b^2) * tp + b^2 * fn + fp)`` with b for ``beta``.
 
     Calls the function above that is named after ``task`` with those arguments that it has;
     multiclass needs ``num_classes``, multilabel ``num_labels``.
@@ -357,6 +368,8 @@ def f1_score(
     input: str = "auto",
 ) -> Tensor:
     """F1 score of ``task``, which is binary, multiclass or multilabel.
+
+    ``2 * tp / (2 * tp + fn + fp)``.
 
     Calls the function above that is named after ``task`` with those arguments that it has;
     multiclass needs ``num_classes``, multilabel ``num_labels``.

@@ -7,6 +7,9 @@ Shared arguments, beside those explained in ``confusion_matrix``:
 
 A group without counted elements has no rates and takes no part in comparisons. Formulas run in
 float64 and return float32.
+
+Source: Hardt, Price and Srebro, Equality of opportunity in supervised learning, NeurIPS 2016 (equal
+opportunity); Dwork and others, Fairness through awareness, ITCS 2012 (demographic parity).
 """
 
 from __future__ import annotations
@@ -157,6 +160,8 @@ def binary_groups_stat_rates(
     input: str = "auto",
 ) -> dict[str, Tensor]:
     """Shares of true and false positives and negatives, ``[tp, fp, tn, fn]``, in each group.
+
+    ``(tp, fp, tn, fn) / (tp + fp + tn + fn)`` of each group.
 
     Arguments as in the module docstring; ``num_groups`` is an integer of at least 2. Returns
     ``{"group_0": [4], ...}``, float32 in ``[0, 1]``, NaN for a group without elements.

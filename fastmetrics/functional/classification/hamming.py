@@ -1,4 +1,10 @@
-"""Hamming distance: the share of predictions that are wrong."""
+"""Hamming distance: the share of predictions that are wrong.
+
+Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scores`.
+
+Source: Schapire and Singer, BoosTexter: a boosting-based system for text categorization, Machine
+Learning 39 (2000).
+"""
 
 from __future__ import annotations
 
@@ -171,6 +177,8 @@ def hamming_distance(
     input: str = "auto",
 ) -> Tensor:
     """Hamming distance of ``task``, which is binary, multiclass or multilabel.
+
+    ``(fp + fn) / (tp + fp + tn + fn)``, the share of what is wrong.
 
     Calls the function above that is named after ``task`` with those arguments that it has;
     multiclass needs ``num_classes``, multilabel ``num_labels``.

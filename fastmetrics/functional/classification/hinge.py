@@ -18,6 +18,10 @@ Shared arguments (N samples, C classes; positions of trailing axes ``...`` count
 The value is float32, a scalar or for ``"one-vs-all"`` ``[C]``, worked out in float64; NaN without
 samples. NaN scores make it NaN, with a warning. All raise ``ValueError`` for arguments, shapes,
 dtypes and devices that do not fit and ``RuntimeError`` for labels out of range.
+
+Source: Cortes and Vapnik, Support-vector networks, Machine Learning 20 (1995); classes: Crammer and
+Singer, On the algorithmic implementation of multiclass kernel-based vector machines, Journal of
+Machine Learning Research 2 (2001).
 """
 
 from __future__ import annotations
@@ -192,6 +196,8 @@ def hinge_loss(
     input: str = "auto",
 ) -> Tensor:
     """Hinge loss of ``task``: ``"binary"`` or ``"multiclass"``.
+
+    Mean of ``max(0, 1 - margin)``, or of its square.
 
     Passes the arguments that the task has to :func:`binary_hinge_loss` or
     :func:`multiclass_hinge_loss` (needs ``num_classes``).

@@ -1,4 +1,10 @@
-"""Jaccard index (intersection over union); ``confusion_matrix`` explains the shared arguments."""
+"""Jaccard index (intersection over union); ``confusion_matrix`` explains the shared arguments.
+
+``average`` is ``"micro"``, ``"macro"``, ``"weighted"`` (by the targets of each class), ``"none"``
+or None; ``zero_division`` is 0, 1 or NaN, the value of 0/0.
+
+Source: Jaccard, The distribution of the flora in the alpine zone, New Phytologist 11 (1912).
+"""
 
 from __future__ import annotations
 
@@ -96,6 +102,8 @@ def binary_jaccard_index(
 ) -> Tensor:
     """Overlap of predicted with target positives over their union, float32 in ``[0, 1]``.
 
+    ``tp / (tp + fp + fn)``, of each class before averages.
+
     ``zero_division`` (0, 1 or NaN) is the value without any positives. See
     :func:`binary_jaccard_formula`.
 
@@ -134,6 +142,8 @@ def multiclass_jaccard_index(
 ) -> Tensor:
     """Overlap over union of each class, float32 in ``[0, 1]``.
 
+    ``tp / (tp + fp + fn)``, of each class before averages.
+
     ``average`` is ``"micro"``, ``"macro"``, ``"weighted"``, ``"none"`` or None; ``zero_division``
     (0, 1 or NaN) is the value of a class that never occurs. See :func:`multiclass_jaccard_formula`.
 
@@ -166,6 +176,8 @@ def multilabel_jaccard_index(
     input: str = "auto",
 ) -> Tensor:
     """Overlap over union of each label's positives, float32 in ``[0, 1]``.
+
+    ``tp / (tp + fp + fn)``, of each class before averages.
 
     ``average`` is ``"micro"``, ``"macro"``, ``"weighted"``, ``"none"`` or None; ``zero_division``
     (0, 1 or NaN) is the value of a label without positives. See :func:`multilabel_jaccard_formula`.
@@ -210,6 +222,8 @@ def jaccard_index(
     input: str = "auto",
 ) -> Tensor:
     """Jaccard index of ``task``: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
+
+    ``tp / (tp + fp + fn)``, of each class before averages.
 
     >>> import torch
     >>> from fastmetrics.functional import jaccard_index

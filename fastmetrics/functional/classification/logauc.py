@@ -6,6 +6,9 @@ from the origin and ends in (1, 1); its values at both ends of the range lie on 
 between neighbouring points. The trapezoids over the logarithm are divided by its length, so that 1
 is the best. ``average`` is ``"macro"``, ``"none"`` or None. A class with only positives or only
 negatives is ``undefined``.
+
+Source: Mysinger and Shoichet, Rapid context-dependent ligand desolvation in molecular docking,
+Journal of Chemical Information and Modeling 50 (2010).
 """
 
 from __future__ import annotations
@@ -93,6 +96,8 @@ def binary_logauc(
 ) -> Tensor:
     """Compute the mean true positive rate over the logarithm of the false positive rate.
 
+    ``integral of tpr d(ln fpr) / ln(upper / lower)``, from ``lower`` to ``upper``.
+
     Arguments as in the module docstring. Returns a float32 scalar.
 
     >>> import torch
@@ -136,6 +141,8 @@ def multiclass_logauc(
     undefined: str | None = None,
 ) -> Tensor:
     """Average the areas of each class against all others; arguments as in the module docstring.
+
+    ``integral of tpr d(ln fpr) / ln(upper / lower)``, from ``lower`` to ``upper``.
 
     Returns a float32 scalar, ``[C]`` without an average.
 
@@ -182,6 +189,8 @@ def multilabel_logauc(
     undefined: str | None = None,
 ) -> Tensor:
     """Average the areas of each label; arguments as in the module docstring.
+
+    ``integral of tpr d(ln fpr) / ln(upper / lower)``, from ``lower`` to ``upper``.
 
     Returns a float32 scalar, ``[L]`` without an average.
 
@@ -230,6 +239,8 @@ def logauc(
     undefined: str | None = None,
 ) -> Tensor:
     """Compute the area of ``task``, which is "binary", "multiclass" or "multilabel".
+
+    ``integral of tpr d(ln fpr) / ln(upper / lower)``, from ``lower`` to ``upper``.
 
     Passes the arguments that the task has to the function above that is named after it.
 

@@ -1,4 +1,9 @@
-"""Matthews correlation coefficient; shared arguments are explained in ``confusion_matrix``."""
+"""Matthews correlation coefficient; shared arguments are explained in ``confusion_matrix``.
+
+Source: Matthews, Comparison of the predicted and observed secondary structure of T4 phage lysozyme,
+Biochimica et Biophysica Acta 405 (1975); classes: Gorodkin, Comparing two K-category assignments by
+a K-category correlation coefficient, Computational Biology and Chemistry 28 (2004).
+"""
 
 from __future__ import annotations
 
@@ -168,6 +173,8 @@ def matthews_corrcoef(
     input: str = "auto",
 ) -> Tensor:
     """Matthews correlation of ``task``: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
+
+    ``(tp * tn - fp * fn) / sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))`` for two classes.
 
     >>> import torch
     >>> from fastmetrics.functional import matthews_corrcoef

@@ -1,4 +1,9 @@
-"""Negative predictive value: how many predicted negatives are right."""
+"""Negative predictive value: how many predicted negatives are right.
+
+Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scores`.
+
+Source: Altman and Bland, Diagnostic tests 2: predictive values, BMJ 309 (1994).
+"""
 
 from __future__ import annotations
 
@@ -165,6 +170,8 @@ def negative_predictive_value(
     input: str = "auto",
 ) -> Tensor:
     """Negative predictive value of ``task``, which is binary, multiclass or multilabel.
+
+    ``tn / (tn + fn)``.
 
     Calls the function above that is named after ``task`` with those arguments that it has;
     multiclass needs ``num_classes``, multilabel ``num_labels``.

@@ -5,6 +5,8 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.precision
 the larger recall counts, then the highest. Where none reaches the minimum with a precision above
 0, the precision is 0 and the threshold NaN. With ``undefined="nan"`` both are NaN for a class
 without positives.
+
+Source: Eban and others, Scalable learning of non-decomposable objectives, AISTATS 2017.
 """
 
 from __future__ import annotations
@@ -54,6 +56,8 @@ def binary_precision_at_fixed_recall(
 ) -> RateAndThreshold:
     """Find the largest precision where recall is at least ``min_recall``.
 
+    ``max over t of precision_t``, where ``recall_t >= min_recall``, and its threshold t.
+
     Arguments and ties as in the module docstring. Returns scalars: precision, threshold.
 
     >>> import torch
@@ -92,6 +96,8 @@ def multiclass_precision_at_fixed_recall(
 ) -> RateAndThreshold:
     """Find the largest precision of each class, against all others, as the binary function does.
 
+    ``max over t of precision_t``, where ``recall_t >= min_recall``, and its threshold t.
+
     Returns the precisions and their thresholds, each ``[C]``.
 
     >>> import torch
@@ -129,6 +135,8 @@ def multilabel_precision_at_fixed_recall(
     undefined: str | None = None,
 ) -> RateAndThreshold:
     """Find the largest precision of each label, as the binary function does.
+
+    ``max over t of precision_t``, where ``recall_t >= min_recall``, and its threshold t.
 
     Returns the precisions and their thresholds, each ``[L]``.
 
@@ -169,6 +177,8 @@ def precision_at_fixed_recall(
     undefined: str | None = None,
 ) -> RateAndThreshold:
     """Find the largest precision of ``task``, which is "binary", "multiclass" or "multilabel".
+
+    ``max over t of precision_t``, where ``recall_t >= min_recall``, and its threshold t.
 
     Passes the arguments that the task has to the function above that is named after it.
 

@@ -1,4 +1,11 @@
-"""Precision and recall: how many predicted positives are right, how many positives are found."""
+"""Precision and recall: how many predicted positives are right, how many positives are found.
+
+Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scores`.
+
+Source: van Rijsbergen, Information Retrieval, 2nd edition, Butterworths 1979, chapter 7; averages:
+Sokolova and Lapalme, A systematic analysis of performance measures for classification tasks,
+Information Processing & Management 45 (2009).
+"""
 
 from __future__ import annotations
 
@@ -173,6 +180,8 @@ def precision(
 ) -> Tensor:
     """Precision of ``task``, which is binary, multiclass or multilabel.
 
+    ``tp / (tp + fp)``.
+
     Calls the function above that is named after ``task`` with those arguments that it has;
     multiclass needs ``num_classes``, multilabel ``num_labels``.
 
@@ -341,6 +350,8 @@ def recall(
     input: str = "auto",
 ) -> Tensor:
     """Recall of ``task``, which is binary, multiclass or multilabel.
+
+    ``tp / (tp + fn)``.
 
     Calls the function above that is named after ``task`` with those arguments that it has;
     multiclass needs ``num_classes``, multilabel ``num_labels``.

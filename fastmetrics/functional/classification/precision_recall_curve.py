@@ -24,6 +24,8 @@ A score at or above a threshold counts as positive. Shared arguments, for this m
 
 All raise ``ValueError`` for arguments, shapes and dtypes that do not fit and ``RuntimeError`` for
 labels out of range. Formulas run in float64 and return float32.
+
+Source: Davis and Goadrich, The relationship between Precision-Recall and ROC curves, ICML 2006.
 """
 
 from __future__ import annotations
@@ -272,6 +274,8 @@ def precision_recall_curve(
     undefined: str | None = None,
 ) -> Points | PointLists:
     """Compute the precision-recall curve of ``task``, "binary", "multiclass" or "multilabel".
+
+    ``precision = tp / (tp + fp)`` and ``recall = tp / (tp + fn)`` at each threshold.
 
     Passes the arguments that the task has to the function above that is named after it.
 

@@ -15,6 +15,9 @@ Each value is the mean over samples, a float32 scalar worked out in float64; NaN
 label that scores as high as another counts as ranked above it, to the disadvantage of the value.
 All raise ``ValueError`` for arguments, shapes, dtypes and devices that do not fit and
 ``RuntimeError`` for labels out of range.
+
+Source: Tsoumakas, Katakis and Vlahavas, Mining multi-label data, in Data Mining and Knowledge
+Discovery Handbook, 2nd edition, Springer 2010.
 """
 
 from __future__ import annotations
@@ -95,6 +98,8 @@ def multilabel_coverage_error(
 ) -> Tensor:
     """How many labels of a sample score at least as high as its lowest positive one, on average.
 
+    Mean over samples of ``max over relevant l of #{k: s_k >= s_l}``.
+
     In ``[0, L]``; a sample without positives counts 0.
 
     >>> import torch
@@ -127,6 +132,8 @@ def multilabel_ranking_average_precision(
 ) -> Tensor:
     """Share of positives among the labels that score at least as high as each positive, averaged.
 
+    Mean over relevant l of ``#{relevant k: s_k >= s_l} / #{k: s_k >= s_l}``, then over samples.
+
     In ``[0, 1]``; a sample without positives or without negatives counts 1.
 
     >>> import torch
@@ -158,6 +165,8 @@ def multilabel_ranking_loss(
     weight: Tensor | None = None,
 ) -> Tensor:
     """Share of pairs of a positive and a negative label whose negative scores at least as high.
+
+    Mean of ``#{relevant l, other k: s_k >= s_l} / (#relevant * #others)`` over samples.
 
     In ``[0, 1]``; a sample without such pairs counts 0.
 

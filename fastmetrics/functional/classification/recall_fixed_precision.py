@@ -5,6 +5,8 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.precision
 the larger precision counts, then the highest. Where none reaches the minimum with a recall above
 0, the recall is 0 and the threshold NaN. With ``undefined="nan"`` both are NaN for a class without
 positives.
+
+Source: Eban and others, Scalable learning of non-decomposable objectives, AISTATS 2017.
 """
 
 from __future__ import annotations
@@ -54,6 +56,8 @@ def binary_recall_at_fixed_precision(
 ) -> RateAndThreshold:
     """Find the largest recall where precision is at least ``min_precision``.
 
+    ``max over t of recall_t``, where ``precision_t >= min_precision``, and its threshold t.
+
     Arguments and ties as in the module docstring. Returns scalars: recall, threshold.
 
     >>> import torch
@@ -92,6 +96,8 @@ def multiclass_recall_at_fixed_precision(
 ) -> RateAndThreshold:
     """Find the largest recall of each class, against all others, as the binary function does.
 
+    ``max over t of recall_t``, where ``precision_t >= min_precision``, and its threshold t.
+
     Returns the recalls and their thresholds, each ``[C]``.
 
     >>> import torch
@@ -129,6 +135,8 @@ def multilabel_recall_at_fixed_precision(
     undefined: str | None = None,
 ) -> RateAndThreshold:
     """Find the largest recall of each label, as the binary function does.
+
+    ``max over t of recall_t``, where ``precision_t >= min_precision``, and its threshold t.
 
     Returns the recalls and their thresholds, each ``[L]``.
 
@@ -169,6 +177,8 @@ def recall_at_fixed_precision(
     undefined: str | None = None,
 ) -> RateAndThreshold:
     """Find the largest recall of ``task``, which is "binary", "multiclass" or "multilabel".
+
+    ``max over t of recall_t``, where ``precision_t >= min_precision``, and its threshold t.
 
     Passes the arguments that the task has to the function above that is named after it.
 

@@ -1,6 +1,8 @@
 """Receiver operating characteristic: true against false positive rate at every threshold.
 
 Arguments are explained in :mod:`fastmetrics.functional.classification.precision_recall_curve`.
+
+Source: Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 27 (2006).
 """
 
 from __future__ import annotations
@@ -186,6 +188,8 @@ def multilabel_roc(
 ) -> Points | PointLists:
     """Compute the rates of each label.
 
+    ``fpr = fp / (fp + tn)`` and ``tpr = tp / (tp + fn)`` at each threshold.
+
     Returns rates ``[L, T]`` and thresholds ``[T]``, or three lists of L tensors where labels have
     thresholds of their own.
 
@@ -231,6 +235,8 @@ def roc(
     undefined: str | None = None,
 ) -> Points | PointLists:
     """Compute the rates of ``task``, which is "binary", "multiclass" or "multilabel".
+
+    ``fpr = fp / (fp + tn)`` and ``tpr = tp / (tp + fn)`` at each threshold.
 
     Passes the arguments that the task has to the function above that is named after it.
 

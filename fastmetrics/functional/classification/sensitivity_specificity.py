@@ -4,6 +4,8 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.precision
 ``min_specificity`` here: a number in [0, 1]. Where several thresholds are equally good, the
 highest one counts. Where none reaches the minimum, the sensitivity is 0 and the threshold 1e6.
 With ``undefined="nan"`` both are NaN for a class without positives or without negatives.
+
+Source: Altman and Bland, Diagnostic tests 1: sensitivity and specificity, BMJ 308 (1994).
 """
 
 from __future__ import annotations
@@ -66,6 +68,8 @@ def binary_sensitivity_at_specificity(
 ) -> RateAndThreshold:
     """Find the largest sensitivity where specificity is at least ``min_specificity``.
 
+    ``max over t of tpr_t``, where ``1 - fpr_t >= min_specificity``, and its threshold t.
+
     Arguments and ties as in the module docstring. Returns scalars: sensitivity, threshold.
 
     >>> import torch
@@ -104,6 +108,8 @@ def multiclass_sensitivity_at_specificity(
 ) -> RateAndThreshold:
     """Find the largest sensitivity of each class, against all others, as the binary function does.
 
+    ``max over t of tpr_t``, where ``1 - fpr_t >= min_specificity``, and its threshold t.
+
     Returns the sensitivities and their thresholds, each ``[C]``.
 
     >>> import torch
@@ -141,6 +147,8 @@ def multilabel_sensitivity_at_specificity(
     undefined: str | None = None,
 ) -> RateAndThreshold:
     """Find the largest sensitivity of each label, as the binary function does.
+
+    ``max over t of tpr_t``, where ``1 - fpr_t >= min_specificity``, and its threshold t.
 
     Returns the sensitivities and their thresholds, each ``[L]``.
 
@@ -181,6 +189,8 @@ def sensitivity_at_specificity(
     undefined: str | None = None,
 ) -> RateAndThreshold:
     """Find the largest sensitivity of ``task``, which is "binary", "multiclass" or "multilabel".
+
+    ``max over t of tpr_t``, where ``1 - fpr_t >= min_specificity``, and its threshold t.
 
     Passes the arguments that the task has to the function above that is named after it.
 

@@ -1,4 +1,9 @@
-"""Specificity: how many negatives are found."""
+"""Specificity: how many negatives are found.
+
+Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scores`.
+
+Source: Altman and Bland, Diagnostic tests 1: sensitivity and specificity, BMJ 308 (1994).
+"""
 
 from __future__ import annotations
 
@@ -165,6 +170,8 @@ def specificity(
     input: str = "auto",
 ) -> Tensor:
     """Specificity of ``task``, which is binary, multiclass or multilabel.
+
+    ``tn / (tn + fp)``.
 
     Calls the function above that is named after ``task`` with those arguments that it has;
     multiclass needs ``num_classes``, multilabel ``num_labels``.

@@ -4,6 +4,8 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.precision
 ``min_sensitivity`` here: a number in [0, 1]. Where several thresholds are equally good, the
 highest one counts. Where none reaches the minimum, the specificity is 0 and the threshold 1e6.
 With ``undefined="nan"`` both are NaN for a class without positives or without negatives.
+
+Source: Altman and Bland, Diagnostic tests 1: sensitivity and specificity, BMJ 308 (1994).
 """
 
 from __future__ import annotations
@@ -57,6 +59,8 @@ def binary_specificity_at_sensitivity(
 ) -> RateAndThreshold:
     """Find the largest specificity where sensitivity is at least ``min_sensitivity``.
 
+    ``max over t of 1 - fpr_t``, where ``tpr_t >= min_sensitivity``, and its threshold t.
+
     Arguments and ties as in the module docstring. Returns scalars: specificity, threshold.
 
     >>> import torch
@@ -95,6 +99,8 @@ def multiclass_specificity_at_sensitivity(
 ) -> RateAndThreshold:
     """Find the largest specificity of each class, against all others, as the binary function does.
 
+    ``max over t of 1 - fpr_t``, where ``tpr_t >= min_sensitivity``, and its threshold t.
+
     Returns the specificities and their thresholds, each ``[C]``.
 
     >>> import torch
@@ -132,6 +138,8 @@ def multilabel_specificity_at_sensitivity(
     undefined: str | None = None,
 ) -> RateAndThreshold:
     """Find the largest specificity of each label, as the binary function does.
+
+    ``max over t of 1 - fpr_t``, where ``tpr_t >= min_sensitivity``, and its threshold t.
 
     Returns the specificities and their thresholds, each ``[L]``.
 
@@ -172,6 +180,8 @@ def specificity_at_sensitivity(
     undefined: str | None = None,
 ) -> RateAndThreshold:
     """Find the largest specificity of ``task``, which is "binary", "multiclass" or "multilabel".
+
+    ``max over t of 1 - fpr_t``, where ``tpr_t >= min_sensitivity``, and its threshold t.
 
     Passes the arguments that the task has to the function above that is named after it.
 

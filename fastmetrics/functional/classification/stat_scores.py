@@ -32,6 +32,9 @@ The metrics return float32: a scalar, ``[C]`` or ``[L]`` without average, with a
 if samplewise. Formulas run in float64. All raise ``ValueError`` for arguments, shapes, dtypes and
 devices that do not fit and ``RuntimeError`` for labels out of range; NaN scores are counted
 (argmax and thresholds treat them as torch does) and give a warning.
+
+Source: Sokolova and Lapalme, A systematic analysis of performance measures for classification
+tasks, Information Processing & Management 45 (2009).
 """
 
 from __future__ import annotations

@@ -1,4 +1,8 @@
-"""Lin's concordance correlation coefficient."""
+"""Lin's concordance correlation coefficient.
+
+Source: Lin, A concordance correlation coefficient to evaluate reproducibility, Biometrics 45
+(1989).
+"""
 
 from __future__ import annotations
 

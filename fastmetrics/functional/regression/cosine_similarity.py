@@ -1,4 +1,7 @@
-"""Cosine similarity of the rows of two matrices."""
+"""Cosine similarity of the rows of two matrices.
+
+Source: Salton and McGill, Introduction to Modern Information Retrieval, McGraw-Hill 1983.
+"""
 
 from __future__ import annotations
 

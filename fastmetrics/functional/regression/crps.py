@@ -1,4 +1,8 @@
-"""Continuous ranked probability score."""
+"""Continuous ranked probability score.
+
+Source: Gneiting and Raftery, Strictly proper scoring rules, prediction, and estimation, Journal of
+the American Statistical Association 102 (2007), section 4.2.
+"""
 
 from __future__ import annotations
 

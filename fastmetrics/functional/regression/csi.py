@@ -1,4 +1,8 @@
-"""Critical success index."""
+"""Critical success index.
+
+Source: Schaefer, The critical success index as an indicator of warning skill, Weather and
+Forecasting 5 (1990).
+"""
 
 from __future__ import annotations
 

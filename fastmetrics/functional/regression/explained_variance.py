@@ -1,4 +1,7 @@
-"""Explained variance, which R2 is for predictions without a bias."""
+"""Explained variance, which R2 is for predictions without a bias.
+
+Source: the user guide of scikit-learn, section on the metrics of regression.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Jensen-Shannon divergence of the rows of two matrices."""
+"""Jensen-Shannon divergence of the rows of two matrices.
+
+Source: Lin, Divergence measures based on the Shannon entropy, IEEE Transactions on Information
+Theory 37 (1991).
+"""
 
 from __future__ import annotations
 

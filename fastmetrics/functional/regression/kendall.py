@@ -1,4 +1,9 @@
-"""Kendall's rank correlation coefficient."""
+"""Kendall's rank correlation coefficient.
+
+Source: Kendall, A new measure of rank correlation, Biometrika 30 (1938), and The treatment of ties
+in ranking problems, Biometrika 33 (1945); variant c: Stuart, The estimation and comparison of
+strengths of association in contingency tables, Biometrika 40 (1953).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Kullback-Leibler divergence of the rows of two matrices."""
+"""Kullback-Leibler divergence of the rows of two matrices.
+
+Source: Kullback and Leibler, On information and sufficiency, Annals of Mathematical Statistics 22
+(1951).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Logarithm of the hyperbolic cosine of the error."""
+"""Logarithm of the hyperbolic cosine of the error.
+
+Source: Chen and others, Log hyperbolic cosine loss improves variational auto-encoder (2018).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Mean squared logarithmic error."""
+"""Mean squared logarithmic error.
+
+Source: the user guide of scikit-learn, section on the metrics of regression.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Mean absolute error."""
+"""Mean absolute error.
+
+Source: Hyndman and Koehler, Another look at measures of forecast accuracy, International Journal of
+Forecasting 22 (2006).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Mean absolute percentage error."""
+"""Mean absolute percentage error.
+
+Source: Hyndman and Koehler, Another look at measures of forecast accuracy, International Journal of
+Forecasting 22 (2006).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Minkowski distance."""
+"""Minkowski distance.
+
+Source: Minkowski, Geometrie der Zahlen, Teubner 1910.
+"""
 
 from __future__ import annotations
 

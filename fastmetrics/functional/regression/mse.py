@@ -1,4 +1,7 @@
-"""Mean squared error."""
+"""Mean squared error.
+
+Source: Lehmann and Casella, Theory of Point Estimation, 2nd edition, Springer 1998.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Root mean squared error in units of the target."""
+"""Root mean squared error in units of the target.
+
+Source: Shcherbakov and others, A survey of forecast error measures, World Applied Sciences Journal
+24 (2013).
+"""
 
 from __future__ import annotations
 

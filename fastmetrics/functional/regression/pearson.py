@@ -1,4 +1,8 @@
-"""Pearson's correlation coefficient."""
+"""Pearson's correlation coefficient.
+
+Source: Pearson, Note on regression and inheritance in the case of two parents, Proceedings of the
+Royal Society of London 58 (1895).
+"""
 
 from __future__ import annotations
 

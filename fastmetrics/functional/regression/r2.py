@@ -1,4 +1,7 @@
-"""R2, the share of the variance of the target that predictions account for."""
+"""R2, the share of the variance of the target that predictions account for.
+
+Source: Draper and Smith, Applied Regression Analysis, 3rd edition, Wiley 1998.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Relative squared error."""
+"""Relative squared error.
+
+Source: Witten, Frank and Hall, Data Mining, 3rd edition, Morgan Kaufmann 2011.
+"""
 
 from __future__ import annotations
 

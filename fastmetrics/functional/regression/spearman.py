@@ -1,4 +1,8 @@
-"""Spearman's rank correlation coefficient."""
+"""Spearman's rank correlation coefficient.
+
+Source: Spearman, The proof and measurement of association between two things, American Journal of
+Psychology 15 (1904).
+"""
 
 from __future__ import annotations
 
@@ -41,6 +45,8 @@ def rank_correlation(preds: list[Tensor], target: list[Tensor], outputs: int) ->
 
 def spearman_corrcoef(preds: Tensor, target: Tensor) -> Tensor:
     """Spearman's correlation, Pearson's correlation of the ranks, in [-1, 1].
+
+    ``cov(rank_x, rank_y) / (sd(rank_x) * sd(rank_y))``, ties taking the mean of their ranks.
 
     Equal numbers share the mean of their ranks, and all sums are exact. 0 where predictions or
     targets are constant; NaN where one of them is NaN, or for no samples. Not differentiable.

@@ -1,4 +1,8 @@
-"""Tweedie deviance."""
+"""Tweedie deviance.
+
+Source: Jørgensen, Exponential dispersion models, Journal of the Royal Statistical Society B 49
+(1987).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Weighted mean absolute percentage error."""
+"""Weighted mean absolute percentage error.
+
+Source: Kolassa and Schütz, Advantages of the MAD/mean ratio over the MAPE, Foresight 6 (2007).
+"""
 
 from __future__ import annotations
 

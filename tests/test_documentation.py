@@ -1,0 +1,130 @@
+"""Every public name says what it is and shows it, and every metric says where it comes from."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import pkgutil
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import fastmetrics
+
+PUBLIC = (
+    "fastmetrics",
+    "fastmetrics.aggregation",
+    "fastmetrics.classification",
+    "fastmetrics.functional",
+    "fastmetrics.functional.classification",
+    "fastmetrics.functional.regression",
+    "fastmetrics.ops",
+    "fastmetrics.regression",
+    "fastmetrics.utilities",
+    "fastmetrics.wrappers",
+)
+DOMAINS = ("classification", "regression")
+# A fraction, a comparison or a call of mathematics, set apart from the words.
+FORMULA = re.compile(r":math:|\.\. math|``[^`]*[-+*/=<>|(][^`]*``")
+
+MODULES = sorted(
+    module.name
+    for module in pkgutil.walk_packages(fastmetrics.__path__, "fastmetrics.")
+    # Kernels need triton, and the compiled module has no docstrings of Python.
+    if not module.name.startswith("fastmetrics.ops.triton") and module.name != "fastmetrics._C"
+)
+
+
+def public_names() -> Iterator[tuple[str, Any]]:
+    for place in PUBLIC:
+        module = importlib.import_module(place)
+        for name in module.__all__:
+            value = getattr(module, name)
+            if callable(value):
+                yield f"{place}.{name}", value
+
+
+NAMES = dict(public_names())
+METRICS = {
+    name: value
+    for name, value in NAMES.items()
+    if name.split(".")[-2] in DOMAINS and value.__module__.split(".")[-2] in DOMAINS
+}
+
+
+def doc_of(value: Any) -> str:
+    return value.__doc__ or ""
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_examples(name):
+    failed, _ = doctest.testmod(importlib.import_module(name))
+    assert not failed
+
+
+def test_all_names_are_looked_at():
+    assert len(NAMES) > 400
+    assert len(METRICS) > 200
+    for place in ("fastmetrics", *(f"fastmetrics.{domain}" for domain in DOMAINS)):
+        assert any(name.startswith(f"{place}.") for name in NAMES)
+
+
+def test_every_public_name_has_a_purpose_and_an_example():
+    bare = [name for name, value in NAMES.items() if not doc_of(value).split(">>>")[0].strip()]
+    assert not bare
+    assert not [name for name, value in NAMES.items() if ">>> " not in doc_of(value)]
+
+
+def test_every_metric_has_a_formula():
+    texts = {name: doc_of(value).split(">>>")[0] for name, value in METRICS.items()}
+    assert not [name for name, text in texts.items() if not FORMULA.search(text)]
+
+
+def test_every_metric_has_a_source():
+    """Its own module tells it, or that of the function with the same module name."""
+    lost = []
+    for name, value in METRICS.items():
+        *_, domain, family = value.__module__.split(".")
+        module = importlib.import_module(f"fastmetrics.functional.{domain}.{family}")
+        found = re.search(
+            r"^Source: .*?\d{4}.*?|^Source: the user guide", doc_of(module), re.M | re.S
+        )
+        if found is None:
+            lost.append(name)
+    assert not lost
+
+
+def test_every_argument_is_explained():
+    """By name, in the docstring, in that of the module, or in a module that these point to."""
+    missing = []
+    for name, value in METRICS.items():
+        text = explanation(value)
+        call = value.__init__ if inspect.isclass(value) else value
+        for argument in inspect.signature(call).parameters:
+            if argument not in ("self", "args", "kwargs") and not re.search(
+                rf"\b{argument}\b", text
+            ):
+                missing.append(f"{name}: {argument}")
+    assert not missing
+
+
+def explanation(value: Any) -> str:
+    """All that a reader is led to."""
+    seen: dict[str, str] = {}
+    waiting = [value.__module__]
+    while waiting:
+        place = waiting.pop()
+        if place not in seen:
+            text = seen[place] = doc_of(importlib.import_module(place))
+            waiting += re.findall(r":mod:`(fastmetrics\.[\w.]+)`", text)
+            siblings = re.findall(r"``(\w+)``", text)
+            *_, domain, _ = place.split(".")
+            waiting += [
+                found
+                for found in (f"fastmetrics.functional.{domain}.{word}" for word in siblings)
+                if found in MODULES
+            ]
+    return "\n".join([doc_of(value), *seen.values()])
