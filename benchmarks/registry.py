@@ -42,6 +42,7 @@ from benchmarks.scaling import SAMPLES, scaling
 from benchmarks.workload import (
     BINNED,
     FLOOR,
+    MEMBER,
     NEVER_SLOWER,
     OP,
     OURS,
@@ -278,7 +279,6 @@ def small_updates() -> list[Workload]:
             calibration("64", probabilities(64), None, SMALL_CALIBRATION, kind),
             calibration("logits/64x10", scores(64, num_classes=10), 10, SMALL_CALIBRATION, kind),
             samplewise("64x10x16", scores(64, 16, num_classes=10), 10, kind),
-            collection("64x10", scores(64, num_classes=10), 10, kind),
         ]
     return rows
 
@@ -450,23 +450,55 @@ def samplewise(
     return Workload(f"{_word(kind)}/multiclass_accuracy/samplewise/{name}", inputs, found)
 
 
-def collection(
-    name: str,
-    inputs: Callable[[torch.device], Inputs],
-    num_classes: int,
-    kind: Callable[..., Call] = update,
-) -> Workload:
-    """Five metrics of one statistic."""
-    names = ("Accuracy", "Precision", "Recall", "F1Score", "Specificity")
+def collections() -> list[Workload]:
+    """Metrics of one statistic, of several, and of sums of errors, each held to a member."""
+    classes, home = scores(64, num_classes=10), tm.classification if tm else None
+    many = scores(65536, num_classes=10)
+    numbers, error_home = pairs(64), tm.regression if tm else None
+    more_numbers = pairs(1_000_000)
+    same = [
+        f"Multiclass{name}"
+        for name in ["Accuracy", "Precision", "Recall", "F1Score", "Specificity"]
+    ]
 
-    def metrics(home: Any) -> dict[str, Any]:
-        return {metric: getattr(home, f"Multiclass{metric}")(num_classes) for metric in names}
+    def of_one_statistic(home: Any) -> dict[str, Any]:
+        return {name: getattr(home, name)(10) for name in same}
 
-    found = {
-        OURS: kind(lambda: MetricCollection(metrics(fast))),
-        "torchmetrics": kind(lambda: tm.MetricCollection(metrics(tm.classification))),
-    }
-    return Workload(f"{_word(kind)}/collection_of_5/{name}", inputs, found)
+    def of_many(home: Any) -> dict[str, Any]:
+        found = {name: getattr(home, name)(10) for name in (same[0], same[3])}
+        found["auroc"] = home.MulticlassAUROC(10, thresholds=200)
+        found["calibration"] = home.MulticlassCalibrationError(10)
+        found["confusion"] = home.MulticlassConfusionMatrix(10)
+        return found
+
+    def of_errors(home: Any) -> dict[str, Any]:
+        names = ["MeanSquaredError", "MeanAbsoluteError", "R2Score", "PearsonCorrCoef"]
+        return {name: getattr(home, name)() for name in names}
+
+    rows = []
+    for word, make, own, theirs, dearest, share, sizes in (
+        ("one_statistic", of_one_statistic, fast, home, same[0], 1.15, (classes, many)),
+        ("many", of_many, fast, home, "auroc", 1.3, (classes, many)),
+        ("errors", of_errors, fast_regression, error_home, "R2Score", 1.3, (numbers, more_numbers)),
+    ):
+        for kind in (update, forward):
+            for inputs, size in zip(sizes, ("small", "large"), strict=True):
+                rows.append(
+                    Workload(
+                        f"{_word(kind)}/collection_of_{word}/{size}",
+                        inputs,
+                        {
+                            OURS: kind(lambda m=make, h=own: MetricCollection(m(h))),
+                            "torchmetrics": kind(
+                                lambda m=make, h=theirs: tm.MetricCollection(m(h))
+                            ),
+                            MEMBER: kind(lambda m=make, h=own, d=dearest: m(h)[d]),
+                        },
+                        {**NEVER_SLOWER, "torchmetrics": 1 / 15}
+                        | ({MEMBER: share} if kind is update else {}),
+                    )
+                )
+    return rows
 
 
 def aggregates() -> list[Workload]:
@@ -891,6 +923,7 @@ def workloads(device: torch.device) -> list[Workload]:
         *correlations(),
         *rank_correlations(),
         *aggregates(),
+        *collections(),
         *row_similarities(),
         *hinge_losses(),
         *curve_updates(),
