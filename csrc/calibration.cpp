@@ -3,6 +3,7 @@
 #include <memory>
 #include <vector>
 
+#include "jobs.h"
 #include "labels.h"
 #include "parallel.h"
 #include "scores.h"
@@ -51,6 +52,7 @@ struct TopKernels {
 namespace fastmetrics {
 namespace {
 
+constexpr const char* kOp = "calibration_bins_";
 inline constexpr int64_t kPositions = 1024;  // decided at a time
 inline constexpr int64_t kFewBins = 256;
 // From this many classes on a contiguous row is scanned by itself.
@@ -74,13 +76,14 @@ class ConfidenceReader {
 
   [[noreturn]] void raise_bad_label() const {
     const LabelArgument argument{"target", target_, rule_};
-    raise_first_bad("calibration_bins_", std::span(&argument, 1), rule_.ignore);
+    raise_first_bad(kOp, std::span(&argument, 1), rule_.ignore);
   }
 
   int64_t positions() const { return target_.numel(); }
   int64_t depth() const { return positions() / target_.size(0); }
   int64_t bytes_per_position() const {
-    return static_cast<int64_t>(preds_.element_size()) * preds_.numel() / positions() +
+    const int64_t scores = preds_.numel() / std::max<int64_t>(1, positions());
+    return static_cast<int64_t>(preds_.element_size()) * scores +
            static_cast<int64_t>(target_.element_size());
   }
 
@@ -225,38 +228,86 @@ inline constexpr int64_t kColumns = 3;
 
 // Adds positions to sums [H, B, 3] in the order of the positions.
 template <class Conf>
-class Tally {
+class ConfidenceBins final : public LabelJob {
  public:
-  Tally(const ConfidenceReader<Conf>& reader, const Weights& weights, const Tensor& edges,
-        int64_t num_readings, bool logits)
-      : reader_(reader),
+  ConfidenceBins(std::unique_ptr<ConfidenceReader<Conf>> reader, const Weights& weights,
+                 const Tensor& edges, bool logits, Tensor& state, Tensor& events, bool validate)
+      : LabelJob(events, validate, state.size(0) == 2),
+        reader_(std::move(reader)),
         weights_(weights),
-        num_readings_(num_readings),
-        num_bins_(edges.size(1)),
+        num_readings_(state.size(0)),
+        num_bins_(state.size(1)),
         logits_(logits),
-        edges_(num_bins_) {
+        edges_(num_bins_),
+        state_(state_data<double>(state)) {
     const double* row = static_cast<const double*>(edges.const_data_ptr()) +
                         (std::is_same_v<Conf, double> ? num_bins_ : 0);
     std::transform(row, row + num_bins_, edges_.begin(),
                    [](double edge) { return static_cast<Conf>(edge); });
   }
 
-  int64_t cells() const { return num_readings_ * num_bins_ * kColumns; }
+  // Sums of floats: the partition follows from the sizes alone.
+  Extent extent() const override {
+    return {reader_->positions(), reader_->bytes_per_position(),
+            cells() * static_cast<int64_t>(sizeof(double)), false};
+  }
 
-  void add(int64_t begin, int64_t end, double* sums, Notes& notes) const {
-    const int64_t lanes = num_bins_ <= kFewBins && end - begin >= kPositions ? kBinLanes : 1;
-    std::vector<BinPair> table(weights_ ? 0 : num_readings_ * lanes * pitch());
-    for (int64_t start = begin; start < end; start += kMaxMarks) {
-      add_some(start, std::min(end, start + kMaxMarks), lanes, table, sums, notes);
-      unfold(lanes, table, sums);
+  void open(const Partition& partition) override {
+    scratch_ = Scratch<double>(partition.parts, cells());
+    marks_.resize(weights_ ? 0 : partition.parts);
+    for (size_t part = 0; part < marks_.size(); ++part) {
+      const bool many = partition.size_of(static_cast<int64_t>(part)) >= kPositions;
+      marks_[part].lanes = num_bins_ <= kFewBins && many ? kBinLanes : 1;
+    }
+  }
+
+  void add(int64_t part, int64_t begin, int64_t end) override {
+    double* sums = scratch_.sums(part);
+    Notes& notes = scratch_.notes(part);
+    if (weights_) {
+      add_some(begin, end, nullptr, sums, notes);
+      return;
+    }
+    Marks& marks = marks_[part];
+    marks.table.resize(num_readings_ * marks.lanes * pitch());
+    while (begin < end) {
+      if (marks.count == kMaxMarks) {
+        unfold(marks, sums);
+      }
+      const int64_t stop = std::min(end, begin + kMaxMarks - marks.count);
+      add_some(begin, stop, &marks, sums, notes);
+      marks.count += stop - begin;
+      begin = stop;
+    }
+  }
+
+ protected:
+  Notes combine() override {
+    for (size_t part = 0; part < marks_.size(); ++part) {
+      unfold(marks_[part], scratch_.sums(static_cast<int64_t>(part)));
+    }
+    return scratch_.combine();
+  }
+  void raise_bad_label() const override { reader_->raise_bad_label(); }
+
+  void add_to_state() override {
+    for (int64_t i = 0; i < cells(); ++i) {
+      state_[i] += scratch_.sums(0)[i];
     }
   }
 
  private:
+  // Unweighted sums of a part that are still to be told apart.
+  struct Marks {
+    int64_t lanes = 1;
+    int64_t count = 0;
+    std::vector<BinPair> table;
+  };
+
+  int64_t cells() const { return num_readings_ * num_bins_ * kColumns; }
   int64_t pitch() const { return num_bins_ + 1; }
 
-  void add_some(int64_t begin, int64_t end, int64_t lanes, std::vector<BinPair>& table,
-                double* sums, Notes& notes) const {
+  void add_some(int64_t begin, int64_t end, Marks* marks, double* sums, Notes& notes) const {
     const ConfidenceKernels<Conf>& kernels = FM_PICK(kConfidences<Conf>);
     std::vector<Conf> buffer;
     std::array<int32_t, kPositions> codes;
@@ -269,17 +320,17 @@ class Tally {
                                  readings.logits};
     for (int64_t first = begin; first < end; first += kPositions) {
       const int64_t count = std::min(kPositions, end - first);
-      reader_.read(first, count, buffer, codes.data(), readings, notes);
+      reader_->read(first, count, buffer, codes.data(), readings, notes);
       for (int64_t reading = 0; reading < num_readings_; ++reading) {
         const Conf* own = held[reading];
         kernels.find_cells(own, codes.data(), count, edges_.data(), static_cast<int32_t>(num_bins_),
                            cells.data());
-        if (weights_) {
+        if (marks == nullptr) {
           add_weighted(own, codes.data(), cells.data(), first, count,
                        sums + reading * num_bins_ * kColumns);
         } else {
-          kernels.add_pairs(own, codes.data(), cells.data(), count, lanes, pitch(),
-                            table.data() + reading * lanes * pitch());
+          kernels.add_pairs(own, codes.data(), cells.data(), count, marks->lanes, pitch(),
+                            marks->table.data() + reading * marks->lanes * pitch());
         }
       }
     }
@@ -287,7 +338,7 @@ class Tally {
 
   void add_weighted(const Conf* confidences, const int32_t* codes, const int32_t* cells,
                     int64_t first, int64_t count, double* sums) const {
-    const int64_t depth = reader_.depth();
+    const int64_t depth = reader_->depth();
     for (int64_t i = 0; i < count; ++i) {
       if (codes[i] < 0) {
         continue;
@@ -301,13 +352,10 @@ class Tally {
   }
 
   // Moves what the tables hold into the sums.
-  void unfold(int64_t lanes, std::vector<BinPair>& table, double* sums) const {
-    if (table.empty()) {
-      return;
-    }
+  void unfold(Marks& marks, double* sums) const {
     for (int64_t reading = 0; reading < num_readings_; ++reading) {
-      for (int64_t lane = 0; lane < lanes; ++lane) {
-        const BinPair* pairs = table.data() + (reading * lanes + lane) * pitch();
+      for (int64_t lane = 0; lane < marks.lanes; ++lane) {
+        const BinPair* pairs = marks.table.data() + (reading * marks.lanes + lane) * pitch();
         double* cell = sums + reading * num_bins_ * kColumns;
         for (int64_t bin = 0; bin < num_bins_; ++bin, cell += kColumns) {
           const double right = std::floor(pairs[bin][1] / kRightMark);
@@ -317,48 +365,38 @@ class Tally {
         }
       }
     }
-    std::fill(table.begin(), table.end(), BinPair{});
+    std::fill(marks.table.begin(), marks.table.end(), BinPair{});
+    marks.count = 0;
   }
 
-  const ConfidenceReader<Conf>& reader_;
-  const Weights& weights_;
+  std::unique_ptr<ConfidenceReader<Conf>> reader_;
+  Weights weights_;
   int64_t num_readings_;
   int64_t num_bins_;
   bool logits_;
   std::vector<Conf> edges_;
+  double* state_;
+  std::vector<Marks> marks_;
+  Scratch<double> scratch_;
 };
 
-template <class Conf>
-Notes add_all(const ConfidenceReader<Conf>& reader, const Tally<Conf>& tally, bool validate,
-              double* state) {
-  // Sums of floats: the partition follows from the sizes alone.
-  const Partition partition(reader.positions(), reader.bytes_per_position(),
-                            tally.cells() * static_cast<int64_t>(sizeof(double)), false);
-  Scratch<double> scratch(partition.parts, tally.cells());
-  partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    Notes notes;
-    tally.add(begin, end, scratch.sums(part), notes);
-    scratch.notes(part) = notes;
-  });
-  const Notes notes = scratch.combine();
-  if (notes.bad > 0 && validate) {
-    reader.raise_bad_label();
-  }
-  for (int64_t i = 0; i < tally.cells(); ++i) {
-    state[i] += scratch.sums(0)[i];
-  }
-  return notes;
+void calibration_bins_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
+                          const OptionalTensor& weight, const Tensor& edges, int64_t num_classes,
+                          bool logits, OptionalInt ignore_index, bool validate) {
+  run_job(*calibration_bins_job(state, events, {preds, target, weight}, edges, num_classes, logits,
+                                ignore_index, validate));
 }
 
-void calibration_bins_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
-                          const std::optional<Tensor>& weight, const Tensor& edges,
-                          int64_t num_classes, bool logits, std::optional<int64_t> ignore_index,
-                          bool validate) {
+}  // namespace
+
+std::unique_ptr<Job> calibration_bins_job(Tensor& state, Tensor& events, const Inputs& inputs,
+                                          const Tensor& edges, int64_t num_classes, bool logits,
+                                          OptionalInt ignore_index, bool validate) {
+  const auto& [preds, target, weight] = inputs;
   require(
       state.dim() == 3 && state.size(2) == kColumns && state.scalar_type() == ScalarType::Double,
       "the state of calibration_bins_ must be float64 [H, B, 3].");
-  const int64_t num_readings = state.size(0);
-  require(num_readings == 1 || num_readings == 2, "a state holds one or two readings.");
+  require(state.size(0) == 1 || state.size(0) == 2, "a state holds one or two readings.");
   require(edges.dim() == 2 && edges.size(0) == 2 && edges.size(1) == state.size(1) &&
               edges.size(1) > 1 && edges.scalar_type() == ScalarType::Double &&
               edges.is_contiguous(),
@@ -371,31 +409,20 @@ void calibration_bins_cpu(Tensor state, Tensor events, const Tensor& preds, cons
               (!multiclass || preds.size(1) == num_classes),
           "`preds` and `target` do not fit.");
   const Weights weights(weight, num_samples, state);
-  if (target.numel() == 0) {
-    return;
-  }
-  double* data = state_data<double>(state);
-  int64_t* event_counts = events_data(events);
-  const auto run = [&](const auto& reader, auto confidence) {
-    const Tally<decltype(confidence)> tally(reader, weights, edges, num_readings, logits);
-    return add_all(reader, tally, validate, data);
+  const auto make = [&](auto confidence, auto reader) -> std::unique_ptr<Job> {
+    return std::make_unique<ConfidenceBins<decltype(confidence)>>(std::move(reader), weights, edges,
+                                                                  logits, state, events, validate);
   };
   const bool wide = preds.scalar_type() == ScalarType::Double;
-  Notes notes;
   if (multiclass) {
-    notes = wide ? run(ClassRowReader<double>(preds, target, ignore_index), float{})
-                 : run(ClassRowReader<float>(preds, target, ignore_index), float{});
-  } else {
-    notes = wide ? run(BinaryReader<double>(preds, target, ignore_index), double{})
-                 : run(BinaryReader<float>(preds, target, ignore_index), float{});
+    return wide ? make(float{},
+                       std::make_unique<ClassRowReader<double>>(preds, target, ignore_index))
+                : make(float{},
+                       std::make_unique<ClassRowReader<float>>(preds, target, ignore_index));
   }
-  event_counts[kNan] += notes.nan;
-  if (num_readings == 2) {
-    event_counts[kOutside] += notes.outside;
-  }
+  return wide ? make(double{}, std::make_unique<BinaryReader<double>>(preds, target, ignore_index))
+              : make(float{}, std::make_unique<BinaryReader<float>>(preds, target, ignore_index));
 }
-
-}  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
   library.impl("calibration_bins_", TORCH_BOX(&calibration_bins_cpu));

@@ -10,9 +10,8 @@
 #include <immintrin.h>
 #endif
 
-#include "parallel.h"
+#include "jobs.h"
 #include "simd.h"
-#include "stable.h"
 
 namespace fastmetrics {
 
@@ -207,7 +206,7 @@ class BlockReader {
     stride_ = dense_ ? folded : width;
     shifts_.resize(3 * stride_);
     sums_.resize(kNumSums * stride_);
-    buffer_.resize(2 * rows * width);
+    buffer_ = std::make_unique_for_overwrite<V[]>(2 * rows * width);
     if (weights != nullptr) {
       row_weights_.resize(rows);
       pair_weights_.resize(width > 1 ? rows * width : 0);
@@ -227,7 +226,7 @@ class BlockReader {
       }
     }
     Tile<V> tile{};
-    V* spare = buffer_.data();
+    V* spare = buffer_.get();
     tile.preds = preds_.read(first, rows, column, width, dense_, spare, &tile.preds_pitch);
     tile.target =
         target_.read(first, rows, column, width, dense_, spare + rows * width, &tile.target_pitch);
@@ -326,44 +325,10 @@ class BlockReader {
   int64_t stride_;
   std::vector<double> shifts_;
   std::vector<double> sums_;
-  std::vector<V> buffer_;
+  std::unique_ptr<V[]> buffer_;  // for what cannot be used in place
   std::vector<double> row_weights_;
   std::vector<double> pair_weights_;
 };
-
-template <class V>
-void add_batch(const Tensor& preds, const Tensor& target, const std::optional<Tensor>& weight,
-               int64_t outputs, Moments* state) {
-  const int64_t count = preds.size(0);
-  const NumberSource<V> preds_source(preds, outputs);
-  const NumberSource<V> target_source(target, outputs);
-  std::optional<NumberSource<double>> weights;
-  if (weight.has_value()) {
-    weights.emplace(*weight, 1);
-  }
-  const bool by_column =
-      outputs > 1 && preds_source.walks_columns() && target_source.walks_columns();
-  const int64_t width = by_column ? 1 : std::min(outputs, kWidth);
-  const int64_t rows = std::min(count, std::max(kRowsPerBlock, kPairsPerBlock / width));
-  const auto bytes_each =
-      outputs * static_cast<int64_t>(preds.element_size() + target.element_size());
-  const Partition partition(count, bytes_each, outputs * static_cast<int64_t>(sizeof(Moments)),
-                            false);
-  std::vector<Moments> found(partition.parts * outputs);
-  partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    BlockReader<V> reader(preds_source, target_source, weights ? &*weights : nullptr, width, rows,
-                          width == 1 || width == outputs);
-    for (int64_t first = begin; first < end; first += rows) {
-      for (int64_t column = 0; column < outputs; column += width) {
-        reader.merge(first, std::min(rows, end - first), column, std::min(width, outputs - column),
-                     found.data() + part * outputs);
-      }
-    }
-  });
-  for (size_t i = 0; i < found.size(); ++i) {
-    state[static_cast<int64_t>(i) % outputs].merge(found[i]);
-  }
-}
 
 Moments* moments_data(Tensor& state) {
   require(
@@ -372,33 +337,81 @@ Moments* moments_data(Tensor& state) {
   return reinterpret_cast<Moments*>(state_data<double>(state));
 }
 
-void co_moments_cpu(Tensor state, const Tensor& preds, const Tensor& target,
-                    const std::optional<Tensor>& weight) {
-  Moments* moments = moments_data(state);
-  const int64_t outputs = state.size(0);
-  const int64_t num_samples = leading_size(preds);
-  require(preds.dim() <= 2 && preds.dim() == target.dim() && target.size(0) == num_samples,
-          "`preds` and `target` must have the same shape, [N] or [N, D].");
-  require(preds.dim() == 1 ? outputs == 1 : preds.size(1) == outputs && target.size(1) == outputs,
-          "`preds` and `target` do not fit the state.");
-  if (weight.has_value()) {
-    require(weight->dim() == 1 && weight->size(0) == num_samples,
-            "`weight` must have one entry per sample.");
+template <class V>
+class CoMoments final : public Job {
+ public:
+  CoMoments(const Inputs& inputs, Tensor& state)
+      : outputs_(state.size(0)),
+        count_(inputs.preds.size(0)),
+        preds_(inputs.preds, outputs_),
+        target_(inputs.target, outputs_),
+        bytes_each_(static_cast<int64_t>(inputs.preds.element_size()) +
+                    static_cast<int64_t>(inputs.target.element_size())),
+        wide_(inputs.preds.scalar_type() == ScalarType::Double ||
+              inputs.target.scalar_type() == ScalarType::Double),
+        state_(moments_data(state)) {
+    if (inputs.weight.has_value()) {
+      weights_.emplace(*inputs.weight, 1);
+    }
+    const bool by_column = outputs_ > 1 && preds_.walks_columns() && target_.walks_columns();
+    width_ = by_column ? 1 : std::min(outputs_, kWidth);
+    rows_ =
+        std::min(count_, std::max(kRowsPerBlock, kPairsPerBlock / std::max<int64_t>(1, width_)));
   }
-  const ScalarType preds_type = preds.scalar_type();
-  const ScalarType target_type = target.scalar_type();
-  const auto known = [](ScalarType type) { return is_score_type(type) || is_label_type(type); };
-  require(known(preds_type) && known(target_type), "`preds` and `target` must be real tensors.");
-  if (num_samples == 0 || outputs == 0) {
-    return;
+
+  Extent extent() const override {
+    return {outputs_ == 0 ? 0 : count_, outputs_ * bytes_each_,
+            outputs_ * static_cast<int64_t>(sizeof(Moments)), false};
   }
-  const bool small = is_small_float(preds_type) && is_small_float(target_type);
-  (small ? add_batch<float> : add_batch<double>)(preds, target, weight, outputs, moments);
-  if (preds_type == ScalarType::Double || target_type == ScalarType::Double) {
-    for (int64_t i = 0; i < outputs; ++i) {
-      moments[i].wide = 1;
+
+  void open(const Partition& partition) override {
+    found_.resize(partition.parts * outputs_);
+    readers_.resize(partition.parts);
+  }
+
+  void add(int64_t part, int64_t begin, int64_t end) override {
+    std::optional<BlockReader<V>>& reader = readers_[part];
+    if (!reader.has_value()) {
+      reader.emplace(preds_, target_, weights_ ? &*weights_ : nullptr, width_, rows_,
+                     width_ == 1 || width_ == outputs_);
+    }
+    for (int64_t first = begin; first < end; first += rows_) {
+      for (int64_t column = 0; column < outputs_; column += width_) {
+        reader->merge(first, std::min(rows_, end - first), column,
+                      std::min(width_, outputs_ - column), found_.data() + part * outputs_);
+      }
     }
   }
+
+  void check() override {}
+
+  void commit() override {
+    for (size_t i = 0; i < found_.size(); ++i) {
+      state_[static_cast<int64_t>(i) % outputs_].merge(found_[i]);
+    }
+    for (int64_t i = 0; wide_ && i < outputs_; ++i) {
+      state_[i].wide = 1;
+    }
+  }
+
+ private:
+  int64_t outputs_;
+  int64_t count_;
+  NumberSource<V> preds_;
+  NumberSource<V> target_;
+  std::optional<NumberSource<double>> weights_;
+  int64_t bytes_each_;
+  bool wide_;
+  Moments* state_;
+  int64_t width_;
+  int64_t rows_;
+  std::vector<Moments> found_;
+  std::vector<std::optional<BlockReader<V>>> readers_;
+};
+
+void co_moments_cpu(Tensor state, const Tensor& preds, const Tensor& target,
+                    const OptionalTensor& weight) {
+  run_job(*co_moments_job(state, {preds, target, weight}));
 }
 
 void merge_co_moments_cpu(Tensor state, const Tensor& others) {
@@ -414,6 +427,27 @@ void merge_co_moments_cpu(Tensor state, const Tensor& others) {
 }
 
 }  // namespace
+
+std::unique_ptr<Job> co_moments_job(Tensor& state, const Inputs& inputs) {
+  const auto& [preds, target, weight] = inputs;
+  moments_data(state);
+  const int64_t outputs = state.size(0);
+  const int64_t num_samples = leading_size(preds);
+  require(preds.dim() <= 2 && preds.dim() == target.dim() && target.size(0) == num_samples,
+          "`preds` and `target` must have the same shape, [N] or [N, D].");
+  require(preds.dim() == 1 ? outputs == 1 : preds.size(1) == outputs && target.size(1) == outputs,
+          "`preds` and `target` do not fit the state.");
+  require(!weight.has_value() || (weight->dim() == 1 && weight->size(0) == num_samples),
+          "`weight` must have one entry per sample.");
+  const ScalarType preds_type = preds.scalar_type();
+  const ScalarType target_type = target.scalar_type();
+  const auto known = [](ScalarType type) { return is_score_type(type) || is_label_type(type); };
+  require(known(preds_type) && known(target_type), "`preds` and `target` must be real tensors.");
+  if (is_small_float(preds_type) && is_small_float(target_type)) {
+    return std::make_unique<CoMoments<float>>(inputs, state);
+  }
+  return std::make_unique<CoMoments<double>>(inputs, state);
+}
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
   library.impl("co_moments_", TORCH_BOX(&co_moments_cpu));

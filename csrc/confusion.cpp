@@ -1,84 +1,118 @@
 // confusion_ (multiclass) and label_confusion_ (one two-by-two table per label or group).
 #include "classes.h"
+#include "jobs.h"
 #include "thresholds.h"
 
 namespace fastmetrics {
 namespace {
 
+constexpr const char* kLabelOp = "label_confusion_";
+
 // A batch with fewer positions than the matrix has cells: note the cells, then add them one by one.
 template <class Sum>
-Notes add_by_list(const ClassReader& reader, const Weights& weights, int64_t num_classes,
-                  bool validate, Sum* state) {
-  const Partition partition(reader.positions(), reader.bytes_per_position(), 0, true);
-  const int64_t cells = num_classes * num_classes;
-  std::vector<int64_t> list(reader.positions());
-  Scratch<Sum> scratch(partition.parts, 0);
-  partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    Notes notes;
+class ListedPairs final : public LabelJob {
+ public:
+  ListedPairs(const ClassReader& reader, const Weights& weights, Tensor& state, Tensor& events,
+              bool validate)
+      : LabelJob(events, validate),
+        reader_(reader),
+        weights_(weights),
+        num_classes_(state.size(0)),
+        state_(state_data<Sum>(state)) {}
+
+  Extent extent() const override {
+    return {reader_.positions(), reader_.bytes_per_position(), 0, true};
+  }
+
+  void open(const Partition& partition) override {
+    list_.resize(reader_.positions());
+    scratch_ = Scratch<Sum>(partition.parts, 0);
+  }
+
+  void add(int64_t part, int64_t begin, int64_t end) override {
     ClassBlock block;
     for (int64_t first = begin; first < end; first += kBlock) {
       const int64_t last = std::min(end, first + kBlock);
-      reader.read(first, last, block, notes);
+      reader_.read(first, last, block, scratch_.notes(part));
       for (int64_t i = 0; i < last - first; ++i) {
-        list[first + i] =
-            block.target[i] >= 0 ? block.target[i] * num_classes + block.pred[i] : cells;
+        list_[first + i] =
+            block.target[i] >= 0 ? block.target[i] * num_classes_ + block.pred[i] : kNowhere;
       }
     }
-    scratch.notes(part) = notes;
-  });
-  const Notes notes = scratch.combine();
-  if (notes.bad > 0 && validate) {
-    reader.raise_bad_label();
   }
-  for (int64_t position = 0; position < reader.positions(); ++position) {
-    if (list[position] < cells) {
-      state[list[position]] +=
-          weights ? static_cast<Sum>(weights[position / reader.depth()]) : Sum{1};
+
+ protected:
+  Notes combine() override { return scratch_.combine(); }
+  void raise_bad_label() const override { reader_.raise_bad_label(); }
+
+  void add_to_state() override {
+    for (int64_t position = 0; position < reader_.positions(); ++position) {
+      if (list_[position] != kNowhere) {
+        state_[list_[position]] +=
+            weights_ ? static_cast<Sum>(weights_[position / reader_.depth()]) : Sum{1};
+      }
     }
   }
-  return notes;
-}
+
+ private:
+  static constexpr int64_t kNowhere = -1;
+
+  ClassReader reader_;
+  Weights weights_;
+  int64_t num_classes_;
+  Sum* state_;
+  std::vector<int64_t> list_;
+  Scratch<Sum> scratch_;
+};
 
 template <class Sum, class StateSum>
-Notes add_by_matrix(const ClassReader& reader, const Weights& weights, int64_t num_classes,
-                    bool validate, StateSum* state) {
-  const int64_t cells = num_classes * num_classes;
-  const Partition partition(reader.positions(), reader.bytes_per_position(),
-                            cells * static_cast<int64_t>(sizeof(Sum)), !weights);
-  Scratch<Sum> scratch(partition.parts, cells + 1);
-  partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    scratch.notes(part) = tally_cells(reader, weights, num_classes, begin, end, scratch.sums(part));
-  });
-  const Notes notes = scratch.combine();
-  if (notes.bad > 0 && validate) {
-    reader.raise_bad_label();
+class PairMatrix final : public LabelJob {
+ public:
+  PairMatrix(const ClassReader& reader, const Weights& weights, Tensor& state, Tensor& events,
+             bool validate)
+      : LabelJob(events, validate),
+        reader_(reader),
+        weights_(weights),
+        num_classes_(state.size(0)),
+        state_(state_data<StateSum>(state)) {}
+
+  Extent extent() const override {
+    return {reader_.positions(), reader_.bytes_per_position(),
+            cells() * static_cast<int64_t>(sizeof(Sum)), !weights_};
   }
-  for (int64_t i = 0; i < cells; ++i) {
-    state[i] += static_cast<StateSum>(scratch.sums(0)[i]);
+
+  void open(const Partition& partition) override {
+    scratch_ = Scratch<Sum>(partition.parts, cells() + 1);
   }
-  return notes;
-}
+
+  void add(int64_t part, int64_t begin, int64_t end) override {
+    scratch_.notes(part) +=
+        tally_cells(reader_, weights_, num_classes_, begin, end, scratch_.sums(part));
+  }
+
+ protected:
+  Notes combine() override { return scratch_.combine(); }
+  void raise_bad_label() const override { reader_.raise_bad_label(); }
+
+  void add_to_state() override {
+    for (int64_t i = 0; i < cells(); ++i) {
+      state_[i] += static_cast<StateSum>(scratch_.sums(0)[i]);
+    }
+  }
+
+ private:
+  int64_t cells() const { return num_classes_ * num_classes_; }
+
+  ClassReader reader_;
+  Weights weights_;
+  int64_t num_classes_;
+  StateSum* state_;
+  Scratch<Sum> scratch_;
+};
 
 void confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
-                   const std::optional<Tensor>& weight, std::optional<int64_t> ignore_index,
-                   bool validate) {
-  const int64_t num_classes = state.size(0);
-  require(state.dim() == 2 && state.size(1) == num_classes,
-          "the state of confusion_ must be [C, C].");
-  const ClassReader reader("confusion_", preds, target, num_classes, 1, ignore_index);
-  const Weights weights(weight, target.size(0), state);
-  if (reader.positions() == 0) {
-    return;
-  }
-  int64_t* event_counts = events_data(events);
-  with_sum_types(state, weights, [&](auto sum, auto state_sum) {
-    auto* data = state_data<decltype(state_sum)>(state);
-    const bool sparse = reader.positions() < num_classes * num_classes;
-    const Notes notes =
-        sparse ? add_by_list(reader, weights, num_classes, validate, data)
-               : add_by_matrix<decltype(sum)>(reader, weights, num_classes, validate, data);
-    event_counts[kNan] += notes.nan;
-  });
+                   const OptionalTensor& weight, OptionalInt ignore_index, bool validate) {
+  run_job(*confusion_job(state, events, {preds, target, weight}, ignore_index, validate));
 }
 
 // To which table an element belongs: the label at axis 1, the group of its sample, or the only one.
@@ -86,12 +120,27 @@ struct TableOf {
   int64_t tables;
   int64_t sample_size;  // elements per sample
   int64_t label_size;   // elements per label of a sample
-  const LabelReader* groups = nullptr;
+  std::optional<LabelReader> groups;
   int64_t group_stride = 1;
+
+  TableOf(const Tensor& target, const OptionalTensor& group_labels, int64_t tables)
+      : tables(tables), sample_size(target.numel() / std::max<int64_t>(1, target.size(0))) {
+    label_size = target.numel();
+    if (group_labels.has_value()) {
+      require(group_labels->dim() == 1 && group_labels->size(0) == target.size(0),
+              "`groups` must have one entry per sample.");
+      groups.emplace(*group_labels, LabelRule{tables, std::nullopt});
+      group_stride = group_labels->stride(0);
+    } else if (tables > 1) {
+      require(target.dim() > 1 && target.size(1) == tables,
+              "the label axis does not fit the state.");
+      label_size = sample_size / tables;
+    }
+  }
 
   // The table of element i, and until where it stays the same.
   int64_t at(int64_t i, int64_t& until) const {
-    if (groups != nullptr) {
+    if (groups.has_value()) {
       const int64_t sample = i / sample_size;
       until = (sample + 1) * sample_size;
       int32_t code;
@@ -113,7 +162,7 @@ template <class Sum>
 void tally_block(const uint8_t* decisions, const TableOf& table_of, const Weights& weights,
                  int64_t begin, int64_t end, Sum* slots, Notes& notes) {
   const bool label_by_element =
-      table_of.groups == nullptr && table_of.label_size == 1 && table_of.tables > 1;
+      !table_of.groups.has_value() && table_of.label_size == 1 && table_of.tables > 1;
   if (label_by_element && !weights) {
     Sum* table = slots + begin % table_of.tables * kDecisionSlots;
     Sum* const last_table = slots + table_of.tables * kDecisionSlots;
@@ -177,98 +226,151 @@ void add_tables(const Sum* slots, int64_t tables, std::span<const Reading> readi
   }
 }
 
-void label_confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
-                         const std::optional<Tensor>& weight, const std::optional<Tensor>& groups,
-                         double threshold, bool logits, std::optional<int64_t> ignore_index,
-                         bool validate) {
-  const ThresholdReader reader("label_confusion_", preds, target, threshold, ignore_index);
-  const bool samplewise = state.dim() == 5;
-  const int64_t num_samples = target.size(0);
-  const int64_t num_readings = state.size(-4);
-  const int64_t tables = state.size(-3);
-  require(state.size(-1) == 2 && state.size(-2) == 2 &&
-              (!samplewise || (state.size(0) == num_samples && !groups.has_value())),
-          "the state of label_confusion_ must be [H, L, 2, 2], or one of them per sample.");
-  const std::span<const Reading> readings = readings_of(num_readings, logits);
+// Counts of each label or group over all samples.
+template <class Sum, class StateSum>
+class LabelTables final : public LabelJob {
+ public:
+  LabelTables(const ThresholdReader& reader, const TableOf& table_of, const Tensor* groups,
+              const Weights& weights, std::span<const Reading> readings, Tensor& state,
+              Tensor& events, bool validate)
+      : LabelJob(events, validate, readings.size() == 2),
+        reader_(reader),
+        table_of_(table_of),
+        groups_(groups),
+        weights_(weights),
+        readings_(readings),
+        state_(state_data<StateSum>(state)) {}
 
-  const Weights weights(weight, num_samples, state);
-  std::optional<LabelReader> group_labels;
-  if (groups.has_value()) {
-    require(groups->dim() == 1 && groups->size(0) == num_samples,
-            "`groups` must have one entry per sample.");
-    group_labels.emplace(*groups, LabelRule{tables, std::nullopt});
-  } else if (tables > 1) {
-    require(target.dim() > 1 && target.size(1) == tables, "the label axis does not fit the state.");
+  Extent extent() const override {
+    return {reader_.elements(), reader_.bytes_per_element(),
+            size() * static_cast<int64_t>(sizeof(Sum)), !weights_};
   }
+
+  void open(const Partition& partition) override {
+    scratch_ = Scratch<Sum>(partition.parts, size());
+  }
+
+  void add(int64_t part, int64_t begin, int64_t end) override {
+    Notes notes;
+    tally_decisions(reader_, table_of_, weights_, begin, end, scratch_.sums(part), notes);
+    scratch_.notes(part) += notes;
+  }
+
+ protected:
+  Notes combine() override { return scratch_.combine(); }
+
+  void raise_bad_label() const override {
+    if (groups_ != nullptr) {
+      const LabelArgument argument{"groups", *groups_, {table_of_.tables, std::nullopt}};
+      raise_if_bad(kLabelOp, argument, std::nullopt);
+    }
+    reader_.raise_bad_label();
+  }
+
+  void add_to_state() override {
+    add_tables(scratch_.sums(0), table_of_.tables, readings_, state_);
+  }
+
+ private:
+  int64_t size() const { return table_of_.tables * kDecisionSlots; }
+
+  ThresholdReader reader_;
+  TableOf table_of_;
+  const Tensor* groups_;
+  Weights weights_;
+  std::span<const Reading> readings_;
+  StateSum* state_;
+  Scratch<Sum> scratch_;
+};
+
+// One state row per sample. Labels are checked first, because the rows are written while reading.
+template <class Sum>
+Notes count_samples(const ThresholdReader& reader, const TableOf& table_of, const Weights& weights,
+                    std::span<const Reading> readings, bool validate, Sum* state) {
+  if (validate && reader.has_bad_label()) {
+    reader.raise_bad_label();
+  }
+  const int64_t size = table_of.tables * kDecisionSlots;
+  const int64_t row_size = static_cast<int64_t>(readings.size()) * table_of.tables * 4;
+  const Partition partition(reader.elements() / table_of.sample_size,
+                            table_of.sample_size * reader.bytes_per_element(), 0, true, 1);
+  Scratch<Sum> scratch(partition.parts, size);
+  partition.run([&](int64_t part, int64_t begin, int64_t end) {
+    Sum* kinds = scratch.sums(part);
+    Notes found;
+    for (int64_t sample = begin; sample < end; ++sample) {
+      std::fill(kinds, kinds + size, Sum{0});
+      tally_decisions(reader, table_of, weights, sample * table_of.sample_size,
+                      (sample + 1) * table_of.sample_size, kinds, found);
+      add_tables(kinds, table_of.tables, readings, state + sample * row_size);
+    }
+    scratch.notes(part) = found;
+  });
+  return scratch.combine();
+}
+
+void label_confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
+                         const OptionalTensor& weight, const OptionalTensor& groups,
+                         double threshold, bool logits, OptionalInt ignore_index, bool validate) {
+  if (state.dim() != 5) {
+    run_job(*label_confusion_job(state, events, {preds, target, weight}, groups, threshold, logits,
+                                 ignore_index, validate));
+    return;
+  }
+  const ThresholdReader reader(kLabelOp, preds, target, threshold, ignore_index);
+  require(state.size(4) == 2 && state.size(3) == 2 && state.size(0) == target.size(0) &&
+              !groups.has_value(),
+          "a state of label_confusion_ per sample must be [N, H, L, 2, 2].");
+  const std::span<const Reading> readings = readings_of(state.size(1), logits);
+  const Weights weights(weight, target.size(0), state);
+  const TableOf table_of(target, groups, state.size(2));
   if (reader.elements() == 0) {
     return;
   }
-  TableOf table_of{tables, reader.elements() / num_samples, reader.elements()};
-  if (groups.has_value()) {
-    table_of.groups = &*group_labels;
-    table_of.group_stride = groups->stride(0);
-  } else if (tables > 1) {
-    table_of.label_size = table_of.sample_size / tables;
-  }
-  const auto raise = [&] {
-    if (groups.has_value()) {
-      const LabelArgument argument{"groups", *groups, {tables, std::nullopt}};
-      raise_if_bad("label_confusion_", argument, std::nullopt);
-    }
-    reader.raise_bad_label();
-  };
-
   int64_t* event_counts = events_data(events);
-  with_sum_types(state, weights, [&](auto sum, auto state_sum) {
-    using Sum = decltype(sum);
-    auto* data = state_data<decltype(state_sum)>(state);
-    const int64_t size = tables * kDecisionSlots;
-    Notes notes;
-    if (samplewise) {
-      // Rows are written while reading, so the labels are checked first.
-      if (validate && reader.has_bad_label()) {
-        reader.raise_bad_label();
-      }
-      const Partition partition(num_samples, table_of.sample_size * reader.bytes_per_element(), 0,
-                                true, 1);
-      Scratch<Sum> scratch(partition.parts, size);
-      partition.run([&](int64_t part, int64_t begin, int64_t end) {
-        Sum* kinds = scratch.sums(part);
-        Notes found;
-        for (int64_t sample = begin; sample < end; ++sample) {
-          std::fill(kinds, kinds + size, Sum{0});
-          tally_decisions(reader, table_of, weights, sample * table_of.sample_size,
-                          (sample + 1) * table_of.sample_size, kinds, found);
-          add_tables(kinds, tables, readings, data + sample * num_readings * tables * 4);
-        }
-        scratch.notes(part) = found;
-      });
-      for (int64_t part = 0; part < partition.parts; ++part) {
-        notes += scratch.notes(part);
-      }
-    } else {
-      const Partition partition(reader.elements(), reader.bytes_per_element(),
-                                size * static_cast<int64_t>(sizeof(Sum)), !weights);
-      Scratch<Sum> scratch(partition.parts, size);
-      partition.run([&](int64_t part, int64_t begin, int64_t end) {
-        Notes found;
-        tally_decisions(reader, table_of, weights, begin, end, scratch.sums(part), found);
-        scratch.notes(part) = found;
-      });
-      notes = scratch.combine();
-      if (notes.bad > 0 && validate) {
-        raise();
-      }
-      add_tables(scratch.sums(0), tables, readings, data);
-    }
+  with_sum_types(state, weights, [&](auto, auto state_sum) {
+    using Sum = decltype(state_sum);
+    const Notes notes =
+        count_samples(reader, table_of, weights, readings, validate, state_data<Sum>(state));
     event_counts[kNan] += notes.nan;
-    if (num_readings == 2) {
-      event_counts[kOutside] += notes.outside;
-    }
+    event_counts[kOutside] += readings.size() == 2 ? notes.outside : 0;
   });
 }
 
 }  // namespace
+
+std::unique_ptr<Job> confusion_job(Tensor& state, Tensor& events, const Inputs& inputs,
+                                   OptionalInt ignore_index, bool validate) {
+  require(state.dim() == 2 && state.size(1) == state.size(0),
+          "the state of confusion_ must be [C, C].");
+  const int64_t num_classes = state.size(0);
+  const ClassReader reader("confusion_", inputs.preds, inputs.target, num_classes, 1, ignore_index);
+  const Weights weights(inputs.weight, reader.num_samples(), state);
+  return with_sum_types(state, weights, [&](auto sum, auto state_sum) -> std::unique_ptr<Job> {
+    using Sum = decltype(sum);
+    using StateSum = decltype(state_sum);
+    if (reader.positions() < num_classes * num_classes) {
+      return std::make_unique<ListedPairs<StateSum>>(reader, weights, state, events, validate);
+    }
+    return std::make_unique<PairMatrix<Sum, StateSum>>(reader, weights, state, events, validate);
+  });
+}
+
+std::unique_ptr<Job> label_confusion_job(Tensor& state, Tensor& events, const Inputs& inputs,
+                                         const OptionalTensor& groups, double threshold,
+                                         bool logits, OptionalInt ignore_index, bool validate) {
+  const ThresholdReader reader(kLabelOp, inputs.preds, inputs.target, threshold, ignore_index);
+  require(state.dim() == 4 && state.size(2) == 2 && state.size(3) == 2,
+          "the state of label_confusion_ must be [H, L, 2, 2].");
+  const std::span<const Reading> readings = readings_of(state.size(0), logits);
+  const Weights weights(inputs.weight, inputs.target.size(0), state);
+  const TableOf table_of(inputs.target, groups, state.size(1));
+  return with_sum_types(state, weights, [&](auto sum, auto state_sum) -> std::unique_ptr<Job> {
+    return std::make_unique<LabelTables<decltype(sum), decltype(state_sum)>>(
+        reader, table_of, groups.has_value() ? &*groups : nullptr, weights, readings, state, events,
+        validate);
+  });
+}
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
   library.impl("confusion_", TORCH_BOX(&confusion_cpu));

@@ -4,7 +4,7 @@
 #include <numeric>
 #include <vector>
 
-#include "parallel.h"
+#include "jobs.h"
 #include "scores.h"
 
 #define FM_KERNELS "error_sums.inl"
@@ -38,26 +38,36 @@ AddErrors kernel_of(const ErrorKernels& kernels, int64_t column, const ErrorPara
   return kernels.add[column];
 }
 
-// One column of the state; positions outside a domain are counted whatever they weigh.
-struct Column {
-  AddErrors add;
-  bool weighted = true;
+// One column of the sums; positions outside a domain are counted whatever they weigh.
+struct Term {
+  int64_t column;
+  ErrorParameters parameters;
+  bool weighted;
+  AddErrors add;  // null if there is nothing to add up
+
+  bool operator==(const Term& other) const {
+    const bool deviance = column == kDeviance || column == kOutsideDomain;
+    return column == other.column && (column != kPower || parameters.p == other.parameters.p) &&
+           (!deviance || parameters.power == other.parameters.power);
+  }
 };
 
-// The columns of the state, in its order; without weights the last one needs no kernel.
-std::vector<Column> chosen(int64_t terms, bool weighted, const ErrorParameters& parameters) {
+// The columns of a state, in its order.
+std::vector<Term> terms_of(const ErrorUpdate& update, bool weighted) {
   const ErrorKernels& kernels = FM_PICK(kErrors);
-  std::vector<Column> found;
-  for (int64_t term = 0; term < kErrorTerms; ++term) {
-    if (terms >> term & 1) {
-      found.push_back({kernel_of(kernels, term, parameters)});
+  const ErrorParameters parameters{update.p, update.power};
+  std::vector<Term> found;
+  for (int64_t column = 0; column < kErrorTerms; ++column) {
+    if (update.terms >> column & 1) {
+      found.push_back({column, parameters, true, kernel_of(kernels, column, parameters)});
     }
   }
-  if (terms >> kDeviance & 1) {
+  if (update.terms >> kDeviance & 1) {
     // Nothing lies outside the domain of a square.
-    found.push_back({parameters.power == 0.0 ? nullptr : kernels.add[kOutsideDomain], false});
+    const AddErrors add = update.power == 0.0 ? nullptr : kernels.add[kOutsideDomain];
+    found.push_back({kOutsideDomain, parameters, false, add});
   }
-  found.push_back({weighted ? kernels.add[kWeight] : nullptr});
+  found.push_back({kWeight, parameters, true, weighted ? kernels.add[kWeight] : nullptr});
   return found;
 }
 
@@ -84,9 +94,9 @@ bool by_column(const Tensor& preds, const Tensor& target, int64_t columns) {
 // Walks the elements in blocks, each within one row or of whole periods of columns.
 class Errors {
  public:
-  Errors(const Tensor& preds, const Tensor& target, const std::optional<Tensor>& weight,
-         int64_t rows, int64_t columns, bool apart, const Weights& weights)
-      : preds_(preds), target_(target), rows_(rows), weights_(weights) {
+  Errors(const Inputs& inputs, int64_t rows, int64_t columns, bool apart, const Weights& weights)
+      : preds_(inputs.preds), target_(inputs.target), rows_(rows), weights_(weights) {
+    const auto& [preds, target, weight] = inputs;
     if (columns == 1) {
       for (const int64_t axis : order(target, static_cast<bool>(weights))) {
         geometry_.push(target.size(axis), preds.stride(axis), target.stride(axis));
@@ -120,10 +130,8 @@ class Errors {
   int64_t period() const { return period_; }
 
   // Adds the elements [begin, end), whose first one begins a row (or lies in the only column that
-  // they belong to), to one row of
-  // `period` sums per kernel.
-  void add(int64_t begin, int64_t end, std::span<const Column> kernels,
-           const ErrorParameters& parameters, double* sums) const {
+  // they belong to), to one row of `period` sums per term.
+  void add(int64_t begin, int64_t end, std::span<const Term> terms, double* sums) const {
     alignas(64) double preds[kErrorBlock];
     alignas(64) double target[kErrorBlock];
     alignas(64) double weight[kErrorBlock];
@@ -137,11 +145,12 @@ class Errors {
       if (weights_) {
         read_weights(first, count, weight);
       }
-      for (size_t k = 0; k < kernels.size(); ++k) {
-        if (kernels[k].add != nullptr) {
-          kernels[k].add(p, t, kernels[k].weighted ? w : nullptr, count, parameters, period_,
-                         sums + static_cast<int64_t>(k) * period_ + slot);
+      double* own = sums + slot;
+      for (const Term& term : terms) {
+        if (term.add != nullptr) {
+          term.add(p, t, term.weighted ? w : nullptr, count, term.parameters, period_, own);
         }
+        own += period_;
       }
       first += count;
     }
@@ -201,7 +210,7 @@ class Errors {
   int64_t per_row_;
   int64_t period_;
   int64_t block_;
-  const Weights& weights_;
+  Weights weights_;
 };
 
 void check_shapes(const Tensor& preds, const Tensor& target, int64_t columns) {
@@ -216,74 +225,149 @@ void check_shapes(const Tensor& preds, const Tensor& target, int64_t columns) {
   }
 }
 
-void error_sums_cpu(Tensor state, const Tensor& preds, const Tensor& target,
-                    const std::optional<Tensor>& weight, int64_t terms, double p, double power) {
-  require(terms > 0 && terms < (int64_t{1} << kErrorTerms), "`terms` holds an unknown term.");
-  require((terms >> kDeviance & 1) == 0 || power <= 0.0 || power >= 1.0 || std::isnan(power),
-          "`power` must not lie between 0 and 1.");
-  require(state.dim() == 2 && state.scalar_type() == ScalarType::Double,
-          "the state of error_sums_ must be float64 [D, K].");
-  const int64_t columns = state.size(0);
-  check_shapes(preds, target, columns);
-  const int64_t rows = preds.dim() == 0 ? 1 : preds.size(0);
-  const Weights weights(weight, rows, state);
-  const ErrorParameters parameters{p, power};
-  const std::vector<Column> kernels = chosen(terms, static_cast<bool>(weights), parameters);
-  const int64_t width = static_cast<int64_t>(kernels.size());
-  require(state.size(1) == width, "the state of error_sums_ does not fit its terms.");
-  double* data = state_data<double>(state);
-  const bool apart = by_column(preds, target, columns);
-  const Errors errors(preds, target, weight, rows, columns, apart, weights);
-  const int64_t elements = columns == 1 ? preds.numel() : rows * columns;
-  if (elements == 0) {
-    return;
+int64_t row_count(const Tensor& preds) { return preds.dim() == 0 ? 1 : preds.size(0); }
+
+// Sums for the states of one or more updates; a term that several ask for is added up once.
+class ErrorSums final : public Job {
+ public:
+  ErrorSums(std::span<const ErrorUpdate> updates, const Inputs& inputs, const Weights& weights)
+      : columns_(updates[0].state.size(0)),
+        rows_(row_count(inputs.preds)),
+        elements_(columns_ == 1 ? inputs.preds.numel() : rows_ * columns_),
+        apart_(by_column(inputs.preds, inputs.target, columns_)),
+        weighted_(weights),
+        errors_(inputs, rows_, columns_, apart_, weights) {
+    for (const ErrorUpdate& update : updates) {
+      add_state(update);
+    }
   }
-  // Parts are made of rows, so that each begins with the first column.
-  const int64_t each = columns == 1 ? 1 : columns;
-  const int64_t size = columns * width;
-  const Partition partition(elements / each, each * 8, size * 8, false);
-  Scratch<double> scratch(partition.parts, size);
-  partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    std::vector<double> sums(errors.period() * width);
-    double* own = scratch.sums(part);
-    const auto add = [&](int64_t first, int64_t last, int64_t repeat, double* to) {
-      errors.add(first, last, kernels, parameters, sums.data());
-      for (int64_t k = 0; k < width; ++k) {
-        for (int64_t i = 0; i < errors.period(); ++i) {
-          to[i % repeat * width + k] += sums[k * errors.period() + i];
-        }
-      }
-    };
-    if (!apart) {
-      add(begin * each, end * each, columns, own);
+
+  // Units are rows, so that each part begins with the first column.
+  Extent extent() const override {
+    return {elements_ / columns_, columns_ * 8, columns_ * width() * 8, false};
+  }
+
+  void open(const Partition& partition) override {
+    lanes_ = Scratch<double>(partition.parts, walks() * width() * errors_.period());
+    sums_ = Scratch<double>(partition.parts, columns_ * width());
+  }
+
+  void add(int64_t part, int64_t begin, int64_t end) override {
+    if (!apart_) {
+      errors_.add(begin * columns_, end * columns_, terms_, lanes_.sums(part));
       return;
     }
-    for (int64_t column = 0; column < columns; ++column) {
-      std::fill(sums.begin(), sums.end(), 0.0);
-      add(column * rows + begin, column * rows + end, 1, own + column * width);
+    for (int64_t column = 0; column < columns_; ++column) {
+      errors_.add(column * rows_ + begin, column * rows_ + end, terms_,
+                  lanes_.sums(part) + column * width() * errors_.period());
     }
-  });
-  scratch.combine();
-  double* total = scratch.sums(0);
-  if (terms >> kDeviance & 1) {
-    for (int64_t column = 0; column < columns; ++column) {
-      if (total[column * width + width - 2] > 0.0) {
-        throw std::runtime_error(
-            "error_sums_: `preds` or `target` lie outside the domain of the deviance.");
+  }
+
+  void check() override {
+    for (int64_t part = 0; part < sums_.parts(); ++part) {
+      fold(lanes_.sums(part), sums_.sums(part));
+    }
+    sums_.combine();
+    for (int64_t k = 0; k < width(); ++k) {
+      for (int64_t column = 0; column < columns_; ++column) {
+        double& sum = sums_.sums(0)[column * width() + k];
+        if (terms_[k].column == kOutsideDomain && sum > 0.0) {
+          throw std::runtime_error(
+              "error_sums_: `preds` or `target` lie outside the domain of the deviance.");
+        }
+        if (terms_[k].column == kWeight && !weighted_) {
+          sum = static_cast<double>(elements_ / columns_);
+        }
       }
     }
   }
-  if (!weights) {
-    for (int64_t column = 0; column < columns; ++column) {
-      total[column * width + width - 1] = static_cast<double>(elements / columns);
+
+  void commit() override {
+    for (const Destination& to : destinations_) {
+      double* sum = to.state;
+      for (int64_t column = 0; column < columns_; ++column) {
+        for (const int64_t k : to.terms) {
+          *sum++ += sums_.sums(0)[column * width() + k];
+        }
+      }
     }
   }
-  for (int64_t i = 0; i < size; ++i) {
-    data[i] += total[i];
+
+ private:
+  // A state, and which terms its columns are.
+  struct Destination {
+    double* state;
+    std::vector<int64_t> terms;
+  };
+
+  int64_t width() const { return static_cast<int64_t>(terms_.size()); }
+  // Columns that are walked one after the other have lanes of their own.
+  int64_t walks() const { return apart_ ? columns_ : 1; }
+
+  void add_state(const ErrorUpdate& update) {
+    const std::vector<Term> wanted = terms_of(update, weighted_);
+    require(update.state.size(1) == static_cast<int64_t>(wanted.size()),
+            "the state of error_sums_ does not fit its terms.");
+    Tensor state = update.state;
+    Destination to{state_data<double>(state), {}};
+    to.terms.reserve(wanted.size());
+    for (const Term& term : wanted) {
+      const auto place = std::find(terms_.begin(), terms_.end(), term);
+      to.terms.push_back(place - terms_.begin());
+      if (place == terms_.end()) {
+        terms_.push_back(term);
+      }
+    }
+    destinations_.push_back(std::move(to));
   }
+
+  // Adds up the lanes of each column: a period of them begins with the first one that is walked.
+  void fold(const double* lanes, double* sums) const {
+    const int64_t together = columns_ / walks();
+    for (int64_t walk = 0; walk < walks(); ++walk) {
+      for (int64_t k = 0; k < width(); ++k) {
+        for (const double* end = lanes + errors_.period(); lanes < end;) {
+          for (int64_t column = walk; column < walk + together; ++column) {
+            sums[column * width() + k] += *lanes++;
+          }
+        }
+      }
+    }
+  }
+
+  int64_t columns_;
+  int64_t rows_;
+  int64_t elements_;
+  bool apart_;
+  bool weighted_;
+  Errors errors_;
+  std::vector<Term> terms_;
+  std::vector<Destination> destinations_;
+  Scratch<double> lanes_;
+  Scratch<double> sums_;
+};
+
+void error_sums_cpu(Tensor state, const Tensor& preds, const Tensor& target,
+                    const OptionalTensor& weight, int64_t terms, double p, double power) {
+  const ErrorUpdate update{state, terms, p, power};
+  run_job(*error_sums_job(std::span(&update, 1), {preds, target, weight}));
 }
 
 }  // namespace
+
+std::unique_ptr<Job> error_sums_job(std::span<const ErrorUpdate> updates, const Inputs& inputs) {
+  for (const auto& [state, terms, p, power] : updates) {
+    require(terms > 0 && terms < (int64_t{1} << kErrorTerms), "`terms` holds an unknown term.");
+    require((terms >> kDeviance & 1) == 0 || power <= 0.0 || power >= 1.0 || std::isnan(power),
+            "`power` must not lie between 0 and 1.");
+    require(state.dim() == 2 && state.scalar_type() == ScalarType::Double &&
+                state.size(0) == updates[0].state.size(0),
+            "the state of error_sums_ must be float64 [D, K].");
+    check_shapes(inputs.preds, inputs.target, state.size(0));
+  }
+  const Weights weights(inputs.weight, row_count(inputs.preds), updates[0].state);
+  return std::make_unique<ErrorSums>(updates, inputs, weights);
+}
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
   library.impl("error_sums_", TORCH_BOX(&error_sums_cpu));

@@ -36,12 +36,13 @@ struct Partition {
     parts = (count + length - 1) / length;
   }
 
+  int64_t end_of(int64_t part) const { return std::min(count, (part + 1) * length); }
+  int64_t size_of(int64_t part) const { return end_of(part) - part * length; }
+
   // Calls f(part, begin, end), in parallel when there is more than one part.
   template <class F>
   void run(F&& f) const {
-    const auto one = [&](int64_t part) {
-      f(part, part * length, std::min(count, (part + 1) * length));
-    };
+    const auto one = [&](int64_t part) { f(part, part * length, end_of(part)); };
     if (parts == 1) {
       one(0);
       return;
@@ -72,10 +73,12 @@ struct Notes {
 template <class Sum>
 class Scratch {
  public:
+  Scratch() = default;
   // Parts lie a cache line apart, so that two threads never write to the same one.
   Scratch(int64_t parts, int64_t size)
       : size_(size), pitch_(size + 8), sums_(parts * pitch_), notes_(parts) {}
 
+  int64_t parts() const { return static_cast<int64_t>(notes_.size()); }
   Sum* sums(int64_t part) { return sums_.data() + part * pitch_; }
   Notes& notes(int64_t part) { return notes_[part]; }
 
@@ -95,8 +98,8 @@ class Scratch {
   }
 
  private:
-  int64_t size_;
-  int64_t pitch_;
+  int64_t size_ = 0;
+  int64_t pitch_ = 0;
   std::vector<Sum> sums_;
   std::vector<Notes> notes_;
 };
@@ -104,17 +107,14 @@ class Scratch {
 // Calls f(Sum{}, StateSum{}): what an update adds up, and what its state holds. Unweighted updates
 // count in int64; a state is int64 until its first weighted update.
 template <class F>
-void with_sum_types(const Tensor& state, const Weights& weights, F&& f) {
+auto with_sum_types(const Tensor& state, const Weights& weights, F&& f) {
   const bool counts = state.scalar_type() == ScalarType::Long;
   require(counts || state.scalar_type() == ScalarType::Double,
           "the metric state must be int64 or float64.");
   if (weights) {
-    f(double{}, double{});
-  } else if (counts) {
-    f(int64_t{}, int64_t{});
-  } else {
-    f(int64_t{}, double{});
+    return f(double{}, double{});
   }
+  return counts ? f(int64_t{}, int64_t{}) : f(int64_t{}, double{});
 }
 
 }  // namespace fastmetrics

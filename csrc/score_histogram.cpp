@@ -3,10 +3,11 @@
 #include <algorithm>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <vector>
 
+#include "jobs.h"
 #include "labels.h"
-#include "parallel.h"
 #include "scores.h"
 #include "values.h"
 
@@ -69,14 +70,11 @@ namespace {
 inline constexpr int64_t kScores = 1024;  // decided at a time
 
 // What all updates take.
-struct Batch {
+struct Batch : Inputs {
   const char* op;
-  const Tensor& preds;
-  const Tensor& target;
-  const std::optional<Tensor>& weight;
   bool multiclass;
   bool logits;
-  std::optional<int64_t> ignore_index;
+  OptionalInt ignore_index;
   bool validate;
 };
 
@@ -108,7 +106,7 @@ class CellReader {
   }
 
   int64_t units() const { return target_.numel(); }
-  int64_t units_per_sample() const { return units() / target_.size(0); }
+  int64_t units_per_sample() const { return units() / std::max<int64_t>(1, target_.size(0)); }
   int64_t width() const { return width_; }
   int64_t bytes_per_unit() const {
     return width_ * static_cast<int64_t>(preds_.element_size()) +
@@ -421,36 +419,59 @@ std::unique_ptr<CellReader> edge_reader(const Batch& batch, const Shape& shape, 
 
 // A batch with fewer scores than the state has cells: note the cells, then add them one by one.
 template <class Sum>
-Notes add_by_list(const CellReader& reader, const Weights& weights, const Shape& shape,
-                  bool validate, Sum* state) {
-  const int64_t width = reader.width();
-  const int64_t scores = reader.units() * width;
-  const Partition partition(reader.units(), reader.bytes_per_unit(), 0, true);
-  std::vector<int32_t> list(shape.readings * scores);
-  Scratch<Sum> scratch(partition.parts, 0);
-  partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    reader.visit(begin, end, scratch.notes(part),
-                 [&](int64_t first, int64_t count, int64_t runs, const int32_t* cells) {
-                   for (int64_t run = 0; run < runs; ++run) {
-                     std::copy_n(cells + run * count * width, count * width,
-                                 list.data() + run * scores + first * width);
-                   }
-                 });
-  });
-  const Notes notes = scratch.combine();
-  if (notes.bad > 0 && validate) {
-    reader.raise_bad_label();
+class ListedCells final : public LabelJob {
+ public:
+  ListedCells(std::unique_ptr<CellReader> reader, const Weights& weights, const Shape& shape,
+              Tensor& state, Tensor& events, const Batch& batch, bool count_outside)
+      : LabelJob(events, batch.validate, count_outside),
+        reader_(std::move(reader)),
+        weights_(weights),
+        shape_(shape),
+        state_(state_data<Sum>(state)) {}
+
+  Extent extent() const override { return {reader_->units(), reader_->bytes_per_unit(), 0, true}; }
+
+  void open(const Partition& partition) override {
+    list_.resize(shape_.readings * scores());
+    scratch_ = Scratch<Sum>(partition.parts, 0);
   }
-  const int64_t per_sample = reader.units_per_sample() * width;
-  for (size_t i = 0; i < list.size(); ++i) {
-    if (list[i] < shape.cells()) {
-      state[list[i]] +=
-          weights ? static_cast<Sum>(weights[static_cast<int64_t>(i) % scores / per_sample])
-                  : Sum{1};
+
+  void add(int64_t part, int64_t begin, int64_t end) override {
+    const int64_t width = reader_->width();
+    reader_->visit(begin, end, scratch_.notes(part),
+                   [&](int64_t first, int64_t count, int64_t runs, const int32_t* cells) {
+                     for (int64_t run = 0; run < runs; ++run) {
+                       std::copy_n(cells + run * count * width, count * width,
+                                   list_.data() + run * scores() + first * width);
+                     }
+                   });
+  }
+
+ protected:
+  Notes combine() override { return scratch_.combine(); }
+  void raise_bad_label() const override { reader_->raise_bad_label(); }
+
+  void add_to_state() override {
+    const int64_t per_sample = reader_->units_per_sample() * reader_->width();
+    for (size_t i = 0; i < list_.size(); ++i) {
+      if (list_[i] < shape_.cells()) {
+        state_[list_[i]] +=
+            weights_ ? static_cast<Sum>(weights_[static_cast<int64_t>(i) % scores() / per_sample])
+                     : Sum{1};
+      }
     }
   }
-  return notes;
-}
+
+ private:
+  int64_t scores() const { return reader_->units() * reader_->width(); }
+
+  std::unique_ptr<CellReader> reader_;
+  Weights weights_;
+  Shape shape_;
+  Sum* state_;
+  std::vector<int32_t> list_;
+  Scratch<Sum> scratch_;
+};
 
 // Two runs side by side hide each other's delay between a store and a load of the same cell.
 template <class Sum>
@@ -481,57 +502,96 @@ void weigh_cells(const int32_t* cells, int64_t first, int64_t count, int64_t run
   }
 }
 
-// Counts take half the cache in 32 bits, so they run over slices that cannot overflow them.
-inline constexpr int64_t kSliceScores = int64_t{1} << 31;
+// Counts take half the cache in 32 bits, so they move to the totals before they can overflow.
+inline constexpr int64_t kMostScores = int64_t{1} << 31;
 
-// Adds up all cells in `totals`, one more than the reader names.
-template <class Sum, class Total>
-Notes total_cells(const CellReader& reader, const Weights& weights, Total* totals) {
-  const int64_t size = reader.nowhere() + 1;
-  const int64_t slice = weights ? reader.units() : kSliceScores / reader.width();
-  Notes notes;
-  for (int64_t start = 0; start < reader.units(); start += slice) {
-    const Partition partition(std::min(slice, reader.units() - start), reader.bytes_per_unit(),
-                              size * static_cast<int64_t>(sizeof(Sum)), !weights);
-    Scratch<Sum> scratch(partition.parts, size);
-    partition.run([&](int64_t part, int64_t begin, int64_t end) {
-      Sum* sums = scratch.sums(part);
-      reader.visit(start + begin, start + end, scratch.notes(part),
-                   [&](int64_t first, int64_t count, int64_t runs, const int32_t* cells) {
-                     if (weights) {
-                       weigh_cells(cells, first, count, runs, reader, weights, sums);
-                     } else {
-                       count_cells(cells, count * reader.width(), runs, sums);
-                     }
-                   });
-    });
-    for (int64_t part = 0; part < partition.parts; ++part) {
-      notes += scratch.notes(part);
-      for (int64_t i = 0; i < size; ++i) {
-        totals[i] += scratch.sums(part)[i];
+template <class StateSum, class Sum, class Total>
+class CellCounts final : public LabelJob {
+ public:
+  CellCounts(std::unique_ptr<CellReader> reader, const Weights& weights, const Shape& shape,
+             Tensor& state, Tensor& events, const Batch& batch, bool count_outside)
+      : LabelJob(events, batch.validate, count_outside),
+        reader_(std::move(reader)),
+        weights_(weights),
+        shape_(shape),
+        state_(state_data<StateSum>(state)) {}
+
+  Extent extent() const override {
+    return {reader_->units(), reader_->bytes_per_unit(), size() * static_cast<int64_t>(sizeof(Sum)),
+            !weights_};
+  }
+
+  void open(const Partition& partition) override {
+    scratch_ = Scratch<Sum>(partition.parts, size());
+    counted_.resize(partition.parts);
+    totals_.resize(size());
+  }
+
+  void add(int64_t part, int64_t begin, int64_t end) override {
+    while (begin < end) {
+      const int64_t room = weights_ ? end : (kMostScores - counted_[part]) / reader_->width();
+      const int64_t stop = std::min(end, begin + room);
+      add_some(part, begin, stop);
+      counted_[part] += (stop - begin) * reader_->width();
+      begin = stop;
+      if (begin < end) {
+        const std::lock_guard lock(totals_mutex_);
+        move_to_totals(part);
       }
     }
   }
-  return notes;
-}
 
-template <class StateSum>
-Notes add_by_histogram(const CellReader& reader, const Weights& weights, const Shape& shape,
-                       bool validate, StateSum* state) {
-  const auto add = [&](auto sum, auto total) {
-    std::vector<decltype(total)> totals(reader.nowhere() + 1);
-    const Notes notes = total_cells<decltype(sum)>(reader, weights, totals.data());
-    if (notes.bad > 0 && validate) {
-      reader.raise_bad_label();
-    }
-    reader.unfold(totals.data());
-    for (int64_t cell = 0; cell < shape.cells(); ++cell) {
-      state[cell] += static_cast<StateSum>(totals[cell]);
+ protected:
+  Notes combine() override {
+    Notes notes;
+    for (int64_t part = 0; part < scratch_.parts(); ++part) {
+      move_to_totals(part);
+      notes += scratch_.notes(part);
     }
     return notes;
-  };
-  return weights ? add(double{}, double{}) : add(uint32_t{}, int64_t{});
-}
+  }
+  void raise_bad_label() const override { reader_->raise_bad_label(); }
+
+  void add_to_state() override {
+    reader_->unfold(totals_.data());
+    for (int64_t cell = 0; cell < shape_.cells(); ++cell) {
+      state_[cell] += static_cast<StateSum>(totals_[cell]);
+    }
+  }
+
+ private:
+  int64_t size() const { return reader_->nowhere() + 1; }
+
+  void add_some(int64_t part, int64_t begin, int64_t end) {
+    Sum* sums = scratch_.sums(part);
+    reader_->visit(begin, end, scratch_.notes(part),
+                   [&](int64_t first, int64_t count, int64_t runs, const int32_t* cells) {
+                     if (weights_) {
+                       weigh_cells(cells, first, count, runs, *reader_, weights_, sums);
+                     } else {
+                       count_cells(cells, count * reader_->width(), runs, sums);
+                     }
+                   });
+  }
+
+  void move_to_totals(int64_t part) {
+    Sum* sums = scratch_.sums(part);
+    for (int64_t i = 0; i < size(); ++i) {
+      totals_[i] += sums[i];
+      sums[i] = 0;
+    }
+    counted_[part] = 0;
+  }
+
+  std::unique_ptr<CellReader> reader_;
+  Weights weights_;
+  Shape shape_;
+  StateSum* state_;
+  Scratch<Sum> scratch_;
+  std::vector<int64_t> counted_;
+  std::vector<Total> totals_;
+  std::mutex totals_mutex_;
+};
 
 Shape shape_of(const Tensor& state) {
   require(state.dim() == 4 && state.size(2) == 2, "the state must be [H, C, 2, B].");
@@ -542,51 +602,41 @@ Shape shape_of(const Tensor& state) {
   return shape;
 }
 
-// Reads a batch through make(dense), where a dense batch has at least as many scores as the state
-// has cells.
+// The job of a batch that is read through make(shape, dense), where a dense batch has at least as
+// many scores as the state has cells.
 template <class Make>
-void count_batch(Tensor& state, Tensor& events, const Batch& batch, bool count_outside,
-                 Make&& make) {
+std::unique_ptr<Job> make_job(Tensor& state, Tensor& events, const Batch& batch, bool count_outside,
+                              Make&& make) {
   const Shape shape = shape_of(state);
   const int64_t num_samples = leading_size(batch.target);
   require(batch.preds.dim() == batch.target.dim() + (batch.multiclass ? 1 : 0),
           "`preds` and `target` do not fit.");
-  if (batch.target.numel() == 0) {
-    return;
-  }
   const bool dense = batch.preds.numel() * shape.readings >= shape.cells();
-  const std::unique_ptr<CellReader> reader = make(shape, dense);
+  std::unique_ptr<CellReader> reader = make(shape, dense);
   const Weights weights(batch.weight, num_samples, state);
-  int64_t* event_counts = events_data(events);
-  with_sum_types(state, weights, [&](auto, auto state_sum) {
-    auto* data = state_data<decltype(state_sum)>(state);
-    const Notes notes = dense ? add_by_histogram(*reader, weights, shape, batch.validate, data)
-                              : add_by_list(*reader, weights, shape, batch.validate, data);
-    event_counts[kNan] += notes.nan;
-    event_counts[kOutside] += count_outside ? notes.outside : 0;
+  return with_sum_types(state, weights, [&](auto sum, auto state_sum) -> std::unique_ptr<Job> {
+    using Total = decltype(sum);
+    using Sum = std::conditional_t<std::is_same_v<Total, double>, double, uint32_t>;
+    using StateSum = decltype(state_sum);
+    if (dense) {
+      return std::make_unique<CellCounts<StateSum, Sum, Total>>(
+          std::move(reader), weights, shape, state, events, batch, count_outside);
+    }
+    return std::make_unique<ListedCells<StateSum>>(std::move(reader), weights, shape, state, events,
+                                                   batch, count_outside);
   });
 }
 
 void score_histogram_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
-                         const std::optional<Tensor>& weight, const Tensor& edges, bool uniform,
-                         bool multiclass, bool logits, std::optional<int64_t> ignore_index,
-                         bool validate) {
-  const Shape shape = shape_of(state);
-  require(edges.dim() == 2 && edges.size(0) == shape.readings && edges.size(1) == shape.bins - 1 &&
-              edges.size(1) > 0 && edges.scalar_type() == ScalarType::Double &&
-              edges.is_contiguous(),
-          "`edges` must be contiguous float64 [H, B - 1].");
-  const Batch batch{"score_histogram_", preds,  target,       weight,
-                    multiclass,         logits, ignore_index, validate};
-  const bool wide = preds.scalar_type() == ScalarType::Double;
-  count_batch(state, events, batch, shape.readings == 2, [&](const Shape& of, bool dense) {
-    return (wide ? edge_reader<double> : edge_reader<float>)(batch, of, edges, uniform, dense);
-  });
+                         const OptionalTensor& weight, const Tensor& edges, bool uniform,
+                         bool multiclass, bool logits, OptionalInt ignore_index, bool validate) {
+  run_job(*score_histogram_job(state, events, {preds, target, weight}, edges, uniform, multiclass,
+                               logits, ignore_index, validate));
 }
 
 void score_image_histogram_cpu(Tensor state, Tensor events, const Tensor& preds,
-                               const Tensor& target, const std::optional<Tensor>& weight, bool half,
-                               bool multiclass, bool logits, std::optional<int64_t> ignore_index,
+                               const Tensor& target, const OptionalTensor& weight, bool half,
+                               bool multiclass, bool logits, OptionalInt ignore_index,
                                bool validate) {
   const Shape shape = shape_of(state);
   require(shape.bins >= 2 && shape.bins <= 1 << 16 && (shape.bins & (shape.bins - 1)) == 0,
@@ -595,17 +645,36 @@ void score_image_histogram_cpu(Tensor state, Tensor events, const Tensor& preds,
   require(!half || preds.scalar_type() == ScalarType::Half, "`half` needs float16 scores.");
   const int32_t bits = std::countr_zero(static_cast<uint64_t>(shape.bins));
   const ImageBits image{(half ? 16 : 32) - bits, half};
-  const Batch batch{
-      "score_image_histogram_", preds, target, weight, multiclass, logits, ignore_index, validate};
+  const Batch batch{{preds, target, weight},
+                    "score_image_histogram_",
+                    multiclass,
+                    logits,
+                    ignore_index,
+                    validate};
   const bool told_apart = !multiclass || shape.readings == 2;
-  count_batch(state, events, batch, told_apart, [&](const Shape& of, bool) {
+  run_job(*make_job(state, events, batch, told_apart, [&](const Shape& of, bool) {
     return preds.scalar_type() == ScalarType::Double
                ? make_reader<double>(batch, of, ImageTable<double>(image), false)
                : make_reader<float>(batch, of, ImageTable<float>(image), false);
-  });
+  }));
 }
 
 }  // namespace
+
+std::unique_ptr<Job> score_histogram_job(Tensor& state, Tensor& events, const Inputs& inputs,
+                                         const Tensor& edges, bool uniform, bool multiclass,
+                                         bool logits, OptionalInt ignore_index, bool validate) {
+  const Shape shape = shape_of(state);
+  require(edges.dim() == 2 && edges.size(0) == shape.readings && edges.size(1) == shape.bins - 1 &&
+              edges.size(1) > 0 && edges.scalar_type() == ScalarType::Double &&
+              edges.is_contiguous(),
+          "`edges` must be contiguous float64 [H, B - 1].");
+  const Batch batch{inputs, "score_histogram_", multiclass, logits, ignore_index, validate};
+  const bool wide = inputs.preds.scalar_type() == ScalarType::Double;
+  return make_job(state, events, batch, shape.readings == 2, [&](const Shape& of, bool dense) {
+    return (wide ? edge_reader<double> : edge_reader<float>)(batch, of, edges, uniform, dense);
+  });
+}
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
   library.impl("score_histogram_", TORCH_BOX(&score_histogram_cpu));

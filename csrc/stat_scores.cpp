@@ -1,8 +1,11 @@
 // stat_scores_: per-class counts (tp, fp, tn, fn).
 #include "classes.h"
+#include "jobs.h"
 
 namespace fastmetrics {
 namespace {
+
+constexpr const char* kOp = "stat_scores_";
 
 enum Column : int64_t { kTp = 0, kFp = 1, kTn = 2, kFn = 3 };
 
@@ -43,8 +46,8 @@ void tally_matrix(const Sum* matrix, int64_t num_classes, Sum* sums) {
 // Adds the tallies of one row of classes to a state row of `columns` classes (all, or 1 for their
 // sums).
 template <class Sum, class StateSum>
-void add_to_state(const Sum* sums, int64_t num_classes, int64_t columns, StateSum factor,
-                  StateSum* state) {
+void add_tallies(const Sum* sums, int64_t num_classes, int64_t columns, StateSum factor,
+                 StateSum* state) {
   Sum targets{0};
   Sum predicted{0};
   for (int64_t c = 0; c < num_classes; ++c) {
@@ -66,85 +69,132 @@ void add_to_state(const Sum* sums, int64_t num_classes, int64_t columns, StateSu
   }
 }
 
-template <class Sum>
-Notes tally_part(const ClassReader& reader, const Weights& weights, int64_t num_classes,
-                 int64_t begin, int64_t end, Sum* sums) {
-  if (!weights && num_classes <= kSmallMatrix && end - begin >= 4 * num_classes * num_classes) {
-    std::vector<Sum> matrix(num_classes * num_classes + 1);
-    const Notes notes = tally_cells(reader, weights, num_classes, begin, end, matrix.data());
-    tally_matrix(matrix.data(), num_classes, sums);
-    return notes;
+// Counts of each class over all samples.
+template <class Sum, class StateSum>
+class ClassCounts final : public LabelJob {
+ public:
+  ClassCounts(const ClassReader& reader, const Weights& weights, int64_t num_classes, Tensor& state,
+              Tensor& events, bool validate)
+      : LabelJob(events, validate),
+        reader_(reader),
+        weights_(weights),
+        num_classes_(num_classes),
+        columns_(state.size(0)),
+        state_(state_data<StateSum>(state)) {}
+
+  Extent extent() const override {
+    return {reader_.positions(), reader_.bytes_per_position(),
+            size() * static_cast<int64_t>(sizeof(Sum)), !weights_};
   }
-  Notes notes;
-  ClassBlock block;
-  for (int64_t first = begin; first < end; first += kBlock) {
-    const int64_t last = std::min(end, first + kBlock);
-    reader.read(first, last, block, notes);
-    if (weights) {
-      tally(
-          block, last - first,
-          [&](int64_t i) { return static_cast<Sum>(weights[(first + i) / reader.depth()]); }, sums);
-    } else {
-      tally(block, last - first, [](int64_t) { return Sum{1}; }, sums);
+
+  void open(const Partition& partition) override {
+    const int64_t cells = num_classes_ * num_classes_;
+    as_matrix_ = !weights_ && num_classes_ <= kSmallMatrix && partition.size_of(0) >= 4 * cells;
+    scratch_ = Scratch<Sum>(partition.parts, as_matrix_ ? cells + 1 : size());
+  }
+
+  void add(int64_t part, int64_t begin, int64_t end) override {
+    Sum* sums = scratch_.sums(part);
+    Notes& notes = scratch_.notes(part);
+    if (as_matrix_) {
+      notes += tally_cells(reader_, weights_, num_classes_, begin, end, sums);
+      return;
+    }
+    ClassBlock block;
+    for (int64_t first = begin; first < end; first += kBlock) {
+      const int64_t last = std::min(end, first + kBlock);
+      reader_.read(first, last, block, notes);
+      const auto weight = [&](int64_t i) {
+        return static_cast<Sum>(weights_[(first + i) / reader_.depth()]);
+      };
+      if (weights_) {
+        tally(block, last - first, weight, sums + kSpare);
+      } else {
+        tally(block, last - first, [](int64_t) { return Sum{1}; }, sums + kSpare);
+      }
     }
   }
-  return notes;
-}
 
-template <class Sum, class StateSum>
-void count_all(const ClassReader& reader, const Weights& weights, int64_t num_classes,
-               int64_t columns, bool validate, StateSum* state, int64_t* events) {
-  const int64_t size = (num_classes + kSpareRows) * kTallies;
-  const Partition partition(reader.positions(), reader.bytes_per_position(),
-                            size * static_cast<int64_t>(sizeof(Sum)), !weights);
-  Scratch<Sum> scratch(partition.parts, size);
-  const auto sums_of = [&](int64_t part) { return scratch.sums(part) + kSpareRows * kTallies; };
-  partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    scratch.notes(part) = tally_part(reader, weights, num_classes, begin, end, sums_of(part));
-  });
-  const Notes notes = scratch.combine();
-  if (notes.bad > 0 && validate) {
-    reader.raise_bad_label();
+ protected:
+  Notes combine() override { return scratch_.combine(); }
+  void raise_bad_label() const override { reader_.raise_bad_label(); }
+
+  void add_to_state() override {
+    if (!as_matrix_) {
+      add_tallies(scratch_.sums(0) + kSpare, num_classes_, columns_, StateSum{1}, state_);
+      return;
+    }
+    std::vector<Sum> sums(num_classes_ * kTallies);
+    tally_matrix(scratch_.sums(0), num_classes_, sums.data());
+    add_tallies(sums.data(), num_classes_, columns_, StateSum{1}, state_);
   }
-  events[kNan] += notes.nan;
-  add_to_state(sums_of(0), num_classes, columns, StateSum{1}, state);
-}
+
+ private:
+  static constexpr int64_t kSpare = kSpareRows * kTallies;
+
+  int64_t size() const { return num_classes_ * kTallies + kSpare; }
+
+  ClassReader reader_;
+  Weights weights_;
+  int64_t num_classes_;
+  int64_t columns_;
+  StateSum* state_;
+  bool as_matrix_ = false;
+  Scratch<Sum> scratch_;
+};
 
 // Without a known number of classes only hits and misses can be told.
 template <class Sum, class StateSum>
-void count_hits(const ClassReader& reader, const Weights& weights, bool validate, StateSum* state,
-                int64_t* events) {
-  const Partition partition(reader.positions(), reader.bytes_per_position(), 16, !weights);
-  Scratch<Sum> scratch(partition.parts, 2);
-  partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    Notes notes;
+class HitCounts final : public LabelJob {
+ public:
+  HitCounts(const ClassReader& reader, const Weights& weights, Tensor& state, Tensor& events,
+            bool validate)
+      : LabelJob(events, validate),
+        reader_(reader),
+        weights_(weights),
+        state_(state_data<StateSum>(state)) {}
+
+  Extent extent() const override {
+    return {reader_.positions(), reader_.bytes_per_position(), 2 * sizeof(Sum), !weights_};
+  }
+
+  void open(const Partition& partition) override { scratch_ = Scratch<Sum>(partition.parts, 2); }
+
+  void add(int64_t part, int64_t begin, int64_t end) override {
     ClassBlock block;
     Sum hits{0};
     Sum misses{0};
     for (int64_t first = begin; first < end; first += kBlock) {
       const int64_t last = std::min(end, first + kBlock);
-      reader.read(first, last, block, notes);
+      reader_.read(first, last, block, scratch_.notes(part));
       for (int64_t i = 0; i < last - first; ++i) {
         if (block.target[i] >= 0) {
           const Sum amount =
-              weights ? static_cast<Sum>(weights[(first + i) / reader.depth()]) : Sum{1};
+              weights_ ? static_cast<Sum>(weights_[(first + i) / reader_.depth()]) : Sum{1};
           (block.pred[i] == block.target[i] ? hits : misses) += amount;
         }
       }
     }
-    scratch.sums(part)[0] = hits;
-    scratch.sums(part)[1] = misses;
-    scratch.notes(part) = notes;
-  });
-  const Notes notes = scratch.combine();
-  if (notes.bad > 0 && validate) {
-    reader.raise_bad_label();
+    scratch_.sums(part)[0] += hits;
+    scratch_.sums(part)[1] += misses;
   }
-  events[kNan] += notes.nan;
-  state[kTp] += static_cast<StateSum>(scratch.sums(0)[0]);
-  state[kFp] += static_cast<StateSum>(scratch.sums(0)[1]);
-  state[kFn] += static_cast<StateSum>(scratch.sums(0)[1]);
-}
+
+ protected:
+  Notes combine() override { return scratch_.combine(); }
+  void raise_bad_label() const override { reader_.raise_bad_label(); }
+
+  void add_to_state() override {
+    state_[kTp] += static_cast<StateSum>(scratch_.sums(0)[0]);
+    state_[kFp] += static_cast<StateSum>(scratch_.sums(0)[1]);
+    state_[kFn] += static_cast<StateSum>(scratch_.sums(0)[1]);
+  }
+
+ private:
+  ClassReader reader_;
+  Weights weights_;
+  StateSum* state_;
+  Scratch<Sum> scratch_;
+};
 
 // One state row per sample. Labels are checked first, because the rows are written while reading.
 template <class Sum>
@@ -170,7 +220,7 @@ void count_samples(const ClassReader& reader, const Weights& weights, int64_t nu
         tally(block, last - first, [](int64_t) { return int64_t{1}; }, sums);
       }
       const Sum factor = weights ? static_cast<Sum>(weights[sample]) : Sum{1};
-      add_to_state(sums, num_classes, columns, factor, state + sample * columns * 4);
+      add_tallies(sums, num_classes, columns, factor, state + sample * columns * 4);
     }
     scratch.notes(part) = notes;
   });
@@ -180,34 +230,50 @@ void count_samples(const ClassReader& reader, const Weights& weights, int64_t nu
 }
 
 void stat_scores_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
-                     const std::optional<Tensor>& weight, int64_t num_classes, int64_t top_k,
-                     std::optional<int64_t> ignore_index, bool validate) {
-  const ClassReader reader("stat_scores_", preds, target, num_classes, top_k, ignore_index);
-  const bool samplewise = state.dim() == 3;
-  const int64_t columns = state.size(-2);
-  require(state.size(-1) == 4 && (columns == 1 || columns == num_classes) &&
-              (!samplewise || state.size(0) == reader.num_samples()),
-          "the state of stat_scores_ must be [C, 4], [1, 4] or one of them per sample.");
-  require(num_classes > 0 || !samplewise, "counts per sample need the number of classes.");
-  const Weights weights(weight, target.size(0), state);
+                     const OptionalTensor& weight, int64_t num_classes, int64_t top_k,
+                     OptionalInt ignore_index, bool validate) {
+  if (state.dim() != 3) {
+    const Inputs inputs{preds, target, weight};
+    run_job(*stat_scores_job(state, events, inputs, num_classes, top_k, ignore_index, validate));
+    return;
+  }
+  const ClassReader reader(kOp, preds, target, num_classes, top_k, ignore_index);
+  const int64_t columns = state.size(1);
+  require(state.size(2) == 4 && (columns == 1 || columns == num_classes) &&
+              state.size(0) == reader.num_samples(),
+          "a state of stat_scores_ per sample must be [N, C, 4] or [N, 1, 4].");
+  require(num_classes > 0, "counts per sample need the number of classes.");
+  const Weights weights(weight, reader.num_samples(), state);
   if (reader.positions() == 0) {
     return;
   }
   int64_t* event_counts = events_data(events);
-  with_sum_types(state, weights, [&](auto sum, auto state_sum) {
-    using Sum = decltype(sum);
-    auto* data = state_data<decltype(state_sum)>(state);
-    if (samplewise) {
-      count_samples(reader, weights, num_classes, columns, validate, data, event_counts);
-    } else if (num_classes == 0) {
-      count_hits<Sum>(reader, weights, validate, data, event_counts);
-    } else {
-      count_all<Sum>(reader, weights, num_classes, columns, validate, data, event_counts);
-    }
+  with_sum_types(state, weights, [&](auto, auto state_sum) {
+    count_samples(reader, weights, num_classes, columns, validate,
+                  state_data<decltype(state_sum)>(state), event_counts);
   });
 }
 
 }  // namespace
+
+std::unique_ptr<Job> stat_scores_job(Tensor& state, Tensor& events, const Inputs& inputs,
+                                     int64_t num_classes, int64_t top_k, OptionalInt ignore_index,
+                                     bool validate) {
+  const ClassReader reader(kOp, inputs.preds, inputs.target, num_classes, top_k, ignore_index);
+  require(state.dim() == 2 && state.size(1) == 4 &&
+              (state.size(0) == 1 || state.size(0) == num_classes),
+          "the state of stat_scores_ must be [C, 4] or [1, 4].");
+  const Weights weights(inputs.weight, reader.num_samples(), state);
+  return with_sum_types(state, weights, [&](auto sum, auto state_sum) -> std::unique_ptr<Job> {
+    using Sum = decltype(sum);
+    using StateSum = decltype(state_sum);
+    if (num_classes == 0) {
+      return std::make_unique<HitCounts<Sum, StateSum>>(reader, weights, state, events, validate);
+    }
+    return std::make_unique<ClassCounts<Sum, StateSum>>(reader, weights, num_classes, state, events,
+                                                        validate);
+  });
+}
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
   library.impl("stat_scores_", TORCH_BOX(&stat_scores_cpu));
