@@ -192,6 +192,20 @@ def _fingerprint(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big", signed=True)
 
 
+@contextmanager
+def explaining(group: Any) -> Generator[None, None, None]:
+    """Say what a failed collective of ``group`` means."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"Metrics could not be synchronised by rank {dist.get_rank()}: another of the"
+            f" {dist.get_world_size(group)} processes has ended, does not answer within the"
+            " timeout of the process group, or calls other collectives. The states of this process"
+            " are as they were."
+        ) from error
+
+
 class _Wire:
     """The collectives of one group, on the devices that its backends serve."""
 
@@ -223,26 +237,13 @@ class _Wire:
         """Return the rank that the user knows for a place in the group."""
         return dist.get_global_rank(self.group, place)
 
-    @contextmanager
-    def explaining(self) -> Generator[None, None, None]:
-        """Say what a failed collective means."""
-        try:
-            yield
-        except RuntimeError as error:
-            raise RuntimeError(
-                f"Metrics could not be synchronised by rank {dist.get_rank()}: another of the"
-                f" {self.size} processes has ended, does not answer within the timeout of the"
-                " process group, or calls other collectives. The states of this process are as"
-                " they were."
-            ) from error
-
     def start_gather(self, tensor: Tensor) -> tuple[list[Tensor], Any]:
         received = [torch.empty_like(tensor) for _ in range(self.size)]
         return received, dist.all_gather(received, tensor, group=self.group, async_op=True)
 
     def gather(self, data: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
         """Return a few numbers of all processes, on the CPU."""
-        with self.explaining():
+        with explaining(self.group):
             received, work = self.start_gather(
                 torch.tensor(data, dtype=dtype, device=self.header_device)
             )
@@ -446,7 +447,7 @@ def _collect(slots: Sequence[_Slot], parts: Sequence[_Parts], wire: _Wire) -> li
     for i, (slot, part) in enumerate(zip(slots, parts, strict=True)):
         kinds.setdefault(_way(slot, part), []).append(i)
     found: list[Any] = [None] * len(slots)
-    with wire.explaining():
+    with explaining(wire.group):
         started = [
             (chosen, *start([slots[i] for i in chosen], [parts[i] for i in chosen], wire))
             for start, chosen in sorted(kinds.items(), key=lambda item: _WAYS.index(item[0]))

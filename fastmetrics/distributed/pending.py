@@ -13,7 +13,7 @@ import torch
 import torch.distributed as dist
 
 from fastmetrics.distributed.gathering import State
-from fastmetrics.distributed.packets import Statistic, exchange
+from fastmetrics.distributed.packets import Statistic, exchange, explaining
 
 _Exchanged = list[dict[str, State]]
 
@@ -83,12 +83,13 @@ class _Channel:
         # Packets travel between the hosts: they never compete with the collectives of training on
         # an accelerator, nor wait for the work that is queued there.
         gloo = dist.is_gloo_available()
-        self._group = dist.new_group(
-            dist.get_process_group_ranks(group),
-            timeout=_timeout(group),
-            backend="gloo" if gloo else None,
-            use_local_synchronization=True,
-        )
+        with explaining(group):
+            self._group = dist.new_group(
+                dist.get_process_group_ranks(group),
+                timeout=_timeout(group),
+                backend="gloo" if gloo else None,
+                use_local_synchronization=True,
+            )
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # A daemon: a process that gives up does not wait for the others.
         thread = threading.Thread(target=_serve, args=(self._jobs,), daemon=True)
