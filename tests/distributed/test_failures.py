@@ -18,7 +18,7 @@ from fastmetrics import MetricCollection, SumMetric
 from fastmetrics.aggregation import CatMetric
 from fastmetrics.distributed import merge_states
 
-SECONDS = 5
+SECONDS = 10
 # The first two processes survive; in the group of each case a third one fails.
 CASES = ("killed", "hanging", "straying", "background")
 SURVIVORS = (0, 1)
