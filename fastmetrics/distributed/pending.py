@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
+
 from fastmetrics.distributed.gathering import State
 from fastmetrics.distributed.packets import Statistic, exchange, explaining
 
