@@ -22,7 +22,6 @@ from torch.nn import ModuleDict
 from typing_extensions import Self
 
 from fastmetrics.distributed import PendingValue, SyncHandle, read_states, write_states
-from fastmetrics.distributed import distributed_available as torch_distributed_available
 from fastmetrics.metric import (
     Metric,
     independent_copy,
@@ -322,6 +321,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
         See :meth:`fastmetrics.metric.Metric.compute_async`.
         """
         copy = independent_copy(self)
+        copy._live_groups()
         return PendingValue(sync_for_compute(copy._sources(), async_op=True), copy._values)
 
     def sync(
@@ -341,20 +341,24 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
         synced = [name for name, metric in metrics.items() if metric._is_synced]
         if synced and should_sync:
             raise TorchMetricsUserError(f"{', '.join(synced)} of the collection: synchronised.")
+        if not should_sync:
+            return SyncHandle() if async_op else None
         packed = {k: m for k, m in metrics.items() if isinstance(m, Metric) and m._packs()}
         others = {k: m for k, m in metrics.items() if k not in packed}
-        available = distributed_available or torch_distributed_available
-        if not should_sync or not available():
-            return SyncHandle() if async_op else None
         if async_op and others:
             raise TorchMetricsUserError(
                 f"{', '.join(others)} of the collection: states that travel in their own way, not"
                 " in the background."
             )
+        arguments: dict[str, Any] = {"process_group": process_group}
+        if distributed_available is not None:
+            arguments["distributed_available"] = distributed_available
+            packed = packed if distributed_available() else {}
+        packed = {k: m for k, m in packed.items() if distributed_available or m._is_distributed()}
         try:
             handle = sync_metrics(packed, process_group, async_op)
             for metric in others.values():
-                metric.sync(process_group=process_group, distributed_available=available)
+                metric.sync(**arguments)
         except BaseException:
             self.unsync(any(metric._is_synced for metric in metrics.values()))
             raise

@@ -1485,8 +1485,9 @@ def sync_for_compute(metrics: dict[str, Metric], async_op: bool = False) -> Sync
     waiting = {name: metric for name, metric in metrics.items() if metric._syncs_in_compute()}
     packed = {name: metric for name, metric in waiting.items() if metric._packs()}
     handle = sync_metrics(packed, async_op=async_op)
-    for name in waiting.keys() - packed.keys():
-        waiting[name].sync()
+    for name, metric in waiting.items():
+        if name not in packed:
+            metric.sync()
     for metric in metrics.values():
         metric.__dict__.update(_to_sync=False, _should_unsync=False)
     return handle or SyncHandle()

@@ -192,10 +192,28 @@ def _fingerprint(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big", signed=True)
 
 
-class _Wire:
-    """The collectives of one group, on the devices that its backends serve."""
+@contextmanager
+def explaining(group: Any) -> Generator[None, None, None]:
+    """Say what a failed collective of ``group`` means."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise RuntimeError(
+            f"Metrics could not be synchronised by rank {dist.get_rank()}: another of the"
+            f" {dist.get_world_size(group)} processes has ended, does not answer within the"
+            " timeout of the process group, or calls other collectives. The states of this process"
+            " are as they were."
+        ) from error
 
-    def __init__(self, group: Any, devices: set[torch.device]) -> None:
+
+class _Wire:
+    """The collectives of one group, on the devices that its backends serve.
+
+    ``channel`` is another gloo backend between the same processes, for the CPU.
+    """
+
+    def __init__(self, group: Any, devices: set[torch.device], channel: Any) -> None:
+        self._channel = channel
         self.group: Any = dist.group.WORLD if group is None else group
         self.size = dist.get_world_size(self.group)
         if self.size < 1:
@@ -203,7 +221,9 @@ class _Wire:
                 "This process is not part of `process_group` and cannot synchronise metrics in it."
             )
         pairs = dist.get_backend_config(self.group).split(",")
-        backends = dict(pair.split(":", 1) for pair in pairs)
+        backends = (
+            dict(pair.split(":", 1) for pair in pairs) if channel is None else {"cpu": "gloo"}
+        )
         special = [kind for kind, name in backends.items() if kind != "cpu" and name != "gloo"]
         self.own_accelerator = bool(devices) and all(d.type in special for d in devices)
         self._accelerator = torch.device("cpu")
@@ -223,26 +243,15 @@ class _Wire:
         """Return the rank that the user knows for a place in the group."""
         return dist.get_global_rank(self.group, place)
 
-    @contextmanager
-    def explaining(self) -> Generator[None, None, None]:
-        """Say what a failed collective means."""
-        try:
-            yield
-        except RuntimeError as error:
-            raise RuntimeError(
-                f"Metrics could not be synchronised by rank {dist.get_rank()}: another of the"
-                f" {self.size} processes has ended, does not answer within the timeout of the"
-                " process group, or calls other collectives. The states of this process are as"
-                " they were."
-            ) from error
-
     def start_gather(self, tensor: Tensor) -> tuple[list[Tensor], Any]:
         received = [torch.empty_like(tensor) for _ in range(self.size)]
+        if self._channel is not None:
+            return received, self._channel.allgather([received], [tensor])
         return received, dist.all_gather(received, tensor, group=self.group, async_op=True)
 
     def gather(self, data: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
         """Return a few numbers of all processes, on the CPU."""
-        with self.explaining():
+        with explaining(self.group):
             received, work = self.start_gather(
                 torch.tensor(data, dtype=dtype, device=self.header_device)
             )
@@ -250,6 +259,10 @@ class _Wire:
             return [part.cpu() for part in received]
 
     def start_reduce(self, tensor: Tensor, op: Any) -> Any:
+        if self._channel is not None:
+            options = dist.AllreduceOptions()
+            options.reduceOp = op
+            return self._channel.allreduce([tensor], options)
         return dist.all_reduce(tensor, op, group=self.group, async_op=True)
 
     def flat(self, tensors: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
@@ -263,15 +276,20 @@ class _Wire:
 
 
 @torch.no_grad()
-def exchange(statistics: Sequence[Statistic], group: Any = None) -> list[dict[str, State]]:
+def exchange(
+    statistics: Sequence[Statistic], group: Any = None, channel: Any = None
+) -> list[dict[str, State]]:
     """Return the states of all processes of ``group``, reduced; each process must call this.
+
+    They travel by ``channel``, a gloo backend between these processes, if there is one.
 
     Raises:
         RuntimeError: processes bring different metrics or states that do not fit together, with the
             same words in all of them; or one does not answer.
     """
     slots, problem = _slots_of(statistics)
-    wire = _Wire(group, {tensor.device for slot in slots for tensor in slot.tensors})
+    devices = {tensor.device for slot in slots for tensor in slot.tensors}
+    wire = _Wire(group, devices, channel)
     sources, parts = _agree(statistics, slots, problem, wire)
     sent = [i for i, slot in enumerate(slots) if sources[slot.owner] == slot.owner]
     slots, parts = [slots[i] for i in sent], [parts[i] for i in sent]
@@ -446,7 +464,7 @@ def _collect(slots: Sequence[_Slot], parts: Sequence[_Parts], wire: _Wire) -> li
     for i, (slot, part) in enumerate(zip(slots, parts, strict=True)):
         kinds.setdefault(_way(slot, part), []).append(i)
     found: list[Any] = [None] * len(slots)
-    with wire.explaining():
+    with explaining(wire.group):
         started = [
             (chosen, *start([slots[i] for i in chosen], [parts[i] for i in chosen], wire))
             for start, chosen in sorted(kinds.items(), key=lambda item: _WAYS.index(item[0]))

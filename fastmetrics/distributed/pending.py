@@ -7,13 +7,14 @@ import threading
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 
 from fastmetrics.distributed.gathering import State
-from fastmetrics.distributed.packets import Statistic, exchange
+from fastmetrics.distributed.packets import Statistic, exchange, explaining
 
 _Exchanged = list[dict[str, State]]
 
@@ -74,21 +75,24 @@ class PendingValue:
 
 
 class _Channel:
-    """A thread with a process group of its own, so that nothing it does mixes with other calls.
+    """A thread with connections of its own, so that nothing it does mixes with other collectives.
 
-    Its exchanges run in the order of the calls, in all processes.
+    Its exchanges run in the order of the calls, in all processes. Packets travel between the hosts:
+    they neither compete with the collectives of training on an accelerator, nor wait for the work
+    that is queued there.
     """
 
     def __init__(self, group: Any) -> None:
-        # Packets travel between the hosts: they never compete with the collectives of training on
-        # an accelerator, nor wait for the work that is queued there.
-        gloo = dist.is_gloo_available()
-        self._group = dist.new_group(
-            dist.get_process_group_ranks(group),
-            timeout=_timeout(group),
-            backend="gloo" if gloo else None,
-            use_local_synchronization=True,
-        )
+        from torch.distributed import distributed_c10d  # not in every build of torch
+
+        # Not `new_group`, which all processes of the world must call, or those that have made
+        # equally many groups before.
+        base = distributed_c10d._get_process_group_store(group)
+        store = distributed_c10d.PrefixStore("fastmetrics", base)
+        place, size = dist.get_rank(group), dist.get_world_size(group)
+        with explaining(group):
+            self._backend = dist.ProcessGroupGloo(store, place, size, timeout=_timeout(group))
+        self._group = weakref.ref(group)
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         # A daemon: a process that gives up does not wait for the others.
         thread = threading.Thread(target=_serve, args=(self._jobs,), daemon=True)
@@ -100,13 +104,13 @@ class _Channel:
         devices = {statistic.device for statistic in statistics if statistic.device.type != "cpu"}
         # The copies of the states must be complete before the thread reads them.
         copied = [torch.accelerator.current_stream(device).record_event() for device in devices]
-        group = self._group
+        group, backend = self._group(), self._backend
 
         def job() -> None:
             try:
                 for event in copied:
                     event.synchronize()
-                exchanged = exchange(statistics, group)
+                exchanged = exchange(statistics, group, backend)
                 for device in devices:
                     torch.accelerator.current_stream(device).synchronize()
                 future.set_result(exchanged)
@@ -130,18 +134,29 @@ def _stop(jobs: queue.SimpleQueue[Callable[[], None] | None], thread: threading.
         thread.join(timeout=0.1)
 
 
-def _timeout(group: Any) -> Any:
-    """Return how long the collectives of ``group`` wait, or None for the default."""
-    backend = group._get_backend(torch.device(group._device_types[0].type))
-    return getattr(getattr(backend, "options", None), "_timeout", None)
+def _timeout(group: Any) -> timedelta:
+    """Return how long the collectives of ``group`` wait."""
+    for device in group._device_types:
+        options = getattr(group._get_backend(device), "options", None)
+        found = getattr(options, "_timeout", None)
+        if isinstance(found, timedelta):
+            return found
+    return timedelta(minutes=30)  # the default of torch
 
 
 _channels: weakref.WeakKeyDictionary[Any, _Channel] = weakref.WeakKeyDictionary()
 
 
 def exchange_later(statistics: Sequence[Statistic], group: Any = None) -> Future[_Exchanged]:
-    """Copy the states and exchange them in the background; each process must call this."""
+    """Copy the states and exchange them in the background; each process must call this.
+
+    Where torch was built without gloo, the exchange takes place at once.
+    """
     group = dist.group.WORLD if group is None else group
+    if not dist.is_gloo_available():
+        done: Future[_Exchanged] = Future()
+        done.set_result(exchange(statistics, group))
+        return done
     if group not in _channels:
         _channels[group] = _Channel(group)
     return _channels[group].submit([statistic.snapshot() for statistic in statistics])

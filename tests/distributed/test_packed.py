@@ -250,6 +250,41 @@ def states_that_change_their_kind(rank: int, world: int) -> None:
     within_one_ulp(folded.compute(), whole.compute())
 
 
+def metrics_that_part(rank: int, world: int) -> None:
+    """Metrics share their states in all processes but one, where one has seen more."""
+    collection = MetricCollection([classification.BinaryPrecision(), classification.BinaryRecall()])
+    preds, target = torch.tensor([1, 1, 0]), torch.tensor([1, 0, 1])
+    collection.update(preds, target)
+    assert collection.compute() == {
+        "BinaryPrecision": torch.tensor(0.5),
+        "BinaryRecall": torch.tensor(0.5),
+    }
+    if rank == 0:
+        collection["BinaryRecall"].update(target, target)
+    assert len(collection.compute_groups) == (2 if rank == 0 else 1)
+    for metric in collection.values(copy_state=False):
+        metric.__dict__["_computed"] = None
+    recall = torch.tensor((3 + world - 1) / (4 + 2 * (world - 1)))
+    within_one_ulp(collection.compute()["BinaryRecall"], recall)
+    assert collection.compute()["BinaryPrecision"] == 0.5
+
+
+def outsiders(rank: int, world: int) -> None:
+    """A group that this process is not part of."""
+    group = dist.new_group([0])
+    metric = SumMetric(process_group=group)
+    metric.update(1.0)
+    if rank == 0:
+        assert metric.compute() == 1
+        return
+    try:
+        metric.compute()
+    except RuntimeError as error:
+        assert "not part of `process_group`" in str(error)
+    else:
+        raise AssertionError("synchronised with strangers")
+
+
 def groups_and_settings(rank: int, world: int) -> None:
     """One packet for each process group; metrics that do not take part are left alone."""
     alone = [dist.new_group([r]) for r in range(world)][rank]
@@ -418,6 +453,8 @@ def test_three_processes(tmp_path: Path) -> None:
         tmp_path,
         reductions_as_torch_has_them,
         states_that_change_their_kind,
+        metrics_that_part,
+        outsiders,
         groups_and_settings,
         synced_by_hand,
         graphs,
