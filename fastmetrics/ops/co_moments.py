@@ -85,11 +85,11 @@ def moments_of(preds: Tensor, target: Tensor, weight: Tensor | None = None) -> T
         w = weight.double().unsqueeze(1)
     kept = w != 0
     total = w.sum()
-    pivot = torch.where(kept, w, -torch.inf).argmax()
+    pivot = torch.where(kept, w, -torch.inf).argmax().unsqueeze(0)
 
     def centred(values: Tensor) -> tuple[Tensor, Tensor]:
         # From one of the values: what is constant has a variance of exactly zero.
-        shift = values.detach()[pivot]
+        shift = values.detach().index_select(0, pivot).squeeze(0)  # an index would wait for a GPU
         shifted = torch.where(kept, values - shift, 0.0)
         step = (w * shifted).sum(0) / total
         return shift + step, torch.where(kept, shifted - step, 0.0)
