@@ -65,16 +65,18 @@ class _Functions(TorchFunctionMode):
 class _Operations(TorchDispatchMode):
     """Sees what torch's own functions do, and runs the GPU side of the ops."""
 
-    def __init__(self, waits: list[str]) -> None:
+    def __init__(self, waits: list[str], references: bool) -> None:
         super().__init__()
         self.waits = waits
+        self.references = references
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         space, name = func._schema.name.split("::")
         if space == "fastmetrics":
             library.CHECKS[name](*args)
-            return _gpu_side(name)(*args)
+            with _Functions(self.waits):  # the one outside has called this, and sees no more
+                return _gpu_side(name, self.references)(*args)
         out = func(*args, **kwargs)
         tensors = [x for x in pytree.tree_leaves((args, kwargs, out)) if isinstance(x, Tensor)]
         by_mask = name == "index" and any(x.dtype == torch.bool for x in tensors[1:-1])
@@ -88,8 +90,8 @@ class _Operations(TorchDispatchMode):
         return out
 
 
-def _gpu_side(name: str) -> Callable[..., None]:
-    if name in library.WITHOUT_TRITON:
+def _gpu_side(name: str, reference: bool) -> Callable[..., None]:
+    if reference or name in library.WITHOUT_TRITON:
         return library.REFERENCES[name]
     from fastmetrics.ops import triton as kernels
 
@@ -97,8 +99,11 @@ def _gpu_side(name: str) -> Callable[..., None]:
 
 
 @contextmanager
-def pretend_gpu() -> Iterator[tuple[list[str], list[Any]]]:
-    """Yield what waited, and the launches, ``aot.Launch``, both in order."""
+def pretend_gpu(references: bool = False) -> Iterator[tuple[list[str], list[Any]]]:
+    """Yield what waited, and the launches, ``aot.Launch``, both in order.
+
+    With ``references`` no kernel is launched, as on a GPU without Triton.
+    """
     from fastmetrics.ops.triton import aot
 
     waits: list[str] = []
@@ -114,5 +119,5 @@ def pretend_gpu() -> Iterator[tuple[list[str], list[Any]]]:
         for module in aot.KERNEL_MODULES:
             stack.enter_context(mock.patch.object(module, "launch", launch))
         stack.enter_context(_Functions(waits))
-        stack.enter_context(_Operations(waits))
+        stack.enter_context(_Operations(waits, references))
         yield waits, launches

@@ -50,6 +50,4 @@ def test_the_files_it_names_are_there():
     root = Path(__file__).parents[1]
     named = re.findall(r"`((?:tests|docs|fastmetrics|csrc)/[\w./]+?)/?`", PAGE)
     assert len(named) > 5
-    assert [name for name in named if "<" not in name and not (root / name).exists()] == [
-        "docs/kernels.md"
-    ]
+    assert not [name for name in named if not (root / name).exists()]

@@ -7,6 +7,7 @@ import importlib
 import inspect
 import pkgutil
 import re
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,12 +19,16 @@ PUBLIC = (
     "fastmetrics",
     "fastmetrics.aggregation",
     "fastmetrics.classification",
+    "fastmetrics.diagnostics",
     "fastmetrics.functional",
     "fastmetrics.functional.classification",
     "fastmetrics.functional.regression",
     "fastmetrics.ops",
     "fastmetrics.regression",
     "fastmetrics.utilities",
+    "fastmetrics.utilities.plot",
+    "fastmetrics.utilities.plot_curve",
+    "fastmetrics.utilities.plot_reliability",
     "fastmetrics.wrappers",
 )
 DOMAINS = ("classification", "regression")
@@ -60,8 +65,11 @@ def doc_of(value: Any) -> str:
 
 
 @pytest.mark.parametrize("name", MODULES)
-def test_examples(name):
+def test_examples(name, monkeypatch):
+    monkeypatch.setenv("MPLBACKEND", "agg")
     failed, _ = doctest.testmod(importlib.import_module(name))
+    if "matplotlib.pyplot" in sys.modules:
+        sys.modules["matplotlib.pyplot"].close("all")
     assert not failed
 
 

@@ -37,10 +37,11 @@ def inputs_of(case, size):
     return [x.to(DEVICE) for x in case.inputs(size)]
 
 
+@pytest.mark.parametrize("references", [False, True], ids=["kernels", "references"])
 @every_metric
-def test_updates_never_wait(case):
+def test_updates_never_wait(case, references):
     metric, inputs = case.make().to(DEVICE), inputs_of(case, 30)
-    with pretend_gpu() as (waits, _):
+    with pretend_gpu(references) as (waits, _):
         metric.update(*inputs)
         metric.update(*inputs)
         metric.reset()

@@ -89,7 +89,7 @@ def moments_of(preds: Tensor, target: Tensor, weight: Tensor | None = None) -> T
 
     def centred(values: Tensor) -> tuple[Tensor, Tensor]:
         # From one of the values: what is constant has a variance of exactly zero.
-        shift = values.detach().index_select(0, pivot).squeeze(0)
+        shift = values.detach().index_select(0, pivot).squeeze(0)  # an index would wait for a GPU
         shifted = torch.where(kept, values - shift, 0.0)
         step = (w * shifted).sum(0) / total
         return shift + step, torch.where(kept, shifted - step, 0.0)

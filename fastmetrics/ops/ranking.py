@@ -94,8 +94,9 @@ def ranking_sums_reference(
     loss = (reaching - own).sum(-1) / (positives * negatives).clamp(min=1.0)
     amount = sample_weights(counted.view(target.shape[0], -1), weight).flatten().double()
     values = torch.stack([coverage, precision, loss, torch.ones_like(loss)])
-    asked = [bool(measures & measure) for measure in (COVERAGE, PRECISION, LOSS)]
-    values[:3] *= torch.tensor(asked, device=values.device).unsqueeze(-1)
+    for row, measure in zip(values, (COVERAGE, PRECISION, LOSS), strict=False):
+        if not measures & measure:
+            row.zero_()
     state += (values * amount).sum(-1)
 
 

@@ -29,7 +29,12 @@ def _pyplot() -> Any:
 
 
 def is_axis(value: object) -> bool:
-    """Whether ``value`` is a matplotlib axis."""
+    """Whether ``value`` is a matplotlib axis.
+
+    >>> from fastmetrics.utilities.plot import is_axis
+    >>> is_axis("x")
+    False
+    """
     _pyplot()
     from matplotlib.axes import Axes
 
@@ -68,6 +73,12 @@ def plot_single_or_multi_val(
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
         ValueError: ``val`` is none of these.
+
+    >>> import torch
+    >>> from fastmetrics.utilities.plot import plot_single_or_multi_val
+    >>> figure, axis = plot_single_or_multi_val(torch.tensor(0.7), name="Accuracy")
+    >>> axis.get_ylabel()
+    'Accuracy'
     """
     fig, ax = _new_axis(ax)
     if isinstance(val, Tensor):

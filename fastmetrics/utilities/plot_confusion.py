@@ -38,6 +38,12 @@ def plot_confusion_matrix(
     Raises:
         ValueError: the number of ``labels`` does not fit, or ``ax`` is given for several tables.
         ModuleNotFoundError: matplotlib is not installed.
+
+    >>> import torch
+    >>> from fastmetrics.utilities.plot import plot_confusion_matrix
+    >>> figure, axis = plot_confusion_matrix(torch.tensor([[3, 1], [0, 2]]), labels=["cat", "dog"])
+    >>> [text.get_text() for text in axis.texts]
+    ['3', '1', '0', '2']
     """
     try:
         from matplotlib import pyplot

@@ -40,6 +40,12 @@ def plot_curve(
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
         ValueError: there are not as many labels as classes.
+
+    >>> import torch
+    >>> from fastmetrics.utilities.plot_curve import plot_curve
+    >>> figure, axis = plot_curve(torch.tensor([0.0, 1.0]), torch.tensor([0.0, 1.0]), title="ROC")
+    >>> len(axis.lines)
+    1
     """
     from fastmetrics.utilities.plot import _new_axis
 

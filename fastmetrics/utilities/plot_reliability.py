@@ -31,6 +31,13 @@ def plot_reliability(bins: Tensor, ax: Axes | None = None) -> tuple[Figure | Non
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
         ValueError: ``bins`` has another shape.
+
+    >>> import torch
+    >>> from fastmetrics.utilities.plot_reliability import plot_reliability
+    >>> bins = torch.tensor([[4.0, 1.0, 1.0], [4.0, 3.0, 2.0], [0.0, 0.0, 0.0]])
+    >>> figure, axis = plot_reliability(bins)
+    >>> axis.get_xlabel()
+    'Confidence'
     """
     from fastmetrics.utilities.plot import _new_axis
 

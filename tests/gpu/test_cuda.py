@@ -179,6 +179,10 @@ def test_positions_past_2_31():
     state = counts(2, 4).cuda()
     ops.stat_scores_(state, events, preds, target, num_classes=2)
     assert state.tolist() == [[2**31, 1, 2, 0], [2, 0, 2**31, 1]]
+    state = torch.zeros(2, dtype=torch.float64, device="cuda")
+    ops.aggregate_(state, events, target)
+    assert state.tolist() == [3, size]
+    assert events.tolist() == [0, 0, 0]
 
 
 def test_the_other_gpu_is_used_when_its_tensors_come():

@@ -549,16 +549,16 @@ def distinct_launches() -> dict[Any, list[Launch]]:
 
 def page() -> str:
     """Return ``docs/kernels.md``: what the kernels take of a GPU, and what they must move."""
-    found = sorted(distinct_launches().items(), key=lambda item: _names(item[0]))
+    found = sorted(distinct_launches().items(), key=lambda item: names_of(item[0]))
     lines = [_INTRODUCTION.format(version=triton.__version__)]
     lines.append("| module | kernel | variants | " + " | ".join(TARGETS) + " |")
     lines.append("|---|---|---|" + "---|" * len(TARGETS))
     for kernel, launches in found:
-        cells = [_range(kernel, launches, target) for target in TARGETS.values()]
-        row = [*(f"`{name}`" for name in _names(kernel)), str(len(launches)), *cells]
+        cells = [range_of(launches, target) for target in TARGETS.values()]
+        row = [*(f"`{name}`" for name in names_of(kernel)), str(len(launches)), *cells]
         lines.append("| " + " | ".join(row) + " |")
     lines.append("\n## Bytes to move\n")
-    lines += [f"* `{_names(kernel)[1]}`: {bytes_to_move(kernel)}" for kernel, _ in found]
+    lines += [f"* `{names_of(kernel)[1]}`: {bytes_to_move(kernel)}" for kernel, _ in found]
     return "\n".join(lines) + "\n"
 
 
@@ -571,11 +571,13 @@ program.
 """
 
 
-def _names(kernel: Any) -> tuple[str, str]:
+def names_of(kernel: Any) -> tuple[str, str]:
+    """Return the names of the module and of the kernel."""
     return kernel.fn.__module__.rsplit(".", 1)[-1], kernel.fn.__name__
 
 
-def _range(kernel: Any, launches: list[Launch], target: GPUTarget) -> str:
+def range_of(launches: list[Launch], target: GPUTarget) -> str:
+    """Return the least and the most registers, spilled bytes and shared bytes of some launches."""
     reports = [report(compile_launch(launch, target)) for launch in launches]
     return ", ".join(
         str(min(column)) if min(column) == max(column) else f"{min(column)} to {max(column)}"
