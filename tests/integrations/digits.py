@@ -52,7 +52,7 @@ class Digits(LightningModule):
             task.BinaryRecall(threshold=0.1),
         )
         self.f_score = 2 * self.precision_ * self.recall_ / (self.precision_ + self.recall_)
-        self.areas = nn.ModuleDict(
+        self.validated = nn.ModuleDict(
             {
                 "exact": task.MulticlassAUROC(**CLASSES),
                 "binned": task.MulticlassAUROC(**CLASSES, thresholds=50),
@@ -98,12 +98,12 @@ class Digits(LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], index: int) -> None:
         images, target = batch
         preds = self(images)
-        self.areas["exact"].update(preds, target)
-        self.areas["binned"].update(preds, target)
+        self.validated["exact"].update(preds, target)
+        self.validated["binned"].update(preds, target)
         hot = nn.functional.one_hot(target, 10).float()
-        self.areas["error"].update(preds.flatten(), hot.flatten())
-        self.areas["loss"].update(nn.functional.nll_loss(preds.log(), target), len(target))
-        for name, metric in self.areas.items():
+        self.validated["error"].update(preds.flatten(), hot.flatten())
+        self.validated["loss"].update(nn.functional.nll_loss(preds.log(), target), len(target))
+        for name, metric in self.validated.items():
             self.log(f"val/{name}", metric)
         self.checks.update(preds, target)
         self.log_dict(self.checks)

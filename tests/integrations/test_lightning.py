@@ -74,6 +74,11 @@ def test_logged_values() -> None:
     assert starts[0] == [set(), {"value_accuracy"}]
 
 
+def test_mixed_precision() -> None:
+    recorders = [digits.fit(library, epochs=1, precision="bf16-mixed")[1] for library in LIBRARIES]
+    assert digits.row_differences(recorders[0].rows, recorders[1].rows) == []
+
+
 IMPORTS = ("import fastmetrics; metric = fastmetrics.MeanSquaredError()", "import lightning")
 
 
