@@ -621,7 +621,7 @@ class Metric(Module, ABC):
         self, members: Sequence[Metric], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> list[Any]:
         """Forward for all ``members``, which share the states of this metric, itself first."""
-        if is_compiling():
+        if is_compiling() and all([m._is_traceable() for m in members]):
             values = self._forward_traced(members, args, kwargs)
         else:
             _register_with_torchmetrics()
@@ -635,6 +635,17 @@ class Metric(Module, ABC):
                 for m, value in zip(members, values, strict=True)
             ]
         return values
+
+    def _is_traceable(self) -> bool:
+        """Whether ``forward`` needs no count, no communication, and knows all that changes."""
+        own = self.__dict__
+        return (
+            dim_zero_mean not in self._reductions.values()
+            and type(self).reset is Metric.reset
+            and "update" not in own
+            and "compute" not in own
+            and not (self.dist_sync_on_step and self._is_distributed())
+        )
 
     def _with_gradients(self, value: Any, *args: Any, **kwargs: Any) -> Any:
         """Return the value of one batch so that autograd can follow it, if an input wants that."""
@@ -703,28 +714,37 @@ class Metric(Module, ABC):
         For regions that torch compiles: reads no counter, writes attributes only once the graph has
         run, and leaves what the events say to a later ``compute``.
         """
-        twice = any(m.full_state_update is not False or m.dist_sync_on_step for m in members)
+        twice = any([m.full_state_update is not False for m in members])
         if twice:
-            self._raw_update(*args, **kwargs)
+            with torch.no_grad():
+                self._raw_update(*args, **kwargs)
         totals = self.metric_state
-        for name, default in self._defaults.items():
-            object.__setattr__(self, name, private_copy(default))
-        object.__setattr__(self, "_enable_grad", True)
-        self._raw_update(*args, **kwargs)
-        object.__setattr__(self, "_enable_grad", False)
-        batch = self.metric_state
-        values = []
-        for member in members:
-            member._set_states(batch)
-            values.append(member._traced_value(member._raw_compute()))
+        try:
+            self._set(**{name: private_copy(default) for name, default in self._defaults.items()})
+            self._set(_enable_grad=True, _partial=True)
+            self._raw_update(*args, **kwargs)
+            batch = self.metric_state
+            values = []
+            for member in members:
+                member._set(**batch)
+                values.append(member._traced_value(member._raw_compute()))
+        finally:
+            self._set(_enable_grad=False, _partial=False)
+            for member in members:
+                member._set(**totals)
         if not twice:
             totals = {name: self._joined(name, totals[name], batch[name]) for name in totals}
         for member, value in zip(members, values, strict=True):
-            member._set_states(totals)
+            member._set(**totals)
             member._note_traced_update()
             if is_dynamo_compiling():  # an export has no values, only stand-ins for them
-                object.__setattr__(member, "_forward_cache", value)
+                member._set(_forward_cache=value)
         return values
+
+    def _set(self, **attributes: Any) -> None:
+        """Set attributes in a way that torch can trace, and that says nothing to a collection."""
+        for name, value in attributes.items():
+            object.__setattr__(self, name, value)
 
     def _joined(self, name: str, total: State, batch: Any) -> State:
         """Return ``total`` with the state of one batch merged into it, in place if possible."""
@@ -734,15 +754,9 @@ class Metric(Module, ABC):
             return total
         if isinstance(reduction, Merger):
             return reduction.absorb(total, batch)
-        count = self._count if reduction is dim_zero_mean else 0
-        merged = _merge(reduction, total, batch.detach(), count, 1)
+        merged = _merge(reduction, total, batch.detach(), 1, 1)
         same = merged.shape == total.shape and merged.dtype == total.dtype
         return total.copy_(merged) if same else merged
-
-    def _set_states(self, states: dict[str, State]) -> None:
-        """Refer to these states."""
-        for name, state in states.items():
-            object.__setattr__(self, name, state)
 
     def _forward_shared(
         self, members: Sequence[Metric], args: tuple[Any, ...], kwargs: dict[str, Any]
