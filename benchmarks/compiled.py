@@ -1,6 +1,6 @@
 """What an update of ``[64, 10]`` costs inside a compiled step: ``python -m benchmarks.compiled``.
 
-Each row compares two ways to run the same step in one process, in turn, by the least time.
+The steps of a table run in one process, in turn; each row is the least time of a call.
 """
 
 from __future__ import annotations

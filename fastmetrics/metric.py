@@ -660,7 +660,7 @@ class Metric(Module, ABC):
             raise TorchMetricsUserError(
                 f"{type(self).__name__} is synchronised; call `unsync` before `forward`."
             )
-        if is_compiling():
+        if is_compiling() and self._is_traceable():
             return forward_traced([[self]], [], self._update_raw, args, kwargs)[0]
         _register_with_torchmetrics()
         if self._adds_batches():
@@ -669,6 +669,17 @@ class Metric(Module, ABC):
 
     def _update_raw(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self._raw_update(*args, **kwargs)
+
+    def _is_traceable(self) -> bool:
+        """Whether ``forward`` needs no count, no communication, and knows all that changes."""
+        own = self.__dict__
+        return (
+            dim_zero_mean not in self._reductions.values()
+            and type(self).reset is Metric.reset
+            and "update" not in own
+            and "compute" not in own
+            and not (self.dist_sync_on_step and self._is_distributed())
+        )
 
     def _adds_batches(self) -> bool:
         """Whether ``forward`` only has to add the states of the batch to the totals."""
@@ -706,6 +717,11 @@ class Metric(Module, ABC):
                 totals[name] = total = normal_tensor(functools.partial(total.to, part.dtype))
             total.add_(part)
 
+    def _set(self, **attributes: Any) -> None:
+        """Set attributes in a way that torch can trace, and that says nothing to a collection."""
+        for name, value in attributes.items():
+            object.__setattr__(self, name, value)
+
     def _joined(self, name: str, total: State, batch: Any) -> State:
         """Return ``total`` with the state of one batch merged into it, in place if possible."""
         reduction = self._reductions[name]
@@ -714,15 +730,9 @@ class Metric(Module, ABC):
             return total
         if isinstance(reduction, Merger):
             return reduction.absorb(total, batch)
-        count = self._count if reduction is dim_zero_mean else 0
-        merged = _merge(reduction, total, batch.detach(), count, 1)
+        merged = _merge(reduction, total, batch.detach(), 1, 1)
         same = merged.shape == total.shape and merged.dtype == total.dtype
         return total.copy_(merged) if same else merged
-
-    def _set_states(self, states: dict[str, State]) -> None:
-        """Refer to these states."""
-        for name, state in states.items():
-            object.__setattr__(self, name, state)
 
     def _forward_shared(
         self, members: Sequence[Metric], args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -1405,32 +1415,38 @@ def forward_traced(
     """
     members = [*(member for group in shared for member in group), *reading]
     leaders = [group[0] for group in shared]
-    twice = any(m.full_state_update is not False or m.dist_sync_on_step for m in members)
+    twice = any([m.full_state_update is not False for m in members])
     if twice:
-        update(args, kwargs)
+        with torch.no_grad():
+            update(args, kwargs)
     totals = [leader.metric_state for leader in leaders]
-    for leader in leaders:
-        leader._set_states({n: private_copy(default) for n, default in leader._defaults.items()})
-        object.__setattr__(leader, "_enable_grad", True)
-    update(args, kwargs)
-    batches = [leader.metric_state for leader in leaders]
-    for group, batch in zip(shared, batches, strict=True):
-        object.__setattr__(group[0], "_enable_grad", False)
-        for member in group[1:]:
-            member._set_states(batch)
-    values = [
-        member._follow(member._traced_value(member._raw_compute()), args, kwargs)
-        for member in members
-    ]
-    for group, total, batch in zip(shared, totals, batches, strict=True):
-        if not twice:
-            total = {name: group[0]._joined(name, total[name], batch[name]) for name in total}
-        for member in group:
-            member._set_states(total)
+    try:
+        for leader in leaders:
+            leader._set(**{n: private_copy(default) for n, default in leader._defaults.items()})
+            leader._set(_enable_grad=True, _partial=True)
+        update(args, kwargs)
+        batches = [leader.metric_state for leader in leaders]
+        for group, batch in zip(shared, batches, strict=True):
+            for member in group[1:]:
+                member._set(**batch)
+        values = [
+            member._follow(member._traced_value(member._raw_compute()), args, kwargs)
+            for member in members
+        ]
+    finally:
+        for group, total in zip(shared, totals, strict=True):
+            group[0]._set(_enable_grad=False, _partial=False)
+            for member in group:
+                member._set(**total)
+    if not twice:
+        for group, total, batch in zip(shared, totals, batches, strict=True):
+            joined = {name: group[0]._joined(name, total[name], batch[name]) for name in total}
+            for member in group:
+                member._set(**joined)
     for member, value in zip(members, values, strict=True):
         member._note_traced_update()
         if is_dynamo_compiling():  # an export has no values, only stand-ins for them
-            object.__setattr__(member, "_forward_cache", value)
+            member._set(_forward_cache=value)
     return values
 
 

@@ -303,7 +303,7 @@ class Plan:
             members = [m for group in (*groups, *readers) for m in group.members]
             shared = [group.members for group in groups]
             reading = [m for reader in readers for m in reader.members]
-            if is_compiling() and all(map(_has_plain_forward, members)):
+            if is_compiling() and all([_is_traceable(m) for m in members]):
                 found = forward_traced(shared, reading, step.update_raw, args, kwargs)
             elif len(members) > 1 and _all_add_batches(members):
                 found = forward_batch(shared, reading, step.update_raw, args, kwargs)
@@ -322,6 +322,10 @@ class Plan:
 def _all_add_batches(members: Sequence[Any]) -> bool:
     """Whether `forward` of all these metrics only has to add the states of a batch."""
     return all(_has_plain_forward(m) and m._adds_batches() for m in members)
+
+
+def _is_traceable(metric: Any) -> bool:
+    return _has_plain_forward(metric) and metric._is_traceable()
 
 
 def _has_plain_forward(metric: Any) -> bool:

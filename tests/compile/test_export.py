@@ -90,6 +90,16 @@ def test_exporting_counts_nothing_and_leaves_no_stand_ins(strict):
 
 
 @both
+def test_an_export_that_fails_leaves_the_states_as_they_were(strict):
+    model = Valued(MulticlassAccuracy(C + 1))
+    with pytest.raises((ValueError, RuntimeError)):
+        torch.export.export(model, batch(8), strict=strict)
+    for state in model.metric.metric_state.values():
+        assert type(state) is Tensor
+        assert not state.any()
+
+
+@both
 @every_model
 def test_files_hold_states_of_their_own(kind, strict):
     model = kind(MulticlassAccuracy(C))

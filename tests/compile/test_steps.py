@@ -230,10 +230,46 @@ def test_metrics_of_users(cls):
     metric, eager = cls(), cls()
     step = torch.compile(metric, backend=counter, fullgraph=True)
     for size in (4, 4, 9, 7):
-        values = torch.randn(size)
+        values = torch.randn(size, requires_grad=True)
         same(step(values), eager(values))
     same(metric.compute(), eager.compute())
+    assert not metric.total.requires_grad
     assert counter.frame_count <= 2
+
+
+class Average(Metric):
+    """Needs the number of updates, which a compiled region does not know."""
+
+    full_state_update = False
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("average", torch.tensor(0.0), dist_reduce_fx="mean")
+
+    def update(self, values: Tensor) -> None:
+        self.average = values.mean()
+
+    def compute(self) -> Tensor:
+        return self.average
+
+
+def test_metrics_that_need_the_number_of_updates_are_right():
+    metric, eager = Average(), Average()
+    step = torch.compile(metric, backend="eager")
+    for _ in range(4):
+        values = torch.randn(6)
+        same(step(values), eager(values))
+    same(metric.compute(), eager.compute())
+
+
+def test_an_update_that_was_replaced_is_the_one_that_runs():
+    metric = BinaryAccuracy()
+    seen = []
+    original = metric.update
+    metric.update = lambda *inputs: (seen.append(len(inputs[0])), original(*inputs))
+    torch.compile(metric, backend="eager")(torch.tensor([0.9, 0.2]), torch.tensor([1, 1]))
+    assert seen == [2]
+    assert metric.compute() == 0.5
 
 
 FIRST_CALL = """

@@ -12,7 +12,6 @@ from torch import Tensor
 
 from fastmetrics.functional.regression._moments import (
     MULTIOUTPUTS,
-    any_wide,
     as_result,
     average_outputs,
     count_moments,
@@ -21,7 +20,7 @@ from fastmetrics.functional.regression._moments import (
     few_rows,
     wide_inputs,
 )
-from fastmetrics.ops.co_moments import COUNT, M2_D, M2_Y, MEAN_D, WEIGHT
+from fastmetrics.ops.co_moments import COUNT, M2_D, M2_Y, MEAN_D, WEIGHT, WIDE
 from fastmetrics.utilities.checks import check_choice, check_int
 from fastmetrics.utilities.prints import rank_zero_warn
 
@@ -71,10 +70,14 @@ def r2_formula(
 
     In compiled regions R2 of fewer than two samples is NaN.
     """
-    compiling = torch.compiler.is_compiling()
-    count = moments[0, COUNT] if compiling else int(moments[0, COUNT].item())
-    if not compiling and count < 2:
-        raise ValueError(f"r2_score needs at least two samples, got {count}.")
+    count: Tensor | int
+    if torch.compiler.is_compiling():
+        count = moments[0, COUNT]
+    else:
+        row = moments[0].tolist()
+        count, wide = int(row[COUNT]), wide or row[WIDE] > 0
+        if count < 2:
+            raise ValueError(f"r2_score needs at least two samples, got {count}.")
     rows = few_rows(moments) if multioutput == "uniform_average" else None
     value: Tensor | float
     if rows is not None:
@@ -85,7 +88,7 @@ def r2_formula(
         total = moments[:, M2_Y]
         value = average_outputs(explained(squared_errors(moments), total), total, multioutput)
     value = _adjust(value, count, adjusted)
-    return as_result(value, wide or any_wide(moments))
+    return as_result(value, wide)
 
 
 def r2_score(
