@@ -1353,7 +1353,7 @@ class Metric(Module, ABC):
 
 def forward_batch(
     shared: Sequence[Sequence[Metric]],
-    reading: Sequence[Metric],
+    reading: Sequence[Sequence[Metric]],
     update: Callable[[tuple[Any, ...], dict[str, Any]], None],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
@@ -1365,12 +1365,12 @@ def forward_batch(
 
     Args:
         shared: metrics that share their states, the first of which is updated, for each state.
-        reading: metrics that have no states but read those of the others.
+        reading: metrics that have no states but read those of the others, all of a group the same.
         update: adds the batch to the states of the first metrics.
         args: the batch.
         kwargs: the batch.
     """
-    members = [*(member for group in shared for member in group), *reading]
+    members = [member for group in (*shared, *reading) for member in group]
     totals: list[dict[str, Tensor]] = []
     try:
         for group in shared:
@@ -1382,6 +1382,10 @@ def forward_batch(
             batches.append({name: own[name] for name in total})  # the scratch, or its successor
             for member in group[1:]:
                 member.__dict__.update(batches[-1])
+        for group in reading:
+            states = group[0]._link.read(group[0])
+            for member in group:
+                member.__dict__.update(states)
         values = [
             member._follow(member._own_value(member._raw_compute()), args, kwargs)
             for member in members
@@ -1393,6 +1397,9 @@ def forward_batch(
             group[0].__dict__["_enable_grad"] = False
             for member in group:
                 member.__dict__.update(total)
+        for member in (m for group in reading for m in group):
+            for name in member._defaults:
+                member.__dict__.pop(name, None)
     for member, value in zip(members, values, strict=True):
         own = member.__dict__
         own["_computed"] = None
@@ -1403,7 +1410,7 @@ def forward_batch(
 
 def forward_traced(
     shared: Sequence[Sequence[Metric]],
-    reading: Sequence[Metric],
+    reading: Sequence[Sequence[Metric]],
     update: Callable[[tuple[Any, ...], dict[str, Any]], None],
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
@@ -1413,7 +1420,7 @@ def forward_traced(
     Reads no counter, writes attributes only once the graph has run, and leaves what the events say
     to a later ``compute``.
     """
-    members = [*(member for group in shared for member in group), *reading]
+    members = [member for group in (*shared, *reading) for member in group]
     leaders = [group[0] for group in shared]
     twice = any([m.full_state_update is not False for m in members])
     if twice:

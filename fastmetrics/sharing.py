@@ -33,6 +33,8 @@ class Group:
     def __init__(self, members: Sequence[Any]) -> None:
         self.members = members
         self.leader, *self.others = members
+        # Whether nothing but the op and the notes about it happens in an update.
+        self._fused = isinstance(self.leader, Metric) and self.leader.fused_update
         self.source: Group | None = None
         self.readers: list[Group] = []
         self.in_pass = False
@@ -139,12 +141,13 @@ class Group:
     def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Add a batch to the state."""
         leader = self.leader
+        own = leader.__dict__
         if kwargs:
             kwargs = leader._filter_kwargs(**kwargs)
-        if not isinstance(leader, Metric) or leader._link is not self:
+        if own.get("_link") is not self:
             leader.update(*args, **kwargs)
             return
-        if leader.fused_update and "update" not in leader.__dict__:
+        if self._fused and "update" not in own:
             leader._raw_update(*args, **kwargs)  # a raise leaves no trace
             self.count_update()
             return
@@ -302,7 +305,7 @@ class Plan:
             readers = [reader for group in groups for reader in group.readers]
             members = [m for group in (*groups, *readers) for m in group.members]
             shared = [group.members for group in groups]
-            reading = [m for reader in readers for m in reader.members]
+            reading = [reader.members for reader in readers]
             if is_compiling() and all([_is_traceable(m) for m in members]):
                 found = forward_traced(shared, reading, step.update_raw, args, kwargs)
             elif len(members) > 1 and _all_add_batches(members):

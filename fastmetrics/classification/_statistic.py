@@ -78,10 +78,11 @@ class CountMetric(Metric):
 
     def _final_counts(self) -> Tensor:
         """Return the counts of all updates as one tensor."""
-        if not isinstance(self.counts, list):
-            return self.counts
-        if self.counts:
-            return torch.cat(self.counts)
+        counts = self.counts
+        if not isinstance(counts, list):
+            return counts
+        if counts:
+            return torch.cat(counts)
         return torch.zeros((0, *self._counts_shape), dtype=torch.int64, device=self.events.device)
 
     def _report(self) -> None:

@@ -96,9 +96,13 @@ def split_counts(counts: Tensor, thresholded: bool) -> Counts:
 def tallies_of(matrix: Tensor) -> Tensor:
     """Return the counts ``tp, fp, tn, fn`` of each class ``[C, 4]`` in a confusion matrix."""
     tp = matrix.diagonal()
+    if not matrix.is_floating_point():
+        predicted, targets = matrix.sum(0), matrix.sum(1)
+        fn = targets - tp
+        return torch.stack((tp, predicted - tp, targets.sum() - predicted - fn, fn), -1)
+    # Weighted sums are rounded: what is not wrong must add up to exactly 0.
     wrong = matrix - tp.diag()
-    fp, fn = wrong.sum(0, keepdim=True), wrong.sum(1).unsqueeze(0)
-    tp = tp.unsqueeze(0)
+    tp, fp, fn = tp.unsqueeze(0), wrong.sum(0, keepdim=True), wrong.sum(1).unsqueeze(0)
     return torch.stack((tp, fp, true_negatives(tp, fp, fn, len(matrix)), fn), -1)[0]
 
 
