@@ -177,16 +177,12 @@ class Group:
         self.leader._raw_update(*args, **self.leader._filter_kwargs(**kwargs))
 
     def forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Any]:
-        """Add a batch to the state and return the value of each member for it."""
+        """Add a batch to the state, once released, and return the value of each member for it."""
         if not self.others or not all(map(_has_plain_forward, self.members)):
             return [m(*args, **m._filter_kwargs(**kwargs)) for m in self.members]
         kwargs = self.leader._filter_kwargs(**kwargs)
-        self.release()
-        try:
-            values: list[Any] = self.leader._forward_shared(self.members, args, kwargs)
-            return values
-        finally:
-            self.link()
+        values: list[Any] = self.leader._forward_shared(self.members, args, kwargs)
+        return values
 
 
 class Pass:
@@ -311,15 +307,25 @@ class Plan:
             elif len(members) > 1 and _all_add_batches(members):
                 found = forward_batch(shared, reading, step.update_raw, args, kwargs)
             else:
-                for reader in readers:
-                    reader.release()
-                found = [v for g in (*groups, *readers) for v in g.forward(args, kwargs)]
-                for group in groups:
-                    group.link()
-                for reader in readers:
-                    reader.link()
+                found = _forward_apart(groups, readers, args, kwargs)
             values.update(zip(map(id, members), found, strict=True))
         return values
+
+
+def _forward_apart(
+    groups: Sequence[Group],
+    readers: Sequence[Group],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> list[Any]:
+    """Forward group by group; those that read from others have states of their own meanwhile."""
+    for group in (*readers, *groups):
+        group.release()
+    try:
+        return [v for group in (*groups, *readers) for v in group.forward(args, kwargs)]
+    finally:
+        for group in (*groups, *readers):
+            group.link()
 
 
 def _all_add_batches(members: Sequence[Any]) -> bool:

@@ -373,3 +373,29 @@ def test_compiled_update_of_a_fused_collection_is_one_graph() -> None:
     for name, value in collection.compute().items():
         assert_same(value, alone[name].compute())
     torch._dynamo.reset()
+
+
+def test_forward_of_metrics_that_cannot_add_batches_keeps_the_plan() -> None:
+    arguments: dict[str, Any] = {
+        "dist_sync_on_step": True,
+        "dist_sync_fn": lambda x, group: [x, x],
+        "distributed_available_fn": lambda: True,
+    }
+
+    def make() -> dict[str, Metric]:
+        return {
+            "accuracy": fc.MulticlassAccuracy(C, **arguments),
+            "recall": fc.MulticlassRecall(C, **arguments),
+            "confusion": fc.MulticlassConfusionMatrix(C, **arguments),
+            "calibration": fc.MulticlassCalibrationError(C),
+        }
+
+    collection, alone = MetricCollection(make()), make()
+    plan = collection._live_plan()
+    for seed in range(3):
+        values = collection(*batch(seed=seed))
+        for name, metric in alone.items():
+            assert_same(values[name], metric(*batch(seed=seed)))
+    assert collection._live_plan() is plan
+    for name, value in collection.compute().items():
+        assert_same(value, alone[name].compute())
