@@ -92,12 +92,12 @@ def peak(case: Case, library: str) -> int:
         warm.update(*case.batch(BATCH))
     warm.compute()
     metric = _make(case, library)
-    batch = case.batch(BATCH)
+    waiting = [case.batch(BATCH)]
     PEAK_RESET.write_text("5", encoding="ascii")
     before = _status("VmRSS:")
     for _ in range(-(-case.samples // BATCH)):
-        metric.update(*batch)
-        batch = case.batch(BATCH)
+        metric.update(*waiting.pop())  # gone before the next one is made
+        waiting.append(case.batch(BATCH))
     metric.compute()
     return _status("VmHWM:") - before
 

@@ -135,12 +135,13 @@ def _rows(rows: list[dict[str, Any]]) -> str:
         for row in rows
     ]
     notes = [
-        f"`{row['name']}` without {name}: {reason}."
+        f"- `{row['name']}`: {text}"
         for row in rows
-        for name, reason in row["skipped"].items()
+        for text in (row["note"], *row["failed"].values())
+        if text
     ]
     text = _head("workload", "our time", *columns, *extra) + "\n".join(lines)
-    return "\n\n".join([text, *notes])
+    return "\n\n".join([text, "\n".join(notes)] if notes else [text])
 
 
 def _device_cells(figures: dict[str, Any]) -> list[str]:

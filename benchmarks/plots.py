@@ -50,12 +50,14 @@ def _bars(areas: dict[str, dict[str, float]], path: Path) -> Path:
 
     figure, axes = plt.subplots(figsize=(9, 0.6 * len(areas) + 1.5), layout="constrained")
     height = 0.8 / len(PEERS)
-    for place, peer in enumerate(PEERS):
+    present = [peer for peer in PEERS if any(peer in means for means in areas.values())]
+    for place, peer in enumerate(present):
         at = [number for number, means in enumerate(areas.values()) if peer in means]
         axes.barh(
-            [number + (place - len(PEERS) / 2 + 0.5) * height for number in at],
-            [list(areas.values())[number][peer] for number in at],
+            [number + (place - len(present) / 2 + 0.5) * height for number in at],
+            [list(areas.values())[number][peer] - 1 for number in at],
             height,
+            left=1,  # to the right where we are faster, to the left where they are
             label=peer,
             color=COLOURS[peer],
         )

@@ -56,6 +56,8 @@ def show(results: list[Result], failures: list[Failure], console: Console = CONS
     for result in results:
         for text in result.wrong.values():
             console.print(f"[red]wrong value[/red] in {result.workload.name}: {text}")
+        for text in result.failed.values():
+            console.print(f"{result.workload.name}: {text}", markup=False)
     for failure in failures:
         console.print(f"[red]failed[/red] {failure.name}: {failure.error}", highlight=False)
 
@@ -82,6 +84,8 @@ def table(results: list[Result]) -> Table:
 def _cell(result: Result, column: str) -> str:
     if column in result.wrong:
         return "[red]wrong value[/red]"
+    if column in result.failed:
+        return "[red]raises[/red]"
     if column not in result.seconds:
         return "-"
     text = time_text(result.best(column))
@@ -197,8 +201,9 @@ def _row(result: Result) -> dict[str, Any]:
             {"library": name, "most": limit, "ratio": ratio, "met": ratio <= limit}
             for name, (limit, ratio) in result.targets().items()
         ],
-        "skipped": workload.skipped,
+        "note": workload.note,
         "wrong": result.wrong,
+        "failed": result.failed,
         "device": result.device,
     }
 

@@ -69,7 +69,7 @@ class Workload:
         limits: the largest allowed ratio of our time to that of a library.
         tolerance: how far a value may be from ours, beyond a relative 1e-5.
         series: the line of a plot that this is a point of, and its place on the x axis.
-        skipped: why a library that has the metric is left out here.
+        note: why the size is unusual or a library that has the metric is left out.
     """
 
     name: str
@@ -78,7 +78,7 @@ class Workload:
     limits: dict[str, float] = field(default_factory=lambda: NEVER_SLOWER)
     tolerance: float = 1e-6
     series: tuple[str, int] | None = None
-    skipped: dict[str, str] = field(default_factory=dict)
+    note: str = ""
 
     @property
     def metric(self) -> str:

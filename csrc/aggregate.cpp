@@ -5,6 +5,10 @@
 #include <cstring>
 #include <limits>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "parallel.h"
 #include "reals.h"
 #include "simd.h"
@@ -23,8 +27,8 @@ struct NanRule {
 };
 
 // As many running totals side by side, to hide the latency of an addition.
-inline constexpr int64_t kLanes = 16;
-inline constexpr int64_t kBlock = 1024;  // values summed before a look for NaN
+inline constexpr int64_t kLanes = 32;
+inline constexpr int64_t kBlock = 2048;  // values reduced before a look for NaN
 
 struct Totals {
   double values[kLanes];

@@ -11,10 +11,17 @@ struct Doubles {
       std::memcpy(&v, data, sizeof(v));
       return v;
     } else {
+      // GCC 12 converts half of a vector at a time.
+#if defined(FM_AVX512)
+      return (Values)_mm512_maskz_cvtps_pd(0xff, _mm256_loadu_ps(data));
+#elif FM_VECTOR_BYTES == 32
+      return (Values)_mm256_cvtps_pd(_mm_loadu_ps(data));
+#else
       typedef T Narrow __attribute__((vector_size(kCount * sizeof(T))));
       Narrow v;
       std::memcpy(&v, data, sizeof(v));
       return __builtin_convertvector(v, Values);
+#endif
     }
   }
 };
@@ -64,27 +71,70 @@ FM_INLINE void reduce_lanes(const T* values, int64_t count, const NanRule& rule,
   }
 }
 
-// Totals of adjacent values. A sum shows afterwards whether there was a NaN, so the check costs
-// nothing where there is none; otherwise the block is read again, from the cache.
+// Sums of a block, whose length is a multiple of kLanes; false, and no change, if it holds NaN.
+template <class T>
+FM_INLINE bool sum_block(const T* values, int64_t count, const NanRule& rule, Totals& totals) {
+  double before[kLanes];
+  std::memcpy(before, totals.values, sizeof(before));
+  reduce_lanes<Reduction::kSum, false>(values, count, rule, totals);
+  int clean = 1;
+  for (const double lane : totals.values) {
+    clean &= lane == lane;
+  }
+  if (clean == 0) {
+    std::memcpy(totals.values, before, sizeof(before));
+  }
+  return clean != 0;
+}
+
+// The same of extremes, which are found in the type of the values: twice as many in a register.
+template <Reduction kind, class T>
+FM_INLINE bool best_of_block(const T* values, int64_t count, Totals& totals) {
+  constexpr int kCount = FM_VECTOR_BYTES / sizeof(T);
+  constexpr int kRegisters = static_cast<int>(kLanes) / kCount;
+  typedef T Values __attribute__((vector_size(FM_VECTOR_BYTES)));
+  Values best[kRegisters];
+  std::memcpy(best, values, sizeof(best));
+  auto nans = best[0] != best[0];
+  for (int r = 1; r < kRegisters; ++r) {
+    nans |= best[r] != best[r];
+  }
+  for (int64_t i = kLanes; i < count; i += kLanes) {
+    for (int r = 0; r < kRegisters; ++r) {
+      Values value;
+      std::memcpy(&value, values + i + r * kCount, sizeof(value));
+      nans |= value != value;
+      best[r] = (kind == Reduction::kMax ? value > best[r] : value < best[r]) ? value : best[r];
+    }
+  }
+  for (int lane = 0; lane < kCount; ++lane) {
+    if (nans[lane]) {
+      return false;
+    }
+  }
+  T lanes[kLanes];
+  std::memcpy(lanes, best, sizeof(lanes));
+  for (int64_t lane = 0; lane < kLanes; ++lane) {
+    totals.values[lane] = choose<kind>(totals.values[lane], static_cast<double>(lanes[lane]));
+  }
+  return true;
+}
+
+// Totals of adjacent values. A block in which a NaN shows is read again, from the cache.
 template <Reduction kind, class T>
 void reduce_values(const T* values, int64_t count, const NanRule& rule, Totals& totals) {
   const int64_t whole = count / kLanes * kLanes;
-  if constexpr (kind == Reduction::kSum) {
-    for (int64_t first = 0; first < whole; first += kBlock) {
-      const int64_t length = std::min(kBlock, whole - first);
-      const Totals before = totals;
-      reduce_lanes<kind, false>(values + first, length, rule, totals);
-      double sum = 0.0;
-      for (const double lane : totals.values) {
-        sum += lane;
-      }
-      if (sum != sum) {
-        totals = before;
-        reduce_lanes<kind, true>(values + first, length, rule, totals);
-      }
+  for (int64_t first = 0; first < whole; first += kBlock) {
+    const int64_t length = std::min(kBlock, whole - first);
+    bool clean;
+    if constexpr (kind == Reduction::kSum) {
+      clean = sum_block(values + first, length, rule, totals);
+    } else {
+      clean = best_of_block<kind>(values + first, length, totals);
     }
-  } else {
-    reduce_lanes<kind, true>(values, whole, rule, totals);
+    if (!clean) {
+      reduce_lanes<kind, true>(values + first, length, rule, totals);
+    }
   }
   for (int64_t i = whole; i < count; ++i) {
     const double value = static_cast<double>(values[i]);

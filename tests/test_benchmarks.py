@@ -61,13 +61,14 @@ def test_every_workload_has_a_peer_or_says_why_not():
     ours_alone = ("auroc/binary/certified", "GradientStats", "TopSamples")
     for row in ROWS:
         if not any(part in row.name for part in ours_alone):
-            assert "torchmetrics" in row.calls or row.skipped or "SciPy" in row.calls, row.name
+            assert "torchmetrics" in row.calls or row.note or "SciPy" in row.calls, row.name
 
 
 @pytest.mark.parametrize("row", [r for r in ROWS if r.name.startswith("forward/")], ids=name_of)
 def test_values_of_small_workloads_agree(row):
     _, found, _ = checked(row, row.inputs(CPU))
     assert not found.wrong
+    assert not found.failed
 
 
 def test_a_wrong_value_is_an_error_and_not_a_time():
@@ -78,6 +79,17 @@ def test_a_wrong_value_is_an_error_and_not_a_time():
     assert "torchmetrics gives" in found.wrong["torchmetrics"]
     assert "torchmetrics" not in found.seconds
     assert OURS in found.seconds
+
+
+def test_a_library_that_raises_is_named_and_not_timed():
+    def fail(x):
+        raise MemoryError("80 GB")
+
+    found = measure(
+        plain(fastmetrics=function(torch.sum), torchmetrics=function(fail)), CPU, 1, 0.01
+    )
+    assert found.failed == {"torchmetrics": "torchmetrics raises MemoryError: 80 GB"}
+    assert set(found.seconds) == {OURS, FLOOR}
 
 
 def test_values_of_another_shape_are_wrong():
@@ -165,9 +177,7 @@ def figures(tmp_path, results: list[Result]) -> dict:
 
 def test_figures_plots_and_page(tmp_path):
     line = [result(f"functional/accuracy/{n}", series=("accuracy by samples", n)) for n in range(4)]
-    slower = result(
-        "whole/CatMetric/1", {OURS: [3e-3], "torcheval": [2e-3]}, skipped={"SciPy": "has none"}
-    )
+    slower = result("whole/CatMetric/1", {OURS: [3e-3], "torcheval": [2e-3]}, note="SciPy has none")
     found = figures(tmp_path, [*line, slower])
     assert {file.name for file in tmp_path.glob("*.png")} == {
         "cpu-areas.png",
@@ -181,7 +191,7 @@ def test_figures_plots_and_page(tmp_path):
     for part in (
         "1 of 5 workloads",
         "| `whole/CatMetric/1` | torcheval | 1.50 | 3.00 ms |",
-        "`whole/CatMetric/1` without SciPy: has none.",
+        "- `whole/CatMetric/1`: SciPy has none",
         "| counts per class | 3.00x |",
         "`update/x/1` failed: ValueError: no",
     ):
