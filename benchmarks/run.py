@@ -85,17 +85,12 @@ def checked(workload: Workload, inputs: Inputs) -> tuple[dict[str, Call], Result
     expected, seconds = _value(calls[OURS], inputs)
     result, first = Result(workload), {OURS: seconds}
     for name in [name for name in calls if name != OURS]:
-<<<<<<< HEAD
-        value, first[name] = _value(calls[name], inputs)
-        if name not in (FLOOR, MEMBER) and not _agree(value, expected, workload.tolerance):
-=======
         try:
             value, first[name] = _value(calls[name], inputs)
         except Exception as error:
             result.failed[name] = f"{name} raises {type(error).__name__}: {error}".splitlines()[0]
             continue
-        if name != FLOOR and not _agree(value, expected, workload.tolerance):
->>>>>>> bench
+        if name not in (FLOOR, MEMBER) and not _agree(value, expected, workload.tolerance):
             result.wrong[name] = f"{name} gives {_short(value)}, fastmetrics {_short(expected)}"
     left_out = result.wrong | result.failed
     return {name: calls[name] for name in calls if name not in left_out}, result, first
