@@ -753,7 +753,12 @@ class Metric(Module, ABC):
             batch = self.metric_state
             for member in members[1:]:
                 member.__dict__.update(batch, _count=self._count, _traced=self._traced)
-            values = [m._follow(m.compute(), args, kwargs) for m in members]
+            values = [m.compute() for m in members]
+            values = [
+                # The value of all processes has no gradients.
+                value if m.dist_sync_on_step else m._follow(value, args, kwargs)
+                for m, value in zip(members, values, strict=True)
+            ]
         except BaseException:
             for member, before in zip(members, saved, strict=True):
                 member.__dict__.update(totals, **before)

@@ -65,7 +65,7 @@ def output_sums(
     With ``num_outputs=1`` all positions are one output.
     """
     if num_outputs == 1:
-        return batch_sums(preds, target, weight, terms).select(0, 0)
+        return batch_sums(preds, target, weight, terms)[0]
     columns = preds.shape[1:]
     if preds.ndim > 2:
         preds, target = preds.flatten(1), target.flatten(1)
@@ -75,17 +75,25 @@ def output_sums(
 
 def mean_of(sums: Tensor) -> Tensor:
     """Return the mean of the first term: its sum over that of the weights; NaN without any."""
-    if sums.numel() == sums.shape[-1] and _is_readable(sums):  # half the time of tensor operations
-        total, *_, count = sums.flatten().tolist()
-        mean = total / count if count else total * math.inf
-        return torch.full(sums.shape[:-1], mean, dtype=torch.float64)
     columns = sums.unbind(-1)  # a third of the time of two indices
     return columns[0] / columns[-1]
 
 
-def _is_readable(sums: Tensor) -> bool:
-    """Whether the host can look at values for free, and no gradients must pass."""
+def is_readable(sums: Tensor) -> bool:
+    """Whether the host can look at sums for free, and no gradients must pass."""
     return sums.is_cpu and not sums.requires_grad and not torch.compiler.is_compiling()
+
+
+def mean_as(sums: Tensor, dtype: torch.dtype, root: bool = False, factor: float = 1.0) -> Tensor:
+    """Return ``factor`` times the mean of the first term of ``sums`` ``[1, K]``, or its root."""
+    if is_readable(sums):  # numbers take half the time of tensors
+        total, *_, count = sums.tolist()[0]
+        mean = total / count if count else total * math.inf
+        if root:
+            mean = math.sqrt(mean) if mean >= 0 else math.nan
+        return torch.full((), factor * mean, dtype=dtype)
+    mean = mean_of(sums[0])
+    return (factor * (mean.sqrt() if root else mean)).to(dtype)
 
 
 def check_domain(owner: str, sums: Tensor, power: float) -> None:

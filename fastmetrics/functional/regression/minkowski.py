@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from fastmetrics.functional.regression._errors import batch_sums, result_dtype
+from fastmetrics.functional.regression._errors import batch_sums, is_readable, result_dtype
 from fastmetrics.ops.error_sums import POWER
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 
@@ -53,4 +54,7 @@ def minkowski_distance(preds: Tensor, targets: Tensor, p: float) -> Tensor:
     """
     check_exponent(p)
     sums = batch_sums(preds, targets, None, TERMS, p=p)
-    return distance_value(sums[0], p).to(result_dtype(preds, targets))
+    dtype = result_dtype(preds, targets)
+    if is_readable(sums):
+        return torch.full((), sums.tolist()[0][0] ** (1.0 / p), dtype=dtype)
+    return distance_value(sums[0], p).to(dtype)

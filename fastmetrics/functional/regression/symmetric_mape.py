@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._errors import batch_sums, mean_of, result_dtype
+from fastmetrics.functional.regression._errors import batch_sums, mean_as, mean_of, result_dtype
 from fastmetrics.ops.error_sums import SYMMETRIC
 
 __all__ = ["symmetric_mean_absolute_percentage_error"]
@@ -47,4 +47,4 @@ def symmetric_mean_absolute_percentage_error(
     tensor(0.2487)
     """
     sums = batch_sums(preds, target, weight, TERMS)
-    return symmetric_value(sums[0]).to(result_dtype(preds, target))
+    return mean_as(sums, result_dtype(preds, target), factor=2.0)

@@ -11,7 +11,7 @@ from torch import Tensor
 from fastmetrics.functional.regression._errors import (
     batch_sums,
     check_domain,
-    mean_of,
+    mean_as,
     result_dtype,
 )
 from fastmetrics.ops.error_sums import DEVIANCE
@@ -66,4 +66,4 @@ def tweedie_deviance_score(
     check_power(power)
     sums = batch_sums(preds, targets, weight, TERMS, power=power)
     check_domain("tweedie_deviance_score", sums, power)
-    return mean_of(sums[0]).to(result_dtype(preds, targets))
+    return mean_as(sums, result_dtype(preds, targets))

@@ -5,9 +5,10 @@ Source: Kolassa and Schütz, Advantages of the MAD/mean ratio over the MAPE, For
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from fastmetrics.functional.regression._errors import batch_sums, result_dtype
+from fastmetrics.functional.regression._errors import batch_sums, is_readable, result_dtype
 from fastmetrics.ops.error_sums import ABSOLUTE, EPSILON, MAGNITUDE
 
 __all__ = ["weighted_mean_absolute_percentage_error"]
@@ -47,4 +48,9 @@ def weighted_mean_absolute_percentage_error(
     tensor(0.1842)
     """
     sums = batch_sums(preds, target, weight, TERMS)
-    return scaled_value(sums[0]).to(result_dtype(preds, target))
+    dtype = result_dtype(preds, target)
+    if is_readable(sums):
+        errors, sizes, _ = sums.tolist()[0]
+        # In this order NaN stays NaN.
+        return torch.full((), errors / max(sizes, EPSILON), dtype=dtype)
+    return scaled_value(sums[0]).to(dtype)
