@@ -1,4 +1,4 @@
-"""`python -m benchmarks.distributed`: one `compute` of a collection by several processes.
+"""`python -m benchmarks.distributed`: synchronise a collection between several processes.
 
 Counts the collectives and times the slowest process, in turn with torchmetrics. The processes talk
 over loopback; with more of them than cores the times say little more than how often they wait.

@@ -341,24 +341,26 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
         synced = [name for name, metric in metrics.items() if metric._is_synced]
         if synced and should_sync:
             raise TorchMetricsUserError(f"{', '.join(synced)} of the collection: synchronised.")
-        if not should_sync:
-            return SyncHandle() if async_op else None
-        packed = {k: m for k, m in metrics.items() if isinstance(m, Metric) and m._packs()}
-        others = {k: m for k, m in metrics.items() if k not in packed}
+        taking_part = {
+            name: metric
+            for name, metric in metrics.items()
+            if should_sync and (distributed_available or metric.distributed_available_fn)()
+        }
+        packed = {
+            name: metric
+            for name, metric in taking_part.items()
+            if isinstance(metric, Metric) and metric._packs()
+        }
+        others = {name: metric for name, metric in taking_part.items() if name not in packed}
         if async_op and others:
             raise TorchMetricsUserError(
                 f"{', '.join(others)} of the collection: states that travel in their own way, not"
                 " in the background."
             )
-        arguments: dict[str, Any] = {"process_group": process_group}
-        if distributed_available is not None:
-            arguments["distributed_available"] = distributed_available
-            packed = packed if distributed_available() else {}
-        packed = {k: m for k, m in packed.items() if distributed_available or m._is_distributed()}
         try:
             handle = sync_metrics(packed, process_group, async_op)
             for metric in others.values():
-                metric.sync(**arguments)
+                metric.sync(process_group=process_group, distributed_available=lambda: True)
         except BaseException:
             self.unsync(any(metric._is_synced for metric in metrics.values()))
             raise

@@ -112,9 +112,13 @@ class _Slot:
         return self.statistic.reductions[self.name]
 
     @property
+    def is_joined(self) -> bool:
+        """Whether processes may hold any number of rows."""
+        return self.reduction is dim_zero_cat
+
+    @property
     def is_list(self) -> bool:
-        state = self.statistic.states[self.name]
-        return isinstance(state, list) and self.reduction is not dim_zero_cat
+        return isinstance(self.statistic.states[self.name], list) and not self.is_joined
 
     @property
     def device(self) -> torch.device:
@@ -342,8 +346,11 @@ def _agree(
     _check_versions(headers, wire)
     wire.choose(all(each[4] for each in headers))
     if not problem and all(each[2] == headers[0][2] for each in headers):
-        same = [[layout] * wire.size for layout in layouts]
-        return sources, [_merge_layouts(*pair) for pair in zip(slots, same, strict=True)]
+        grown = [False] * wire.size
+        return sources, [
+            _merge_layouts(slot, [layout] * wire.size, grown, wire)
+            for slot, layout in zip(slots, layouts, strict=True)
+        ]
     records = _gather_records(record, [each[3] for each in headers], wire)
     for place, (_, _, _, text) in enumerate(records):
         if text:
@@ -355,11 +362,9 @@ def _agree(
             own if own == other else i
             for i, (own, other) in enumerate(zip(sources, each[1], strict=True))
         ]
-    blank = _gather_blanks(slots, wire)
-    return sources, [
-        _merge_layouts(slot, [each[2][i] for each in records], [each[i] for each in blank], wire)
-        for i, slot in enumerate(slots)
-    ]
+    found = [[each[2][i] for each in records] for i in range(len(slots))]
+    blank = _gather_blanks(slots, found, wire)
+    return sources, [_merge_layouts(*each, wire) for each in zip(slots, found, blank, strict=True)]
 
 
 def _check_versions(headers: list[list[int]], wire: _Wire) -> None:
@@ -382,11 +387,19 @@ def _gather_records(record: bytes, lengths: list[int], wire: _Wire) -> list[Any]
     return [json.loads(bytes(part.tolist())) for part in received]
 
 
-def _gather_blanks(slots: Sequence[_Slot], wire: _Wire) -> list[list[bool]]:
-    if not slots:
-        return [[]] * wire.size
+def _gather_blanks(
+    slots: Sequence[_Slot], layouts: list[list[list[Any]]], wire: _Wire
+) -> list[list[bool]]:
+    """Return, for each slot, which processes hold no data; asked only where shapes differ."""
+    fixed = [
+        [held[2][0][1] for held in each]
+        for slot, each in zip(slots, layouts, strict=True)
+        if not (slot.is_list or slot.is_joined) and all(held[2] for held in each)
+    ]
+    if all(shapes.count(shapes[0]) == wire.size for shapes in fixed):
+        return [[False] * wire.size for _ in slots]
     blanks = wire.gather([slot.is_blank() for slot in slots], torch.uint8)
-    return [[bool(flag) for flag in part.tolist()] for part in blanks]
+    return torch.stack(blanks, 1).bool().tolist()
 
 
 def _check_outlines(outlines: list[Any], wire: _Wire) -> None:
@@ -419,27 +432,20 @@ def _short(text: str, limit: int = 300) -> str:
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 
-def _merge_layouts(
-    slot: _Slot,
-    layouts: list[list[Any]],
-    blank: list[bool] | None = None,
-    wire: _Wire | None = None,
-) -> _Parts:
+def _merge_layouts(slot: _Slot, layouts: list[list[Any]], blank: list[bool], wire: _Wire) -> _Parts:
     """Return what all processes hold in ``slot``; those without data take the shape of others."""
     held = [
         [(getattr(torch, dtype), tuple(shape)) for dtype, shape in layout[2]] for layout in layouts
     ]
     parts = _Parts(slot.is_list, [layout[1] for layout in layouts], held, ())
-    if wire is not None and any(layout[0] != slot.is_list for layout in layouts):
+    if any(layout[0] != slot.is_list for layout in layouts):
         kinds = [
             f"rank {wire.rank(i)}: {'list' if x[0] else 'tensor'}" for i, x in enumerate(layouts)
         ]
         raise RuntimeError(f"The {slot.where} must be of one kind, got {', '.join(kinds)}.")
-    if slot.is_list or slot.reduction is dim_zero_cat:
+    if slot.is_list or slot.is_joined:
         return parts
     shapes = [each[0][1] for each in held]
-    if blank is None or wire is None:
-        return replace(parts, shape=shapes[0])
     grown = [place for place, is_blank in enumerate(blank) if not is_blank]
     target = shapes[grown[0]] if grown else max(shapes, key=lambda shape: (len(shape), shape))
     for place, shape in enumerate(shapes):
@@ -620,7 +626,7 @@ def _combine(slot: _Slot, part: _Parts, collected: Any) -> Any:
         elements = [each[i] for i in range(longest) for each in collected if i < len(each)]
         return elements if reduction is None or not elements else reduction(elements)
     tensors = [each[0] for each in collected]
-    if reduction is dim_zero_cat:
+    if slot.is_joined:
         return dim_zero_cat(tensors)
     if reduction is dim_zero_mean:
         tensors = [t for t, seen in zip(tensors, part.updated, strict=True) if seen] or tensors

@@ -164,11 +164,14 @@ def number_of_collectives(rank: int, world: int) -> None:
         with counted() as calls:
             collection.compute()  # from the cache
         assert not calls
-    exact = MetricCollection([classification.BinaryAUROC(), classification.BinaryROC()])
-    exact.update(torch.rand(20), torch.randint(2, (20,)))
-    with counted() as calls:
-        exact.compute()
-    assert calls == ["all_gather", "all_reduce", "all_gather"]
+    for uneven in (0, 1):
+        exact = MetricCollection([classification.BinaryAUROC(), classification.BinaryROC()])
+        count = 20 + uneven * rank
+        exact.update(torch.rand(count), torch.randint(2, (count,)))
+        with counted() as calls:
+            exact.compute()
+        # The header, the sizes where they differ, and all that was kept.
+        assert calls == [*["all_gather"] * (1 + uneven), "all_reduce", "all_gather"]
 
 
 def statistic(state: Tensor, default: Tensor, reduction: Any, name: str = "metric") -> Statistic:
