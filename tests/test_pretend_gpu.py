@@ -9,6 +9,7 @@ import warnings
 
 import pytest
 import torch
+from torch.utils import _pytree as pytree
 
 if importlib.util.find_spec("triton") is None or os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("needs triton, and its compiler", allow_module_level=True)
@@ -74,13 +75,15 @@ def special(name: str) -> bool:
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.name not in CHOSEN_BY_DATA], ids=repr
 )
-def test_values_mix_no_devices(case):
+def test_values_stay_on_the_device(case):
     """Reading the state may wait; whatever it makes must lie beside it."""
     metric, inputs = case.make().to(DEVICE), inputs_of(case, 30)
     with pretend_gpu():
         metric.update(*inputs)
-        metric.compute()
-        metric(*inputs)
+        values = metric.compute(), metric(*inputs)
+    tensors = [x for x in pytree.tree_leaves(values) if isinstance(x, torch.Tensor)]
+    assert tensors
+    assert {x.device.type for x in tensors} == {DEVICE}
 
 
 @pytest.mark.parametrize("size", [1, 30])

@@ -141,6 +141,10 @@ def edges(size: int, readings: int = 2, multiclass: bool = False) -> Tensor:
     return torch.stack(rows[:readings])
 
 
+def bins(size: int) -> Tensor:
+    return torch.linspace(0, 1, size, dtype=torch.float64).repeat(2, 1)
+
+
 # Every type of scores, labels and weights.
 for dtype in sorted(library.SCORE_DTYPES, key=str):
     short, x = str(dtype)[6:], scores(N, 10, dtype=dtype)
@@ -150,8 +154,7 @@ for dtype in sorted(library.SCORE_DTYPES, key=str):
     case(f"images {short}", "score_image_histogram_", counts(1, 1, 2, 2**16), events(), *one, None,
          dtype == torch.float16)  # fmt: skip
     case(f"calibration {short}", "calibration_bins_", sums(2, 16, 3), events(), x, labels(10, N),
-         None, torch.linspace(0, 1, 16, dtype=torch.float64).expand(2, 16).contiguous(), 10,
-    )  # fmt: skip
+         None, bins(16), 10)  # fmt: skip
     case(f"hinge {short}", "hinge_sums_", sums(2, 2), events(), *one)
     case(f"ranking {short}", "ranking_sums_", sums(4), events(), x, labels(2, N, 10))
     case(f"kept {short}", "keep_scores_", torch.zeros(N + 9, 10, dtype=dtype), events(), x,
@@ -187,8 +190,7 @@ for classes in (2, 100, 3000):
     case(f"hinge one-vs-all C={classes}", "hinge_sums_", sums(2, classes + 1), events(), *multi,
          True, True, False, weights(512), 1)  # fmt: skip
     case(f"calibration C={classes}", "calibration_bins_", sums(2, 16, 3), events(), *multi,
-         weights(512), torch.linspace(0, 1, 16, dtype=torch.float64).expand(2, 16).contiguous(),
-         classes, False, 1)  # fmt: skip
+         weights(512), bins(16), classes, False, 1)  # fmt: skip
     case(f"kept C={classes}", "keep_scores_", torch.zeros(600, classes), events(), *multi,
          weights(512), torch.zeros(600, dtype=label_dtype(classes, True)), sums(600), 40, True, 1,
     )  # fmt: skip
@@ -201,8 +203,7 @@ case("histogram images", "score_histogram_", counts(2, 5, 2, 21), events(), scor
 case("images of classes", "score_image_histogram_", counts(2, 10, 2, 2**12), events(),
      scores(N, 10), labels(10, N), None, False, True)  # fmt: skip
 case("binary calibration", "calibration_bins_", sums(2, 900, 3), events(), scores(N),
-     labels(2, N), None, torch.linspace(0, 1, 900, dtype=torch.float64).expand(2, 900).contiguous(),
-)  # fmt: skip
+     labels(2, N), None, bins(900))  # fmt: skip
 for size in (1, 1000, 100_000):
     pair = (scores(size), scores(size) + weights(size))
     positive = (pair[0].exp(), pair[1].exp())
