@@ -218,7 +218,7 @@ def _wrap_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
             return compute(self, *args, **kwargs)
         if is_compiling() and not (self._to_sync and self._is_distributed()):
             # The cache and the counts change, and whatever a compiled step depends on is a guard.
-            return self._traced_value(compute(self, *args, **kwargs))
+            return map_tensors(self._traced_tensor, compute(self, *args, **kwargs))
         _register_with_torchmetrics()
         if not self.update_called:
             rank_zero_warn(
@@ -578,10 +578,6 @@ class Metric(Module, ABC):
             return self._own_tensor(value)
         return map_tensors(self._own_tensor, value)
 
-    def _traced_value(self, value: Any) -> Any:
-        """Do the same in a compiled region, where nobody knows which memory a tensor has."""
-        return map_tensors(lambda x: as_scalar(x.clone()), value)
-
     def _own_tensor(self, value: Tensor) -> Tensor:
         # What a user's `compute` returns may belong to anybody; a fused one makes it, or returns
         # (part of) a state.
@@ -727,7 +723,7 @@ class Metric(Module, ABC):
             values = []
             for member in members:
                 member._set(**batch)
-                values.append(member._traced_value(member._raw_compute()))
+                values.append(map_tensors(member._traced_tensor, member._raw_compute()))
         finally:
             self._set(_enable_grad=False, _partial=False)
             for member in members:
@@ -745,6 +741,10 @@ class Metric(Module, ABC):
         """Set attributes in a way that torch can trace, and that says nothing to a collection."""
         for name, value in attributes.items():
             object.__setattr__(self, name, value)
+
+    def _traced_tensor(self, value: Tensor) -> Tensor:
+        """Do as `_own_tensor` in a compiled region, where nobody knows which memory this is."""
+        return as_scalar(value.clone())
 
     def _joined(self, name: str, total: State, batch: Any) -> State:
         """Return ``total`` with the state of one batch merged into it, in place if possible."""
