@@ -217,6 +217,8 @@ class GradientStats(Metric):
     def _own_tensor(self, value: Tensor) -> Tensor:
         return value  # made by `compute`; one layer is a vector too
 
+    _traced_tensor = _own_tensor
+
 
 class _MergeSamples(Merger):
     """Merges top samples ``[3, 2, k]``."""
@@ -316,6 +318,8 @@ class TopSamples(Metric):
 
     def _own_tensor(self, value: Tensor) -> Tensor:
         return value  # made by `compute`; one sample is a vector too
+
+    _traced_tensor = _own_tensor
 
     def reset(self) -> None:
         """Return the states to their defaults, and number samples from 0 on again."""

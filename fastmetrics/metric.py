@@ -237,7 +237,7 @@ def _wrap_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
             return compute(self, *args, **kwargs)
         if is_compiling() and not (self._to_sync and self._is_distributed()):
             # The cache and the counts change, and whatever a compiled step depends on is a guard.
-            return self._traced_value(compute(self, *args, **kwargs))
+            return map_tensors(self._traced_tensor, compute(self, *args, **kwargs))
         _register_with_torchmetrics()
         if not self.update_called:
             rank_zero_warn(
@@ -622,10 +622,6 @@ class Metric(Module, ABC):
             return self._own_tensor(value)
         return map_tensors(self._own_tensor, value)
 
-    def _traced_value(self, value: Any) -> Any:
-        """Do the same in a compiled region, where nobody knows which memory a tensor has."""
-        return map_tensors(lambda x: as_scalar(x.clone()), value)
-
     def _own_tensor(self, value: Tensor) -> Tensor:
         # What a user's `compute` returns may belong to anybody; a fused one makes it, or returns
         # (part of) a state.
@@ -721,6 +717,10 @@ class Metric(Module, ABC):
         """Set attributes in a way that torch can trace, and that says nothing to a collection."""
         for name, value in attributes.items():
             object.__setattr__(self, name, value)
+
+    def _traced_tensor(self, value: Tensor) -> Tensor:
+        """Do as `_own_tensor` in a compiled region, where nobody knows which memory this is."""
+        return as_scalar(value.clone())
 
     def _joined(self, name: str, total: State, batch: Any) -> State:
         """Return ``total`` with the state of one batch merged into it, in place if possible."""
@@ -1442,7 +1442,7 @@ def forward_traced(
             for member in group[1:]:
                 member._set(**batch)
         values = [
-            member._follow(member._traced_value(member._raw_compute()), args, kwargs)
+            member._follow(map_tensors(member._traced_tensor, member._raw_compute()), args, kwargs)
             for member in members
         ]
     finally:

@@ -198,36 +198,6 @@ def test_every_metric_can_be_printed_plotted_and_composed(case):
     assert len({hash(metric), hash(case.make())}) == 2
 
 
-@pytest.mark.exhaustive
-@every_metric
-def test_updates_compile_into_one_graph(case):
-    """Those with tensor states; a list that grows is another guard at every step."""
-    metric = case.make()
-    if any(isinstance(state, list) for state in metric.metric_state.values()):
-        pytest.skip("keeps samples")
-    if case.name in WINDOWS:
-        pytest.skip("moves its window in Python")
-    torch._dynamo.reset()
-    frames = 0
-
-    def backend(graph, _):
-        nonlocal frames
-        frames += 1
-        return graph.forward
-
-    @torch.compile(fullgraph=True, backend=backend)
-    def step(*inputs):
-        metric.update(*inputs)
-
-    batches = [case.inputs(12) for _ in range(5)]
-    eager = case.make()
-    for inputs in batches:
-        step(*inputs)
-        eager.update(*inputs)
-    assert frames == 1
-    same(metric.compute(), eager.compute(), 1e-6)
-
-
 @pytest.mark.parametrize("case", [case for case in CASES if case.name not in WINDOWS], ids=repr)
 def test_two_in_a_collection_of_torchmetrics(case: Case):
     """Metrics whose states are equal are given one tensor there, and go on one by one.

@@ -43,7 +43,7 @@ REASONS = {
     "length": "how many points a curve through all scores has depends on the data.",
     "names": "the keys of the result name groups that the data choose.",
     "window": "which batches are in the window is counted in Python.",
-    "number": "how many samples come back depends on how many there were.",
+    "reset": "the metric has a `reset` of its own, so `forward` does not know all that it changes.",
 }
 
 
@@ -83,7 +83,7 @@ def _reason(name: str, use: str) -> str | None:
         return None if "auroc" in name else "length"
     if name in ("BinaryFairness", "binary_fairness", "demographic_parity", "equal_opportunity"):
         return "names"
-    return "number" if name == "TopSamples" else None
+    return "reset" if name == "TopSamples" and use == "forward" else None
 
 
 LISTS = ("CatMetric", "KendallRankCorrCoef", "SpearmanCorrCoef")
@@ -113,7 +113,11 @@ def metrics() -> list[every_metric.Case]:
     return [
         *every_metric.cases(),
         case("TopSamples", lambda: fastmetrics.TopSamples(4), lambda n: (torch.randn(n),)),
-        case("GradientStats", fastmetrics.GradientStats, lambda n: ({"weight": torch.randn(n)},)),
+        case(
+            "GradientStats",
+            lambda: fastmetrics.GradientStats(["weight"]),
+            lambda n: ({"weight": torch.randn(n)},),
+        ),
         case("CompositionalMetric", _f_score, _scores),
         case("MetricCollection", _collection, _scores),  # type: ignore[arg-type]  # no metric
     ]
