@@ -263,9 +263,10 @@ class ConfidenceBins final : public LabelJob {
 
   void add(int64_t part, int64_t begin, int64_t end) override {
     double* sums = scratch_.sums(part);
-    Notes& notes = scratch_.notes(part);
+    Notes notes;
     if (weights_) {
       add_some(begin, end, nullptr, sums, notes);
+      scratch_.notes(part) += notes;
       return;
     }
     Marks& marks = marks_[part];
@@ -279,6 +280,7 @@ class ConfidenceBins final : public LabelJob {
       marks.count += stop - begin;
       begin = stop;
     }
+    scratch_.notes(part) += notes;
   }
 
  protected:

@@ -30,15 +30,17 @@ class ListedPairs final : public LabelJob {
   }
 
   void add(int64_t part, int64_t begin, int64_t end) override {
+    Notes notes;
     ClassBlock block;
     for (int64_t first = begin; first < end; first += kBlock) {
       const int64_t last = std::min(end, first + kBlock);
-      reader_.read(first, last, block, scratch_.notes(part));
+      reader_.read(first, last, block, notes);
       for (int64_t i = 0; i < last - first; ++i) {
         list_[first + i] =
             block.target[i] >= 0 ? block.target[i] * num_classes_ + block.pred[i] : kNowhere;
       }
     }
+    scratch_.notes(part) += notes;
   }
 
  protected:

@@ -321,16 +321,19 @@ class ErrorSums final : public Job {
     destinations_.push_back(std::move(to));
   }
 
-  // Adds up the lanes of each column: a period of them begins with the first one that is walked.
+  // Adds up the lanes of each column; those that are walked together take turns in a period.
   void fold(const double* lanes, double* sums) const {
+    const int64_t period = errors_.period();
     const int64_t together = columns_ / walks();
-    for (int64_t walk = 0; walk < walks(); ++walk) {
-      for (int64_t k = 0; k < width(); ++k) {
-        for (const double* end = lanes + errors_.period(); lanes < end;) {
-          for (int64_t column = walk; column < walk + together; ++column) {
-            sums[column * width() + k] += *lanes++;
-          }
+    for (int64_t column = 0; column < columns_; ++column) {
+      const double* own = lanes + column / together * width() * period + column % together;
+      for (int64_t k = 0; k < width(); ++k, own += period) {
+        double& sum = sums[column * width() + k];
+        double total = sum;
+        for (int64_t i = 0; i < period; i += together) {
+          total += own[i];
         }
+        sum = total;
       }
     }
   }

@@ -9,7 +9,7 @@ namespace fastmetrics {
 
 // What a job reads, and what it needs per part.
 struct Extent {
-  int64_t units;  // positions, elements or rows; all that a batch must be for two jobs to share it
+  int64_t units;  // positions, elements or rows; jobs with as many can share a walk
   int64_t bytes_per_unit;
   int64_t scratch_bytes;
   bool exact;  // integer counts, the same for any partition

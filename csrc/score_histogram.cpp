@@ -438,13 +438,15 @@ class ListedCells final : public LabelJob {
 
   void add(int64_t part, int64_t begin, int64_t end) override {
     const int64_t width = reader_->width();
-    reader_->visit(begin, end, scratch_.notes(part),
+    Notes notes;
+    reader_->visit(begin, end, notes,
                    [&](int64_t first, int64_t count, int64_t runs, const int32_t* cells) {
                      for (int64_t run = 0; run < runs; ++run) {
                        std::copy_n(cells + run * count * width, count * width,
                                    list_.data() + run * scores() + first * width);
                      }
                    });
+    scratch_.notes(part) += notes;
   }
 
  protected:
@@ -564,7 +566,8 @@ class CellCounts final : public LabelJob {
 
   void add_some(int64_t part, int64_t begin, int64_t end) {
     Sum* sums = scratch_.sums(part);
-    reader_->visit(begin, end, scratch_.notes(part),
+    Notes notes;
+    reader_->visit(begin, end, notes,
                    [&](int64_t first, int64_t count, int64_t runs, const int32_t* cells) {
                      if (weights_) {
                        weigh_cells(cells, first, count, runs, *reader_, weights_, sums);
@@ -572,6 +575,7 @@ class CellCounts final : public LabelJob {
                        count_cells(cells, count * reader_->width(), runs, sums);
                      }
                    });
+    scratch_.notes(part) += notes;
   }
 
   void move_to_totals(int64_t part) {

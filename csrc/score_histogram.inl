@@ -157,12 +157,5 @@ void round_up(const double* numbers, int64_t count, V* rounded) {
 }
 
 template <class V>
-void softmax_rows(const V* values, int64_t rows, int64_t count, double* padded, V* probs) {
-  for (int64_t i = 0; i < rows; ++i) {
-    softmax_row(values + i * count, count, padded, probs + i * count);
-  }
-}
-
-template <class V>
 constexpr ScoreKernels<V> kScores{round_up<V>,    find_bins<V>, image_bins<V>,  split_bins<V>,
                                   note_scores<V>, note_rows<V>, softmax_rows<V>};

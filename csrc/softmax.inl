@@ -60,3 +60,75 @@ FM_INLINE bool softmax_row(const V* row, int64_t count, double* padded, V* probs
   }
   return false;
 }
+
+// Rows of up to this many scores are worked out side by side: alone they would leave most lanes of
+// a register empty.
+inline constexpr int64_t kNarrowRow = 64;
+
+// The same for kDoubles adjacent rows, one in each lane, with the sums in the same order. Returns
+// false, and writes nothing, if one of the rows has a NaN or an infinite maximum.
+template <class V>
+FM_INLINE bool softmax_lanes(const V* rows, int64_t count, V* probs) {
+  alignas(64) double scores[kNarrowRow * kDoubles];
+  for (int64_t row = 0; row < kDoubles; ++row) {
+    for (int64_t c = 0; c < count; ++c) {
+      scores[c * kDoubles + row] = rows[row * count + c];
+    }
+  }
+  const double infinity = std::numeric_limits<double>::infinity();
+  Doubles top = Doubles{} - infinity;
+  Longs special{};
+  for (int64_t c = 0; c < count; ++c) {
+    const Doubles v = load_doubles(scores + c * kDoubles);
+    top = v > top ? v : top;
+    special |= v != v;
+  }
+  special |= (top == infinity) | (top == -infinity);
+  int64_t any = 0;
+  for (int lane = 0; lane < kDoubles; ++lane) {
+    any |= special[lane];
+  }
+  if (any != 0) {
+    return false;
+  }
+  Doubles sum{};
+  Longs tops{};
+  for (int64_t lane = 0; lane < std::min<int64_t>(kDoubles, count); ++lane) {
+    Doubles part{};
+    for (int64_t c = lane; c < count; c += kDoubles) {
+      const Doubles distance = load_doubles(scores + c * kDoubles) - top;
+      const Doubles e = exp_below_one(distance);
+      std::memcpy(scores + c * kDoubles, &e, sizeof(e));
+      part += distance < 0 ? e : Doubles{};
+      tops -= distance == 0;
+    }
+    sum += part;
+  }
+  sum += __builtin_convertvector(tops, Doubles);
+  for (int64_t c = 0; c < count; ++c) {
+    const Doubles share = load_doubles(scores + c * kDoubles) / sum;
+    std::memcpy(scores + c * kDoubles, &share, sizeof(share));
+  }
+  for (int64_t row = 0; row < kDoubles; ++row) {
+    for (int64_t c = 0; c < count; ++c) {
+      probs[row * count + c] = static_cast<V>(scores[c * kDoubles + row]);
+    }
+  }
+  return true;
+}
+
+// Softmax of contiguous rows; `padded` as for one of them.
+template <class V>
+void softmax_rows(const V* values, int64_t rows, int64_t count, double* padded, V* probs) {
+  const int64_t step = count <= kNarrowRow ? kDoubles : 1;
+  for (int64_t first = 0; first < rows; first += step) {
+    const int64_t last = std::min(rows, first + step);
+    if (step > 1 && last - first == step &&
+        softmax_lanes(values + first * count, count, probs + first * count)) {
+      continue;
+    }
+    for (int64_t row = first; row < last; ++row) {
+      softmax_row(values + row * count, count, padded, probs + row * count);
+    }
+  }
+}

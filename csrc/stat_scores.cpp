@@ -95,11 +95,11 @@ class ClassCounts final : public LabelJob {
 
   void add(int64_t part, int64_t begin, int64_t end) override {
     Sum* sums = scratch_.sums(part);
-    Notes& notes = scratch_.notes(part);
     if (as_matrix_) {
-      notes += tally_cells(reader_, weights_, num_classes_, begin, end, sums);
+      scratch_.notes(part) += tally_cells(reader_, weights_, num_classes_, begin, end, sums);
       return;
     }
+    Notes notes;
     ClassBlock block;
     for (int64_t first = begin; first < end; first += kBlock) {
       const int64_t last = std::min(end, first + kBlock);
@@ -113,6 +113,7 @@ class ClassCounts final : public LabelJob {
         tally(block, last - first, [](int64_t) { return Sum{1}; }, sums + kSpare);
       }
     }
+    scratch_.notes(part) += notes;
   }
 
  protected:
@@ -161,12 +162,13 @@ class HitCounts final : public LabelJob {
   void open(const Partition& partition) override { scratch_ = Scratch<Sum>(partition.parts, 2); }
 
   void add(int64_t part, int64_t begin, int64_t end) override {
+    Notes notes;
     ClassBlock block;
     Sum hits{0};
     Sum misses{0};
     for (int64_t first = begin; first < end; first += kBlock) {
       const int64_t last = std::min(end, first + kBlock);
-      reader_.read(first, last, block, scratch_.notes(part));
+      reader_.read(first, last, block, notes);
       for (int64_t i = 0; i < last - first; ++i) {
         if (block.target[i] >= 0) {
           const Sum amount =
@@ -177,6 +179,7 @@ class HitCounts final : public LabelJob {
     }
     scratch_.sums(part)[0] += hits;
     scratch_.sums(part)[1] += misses;
+    scratch_.notes(part) += notes;
   }
 
  protected:

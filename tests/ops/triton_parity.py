@@ -30,6 +30,7 @@ from fastmetrics.ops import (
 from fastmetrics.ops import reading as rules
 from fastmetrics.ops import triton as kernels
 from fastmetrics.ops.triton import reading
+from tests.ops import test_fused as fusing
 from tests.ops import test_keep_scores as keeping
 from tests.ops.cases import LAYOUTS, random_weights
 from tests.ops.cases_calibration import calibration_call, calibration_inputs
@@ -1601,3 +1602,22 @@ def test_tensor_statistics_of_odd_tensors():
         whole.permute(2, 0, 1), torch.full((3,), -1e150, dtype=torch.float64),
     ])  # fmt: skip
     compare_tensors([])
+
+
+@pytest.mark.parametrize("task", ["classes", "binary", "outputs"])
+def test_fused(task):
+    """Every launcher gets its own state, events and arguments."""
+    batch = fusing.everything(task, size=70, weighted=task == "binary", ignore=1)
+    results = []
+    for run in (library.REFERENCES["fused_"], kernels.fused_):
+        tensors = [
+            [tensor.to(DEVICE, copy=True) for tensor in group]
+            for group in (batch.states, batch.events)
+        ]
+        states, events, edges, preds, target, weight, *rest = batch.arguments(*tensors)
+        edges = [tensor.to(DEVICE) for tensor in edges]
+        weight = None if weight is None else weight.to(DEVICE)
+        run(states, events, edges, preds.to(DEVICE), target.to(DEVICE), weight, *rest)
+        results.append([tensor.cpu() for tensor in states + events])
+    for got, wanted in zip(*results, strict=True):
+        torch.testing.assert_close(got, wanted, rtol=1e-9, atol=1e-9, equal_nan=True)
