@@ -321,7 +321,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
         See :meth:`fastmetrics.metric.Metric.compute_async`.
         """
         copy = independent_copy(self)
-        copy._live_groups()
+        copy._live_plan()
         return PendingValue(sync_for_compute(copy._sources(), async_op=True), copy._values)
 
     def sync(

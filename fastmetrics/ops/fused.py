@@ -270,6 +270,14 @@ def fused_(
         RuntimeError: a label is out of range (CPU). No state is changed.
 
     Cost: reads each input once; temporaries are bounded by the sizes of the states.
+
+    >>> import torch
+    >>> from fastmetrics.ops.fused import fused_
+    >>> matrix, events = torch.zeros(2, 2, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
+    >>> labels = torch.tensor([0, 1, 1])
+    >>> fused_([matrix], [events], [], labels, labels, None, [1, 0, 0, 1], [])
+    >>> matrix.tolist()
+    [[1, 0], [0, 2]]
     """
     try:
         _fused(states, events, edges, preds, target, weight, program, numbers)

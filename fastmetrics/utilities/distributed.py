@@ -16,6 +16,11 @@ def reduce(x: Tensor, reduction: str | None) -> Tensor:
 
     Raises:
         ValueError: ``reduction`` is none of these.
+
+    >>> import torch
+    >>> from fastmetrics.utilities import reduce
+    >>> reduce(torch.tensor([1.0, 2.0, 6.0]), "elementwise_mean")
+    tensor(3.)
     """
     check_choice("reduction", reduction, ("elementwise_mean", "sum", "none", None))
     if reduction == "elementwise_mean":

@@ -128,6 +128,12 @@ def plot_curve(
     Raises:
         ModuleNotFoundError: matplotlib is not installed.
         ValueError: ``curve`` lacks x or y, or there are not as many labels as classes.
+
+    >>> import torch
+    >>> from fastmetrics.utilities.plot import plot_curve
+    >>> figure, axis = plot_curve((torch.tensor([0.0, 0.5, 1.0]), torch.tensor([0.0, 0.9, 1.0])))
+    >>> len(axis.lines)
+    1
     """
     if len(curve) < 2:
         raise ValueError(f"`curve` must hold x and y, got {len(curve)} elements.")

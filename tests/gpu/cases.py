@@ -145,6 +145,33 @@ def bins(size: int) -> Tensor:
     return torch.linspace(0, 1, size, dtype=torch.float64).repeat(2, 1)
 
 
+def fused(
+    names: list[str], edges: list[Tensor], program: list[int], numbers: list[float], *batch: Any
+) -> tuple[Any, ...]:
+    """Arguments of ``fused_`` for fresh states of shapes that ``names`` looks up."""
+    shapes = {
+        "confusion": (10, 10),
+        "histogram": (2, 10, 2, 51),
+        "bins": (2, 16, 3),
+        "errors": (1, 3),
+        "moments": (1, 12),
+    }
+    states = [
+        counts(*shapes[n]) if n in ("confusion", "histogram") else sums(*shapes[n]) for n in names
+    ]
+    noted = [events() for n in names if n not in ("errors", "moments")]
+    return states, noted, edges, *batch, None, program, numbers  # fmt: skip
+
+
+# Several statistics at a time; fastmetrics/ops/fused.py says how they are encoded.
+case("fused classes", "fused_", *fused(
+    ["confusion", "histogram", "bins"], [edges(50, 2, True), bins(16)],
+    [1, 0, 0, 1, 3, 1, 1, 0, 0, 0, 1, 4, 10, 0, 0, 0, 1], [], scores(N, 10), labels(10, N),
+))  # fmt: skip
+case("fused numbers", "fused_", *fused(
+    ["errors", "moments"], [], [5, 3, 6], [1.0, 0.0], scores(N), scores(N).flip(0),
+))  # fmt: skip
+
 # Every type of scores, labels and weights.
 for dtype in sorted(library.SCORE_DTYPES, key=str):
     short, x = str(dtype)[6:], scores(N, 10, dtype=dtype)

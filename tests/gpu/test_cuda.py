@@ -53,9 +53,18 @@ def written(op: str) -> int:
     return sum(bool(a.alias_info and a.alias_info.is_write) for a in schema.arguments)
 
 
+def copied(value: Any) -> Any:
+    return [*map(copied, value)] if isinstance(value, list) else value.clone()
+
+
+def tensors(values: Any) -> list[Tensor]:
+    """The tensors among values that may be lists of them."""
+    return [t for v in values for t in (tensors(v) if isinstance(v, list) else [v])]
+
+
 def fresh(args: tuple[Any, ...], count: int) -> list[Any]:
     """The arguments, with copies of those that the op changes."""
-    return [*(x.clone() for x in args[:count]), *args[count:]]
+    return [*map(copied, args[:count]), *args[count:]]
 
 
 def twice_on_the_cpu(name: str) -> list[Tensor]:
@@ -67,7 +76,8 @@ def twice_on_the_cpu(name: str) -> list[Tensor]:
     return args[:changed]
 
 
-def same(op: str, actual: list[Tensor], expected: list[Tensor]) -> None:
+def same(op: str, actual: list[Any], expected: list[Any]) -> None:
+    actual, expected = tensors(actual), tensors(expected)
     if op == "curve_points_":  # what follows the last point is unspecified
         last = int(expected[3])
         actual = [*(x[:last] for x in actual[:3]), actual[3]]
@@ -106,7 +116,8 @@ def test_updates_replay_in_a_cuda_graph(name):
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         getattr(ops, op)(*inputs)
-    for state, initial in zip(inputs[:changed], args, strict=False):
+    written_to = tensors(inputs[:changed])
+    for state, initial in zip(written_to, tensors(args[:changed]), strict=True):
         state.copy_(initial)
     graph.replay()
     graph.replay()

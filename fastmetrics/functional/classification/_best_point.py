@@ -88,7 +88,8 @@ def choose(points: Candidates, minimum: float, undefined: str | None) -> RateAnd
     thresholds = points.thresholds
     if not thresholds.is_floating_point():
         thresholds = thresholds.float()
-    threshold = torch.cat([thresholds, thresholds.new_full((1,), points.no_threshold)])[index]
+    known = torch.cat([thresholds, thresholds.new_full((1,), points.no_threshold)])
+    threshold = known.take(index)  # an index without axes would wait for a GPU
     if undefined is None:
         return rate, threshold
     return rate.where(points.defined, torch.nan), threshold.where(points.defined, torch.nan)
