@@ -231,7 +231,8 @@ template <class Conf>
 class ConfidenceBins final : public LabelJob {
  public:
   ConfidenceBins(std::unique_ptr<ConfidenceReader<Conf>> reader, const Weights& weights,
-                 const Tensor& edges, bool logits, Tensor& state, Tensor& events, bool validate)
+                 const Tensor& edges, bool logits, Tensor& state, Tensor& events, bool validate,
+                 TopProbs* top_probs)
       : LabelJob(events, validate, state.size(0) == 2),
         reader_(std::move(reader)),
         weights_(weights),
@@ -239,7 +240,11 @@ class ConfidenceBins final : public LabelJob {
         num_bins_(state.size(1)),
         logits_(logits),
         edges_(num_bins_),
-        state_(state_data<double>(state)) {
+        state_(state_data<double>(state)),
+        top_probs_(with_logits() ? top_probs : nullptr) {
+    if (top_probs_ != nullptr) {
+      top_probs_->wanted = true;
+    }
     const double* row = static_cast<const double*>(edges.const_data_ptr()) +
                         (std::is_same_v<Conf, double> ? num_bins_ : 0);
     std::transform(row, row + num_bins_, edges_.begin(),
@@ -265,7 +270,7 @@ class ConfidenceBins final : public LabelJob {
     double* sums = scratch_.sums(part);
     Notes notes;
     if (weights_) {
-      add_some(begin, end, nullptr, sums, notes);
+      add_some(part, begin, end, nullptr, sums, notes);
       scratch_.notes(part) += notes;
       return;
     }
@@ -276,7 +281,7 @@ class ConfidenceBins final : public LabelJob {
         unfold(marks, sums);
       }
       const int64_t stop = std::min(end, begin + kMaxMarks - marks.count);
-      add_some(begin, stop, &marks, sums, notes);
+      add_some(part, begin, stop, &marks, sums, notes);
       marks.count += stop - begin;
       begin = stop;
     }
@@ -309,20 +314,32 @@ class ConfidenceBins final : public LabelJob {
   int64_t cells() const { return num_readings_ * num_bins_ * kColumns; }
   int64_t pitch() const { return num_bins_ + 1; }
 
-  void add_some(int64_t begin, int64_t end, Marks* marks, double* sums, Notes& notes) const {
+  bool with_logits() const { return num_readings_ == 2 || logits_; }
+
+  void add_some(int64_t part, int64_t begin, int64_t end, Marks* marks, double* sums,
+                Notes& notes) const {
     const ConfidenceKernels<Conf>& kernels = FM_PICK(kConfidences<Conf>);
     std::vector<Conf> buffer;
     std::array<int32_t, kPositions> codes;
     std::array<int32_t, kPositions> cells;
     std::array<std::array<Conf, kPositions>, 2> confidences;
-    const bool with_logits = num_readings_ == 2 || logits_;
     const Readings<Conf> readings{confidences[0].data(),
-                                  with_logits ? confidences[1].data() : nullptr};
+                                  with_logits() ? confidences[1].data() : nullptr};
+    const TopProbs::Part* known =
+        top_probs_ == nullptr || top_probs_->parts.empty() ? nullptr : &top_probs_->parts[part];
     const Conf* const held[2] = {num_readings_ == 2 || !logits_ ? readings.probs : readings.logits,
                                  readings.logits};
     for (int64_t first = begin; first < end; first += kPositions) {
       const int64_t count = std::min(kPositions, end - first);
-      reader_->read(first, count, buffer, codes.data(), readings, notes);
+      if (known == nullptr) {
+        reader_->read(first, count, buffer, codes.data(), readings, notes);
+      } else {
+        reader_->read(first, count, buffer, codes.data(), {readings.probs, nullptr}, notes);
+        const float* probs = known->probs.data() + (first - known->begin);
+        for (int64_t i = 0; i < count; ++i) {
+          readings.logits[i] = codes[i] >= 0 ? static_cast<Conf>(probs[i]) : Conf{0};
+        }
+      }
       for (int64_t reading = 0; reading < num_readings_; ++reading) {
         const Conf* own = held[reading];
         kernels.find_cells(own, codes.data(), count, edges_.data(), static_cast<int32_t>(num_bins_),
@@ -378,6 +395,7 @@ class ConfidenceBins final : public LabelJob {
   bool logits_;
   std::vector<Conf> edges_;
   double* state_;
+  TopProbs* top_probs_;
   std::vector<Marks> marks_;
   Scratch<double> scratch_;
 };
@@ -394,7 +412,7 @@ void calibration_bins_cpu(Tensor state, Tensor events, const Tensor& preds, cons
 std::unique_ptr<Job> calibration_bins_job(Tensor& state, Tensor& events, const Inputs& inputs,
                                           const Tensor& edges, int64_t num_classes, bool logits,
                                           OptionalInt ignore_index, bool validate) {
-  const auto& [preds, target, weight] = inputs;
+  const auto& [preds, target, weight, top_probs] = inputs;
   require(
       state.dim() == 3 && state.size(2) == kColumns && state.scalar_type() == ScalarType::Double,
       "the state of calibration_bins_ must be float64 [H, B, 3].");
@@ -413,7 +431,8 @@ std::unique_ptr<Job> calibration_bins_job(Tensor& state, Tensor& events, const I
   const Weights weights(weight, num_samples, state);
   const auto make = [&](auto confidence, auto reader) -> std::unique_ptr<Job> {
     return std::make_unique<ConfidenceBins<decltype(confidence)>>(std::move(reader), weights, edges,
-                                                                  logits, state, events, validate);
+                                                                  logits, state, events, validate,
+                                                                  multiclass ? top_probs : nullptr);
   };
   const bool wide = preds.scalar_type() == ScalarType::Double;
   if (multiclass) {

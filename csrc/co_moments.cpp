@@ -429,7 +429,7 @@ void merge_co_moments_cpu(Tensor state, const Tensor& others) {
 }  // namespace
 
 std::unique_ptr<Job> co_moments_job(Tensor& state, const Inputs& inputs) {
-  const auto& [preds, target, weight] = inputs;
+  const auto& [preds, target, weight, top_probs] = inputs;
   moments_data(state);
   const int64_t outputs = state.size(0);
   const int64_t num_samples = leading_size(preds);

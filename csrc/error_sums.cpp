@@ -96,7 +96,7 @@ class Errors {
  public:
   Errors(const Inputs& inputs, int64_t rows, int64_t columns, bool apart, const Weights& weights)
       : preds_(inputs.preds), target_(inputs.target), rows_(rows), weights_(weights) {
-    const auto& [preds, target, weight] = inputs;
+    const auto& [preds, target, weight, top_probs] = inputs;
     if (columns == 1) {
       for (const int64_t axis : order(target, static_cast<bool>(weights))) {
         geometry_.push(target.size(axis), preds.stride(axis), target.stride(axis));

@@ -54,6 +54,8 @@ class Program {
       Tensor& state = states_.next();
       if (family == kErrorSums) {
         errors.push_back(error_update(state));
+      } else if (family == kScoreHistogram) {  // first: it leaves probabilities for others
+        jobs.insert(jobs.begin(), job(family, state, inputs));
       } else {
         jobs.push_back(job(family, state, inputs));
       }
@@ -171,8 +173,9 @@ void walk(std::span<const std::unique_ptr<Job>> jobs) {
 void fused_cpu(std::vector<Tensor> states, std::vector<Tensor> events, std::vector<Tensor> edges,
                const Tensor& preds, const Tensor& target, const OptionalTensor& weight,
                std::vector<int64_t> program, std::vector<double> numbers) {
+  TopProbs top_probs;
   std::vector<std::unique_ptr<Job>> jobs =
-      Program(states, events, edges, program, numbers).jobs({preds, target, weight});
+      Program(states, events, edges, program, numbers).jobs({preds, target, weight, &top_probs});
   const auto units = [](const auto& job) { return job->extent().units; };
   std::erase_if(jobs, [&](const auto& job) { return units(job) == 0; });
   std::ranges::stable_sort(jobs, {}, units);

@@ -8,11 +8,23 @@ namespace fastmetrics {
 using OptionalTensor = std::optional<Tensor>;
 using OptionalInt = std::optional<int64_t>;
 
+// The largest softmax probability of each position of a block, which one job leaves for another
+// that adds the same block after it.
+struct TopProbs {
+  struct Part {
+    int64_t begin = 0;
+    std::vector<float> probs;
+  };
+  bool wanted = false;
+  std::vector<Part> parts;  // none if nobody writes them
+};
+
 // What every update of a batch reads.
 struct Inputs {
   const Tensor& preds;
   const Tensor& target;
   const OptionalTensor& weight;
+  TopProbs* top_probs = nullptr;  // null for a job alone
 };
 
 std::unique_ptr<Job> stat_scores_job(Tensor& state, Tensor& events, const Inputs& inputs,

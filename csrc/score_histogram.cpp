@@ -41,7 +41,8 @@ struct ScoreKernels {
   void (*note_scores)(const V* values, const int32_t* codes, int64_t count, Notes& notes);
   void (*note_rows)(const V* values, const int32_t* codes, int64_t count, int64_t width,
                     Notes& notes);
-  void (*softmax_rows)(const V* values, int64_t count, int64_t width, double* padded, V* probs);
+  void (*softmax_rows)(const V* values, int64_t count, int64_t width, double* padded, V* probs,
+                       float* top_probs);
 };
 
 // Where the bins of a class and target begin among all cells, and where uncounted scores go.
@@ -98,7 +99,10 @@ class CellReader {
       std::function<void(int64_t first, int64_t count, int64_t runs, const int32_t* cells)>;
 
   virtual ~CellReader() = default;
-  virtual void visit(int64_t begin, int64_t end, Notes& notes, const Consume& consume) const = 0;
+  // Writes the largest probability of each unit to `top_probs` if it works out a softmax.
+  virtual void visit(int64_t begin, int64_t end, Notes& notes, const Consume& consume,
+                     float* top_probs = nullptr) const = 0;
+  virtual bool works_out_softmax() const { return false; }
 
   [[noreturn]] void raise_bad_label() const {
     const LabelArgument argument{"target", target_, rule_};
@@ -226,7 +230,8 @@ class LabelCells final : public CellReader {
     }
   }
 
-  void visit(int64_t begin, int64_t end, Notes& notes, const Consume& consume) const override {
+  void visit(int64_t begin, int64_t end, Notes& notes, const Consume& consume,
+             float*) const override {
     const ScoreKernels<V>& kernels = FM_PICK(kScores<V>);
     std::array<V, kScores> buffer;
     std::array<int32_t, kScores> codes;
@@ -340,7 +345,10 @@ class ClassCells final : public CellReader {
     class_stride_ = preds.stride(1);
   }
 
-  void visit(int64_t begin, int64_t end, Notes& notes, const Consume& consume) const override {
+  bool works_out_softmax() const override { return shape_.readings == 2 || logits_; }
+
+  void visit(int64_t begin, int64_t end, Notes& notes, const Consume& consume,
+             float* top_probs) const override {
     const ScoreKernels<V>& kernels = FM_PICK(kScores<V>);
     const int64_t tile = std::max<int64_t>(1, kScores / width_);
     std::vector<V> buffer(tile * width_);
@@ -356,7 +364,8 @@ class ClassCells final : public CellReader {
         int32_t* own = cells.data() + reading * count * width_;
         const V* scores = values;
         if (shape_.readings == 2 ? reading == 1 : logits_) {
-          kernels.softmax_rows(values, count, width_, padded.data(), probs.data());
+          kernels.softmax_rows(values, count, width_, padded.data(), probs.data(),
+                               top_probs == nullptr ? nullptr : top_probs + (first - begin));
           scores = probs.data();
         }
         table_.find_bins(scores, count * width_, reading, own);
@@ -516,7 +525,8 @@ class CellCounts final : public LabelJob {
         reader_(std::move(reader)),
         weights_(weights),
         shape_(shape),
-        state_(state_data<StateSum>(state)) {}
+        state_(state_data<StateSum>(state)),
+        top_probs_(reader_->works_out_softmax() ? batch.top_probs : nullptr) {}
 
   Extent extent() const override {
     return {reader_->units(), reader_->bytes_per_unit(), size() * static_cast<int64_t>(sizeof(Sum)),
@@ -527,14 +537,25 @@ class CellCounts final : public LabelJob {
     scratch_ = Scratch<Sum>(partition.parts, size());
     counted_.resize(partition.parts);
     totals_.resize(size());
+    if (top_probs_ != nullptr && top_probs_->wanted) {
+      top_probs_->parts.resize(partition.parts);
+    }
   }
 
   void add(int64_t part, int64_t begin, int64_t end) override {
+    float* top_probs = nullptr;
+    if (top_probs_ != nullptr && top_probs_->wanted) {
+      TopProbs::Part& own = top_probs_->parts[part];
+      own.begin = begin;
+      own.probs.resize(end - begin);
+      top_probs = own.probs.data();
+    }
     while (begin < end) {
       const int64_t room = weights_ ? end : (kMostScores - counted_[part]) / reader_->width();
       const int64_t stop = std::min(end, begin + room);
-      add_some(part, begin, stop);
+      add_some(part, begin, stop, top_probs);
       counted_[part] += (stop - begin) * reader_->width();
+      top_probs += top_probs == nullptr ? 0 : stop - begin;
       begin = stop;
       if (begin < end) {
         const std::lock_guard lock(totals_mutex_);
@@ -564,17 +585,17 @@ class CellCounts final : public LabelJob {
  private:
   int64_t size() const { return reader_->nowhere() + 1; }
 
-  void add_some(int64_t part, int64_t begin, int64_t end) {
+  void add_some(int64_t part, int64_t begin, int64_t end, float* top_probs) {
     Sum* sums = scratch_.sums(part);
     Notes notes;
-    reader_->visit(begin, end, notes,
-                   [&](int64_t first, int64_t count, int64_t runs, const int32_t* cells) {
-                     if (weights_) {
-                       weigh_cells(cells, first, count, runs, *reader_, weights_, sums);
-                     } else {
-                       count_cells(cells, count * reader_->width(), runs, sums);
-                     }
-                   });
+    const auto consume = [&](int64_t first, int64_t count, int64_t runs, const int32_t* cells) {
+      if (weights_) {
+        weigh_cells(cells, first, count, runs, *reader_, weights_, sums);
+      } else {
+        count_cells(cells, count * reader_->width(), runs, sums);
+      }
+    };
+    reader_->visit(begin, end, notes, consume, top_probs);
     scratch_.notes(part) += notes;
   }
 
@@ -591,6 +612,7 @@ class CellCounts final : public LabelJob {
   Weights weights_;
   Shape shape_;
   StateSum* state_;
+  TopProbs* top_probs_;
   Scratch<Sum> scratch_;
   std::vector<int64_t> counted_;
   std::vector<Total> totals_;

@@ -3,9 +3,11 @@
 #include "values.inl"
 
 // Softmax of one row in double, rounded to V. `padded` has room for `count` numbers and a vector
-// more. Equal infinities share the row, and NaN makes all of it NaN.
+// more. Equal infinities share the row, and NaN makes all of it NaN. The largest probability goes
+// to `top_prob` too, if there is one.
 template <class V>
-FM_INLINE bool softmax_row(const V* row, int64_t count, double* padded, V* probs) {
+FM_INLINE bool softmax_row(const V* row, int64_t count, double* padded, V* probs,
+                           float* top_prob = nullptr) {
   const double infinity = std::numeric_limits<double>::infinity();
   const int64_t length = (count + kDoubles - 1) / kDoubles * kDoubles;
   for (int64_t c = 0; c < count; ++c) {
@@ -29,12 +31,18 @@ FM_INLINE bool softmax_row(const V* row, int64_t count, double* padded, V* probs
   }
   if (any_nan != 0) {
     std::fill(probs, probs + count, std::numeric_limits<V>::quiet_NaN());
+    if (top_prob != nullptr) {
+      *top_prob = std::numeric_limits<float>::quiet_NaN();
+    }
     return true;
   }
   if (std::abs(top) == infinity) {
     const double share = 1.0 / static_cast<double>(std::count(padded, padded + count, top));
     for (int64_t c = 0; c < count; ++c) {
       probs[c] = static_cast<V>(padded[c] == top ? share : 0.0);
+    }
+    if (top_prob != nullptr) {
+      *top_prob = static_cast<float>(share);
     }
     return false;
   }
@@ -58,6 +66,9 @@ FM_INLINE bool softmax_row(const V* row, int64_t count, double* padded, V* probs
   for (int64_t c = 0; c < count; ++c) {
     probs[c] = static_cast<V>(padded[c] / sum);
   }
+  if (top_prob != nullptr) {
+    *top_prob = static_cast<float>(1.0 / sum);
+  }
   return false;
 }
 
@@ -68,7 +79,7 @@ inline constexpr int64_t kNarrowRow = 64;
 // The same for kDoubles adjacent rows, one in each lane, with the sums in the same order. Returns
 // false, and writes nothing, if one of the rows has a NaN or an infinite maximum.
 template <class V>
-FM_INLINE bool softmax_lanes(const V* rows, int64_t count, V* probs) {
+FM_INLINE bool softmax_lanes(const V* rows, int64_t count, V* probs, float* top_probs) {
   alignas(64) double scores[kNarrowRow * kDoubles];
   for (int64_t row = 0; row < kDoubles; ++row) {
     for (int64_t c = 0; c < count; ++c) {
@@ -114,21 +125,29 @@ FM_INLINE bool softmax_lanes(const V* rows, int64_t count, V* probs) {
       probs[row * count + c] = static_cast<V>(scores[c * kDoubles + row]);
     }
   }
+  if (top_probs != nullptr) {
+    for (int64_t row = 0; row < kDoubles; ++row) {
+      top_probs[row] = static_cast<float>(1.0 / sum[row]);
+    }
+  }
   return true;
 }
 
-// Softmax of contiguous rows; `padded` as for one of them.
+// Softmax of contiguous rows; `padded` as for one of them, and `top_probs` one for each or null.
 template <class V>
-void softmax_rows(const V* values, int64_t rows, int64_t count, double* padded, V* probs) {
+void softmax_rows(const V* values, int64_t rows, int64_t count, double* padded, V* probs,
+                  float* top_probs) {
   const int64_t step = count <= kNarrowRow ? kDoubles : 1;
   for (int64_t first = 0; first < rows; first += step) {
     const int64_t last = std::min(rows, first + step);
+    float* tops = top_probs == nullptr ? nullptr : top_probs + first;
     if (step > 1 && last - first == step &&
-        softmax_lanes(values + first * count, count, probs + first * count)) {
+        softmax_lanes(values + first * count, count, probs + first * count, tops)) {
       continue;
     }
     for (int64_t row = first; row < last; ++row) {
-      softmax_row(values + row * count, count, padded, probs + row * count);
+      softmax_row(values + row * count, count, padded, probs + row * count,
+                  tops == nullptr ? nullptr : tops + (row - first));
     }
   }
 }
