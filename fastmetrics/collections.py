@@ -110,9 +110,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
         self.postfix = self._check_arg(postfix, "postfix")
         self._enable_compute_groups = compute_groups
         self._groups: dict[int, list[str]] = {}
-        # Who shares what, and whether metrics came or went since that was decided.
-        self._plan = Plan([], False, False)
-        self._stale = False
+        self._plan = Plan([], False, False)  # who shares what
         # The affixes of the nested collection a metric came from.
         self._affixes: dict[str, tuple[str, str]] = {}
         self.add_metrics(metrics, *additional_metrics)
@@ -191,7 +189,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
         if key in self:
             del self[key]
         super().__setitem__(key, module)
-        self._stale = True
+        self._plan.broken = True
 
     def __delitem__(self, key: str) -> None:
         metric = self._modules[key]
@@ -199,7 +197,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
             metric._leave_group()
         super().__delitem__(key)
         self._affixes.pop(key, None)
-        self._stale = True
+        self._plan.broken = True
 
     def clear(self) -> None:
         """Remove all metrics."""
@@ -218,12 +216,11 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
         self._plan.release()
         plan.link()
         self._plan = plan
-        self._stale = False
         return plan
 
     def _live_plan(self) -> Plan:
         """Return the plan, made again when a metric left its group, came or went."""
-        return self._make_plan() if self._stale or self._plan.broken else self._plan
+        return self._make_plan() if self._plan.broken else self._plan
 
     @contextmanager
     def _one_by_one(self) -> Generator[None, None, None]:
@@ -234,7 +231,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
             yield
         finally:
             plan.link()
-            self._stale = True  # what passes hold beside states may have moved
+            plan.broken = True  # what passes hold beside states may have moved
 
     @property
     def compute_groups(self) -> dict[int, list[str]]:
@@ -485,7 +482,9 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return all attributes; copies form their groups anew."""
-        return {**self.__dict__, "_plan": Plan([], False, False), "_stale": True}
+        plan = Plan([], False, False)
+        plan.broken = True
+        return {**self.__dict__, "_plan": plan}
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Name the real class: pickle would compare it with ``__class__``."""

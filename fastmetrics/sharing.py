@@ -42,6 +42,7 @@ class Group:
         # What the others were handed, and all that follows the leader's updates.
         self._handed: dict[str, Any] = {}
         self._followers: list[dict[str, Any]] = []
+        self._names: tuple[str, ...] = ()
 
     @property
     def owner(self) -> Any:
@@ -62,7 +63,10 @@ class Group:
         if self.source is None:
             followers = [*self.others, *(m for r in self.readers for m in r.members)]
             self._followers = [m.__dict__ for m in followers]
+            self._names = tuple(self.leader._defaults) if self.others else ()
             self._handed = {}
+            for follower in self._followers:
+                follower["_traced"] = self.leader._traced
             self.share()
 
     def release(self) -> None:
@@ -104,15 +108,12 @@ class Group:
         if is_dynamo_compiling():
             self._share_traced(own)
             return
-        count, traced = own["_count"], own["_traced"]
+        count = own["_count"]
         for follower in self._followers:
             follower["_computed"] = None
             follower["_count"] = count
-            follower["_traced"] = traced
-        if not self.others:
-            return
         handed = self._handed
-        for name in own["_defaults"]:
+        for name in self._names:
             if handed.get(name) is not own[name]:
                 handed[name] = own[name]
                 for member in self.others:
