@@ -453,6 +453,14 @@ def samplewise(
     return Workload(f"{_word(kind)}/multiclass_accuracy/samplewise/{name}", inputs, found)
 
 
+def _collection_limits(share: float | None, kind: Callable[..., Call]) -> dict[str, float]:
+    """Limits for updates; ``share`` is how much longer than one member they may take."""
+    if kind is not update:
+        return NEVER_SLOWER
+    limits = {**NEVER_SLOWER, "torchmetrics": 1 / 15}
+    return limits if share is None else {**limits, MEMBER: share}
+
+
 def collections() -> list[Workload]:
     """Metrics of one statistic, of several, and of sums of errors, each held to a member."""
     classes, home = scores(64, num_classes=10), tm.classification if tm else None
@@ -479,10 +487,28 @@ def collections() -> list[Workload]:
         return {name: getattr(home, name)() for name in names}
 
     rows = []
-    for word, make, own, theirs, dearest, share, sizes in (
-        ("one_statistic", of_one_statistic, fast, home, same[0], 1.15, (classes, many)),
-        ("many", of_many, fast, home, "auroc", 1.3, (classes, many)),
-        ("errors", of_errors, fast_regression, error_home, "R2Score", 1.3, (numbers, more_numbers)),
+    for word, make, own, theirs, dearest, share, held, sizes in (
+        (
+            "one_statistic",
+            of_one_statistic,
+            fast,
+            home,
+            same[0],
+            1.15,
+            ("small", "large"),
+            (classes, many),
+        ),
+        ("many", of_many, fast, home, "auroc", 1.3, ("large",), (classes, many)),
+        (
+            "errors",
+            of_errors,
+            fast_regression,
+            error_home,
+            "R2Score",
+            None,
+            (),
+            (numbers, more_numbers),
+        ),
     ):
         for kind in (update, forward):
             for inputs, size in zip(sizes, ("small", "large"), strict=True):
@@ -497,8 +523,7 @@ def collections() -> list[Workload]:
                             ),
                             MEMBER: kind(lambda m=make, h=own, d=dearest: m(h)[d]),
                         },
-                        {**NEVER_SLOWER, "torchmetrics": 1 / 15}
-                        | ({MEMBER: share} if kind is update else {}),
+                        _collection_limits(share if size in held else None, kind),
                     )
                 )
     return rows

@@ -231,7 +231,6 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
             yield
         finally:
             plan.link()
-            plan.broken = True  # what passes hold beside states may have moved
 
     @property
     def compute_groups(self) -> dict[int, list[str]]:
@@ -476,8 +475,13 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
         return self
 
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
+        apply: Any = super()._apply  # untyped in torch
+        if all(isinstance(m, Metric) and m._stays_under(fn) for m in self._modules.values()):
+            apply(fn, recurse)
+            return self
         with self._one_by_one():
-            super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
+            apply(fn, recurse)
+        self._make_plan()  # what passes hold beside states has moved too
         return self
 
     def __getstate__(self) -> dict[str, Any]:

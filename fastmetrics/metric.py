@@ -1221,7 +1221,8 @@ class Metric(Module, ABC):
         Trainers make that move on every step; metrics that share a state must go on sharing it.
         """
         tensors: list[Any] = [torch.empty(0, dtype=self.dtype, device=self.device)]
-        for state in (*self._defaults.values(), *self.metric_state.values()):
+        owner = self if self._link is None else self._link.owner  # what it reads is new each time
+        for state in (*self._defaults.values(), *owner.metric_state.values()):
             tensors.extend(state if isinstance(state, list) else [state])
         return all(isinstance(tensor, Tensor) and fn(tensor) is tensor for tensor in tensors)
 

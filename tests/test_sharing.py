@@ -399,3 +399,16 @@ def test_forward_of_metrics_that_cannot_add_batches_keeps_the_plan() -> None:
     assert collection._live_plan() is plan
     for name, value in collection.compute().items():
         assert_same(value, alone[name].compute())
+
+
+def test_a_move_that_moves_nothing_keeps_the_plan() -> None:
+    collection = MetricCollection(members())
+    collection.update(*batch())
+    plan, values = collection._live_plan(), collection.compute()
+    collection.to("cpu")
+    assert collection._live_plan() is plan
+    assert collection["accuracy"]._computed is values["accuracy"]
+    moved = collection.to("meta")
+    assert moved._live_plan() is not plan
+    assert {m.device.type for m in moved.values(copy_state=False)} == {"meta"}
+    assert "counts" not in vars(moved._modules["accuracy"])
