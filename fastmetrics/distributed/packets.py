@@ -39,20 +39,7 @@ _LARGEST = torch.iinfo(torch.int64).max
 _Started = tuple[Any, Callable[[], list[Any]]]
 _REDUCED = (dim_zero_sum, dim_zero_max, dim_zero_min)
 # What float64 and int64 hold without loss.
-_EXACT = frozenset(
-    {
-        torch.float64,
-        torch.float32,
-        torch.float16,
-        torch.bfloat16,
-        torch.int64,
-        torch.int32,
-        torch.int16,
-        torch.int8,
-        torch.uint8,
-        torch.bool,
-    }
-)
+_EXACT = frozenset(dtype for dtype in SENDABLE if not dtype.is_complex)
 
 
 @dataclass(frozen=True)
