@@ -61,13 +61,16 @@ test-exhaustive: build
 
 # Once with the compiled module left aside, once with a package that was installed without it. The
 # tests are copied so that they find the installed package rather than the source beside them.
+# What the smoke tests look at besides the installed package.
+SMOKED = tests benchmarks docs examples pyproject.toml README.md
+
 test-native-off: build
 	FASTMETRICS_BACKEND=reference $(PY) -m pytest -m smoke
 	$(call side_environment,build/no-native/venv,$(PY))
 	FASTMETRICS_NO_NATIVE=1 build/no-native/venv/bin/python -m pip --quiet install \
 	  --no-build-isolation --no-deps .
-	rm -rf build/no-native/tests
-	cp -r tests pyproject.toml README.md build/no-native/
+	cd build/no-native && rm -rf $(SMOKED)
+	cp -r $(SMOKED) build/no-native/
 	cd build/no-native && venv/bin/python -c \
 	  'from fastmetrics.ops import backend as b; assert b.native is None, b.native; print(b.native_reason)'
 	cd build/no-native && venv/bin/python -m pytest -m smoke
