@@ -59,11 +59,11 @@ test: build
 test-exhaustive: build
 	FASTMETRICS_REQUIRE_NATIVE=1 $(PY) -m pytest -m exhaustive $(XDIST)
 
-# Once with the compiled module left aside, once with a package that was installed without it. The
-# tests are copied so that they find the installed package rather than the source beside them.
-# What the smoke tests look at besides the installed package.
+# What the smoke tests look at besides the package.
 SMOKED = tests benchmarks docs examples pyproject.toml README.md
 
+# Once with the compiled module left aside, once with a package that was installed without it. The
+# tests are copied so that they find the installed package rather than the source beside them.
 test-native-off: build
 	FASTMETRICS_BACKEND=reference $(PY) -m pytest -m smoke
 	$(call side_environment,build/no-native/venv,$(PY))
