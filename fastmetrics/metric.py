@@ -562,7 +562,7 @@ class Metric(Module, ABC):
 
     def _open_state(self, preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor | None:
         """Return the state that the op may change for this batch; None if it needs ``update``."""
-        raise NotImplementedError
+        return None
 
     def _keep_state(self, state: Tensor) -> None:
         """Make what ``_open_state`` returned, after the op, the state."""

@@ -119,7 +119,7 @@ def metrics() -> list[every_metric.Case]:
             lambda n: ({"weight": torch.randn(n)},),
         ),
         case("CompositionalMetric", _f_score, _scores),
-        case("MetricCollection", _collection, _scores),  # type: ignore[arg-type]  # no metric
+        case("MetricCollection", _collection, _scores),
     ]
 
 

@@ -57,22 +57,6 @@ def batch_sums(
     return sum_errors(preds, target, weight, outputs, terms, p, power)
 
 
-def output_sums(
-    preds: Tensor, target: Tensor, weight: Tensor | None, terms: int, num_outputs: int
-) -> Tensor:
-    """Return the sums of one batch, ``[..., K]`` with an entry for each column of the inputs.
-
-    With ``num_outputs=1`` all positions are one output.
-    """
-    if num_outputs == 1:
-        return batch_sums(preds, target, weight, terms)[0]
-    columns = preds.shape[1:]
-    if preds.ndim > 2:
-        preds, target = preds.flatten(1), target.flatten(1)
-    sums = batch_sums(preds, target, weight, terms, math.prod(columns))
-    return sums.view(*columns, -1)
-
-
 def mean_of(sums: Tensor) -> Tensor:
     """Return the mean of the first term: its sum over that of the weights; NaN without any."""
     columns = sums.unbind(-1)  # a third of the time of two indices
@@ -94,6 +78,29 @@ def mean_as(sums: Tensor, dtype: torch.dtype, root: bool = False, factor: float 
         return torch.full((), factor * mean, dtype=dtype)
     mean = mean_of(sums[0])
     return (factor * (mean.sqrt() if root else mean)).to(dtype)
+
+
+def mean_error(
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    terms: int,
+    num_outputs: int = 1,
+    root: bool = False,
+) -> Tensor:
+    """Return the mean of a term over one batch, or its root.
+
+    A scalar with ``num_outputs=1``, for which all positions are one output; else a value for each
+    column of the inputs, in their trailing shape.
+    """
+    dtype = result_dtype(preds, target)
+    if num_outputs == 1:
+        return mean_as(batch_sums(preds, target, weight, terms), dtype, root)
+    columns = preds.shape[1:]
+    if preds.ndim > 2:
+        preds, target = preds.flatten(1), target.flatten(1)
+    means = mean_of(batch_sums(preds, target, weight, terms, math.prod(columns))).view(columns)
+    return (means.sqrt() if root else means).to(dtype)
 
 
 def check_domain(owner: str, sums: Tensor, power: float) -> None:

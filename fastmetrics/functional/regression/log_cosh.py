@@ -7,13 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._errors import (
-    batch_sums,
-    mean_as,
-    mean_of,
-    output_sums,
-    result_dtype,
-)
+from fastmetrics.functional.regression._errors import mean_error
 from fastmetrics.ops.error_sums import LOG_COSH
 
 __all__ = ["log_cosh_error"]
@@ -54,7 +48,4 @@ def log_cosh_error(preds: Tensor, target: Tensor, *, weight: Tensor | None = Non
     """
     num_outputs = preds.shape[-1] if preds.ndim == 2 else 1
     check_outputs("log_cosh_error", preds, num_outputs)
-    if num_outputs == 1:
-        return mean_as(batch_sums(preds, target, weight, TERMS), result_dtype(preds, target))
-    sums = output_sums(preds, target, weight, TERMS, num_outputs)
-    return mean_of(sums).to(result_dtype(preds, target))
+    return mean_error(preds, target, weight, TERMS, num_outputs)

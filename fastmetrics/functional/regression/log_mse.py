@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._errors import batch_sums, mean_as, result_dtype
+from fastmetrics.functional.regression._errors import mean_error
 from fastmetrics.ops.error_sums import SQUARED_LOG
 
 __all__ = ["mean_squared_log_error"]
@@ -40,5 +40,4 @@ def mean_squared_log_error(
     >>> mean_squared_log_error(preds, target)
     tensor(0.0560)
     """
-    sums = batch_sums(preds, target, weight, TERMS)
-    return mean_as(sums, result_dtype(preds, target))
+    return mean_error(preds, target, weight, TERMS)

@@ -8,13 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._errors import (
-    batch_sums,
-    mean_as,
-    mean_of,
-    output_sums,
-    result_dtype,
-)
+from fastmetrics.functional.regression._errors import mean_error
 from fastmetrics.ops.error_sums import ABSOLUTE
 
 __all__ = ["mean_absolute_error"]
@@ -54,7 +48,4 @@ def mean_absolute_error(
     >>> mean_absolute_error(preds, target, num_outputs=2)
     tensor([1.2500, 0.5000])
     """
-    if num_outputs == 1:
-        return mean_as(batch_sums(preds, target, weight, TERMS), result_dtype(preds, target))
-    sums = output_sums(preds, target, weight, TERMS, num_outputs)
-    return mean_of(sums).to(result_dtype(preds, target))
+    return mean_error(preds, target, weight, TERMS, num_outputs)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._errors import batch_sums, mean_as, result_dtype
+from fastmetrics.functional.regression._errors import mean_error
 from fastmetrics.ops.error_sums import PERCENTAGE
 
 __all__ = ["mean_absolute_percentage_error"]
@@ -39,5 +39,4 @@ def mean_absolute_percentage_error(
     >>> mean_absolute_percentage_error(preds, target)
     tensor(0.2500)
     """
-    sums = batch_sums(preds, target, weight, TERMS)
-    return mean_as(sums, result_dtype(preds, target))
+    return mean_error(preds, target, weight, TERMS)

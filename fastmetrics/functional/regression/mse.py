@@ -7,13 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._errors import (
-    batch_sums,
-    mean_as,
-    mean_of,
-    output_sums,
-    result_dtype,
-)
+from fastmetrics.functional.regression._errors import mean_error, mean_of
 from fastmetrics.ops.error_sums import SQUARED
 
 __all__ = ["mean_squared_error"]
@@ -60,8 +54,4 @@ def mean_squared_error(
     >>> mean_squared_error(preds, target, num_outputs=2)
     tensor([1.6250, 0.5000])
     """
-    if num_outputs == 1:
-        sums = batch_sums(preds, target, weight, TERMS)
-        return mean_as(sums, result_dtype(preds, target), root=not squared)
-    sums = output_sums(preds, target, weight, TERMS, num_outputs)
-    return squared_value(sums, squared).to(result_dtype(preds, target))
+    return mean_error(preds, target, weight, TERMS, num_outputs, root=not squared)
