@@ -18,6 +18,7 @@ from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.nn import Module
 from typing_extensions import Self
 
+from fastmetrics.core.states import States
 from fastmetrics.distributed import (
     PendingValue,
     Reduction,
@@ -342,6 +343,7 @@ class Metric(Module, ABC):
         "update_called",
         "update_count",
         "dtype",
+        "_states",
     ]
 
     is_differentiable: bool | None = None
@@ -500,6 +502,12 @@ class Metric(Module, ABC):
                 and _is_zero(default)
             )
             self.__dict__["_summed"] = (*self._summed, name) if adds else None
+
+    @property
+    def _states(self) -> States:
+        """The states as a statistic takes them."""
+        own = self.__dict__
+        return States(own, batch=own["_partial"], grows=not own["compute_on_cpu"])
 
     @property
     def metric_state(self) -> dict[str, State]:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling, is_dynamo_compiling
 
+from fastmetrics.core.statistic import Statistic
 from fastmetrics.metric import Metric, forward_batch, forward_traced, private_copy
 from fastmetrics.ops.backend import describe
 from fastmetrics.ops.fused import Program, Update
@@ -531,6 +532,8 @@ def _statistic_and_backend(metric: Any) -> tuple[str, str]:
     """Return the name of what a metric counts, and what adds a batch to it."""
     statistic = metric._statistic() if _declares(metric, "_statistic") else None
     family = statistic[0] if isinstance(statistic, tuple) else statistic
+    if isinstance(family, Statistic):
+        family = family.op.__name__
     name = str(family or type(metric).__name__).rstrip("_")
     if f"{name}_" not in REFERENCES:
         return name, "own update"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+from typing_extensions import override
 
 from fastmetrics.ops import library
+from fastmetrics.ops.counted import CountStatistic
 from fastmetrics.ops.reading import check_class_inputs, read_classes, sample_weights
 
 TP, FP, TN, FN = 0, 1, 2, 3
@@ -133,3 +137,30 @@ def stat_scores_(
             [1, 1, 1, 0]])
     """
     _stat_scores(state, events, preds, target, weight, num_classes, top_k, ignore_index, validate)
+
+
+@dataclass(frozen=True)
+class ClassCounts(CountStatistic):
+    """True and false positives and negatives of each class, ``[C, 4]``."""
+
+    num_classes: int | None
+    top_k: int = 1
+    samplewise: bool = False
+    ignore_index: int | None = None
+    validate_args: bool = True
+
+    op = staticmethod(stat_scores_)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        return self.num_classes or 1, 4
+
+    @property
+    @override
+    def rows(self) -> str | None:
+        return None if self.samplewise else "classes"
+
+    @override
+    def arguments(self) -> tuple[int, int, int | None, bool]:
+        return self.num_classes or 0, self.top_k, self.ignore_index, self.validate_args

@@ -1,0 +1,26 @@
+"""The states of one metric, by name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor
+
+State = Tensor | list[Tensor]
+
+
+class States:
+    """Values of states, and whether they are those of one batch of ``forward``.
+
+    Attributes:
+        values: the states by name; whoever adds a batch writes here.
+        batch: whether these states hold one batch that will be joined to a total.
+        grows: whether list states may keep memory ready for more rows.
+    """
+
+    __slots__ = ("batch", "grows", "values")
+
+    def __init__(self, values: dict[str, Any], *, batch: bool = False, grows: bool = True) -> None:
+        self.values = values
+        self.batch = batch
+        self.grows = grows

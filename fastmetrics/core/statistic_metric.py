@@ -1,0 +1,100 @@
+"""A metric that is a statistic and a formula."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable
+from typing import Any, Generic, TypeVar, overload
+
+from torch import Tensor
+from typing_extensions import Self
+
+from fastmetrics.core.states import State
+from fastmetrics.core.statistic import Statistic
+from fastmetrics.metric import Metric
+from fastmetrics.ops.fused import Update
+
+T = TypeVar("T")
+
+
+class StatisticField(Generic[T]):
+    """A field of the statistic as an attribute of the metric; assigning it replaces the statistic.
+
+    The name is that of the attribute, unless another one is given.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = self.name or name
+
+    @overload
+    def __get__(self, metric: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, metric: StatisticMetric, owner: type) -> T: ...
+    def __get__(self, metric: StatisticMetric | None, owner: type) -> Self | T:
+        if metric is None:
+            return self
+        value: T = getattr(metric.statistic, self.name)
+        return value
+
+    def __set__(self, metric: StatisticMetric, value: T) -> None:
+        replacement: Any = dataclasses.replace(metric.statistic, **{self.name: value})  # type: ignore[type-var]  # subclasses are dataclasses
+        metric.statistic = replacement
+
+
+class StatisticMetric(Metric):
+    """A metric whose ``update`` adds the batch to a statistic, and whose ``compute`` reads it.
+
+    Args:
+        statistic: what is counted.
+        settings: as for :class:`~fastmetrics.metric.Metric`.
+    """
+
+    full_state_update = False
+    fused_update = True
+    statistic: Statistic
+
+    @property
+    def _exact_states(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of the base
+        return self.statistic.exact
+
+    def __init__(self, statistic: Statistic, **settings: Any) -> None:
+        super().__init__(**settings)
+        self.statistic = statistic.to(self.device)
+        for name, state in statistic.empty().items():
+            self.add_state(name, state, statistic.reductions[name])
+
+    def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
+        """Add one batch; arguments as for the op of the statistic."""
+        self.statistic.add(self._states, preds, target, weight)
+
+    def _report(self) -> None:
+        self.statistic.report(type(self).__name__, self._states)
+
+    # The hooks of `fastmetrics.sharing`, until it asks the statistic itself.
+
+    def _statistic(self) -> Hashable:
+        return self.statistic
+
+    def _derive(self, source: Metric) -> dict[str, State] | None:
+        if not isinstance(source, StatisticMetric):
+            return None
+        return self.statistic.read_from(source.statistic, source._states)
+
+    def _op(self) -> Update | None:
+        if self.statistic.rows is None:
+            return None
+        return Update(self.statistic.op.__name__, self.statistic.arguments())
+
+    def _open_state(self, preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor | None:
+        return self.statistic.open(self._states, preds, target, weight)
+
+    def _keep_state(self, state: Tensor) -> None:
+        self.statistic.keep(self._states, state)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:
+        super()._apply(fn, *args, **kwargs)
+        self.__dict__["statistic"] = self.statistic.to(self.device)
+        return self
