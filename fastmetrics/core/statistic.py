@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
@@ -10,6 +11,19 @@ from torch import Tensor
 from typing_extensions import Self
 
 from fastmetrics.core.states import States
+
+
+@dataclass(frozen=True)
+class View:
+    """One state under the name, and in the form, that torchmetrics gives it.
+
+    Attributes:
+        get: returns it.
+        set: makes the states say the given value; None where it does not tell what was counted.
+    """
+
+    get: Callable[[States], Any]
+    set: Callable[[States, Any], None] | None = None
 
 
 class Statistic:
@@ -78,6 +92,10 @@ class Statistic:
         None if those do not say.
         """
         return None
+
+    def views(self) -> Mapping[str, View]:
+        """Return torchmetrics' states by name; those that have the same form here are left out."""
+        return {}
 
     def to(self, device: torch.device) -> Self:
         """Return the same statistic with its tensors on ``device``."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Generic, TypeVar, overload
 
 from torch import Tensor
 from typing_extensions import Self
 
 from fastmetrics.core.states import State
-from fastmetrics.core.statistic import Statistic
+from fastmetrics.core.statistic import Statistic, View
 from fastmetrics.metric import Metric
 from fastmetrics.ops.fused import Update
 
@@ -69,6 +69,26 @@ class StatisticMetric(Metric):
     def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
         """Add one batch; arguments as for the op of the statistic."""
         self.statistic.add(self._states, preds, target, weight)
+
+    def _views(self) -> Mapping[str, View]:
+        """Return torchmetrics' states by name, as this metric shows them."""
+        return self.statistic.views()
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a state by the name that torchmetrics gives it."""
+        statistic = self.__dict__.get("statistic")
+        view = None if statistic is None else self._views().get(name)
+        return super().__getattr__(name) if view is None else view.get(self._states)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        own = self.__dict__
+        view = self._views().get(name) if "statistic" in own and name not in own else None
+        if view is None:
+            super().__setattr__(name, value)
+        elif view.set is None:
+            raise AttributeError(f"`{name}` of {type(self).__name__} can be read, not assigned.")
+        else:
+            view.set(self._states, value)
 
     def _report(self) -> None:
         self.statistic.report(type(self).__name__, self._states)
