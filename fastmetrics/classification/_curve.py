@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from fastmetrics.classification._statistic import CountMetric
-from fastmetrics.distributed import State
+from fastmetrics.core.states import State
 from fastmetrics.functional.classification._curve import (
     RANKED,
     Curves,

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fastmetrics.classification._statistic import CountMetric, LabelCountMetric, TaskWrapper
 from fastmetrics.classification.confusion_matrix import MulticlassMatrixMetric
-from fastmetrics.distributed import State
+from fastmetrics.core.states import State
 from fastmetrics.functional.classification._statistic import (
     Formula,
     split_counts,

@@ -83,6 +83,10 @@ class Statistic:
         """Add one batch. When that raises, the states are as before."""
         raise NotImplementedError
 
+    def join(self, total: States, batch: States) -> None:
+        """Put the states of one batch behind those of all data."""
+        total.join(batch)
+
     def report(self, owner: str, states: States) -> None:
         """Raise or warn about what an update could not; called once the states are complete."""
 

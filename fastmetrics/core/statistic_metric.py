@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Generic, TypeVar, overload
 
 from torch import Tensor
 from typing_extensions import Self
 
-from fastmetrics.core.states import State
+from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, View
 from fastmetrics.metric import Metric
-from fastmetrics.ops.fused import Update
 
 T = TypeVar("T")
 
@@ -93,26 +92,8 @@ class StatisticMetric(Metric):
     def _report(self) -> None:
         self.statistic.report(type(self).__name__, self._states)
 
-    # The hooks of `fastmetrics.sharing`, until it asks the statistic itself.
-
-    def _statistic(self) -> Hashable:
-        return self.statistic
-
-    def _derive(self, source: Metric) -> dict[str, State] | None:
-        if not isinstance(source, StatisticMetric):
-            return None
-        return self.statistic.read_from(source.statistic, source._states)
-
-    def _op(self) -> Update | None:
-        if self.statistic.rows is None:
-            return None
-        return Update(self.statistic.op.__name__, self.statistic.arguments())
-
-    def _open_state(self, preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor | None:
-        return self.statistic.open(self._states, preds, target, weight)
-
-    def _keep_state(self, state: Tensor) -> None:
-        self.statistic.keep(self._states, state)
+    def _join(self, total: States, batch: States) -> None:
+        self.statistic.join(total, batch)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:
         super()._apply(fn, *args, **kwargs)

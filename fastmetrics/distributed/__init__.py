@@ -1,32 +1,25 @@
 """Metric states of several processes: synchronised while they run, or saved and merged later."""
 
 from fastmetrics.distributed.gathering import (
-    Gather,
-    Reduction,
-    State,
     distributed_available,
     gather_all_tensors,
-    sync_list_state,
-    sync_tensor_state,
+    gather_state,
 )
-from fastmetrics.distributed.packets import Statistic, exchange
+from fastmetrics.distributed.packets import Parcel, canonical, exchange
 from fastmetrics.distributed.pending import PendingValue, SyncHandle, exchange_later
 from fastmetrics.distributed.saved import merge_states, read_states, write_states
 
 __all__ = [
-    "Gather",
+    "Parcel",
     "PendingValue",
-    "Reduction",
-    "State",
-    "Statistic",
     "SyncHandle",
+    "canonical",
     "distributed_available",
     "exchange",
     "exchange_later",
     "gather_all_tensors",
+    "gather_state",
     "merge_states",
     "read_states",
-    "sync_list_state",
-    "sync_tensor_state",
     "write_states",
 ]

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastmetrics.distributed import State
+from fastmetrics.core.states import State
 from fastmetrics.functional.regression._errors import batch_sums, mean_of, needs_grad
 from fastmetrics.metric import Metric, as_scalar
 from fastmetrics.ops import error_sums_
