@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import aggregate, co_moments, error_sums, library, row_similarity
+from fastmetrics.ops import aggregate, checks, co_moments, error_sums, faults, row_similarity
 from fastmetrics.ops.keep_scores import label_dtype
 
 Call = tuple[str, tuple[Any, ...]]
@@ -123,7 +123,7 @@ _COUNTS: dict[str, tuple[str, Tensor, tuple[Any, ...]]] = {
     ),
 }  # fmt: skip
 CASES: dict[str, Call] = {
-    name: (op, (state, library.new_events(), *rest)) for name, (op, state, rest) in _COUNTS.items()
+    name: (op, (state, faults.new_events(), *rest)) for name, (op, state, rest) in _COUNTS.items()
 }
 
 
@@ -132,7 +132,7 @@ def case(name: str, op: str, *args: Any) -> None:
 
 
 def events() -> Tensor:
-    return library.new_events()
+    return faults.new_events()
 
 
 def edges(size: int, readings: int = 2, multiclass: bool = False) -> Tensor:
@@ -173,7 +173,7 @@ case("fused numbers", "fused_", *fused(
 ))  # fmt: skip
 
 # Every type of scores, labels and weights.
-for dtype in sorted(library.SCORE_DTYPES, key=str):
+for dtype in sorted(checks.SCORE_DTYPES, key=str):
     short, x = str(dtype)[6:], scores(N, 10, dtype=dtype)
     one = (x[:, 0], labels(2, N))
     case(f"histogram {short}", "score_histogram_", counts(2, 1, 2, 51), events(), *one, None,
@@ -190,13 +190,13 @@ for dtype in sorted(library.SCORE_DTYPES, key=str):
          [labels(2, 99, 10).byte(), labels(2, N - 99, 10).byte()])  # fmt: skip
     case(f"tensor statistics {short}", "tensor_stats_", sums(3, 8),
          [x, x[:, 1::3], scores(100_000, dtype=dtype)])  # fmt: skip
-for dtype in sorted(library.LABEL_DTYPES, key=str):
+for dtype in sorted(checks.LABEL_DTYPES, key=str):
     short, top = str(dtype)[6:], 2 if dtype == torch.bool else 10
     case(f"stat scores of {short}", "stat_scores_", counts(10, 4), events(), scores(N, 10),
          labels(top, N).to(dtype), None, 10)  # fmt: skip
     case(f"histogram of {short}", "score_histogram_", counts(2, 10, 2, 51), events(),
          scores(N, 10), labels(top, N).to(dtype), None, edges(50, 2, True), True, True)  # fmt: skip
-for dtype in sorted(library.WEIGHT_DTYPES, key=str):
+for dtype in sorted(checks.WEIGHT_DTYPES, key=str):
     short, x = str(dtype)[6:], scores(N, 3).abs().to(dtype)
     pair = (x, x.flip(0).contiguous())
     case(f"errors of {short}", "error_sums_", sums(3, 6), *pair, None, 1 | 2 | 8 | 16 | 32)

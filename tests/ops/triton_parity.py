@@ -6,6 +6,7 @@ In that process either ``TRITON_INTERPRET=1`` is set, or ``FASTMETRICS_TRITON_DE
 import itertools
 import math
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,19 +17,21 @@ from torch import Tensor
 from fastmetrics.ops import (
     aggregate,
     calibration,
+    checks,
     co_moments,
     confusion,
     curve,
     error_sums,
     exact_match,
-    library,
+    faults,
     row_similarity,
     score_histogram,
     stat_scores,
     tensor_stats,
 )
-from fastmetrics.ops import reading as rules
-from fastmetrics.ops import triton as kernels
+from fastmetrics.ops import inputs as rules
+from fastmetrics.ops.backend import launcher_of
+from fastmetrics.ops.define import REFERENCES, WITHOUT_TRITON
 from fastmetrics.ops.triton import reading
 from tests.ops import test_fused as fusing
 from tests.ops import test_keep_scores as keeping
@@ -43,8 +46,9 @@ from tests.ops.cases_histogram import (
 )
 
 DEVICE = os.environ.get("FASTMETRICS_TRITON_DEVICE", "cpu")
-SCORE_DTYPES = sorted(library.SCORE_DTYPES, key=str)
-LABEL_DTYPES = sorted(library.LABEL_DTYPES, key=str)
+kernels = SimpleNamespace(**{op: launcher_of(op) for op in REFERENCES.keys() - WITHOUT_TRITON})
+SCORE_DTYPES = sorted(checks.SCORE_DTYPES, key=str)
+LABEL_DTYPES = sorted(checks.LABEL_DTYPES, key=str)
 INF, NAN = math.inf, math.nan
 
 
@@ -155,7 +159,7 @@ def compare(name: str, state: Tensor, invalid: int, *args, validate: bool = True
     getattr(references, f"{name[:-1]}_reference")(expected, expected_events, *args, False)
     actual, events = on_device(state.clone()), on_device(torch.tensor([5, 6, 7]))
     getattr(kernels, name)(actual, events, *map(_to_device_strided, args), validate)
-    expected_events[library.INVALID] += invalid if validate else 0
+    expected_events[faults.INVALID] += invalid if validate else 0
     assert events.tolist() == expected_events.tolist()
     torch.testing.assert_close(actual.cpu(), expected, rtol=1e-12, atol=1e-12)
 
@@ -409,7 +413,7 @@ def test_offsets_past_2_31():
     assert state[:, 0].tolist() == [1, 0, 1, 0, 1]
 
 
-@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+@pytest.mark.parametrize("dtype", sorted(checks.WEIGHT_DTYPES, key=str), ids=str)
 @pytest.mark.parametrize("depth", [(), (5,)], ids=str)
 def test_weights(dtype, depth):
     preds, target = class_inputs(14, 150, 6, depth, ignore=4, bad=0.1)
@@ -437,10 +441,10 @@ def test_weighted_cells_that_must_be_zero_are_zero():
         for rows in (3, 1):
             state = on_device(torch.zeros(rows, 4, dtype=torch.float64))
             inputs = [on_device(value) for value in (preds, target, weight)]
-            kernels.stat_scores_(state, on_device(library.new_events()), *inputs, 3, 1, None, True)
+            kernels.stat_scores_(state, on_device(faults.new_events()), *inputs, 3, 1, None, True)
             expected = torch.zeros(rows, 4, dtype=torch.float64)
             tail = (preds, target, weight, 3, 1, None, True)
-            stat_scores.stat_scores_reference(expected, library.new_events(), *tail)
+            stat_scores.stat_scores_reference(expected, faults.new_events(), *tail)
             torch.testing.assert_close(state.cpu(), expected, rtol=1e-13, atol=0)
             assert state[0, 2].item() == 0 or rows == 1
 
@@ -452,7 +456,7 @@ def test_weighted_sums_have_the_same_bits_every_time():
     results = []
     for _ in range(2):
         state = on_device(torch.zeros(300, 4, dtype=torch.float64))
-        kernels.stat_scores_(state, on_device(library.new_events()), *inputs, 300, 1, None, True)
+        kernels.stat_scores_(state, on_device(faults.new_events()), *inputs, 300, 1, None, True)
         results.append(state.cpu())
     assert torch.equal(*results)
 
@@ -613,7 +617,7 @@ def test_state_may_be_a_strided_view():
     preds, target = class_inputs(17, 20, 5)
     whole = on_device(torch.zeros(5, 8, dtype=torch.int64))
     dense = on_device(torch.zeros(5, 4, dtype=torch.int64))
-    events = on_device(library.new_events())
+    events = on_device(faults.new_events())
     for state in (whole[:, ::2], dense):
         kernels.stat_scores_(
             state, events, on_device(preds), on_device(target), None, 5, 1, None, True
@@ -781,7 +785,7 @@ def test_histogram_layouts(task, layout):
         compare_histogram(task, preds, change(target), 600)
 
 
-@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+@pytest.mark.parametrize("dtype", sorted(checks.WEIGHT_DTYPES, key=str), ids=str)
 @pytest.mark.parametrize("task", TASKS)
 def test_histogram_weights(task, dtype):
     preds, target = histogram_inputs(task, (71,), 2, torch.float32, 35)
@@ -874,7 +878,7 @@ def compare_kept(task, preds, target, weight=None, **options):
     expected, bad = keeping.oracle(call)
     arguments = [_to_device_strided(value) for value in call.arguments()]
     kernels.keep_scores_(*arguments)
-    expected[1][library.INVALID] += len(bad) if call.validate else 0
+    expected[1][faults.INVALID] += len(bad) if call.validate else 0
     for place, other in zip((0, 1, 5, 6), expected, strict=True):
         assert other is None or keeping.same_bits(arguments[place].cpu(), other), (place, call)
 
@@ -1038,11 +1042,11 @@ def test_calibration_of_many_blocks():
 def compare_sums(name, state, invalid, preds, target, *options, validate=True):
     """As `compare` for float64 sums, whose arguments have another order and which may be NaN."""
     expected, expected_events = state.clone(), torch.tensor([5, 6, 7])
-    library.REFERENCES[name](expected, expected_events, preds, target, *options, False)
+    REFERENCES[name](expected, expected_events, preds, target, *options, False)
     actual, events = on_device(state.clone()), on_device(torch.tensor([5, 6, 7]))
     moved = map(_to_device_strided, (preds, target, *options))
     getattr(kernels, name)(actual, events, *moved, validate)
-    expected_events[library.INVALID] += invalid if validate else 0
+    expected_events[faults.INVALID] += invalid if validate else 0
     assert events.tolist() == expected_events.tolist()
     torch.testing.assert_close(actual.cpu(), expected, rtol=1e-12, atol=1e-12, equal_nan=True)
 
@@ -1118,7 +1122,7 @@ def test_hinge_layouts(task, layout):
         compare_hinge(task, preds, change(target), None, weight, READINGS[1:2])
 
 
-@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+@pytest.mark.parametrize("dtype", sorted(checks.WEIGHT_DTYPES, key=str), ids=str)
 @pytest.mark.parametrize("task", HINGE_TASKS)
 def test_hinge_weights(task, dtype):
     preds, target = histogram_inputs(task, (71,), 2, torch.float32, 35)
@@ -1440,7 +1444,7 @@ def test_aggregates_of_odd_values(nans):
                 compare_aggregate(value, value.flip(0), reduction, nans, fill, cells)
 
 
-@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+@pytest.mark.parametrize("dtype", sorted(checks.WEIGHT_DTYPES, key=str), ids=str)
 def test_aggregates_take_all_dtypes(dtype):
     value = torch.randn(300, generator=torch.Generator().manual_seed(1)).mul(3).to(dtype)
     for reduction, cells in AGGREGATES:
@@ -1505,7 +1509,7 @@ def test_row_similarities_of_odd_values():
     compare_rows(*logs, (row_similarity.KL_LOG, row_similarity.JS_LOG))
 
 
-@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+@pytest.mark.parametrize("dtype", sorted(checks.WEIGHT_DTYPES, key=str), ids=str)
 def test_row_similarities_take_all_dtypes(dtype):
     matrix = torch.arange(1, 25).remainder(7).view(4, 6)
     compare_rows(matrix.to(dtype), matrix.flip(0).to(torch.float16))
@@ -1609,7 +1613,7 @@ def test_fused(task):
     """Every launcher gets its own state, events and arguments."""
     batch = fusing.everything(task, size=70, weighted=task == "binary", ignore=1)
     results = []
-    for run in (library.REFERENCES["fused_"], kernels.fused_):
+    for run in (REFERENCES["fused_"], kernels.fused_):
         tensors = [
             [tensor.to(DEVICE, copy=True) for tensor in group]
             for group in (batch.states, batch.events)
