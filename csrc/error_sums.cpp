@@ -14,7 +14,6 @@ namespace fastmetrics {
 namespace {
 
 LoadReals loader(ScalarType type) {
-  require(is_score_type(type) || is_label_type(type), "`preds` and `target` must be real tensors.");
   if (is_score_type(type)) {
     return with_score_type(type, [](auto t) { return FM_PICK(kLoadReals<decltype(t)>); });
   }
@@ -212,8 +211,12 @@ class Errors {
   Weights weights_;
 };
 
-void check_shapes(const Tensor& preds, const Tensor& target, int64_t columns) {
+void check_inputs(const Tensor& preds, const Tensor& target, int64_t columns) {
   require(preds.dim() == target.dim(), "`preds` and `target` must have one shape.");
+  for (const ScalarType type : {preds.scalar_type(), target.scalar_type()}) {
+    require(is_score_type(type) || is_label_type(type),
+            "`preds` and `target` must be real tensors.");
+  }
   for (int64_t axis = 0; axis < preds.dim(); ++axis) {
     require(preds.size(axis) == target.size(axis), "`preds` and `target` must have one shape.");
   }
@@ -235,8 +238,8 @@ class ErrorSums final : public Job {
         rows_(row_count(inputs.preds)),
         elements_(columns_ == 1 ? inputs.preds.numel() : rows_ * columns_),
         apart_(by_column(inputs.preds, inputs.target, columns_)),
-        weighted_(weights),
-        errors_(inputs, rows_, columns_, apart_, weights) {
+        inputs_(inputs),
+        weights_(weights) {
     require(state.size(1) == static_cast<int64_t>(wanted.size()),
             "the state of error_sums_ does not fit its terms.");
     add_destination(state_data<double>(state), wanted);
@@ -248,13 +251,7 @@ class ErrorSums final : public Job {
     if (errors == nullptr || errors->columns_ != columns_) {
       return false;
     }
-    for (const Destination& to : errors->destinations_) {
-      std::vector<Term> wanted;
-      for (const int64_t k : to.terms) {
-        wanted.push_back(errors->terms_[k]);
-      }
-      add_destination(to.state, wanted);
-    }
+    add_destination(errors->destinations_.front().state, errors->terms_);
     return true;
   }
 
@@ -264,18 +261,19 @@ class ErrorSums final : public Job {
   }
 
   void open(const Partition& partition) override {
-    lanes_ = Scratch<double>(partition.parts, walks() * width() * errors_.period());
+    errors_.emplace(inputs_, rows_, columns_, apart_, weights_);
+    lanes_ = Scratch<double>(partition.parts, walks() * width() * errors_->period());
     sums_ = Scratch<double>(partition.parts, columns_ * width());
   }
 
   void add(int64_t part, int64_t begin, int64_t end) override {
     if (!apart_) {
-      errors_.add(begin * columns_, end * columns_, terms_, lanes_.sums(part));
+      errors_->add(begin * columns_, end * columns_, terms_, lanes_.sums(part));
       return;
     }
     for (int64_t column = 0; column < columns_; ++column) {
-      errors_.add(column * rows_ + begin, column * rows_ + end, terms_,
-                  lanes_.sums(part) + column * width() * errors_.period());
+      errors_->add(column * rows_ + begin, column * rows_ + end, terms_,
+                   lanes_.sums(part) + column * width() * errors_->period());
     }
   }
 
@@ -291,7 +289,7 @@ class ErrorSums final : public Job {
           throw std::runtime_error(
               "error_sums_: `preds` or `target` lie outside the domain of the deviance.");
         }
-        if (terms_[k].column == kWeight && !weighted_) {
+        if (terms_[k].column == kWeight && !weights_) {
           sum = static_cast<double>(elements_ / columns_);
         }
       }
@@ -335,7 +333,7 @@ class ErrorSums final : public Job {
 
   // Adds up the lanes of each column; those that are walked together take turns in a period.
   void fold(const double* lanes, double* sums) const {
-    const int64_t period = errors_.period();
+    const int64_t period = errors_->period();
     const int64_t together = columns_ / walks();
     for (int64_t column = 0; column < columns_; ++column) {
       const double* own = lanes + column / together * width() * period + column % together;
@@ -354,8 +352,9 @@ class ErrorSums final : public Job {
   int64_t rows_;
   int64_t elements_;
   bool apart_;
-  bool weighted_;
-  Errors errors_;
+  Inputs inputs_;
+  Weights weights_;
+  std::optional<Errors> errors_;  // none until the job runs
   std::vector<Term> terms_;
   std::vector<Destination> destinations_;
   Scratch<double> lanes_;
@@ -369,7 +368,7 @@ std::unique_ptr<Job> error_sums_job(Tensor& state, const Inputs& inputs, int64_t
           "`power` must not lie between 0 and 1.");
   require(state.dim() == 2 && state.scalar_type() == ScalarType::Double,
           "the state of error_sums_ must be float64 [D, K].");
-  check_shapes(inputs.preds, inputs.target, state.size(0));
+  check_inputs(inputs.preds, inputs.target, state.size(0));
   const Weights weights(inputs.weight, row_count(inputs.preds), state);
   return std::make_unique<ErrorSums>(state, inputs, weights,
                                      terms_of(terms, {p, power}, static_cast<bool>(weights)));
