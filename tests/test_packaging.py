@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import json
 import os
@@ -75,6 +76,14 @@ def test_show_config_describes_the_process():
 def test_show_config_prints_to_standard_output(capsys):
     fastmetrics.show_config()
     assert capsys.readouterr().out == config()
+
+
+@pytest.mark.smoke
+def test_the_distribution_holds_nothing_but_the_package():
+    files = importlib.metadata.files("torch-fastmetrics")
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"fastmetrics"}
+    assert files and {"tests", "tools"} <= folders
+    assert not {path.parts[0] for path in files} & folders
 
 
 @pytest.mark.smoke

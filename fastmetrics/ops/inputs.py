@@ -1,4 +1,4 @@
-"""Reading inputs: the metadata checks and the label decisions that every counting op shares."""
+"""Inputs of the counting ops: the metadata checks and the label decisions that they share."""
 
 from __future__ import annotations
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 
 from fastmetrics.ops import aggregate, checks, co_moments, error_sums, faults, row_similarity
+from fastmetrics.ops.fused import FusedCall, Update
+from fastmetrics.ops.fusible import FAMILIES
 from fastmetrics.ops.keep_scores import label_dtype
 
 Call = tuple[str, tuple[Any, ...]]
@@ -145,31 +147,27 @@ def bins(size: int) -> Tensor:
     return torch.linspace(0, 1, size, dtype=torch.float64).repeat(2, 1)
 
 
-def fused(
-    names: list[str], edges: list[Tensor], program: list[int], numbers: list[float], *batch: Any
-) -> tuple[Any, ...]:
-    """Arguments of ``fused_`` for fresh states of shapes that ``names`` looks up."""
-    shapes = {
-        "confusion": (10, 10),
-        "histogram": (2, 10, 2, 51),
-        "bins": (2, 16, 3),
-        "errors": (1, 3),
-        "moments": (1, 12),
-    }
-    states = [
-        counts(*shapes[n]) if n in ("confusion", "histogram") else sums(*shapes[n]) for n in names
-    ]
-    noted = [events() for n in names if n not in ("errors", "moments")]
-    return states, noted, edges, *batch, None, program, numbers  # fmt: skip
+def fused(states: list[Tensor], updates: list[Update], *batch: Tensor) -> tuple[Any, ...]:
+    """Arguments of ``fused_``."""
+    call = FusedCall(updates)
+    noted = [events() for update in updates if FAMILIES[update.op].has_events]
+    return states, noted, call.edges, *batch, None, call.program, call.numbers  # fmt: skip
 
 
-# Several statistics at a time; fastmetrics/ops/fused.py says how they are encoded.
+# Several statistics at a time.
 case("fused classes", "fused_", *fused(
-    ["confusion", "histogram", "bins"], [edges(50, 2, True), bins(16)],
-    [1, 0, 0, 1, 3, 1, 1, 0, 0, 0, 1, 4, 10, 0, 0, 0, 1], [], scores(N, 10), labels(10, N),
+    [counts(10, 10), counts(2, 10, 2, 51), sums(2, 16, 3)],
+    [
+        Update("confusion_", (None, True)),
+        Update("score_histogram_", (edges(50, 2, True), True, True, False, None, True)),
+        Update("calibration_bins_", (bins(16), 10, False, None, True)),
+    ],
+    scores(N, 10), labels(10, N),
 ))  # fmt: skip
 case("fused numbers", "fused_", *fused(
-    ["errors", "moments"], [], [5, 3, 6], [1.0, 0.0], scores(N), scores(N).flip(0),
+    [sums(1, 3), sums(1, 12)],
+    [Update("error_sums_", (3, 1.0, 0.0)), Update("co_moments_", ())],
+    scores(N), scores(N).flip(0),
 ))  # fmt: skip
 
 # Every type of scores, labels and weights.
