@@ -21,7 +21,7 @@ from fastmetrics.ops.aggregate import (
     aggregate_,
     aggregate_value_,
 )
-from fastmetrics.ops.library import NAN, NUM_EVENTS
+from fastmetrics.ops.faults import NAN, NUM_EVENTS
 from fastmetrics.utilities.data import dim_zero_cat
 from fastmetrics.utilities.prints import rank_zero_warn
 from fastmetrics.wrappers.running import Running

@@ -14,6 +14,8 @@ from typing import Any
 import pytest
 
 import fastmetrics
+from fastmetrics import ops
+from fastmetrics.ops.define import REFERENCES
 
 PUBLIC = (
     "fastmetrics",
@@ -46,7 +48,7 @@ MODULES = sorted(
 def public_names() -> Iterator[tuple[str, Any]]:
     for place in PUBLIC:
         module = importlib.import_module(place)
-        for name in module.__all__:
+        for name in REFERENCES if module is ops else module.__all__:
             value = getattr(module, name)
             if callable(value):
                 yield f"{place}.{name}", value

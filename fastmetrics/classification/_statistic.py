@@ -11,8 +11,8 @@ from torch import Tensor
 from fastmetrics.functional.classification._statistic import choose_reading, new_counts
 from fastmetrics.metric import Metric
 from fastmetrics.ops import label_confusion_
+from fastmetrics.ops.faults import NAN_AS_TORCH, NUM_EVENTS, raise_events
 from fastmetrics.ops.fused import Update
-from fastmetrics.ops.library import NAN_AS_TORCH, NUM_EVENTS, raise_events
 from fastmetrics.utilities.data import normal_tensor
 
 

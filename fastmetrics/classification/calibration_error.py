@@ -25,8 +25,8 @@ from fastmetrics.functional.classification.calibration_error import (
 )
 from fastmetrics.metric import Metric
 from fastmetrics.ops import calibration_bins_
+from fastmetrics.ops.faults import NUM_EVENTS
 from fastmetrics.ops.fused import Update
-from fastmetrics.ops.library import NUM_EVENTS
 
 __all__ = ["BinaryCalibrationError", "CalibrationError", "MulticlassCalibrationError"]
 

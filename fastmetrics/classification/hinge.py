@@ -24,7 +24,7 @@ from fastmetrics.functional.classification.hinge import (
 )
 from fastmetrics.metric import Metric
 from fastmetrics.ops import hinge_sums_
-from fastmetrics.ops.library import NUM_EVENTS
+from fastmetrics.ops.faults import NUM_EVENTS
 
 __all__ = ["BinaryHingeLoss", "HingeLoss", "MulticlassHingeLoss"]
 

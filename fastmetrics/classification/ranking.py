@@ -20,7 +20,7 @@ from fastmetrics.functional.classification.ranking import (
     ranking_formula,
 )
 from fastmetrics.ops import ranking_sums_
-from fastmetrics.ops.library import NAN_RANKS_LAST, NUM_EVENTS
+from fastmetrics.ops.faults import NAN_RANKS_LAST, NUM_EVENTS
 from fastmetrics.ops.ranking import COVERAGE, LOSS, NUM_SUMS, PRECISION
 
 __all__ = [

@@ -8,9 +8,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import INVALID, NAN, OUTSIDE, SCORE_DTYPES, shape_text
-from fastmetrics.ops.reading import (
+from fastmetrics.ops.checks import SCORE_DTYPES, raise_first_invalid, shape_text
+from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import INVALID, NAN, OUTSIDE
+from fastmetrics.ops.inputs import (
     LOGITS,
     PROBS,
     check_class_inputs,
@@ -18,6 +19,8 @@ from fastmetrics.ops.reading import (
     int_sum,
     sample_weights,
 )
+
+__all__ = ["calibration_bins_"]
 
 _NAME = "calibration_bins_"
 
@@ -95,7 +98,7 @@ def calibration_bins_reference(
         if target.device.type != "cpu":
             events[INVALID] += int_sum(invalid)
         elif invalid.any():
-            library.raise_first_invalid(_NAME, "target", labels, invalid, limit, ignore_index)
+            raise_first_invalid(_NAME, "target", labels, invalid, limit, ignore_index)
     scores = preds.movedim(1, -1) if num_classes else preds.unsqueeze(-1)
     outside = ((scores < 0) | (scores > 1)) & counted.unsqueeze(-1)
     nan = scores.isnan().any(-1) & counted
@@ -123,12 +126,13 @@ def calibration_bins_reference(
         state[index] += delta
 
 
-_calibration_bins = library.define(
+_calibration_bins = define(
     _NAME,
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
     " Tensor edges, int num_classes, bool logits, int? ignore_index, bool validate)",
     calibration_bins_reference,
     check_calibration_bins,
+    fusible_axes=3,
 )
 
 
@@ -182,7 +186,7 @@ def calibration_bins_(
 
     >>> import torch
     >>> from fastmetrics.ops import calibration_bins_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(1, 2, 3, dtype=torch.float64)
     >>> edges = torch.tensor([[0.0, 1.0]] * 2, dtype=torch.float64)
     >>> scores, target = torch.tensor([0.25, 0.75]), torch.tensor([0, 1])

@@ -5,9 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import INVALID, check_label_dtype, shape_text
-from fastmetrics.ops.reading import (
+from fastmetrics.ops.checks import check_label_dtype, raise_first_invalid, shape_text
+from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import INVALID
+from fastmetrics.ops.inputs import (
     LOGITS,
     PROBS,
     check_class_inputs,
@@ -17,6 +18,8 @@ from fastmetrics.ops.reading import (
     read_labels,
     sample_weights,
 )
+
+__all__ = ["confusion_", "label_confusion_"]
 
 
 def check_confusion(
@@ -108,7 +111,7 @@ def label_confusion_reference(
     if groups is not None:
         invalid_groups = (groups < 0) | (groups >= num_rows)
         if validate and target.device.type == "cpu" and invalid_groups.any():
-            library.raise_first_invalid(
+            raise_first_invalid(
                 "label_confusion_", "groups", groups, invalid_groups, num_rows, None
             )
         row = groups.long().where(~invalid_groups, 0).view(position.shape)
@@ -136,21 +139,23 @@ def label_confusion_reference(
         state.select(-4, index).add_(delta.view(state.select(-4, index).shape))
 
 
-_confusion = library.define(
+_confusion = define(
     "confusion_",
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
     " int? ignore_index, bool validate)",
     confusion_reference,
     check_confusion,
+    fusible_axes=2,
 )
 
 
-_label_confusion = library.define(
+_label_confusion = define(
     "label_confusion_",
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
     " Tensor? groups, float threshold, bool logits, int? ignore_index, bool validate)",
     label_confusion_reference,
     check_label_confusion,
+    fusible_axes=4,
 )
 
 
@@ -182,7 +187,7 @@ def confusion_(
 
     >>> import torch
     >>> from fastmetrics.ops import confusion_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(2, 2, dtype=torch.int64)
     >>> confusion_(state, new_events(), torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]))
     >>> state
@@ -235,7 +240,7 @@ def label_confusion_(
 
     >>> import torch
     >>> from fastmetrics.ops import label_confusion_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(1, 1, 2, 2, dtype=torch.int64)
     >>> scores, target = torch.tensor([0.1, 0.8, 0.7]), torch.tensor([0, 0, 1])
     >>> label_confusion_(state, new_events(), scores, target)

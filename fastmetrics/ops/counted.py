@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic
-from fastmetrics.ops.library import NAN_AS_TORCH, new_events, raise_events
+from fastmetrics.ops.faults import NAN_AS_TORCH, new_events, raise_events
 from fastmetrics.utilities.data import normal_tensor
 
 

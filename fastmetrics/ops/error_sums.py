@@ -23,8 +23,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import WEIGHT_DTYPES, check_devices, check_weight, shape_text
+from fastmetrics.ops.checks import WEIGHT_DTYPES, check_devices, check_weight, shape_text
+from fastmetrics.ops.define import define
+
+__all__ = ["error_sums_"]
 
 SQUARED = 1 << 0
 ABSOLUTE = 1 << 1
@@ -222,18 +224,28 @@ def raise_outside_domain(op: str, preds: Tensor, target: Tensor, power: float) -
         )
 
 
-def raise_if_no_deviance(preds: Tensor, target: Tensor, terms: int, power: float) -> None:
+def explain_error_sums(
+    state: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    terms: int,
+    p: float,
+    power: float,
+) -> None:
     """Word what a kernel refused, if it was a position outside the domain of the deviance."""
-    if terms & DEVIANCE and preds.shape == target.shape and preds.device.type == "cpu":
+    if terms & DEVIANCE and preds.device.type == "cpu":
         raise_outside_domain(_NAME, preds, target, power)
 
 
-_error_sums = library.define(
+_error_sums = define(
     _NAME,
     "(Tensor(a!) state, Tensor preds, Tensor target, Tensor? weight, int terms, float p,"
     " float power)",
     error_sums_reference,
     check_error_sums,
+    explain_error_sums,
+    fusible_axes=2,
 )
 
 
@@ -278,8 +290,4 @@ def error_sums_(
     >>> state
     tensor([[5., 2.]], dtype=torch.float64)
     """
-    try:
-        _error_sums(state, preds, target, weight, terms, p, power)
-    except RuntimeError:
-        raise_if_no_deviance(preds, target, terms, power)
-        raise
+    _error_sums(state, preds, target, weight, terms, p, power)

@@ -5,9 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import shape_text
-from fastmetrics.ops.reading import (
+from fastmetrics.ops.checks import shape_text
+from fastmetrics.ops.define import define
+from fastmetrics.ops.inputs import (
     LOGITS,
     PROBS,
     check_class_inputs,
@@ -16,6 +16,8 @@ from fastmetrics.ops.reading import (
     read_labels,
     sample_weights,
 )
+
+__all__ = ["exact_match_", "label_exact_match_"]
 
 
 def check_exact_match(
@@ -109,14 +111,14 @@ def label_exact_match_reference(
         state.select(-2, index).add_(delta if state.ndim == 3 else delta.sum(0))
 
 
-_exact_match = library.define(
+_exact_match = define(
     "exact_match_",
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
     " int num_classes, int? ignore_index, bool validate)",
     exact_match_reference,
     check_exact_match,
 )
-_label_exact_match = library.define(
+_label_exact_match = define(
     "label_exact_match_",
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
     " int num_labels, float threshold, bool logits, int? ignore_index, bool validate)",
@@ -142,7 +144,7 @@ def exact_match_(
 
     >>> import torch
     >>> from fastmetrics.ops import exact_match_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(2, dtype=torch.int64)
     >>> preds, target = torch.tensor([[0, 1], [1, 1]]), torch.tensor([[0, 1], [1, 0]])
     >>> exact_match_(state, new_events(), preds, target, None, 2)
@@ -172,7 +174,7 @@ def label_exact_match_(
 
     >>> import torch
     >>> from fastmetrics.ops import label_exact_match_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(1, 2, dtype=torch.int64)
     >>> preds, target = torch.tensor([[0.2, 0.9], [0.6, 0.7]]), torch.tensor([[0, 1], [1, 0]])
     >>> label_exact_match_(state, new_events(), preds, target, None, 2)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import NAN, OUTSIDE, SCORE_DTYPES, shape_text
-from fastmetrics.ops.reading import (
+from fastmetrics.ops.checks import SCORE_DTYPES, shape_text
+from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import NAN, OUTSIDE
+from fastmetrics.ops.inputs import (
     LOGITS,
     PROBS,
     check_class_inputs,
@@ -21,6 +22,8 @@ from fastmetrics.ops.reading import (
     sample_weights,
 )
 from fastmetrics.ops.score_histogram import softmax
+
+__all__ = ["hinge_sums_"]
 
 _NAME = "hinge_sums_"
 
@@ -108,7 +111,7 @@ def hinge_sums_reference(
         state[index] += torch.cat([losses.sum(0), amount.sum().unsqueeze(0)])
 
 
-_hinge_sums = library.define(
+_hinge_sums = define(
     _NAME,
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, bool multiclass,"
     " bool squared, bool logits, Tensor? weight, int? ignore_index, bool validate)",
@@ -159,7 +162,7 @@ def hinge_sums_(
 
     >>> import torch
     >>> from fastmetrics.ops import hinge_sums_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(1, 2, dtype=torch.float64)
     >>> hinge_sums_(state, new_events(), torch.tensor([-2.0, 0.5]), torch.tensor([0, 1]))
     >>> state

@@ -5,9 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import INVALID, NAN, SCORE_DTYPES
-from fastmetrics.ops.reading import check_label_inputs, int_sum, sample_weights
+from fastmetrics.ops.checks import SCORE_DTYPES, raise_first_invalid
+from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import INVALID, NAN
+from fastmetrics.ops.inputs import check_label_inputs, int_sum, sample_weights
+
+__all__ = ["ranking_sums_"]
 
 _NAME = "ranking_sums_"
 
@@ -74,7 +77,7 @@ def ranking_sums_reference(
         ignored = labels == ignore_index
         positive, kept, bad = positive & ~ignored, kept & ~ignored, bad & ~ignored
     if validate and target.device.type == "cpu" and bad.any():
-        library.raise_first_invalid(_NAME, "target", labels, bad, 2, ignore_index)
+        raise_first_invalid(_NAME, "target", labels, bad, 2, ignore_index)
     width = target.shape[1]
     rows = [x.movedim(1, -1).reshape(-1, width) for x in (preds, positive, kept, bad)]
     scores, positive, kept, bad = rows
@@ -100,7 +103,7 @@ def ranking_sums_reference(
     state += (values * amount).sum(-1)
 
 
-_ranking_sums = library.define(
+_ranking_sums = define(
     _NAME,
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, int measures,"
     " Tensor? weight, int? ignore_index, bool validate)",
@@ -150,7 +153,7 @@ def ranking_sums_(
 
     >>> import torch
     >>> from fastmetrics.ops import ranking_sums_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(4, dtype=torch.float64)
     >>> scores, target = torch.tensor([[0.9, 0.5, 0.1]]), torch.tensor([[0, 1, 0]])
     >>> ranking_sums_(state, new_events(), scores, target)

@@ -36,8 +36,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import WEIGHT_DTYPES, shape_text
+from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
+from fastmetrics.ops.define import define
+
+__all__ = ["rank_moments_", "rank_orders_"]
 
 _MOMENTS = "rank_moments_"
 _ORDERS = "rank_orders_"
@@ -194,7 +196,7 @@ def rank_orders_reference(
     orders[:, NAN] = nan[:, 0]
 
 
-_rank_moments = library.define(
+_rank_moments = define(
     _MOMENTS,
     "(Tensor(a!) moments, Tensor[] preds, Tensor[] target)",
     rank_moments_reference,
@@ -202,7 +204,7 @@ _rank_moments = library.define(
     in_compute=True,
     triton=False,
 )
-_rank_orders = library.define(
+_rank_orders = define(
     _ORDERS,
     "(Tensor(a!) orders, Tensor(b!) triples, Tensor[] preds, Tensor[] target)",
     rank_orders_reference,

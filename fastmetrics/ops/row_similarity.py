@@ -5,8 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import WEIGHT_DTYPES, shape_text
+from fastmetrics.ops.checks import WEIGHT_DTYPES, check_devices, shape_text
+from fastmetrics.ops.define import define
+
+__all__ = ["row_similarity_"]
 
 # What is computed from the rows p of `preds` and q of `target`; `LOG`: they hold log-probabilities.
 COSINE, KL, KL_LOG, JS, JS_LOG = range(5)
@@ -30,7 +32,7 @@ def check_row_similarity(state: Tensor, preds: Tensor, target: Tensor, kind: int
     for name, tensor in ((first, preds), (second, target)):
         if tensor.dtype not in WEIGHT_DTYPES:
             raise ValueError(f"{_NAME}: `{name}` must be a real tensor, got dtype {tensor.dtype}.")
-    library.check_devices(_NAME, state, preds, target)
+    check_devices(_NAME, state, preds, target)
     if kind not in KINDS:
         raise ValueError(f"{_NAME}: `kind` must be one of {KINDS}, got {kind}.")
     if state.dtype != torch.float64 or state.shape not in ((2,), (preds.shape[0], 1)):
@@ -78,7 +80,7 @@ def row_similarity_reference(state: Tensor, preds: Tensor, target: Tensor, kind:
         state[1] += len(values)
 
 
-_row_similarity = library.define(
+_row_similarity = define(
     _NAME,
     "(Tensor(a!) state, Tensor preds, Tensor target, int kind)",
     row_similarity_reference,

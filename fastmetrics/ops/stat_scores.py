@@ -8,9 +8,11 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from fastmetrics.ops import library
 from fastmetrics.ops.counted import CountStatistic
-from fastmetrics.ops.reading import check_class_inputs, read_classes, sample_weights
+from fastmetrics.ops.define import define
+from fastmetrics.ops.inputs import check_class_inputs, read_classes, sample_weights
+
+__all__ = ["stat_scores_"]
 
 TP, FP, TN, FN = 0, 1, 2, 3
 
@@ -82,12 +84,13 @@ def stat_scores_reference(
     state += torch.stack((tp, fp, tn, fn), dim=-1).view(state.shape)
 
 
-_stat_scores = library.define(
+_stat_scores = define(
     "stat_scores_",
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
     " int num_classes, int top_k, int? ignore_index, bool validate)",
     stat_scores_reference,
     check_stat_scores,
+    fusible_axes=2,
 )
 
 
@@ -110,7 +113,7 @@ def stat_scores_(
     Args:
         state: ``[C, 4]``, or ``[1, 4]`` for the sums over classes; with a leading ``[N]`` axis each
             sample is counted on its own. int64, or float64 once weights are used. Changed in place.
-        events: int64 ``[3]``, see :mod:`fastmetrics.ops.library`. Changed in place.
+        events: int64 ``[3]``, see :mod:`fastmetrics.ops.faults`. Changed in place.
         preds: scores ``[N, C, ...]`` (float16, bfloat16, float32, float64) or labels ``[N, ...]``.
         target: labels ``[N, ...]`` in ``[0, C)``, any integer type or bool.
         weight: optional ``[N]``.
@@ -128,7 +131,7 @@ def stat_scores_(
 
     >>> import torch
     >>> from fastmetrics.ops import stat_scores_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(2, 4, dtype=torch.int64)
     >>> preds, target = torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1])
     >>> stat_scores_(state, new_events(), preds, target, num_classes=2)

@@ -10,7 +10,7 @@ import torch
 
 from fastmetrics import ops
 from fastmetrics.functional.classification.calibration_error import bin_edges
-from fastmetrics.ops.library import new_events
+from fastmetrics.ops.faults import new_events
 from tests.ops.cases import (
     LABEL_DTYPES,
     LAYOUTS,

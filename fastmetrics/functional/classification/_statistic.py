@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.ops import label_confusion_, stat_scores_
-from fastmetrics.ops.library import OUTSIDE, new_events, raise_events
+from fastmetrics.ops.faults import OUTSIDE, new_events, raise_events
 from fastmetrics.ops.stat_scores import true_negatives
 
 Counts = tuple[Tensor, Tensor, Tensor, Tensor]

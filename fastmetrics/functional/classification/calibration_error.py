@@ -46,7 +46,7 @@ from fastmetrics.functional.classification._statistic import (
 )
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.ops import calibration_bins_
-from fastmetrics.ops.library import new_events, raise_events
+from fastmetrics.ops.faults import new_events, raise_events
 from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
 
 __all__ = ["binary_calibration_error", "calibration_error", "multiclass_calibration_error"]

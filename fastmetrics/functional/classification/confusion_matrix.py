@@ -35,7 +35,7 @@ from torch import Tensor
 from fastmetrics.functional.classification._statistic import count_labels, new_counts
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.ops import confusion_
-from fastmetrics.ops.library import new_events, raise_events
+from fastmetrics.ops.faults import new_events, raise_events
 from fastmetrics.utilities.checks import (
     INPUTS,
     NORMALIZATIONS,

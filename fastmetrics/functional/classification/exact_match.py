@@ -21,7 +21,7 @@ from fastmetrics.functional.classification.stat_scores import (
     check_multilabel_arguments,
 )
 from fastmetrics.ops import exact_match_, label_exact_match_
-from fastmetrics.ops.library import new_events, raise_events
+from fastmetrics.ops.faults import new_events, raise_events
 
 __all__ = ["exact_match", "multiclass_exact_match", "multilabel_exact_match"]
 

@@ -24,7 +24,7 @@ from fastmetrics.functional.classification._statistic import choose_reading, div
 from fastmetrics.functional.classification.confusion_matrix import check_binary_arguments
 from fastmetrics.ops import label_confusion_
 from fastmetrics.ops.confusion import check_groups
-from fastmetrics.ops.library import new_events, raise_events
+from fastmetrics.ops.faults import new_events, raise_events
 from fastmetrics.utilities.checks import FAIRNESS_TASKS, check_choice, check_int
 
 __all__ = [

@@ -35,7 +35,7 @@ from torch import Tensor
 from fastmetrics.functional.classification._statistic import choose_reading
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.ops import hinge_sums_
-from fastmetrics.ops.library import new_events, raise_events
+from fastmetrics.ops.faults import new_events, raise_events
 from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
 
 __all__ = ["binary_hinge_loss", "hinge_loss", "multiclass_hinge_loss"]

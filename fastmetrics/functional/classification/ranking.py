@@ -28,7 +28,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.ops import ranking_sums_
-from fastmetrics.ops.library import NAN_RANKS_LAST, new_events, raise_events
+from fastmetrics.ops.faults import NAN_RANKS_LAST, new_events, raise_events
 from fastmetrics.ops.ranking import COVERAGE, LOSS, NUM_SUMS, PRECISION
 from fastmetrics.utilities.checks import check_ignore_index, check_int
 

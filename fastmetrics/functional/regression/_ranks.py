@@ -7,7 +7,7 @@ import functools
 import torch
 from torch import Tensor
 
-from fastmetrics.ops.library import WEIGHT_DTYPES
+from fastmetrics.ops.checks import WEIGHT_DTYPES
 
 
 def check_samples(owner: str, preds: Tensor, target: Tensor, outputs: int) -> None:

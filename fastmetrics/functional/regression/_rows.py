@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.ops import row_similarity_
-from fastmetrics.ops.library import check_weight
+from fastmetrics.ops.checks import check_weight
 from fastmetrics.ops.row_similarity import check_row_similarity, row_values
 
 REDUCTIONS = ("mean", "sum", "none", None)

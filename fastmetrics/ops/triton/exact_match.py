@@ -15,7 +15,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastmetrics.ops.library import MAX_LABELS
+from fastmetrics.ops.checks import MAX_LABELS
 from fastmetrics.ops.triton.reading import (
     INVALID,
     LABEL_BLOCK,

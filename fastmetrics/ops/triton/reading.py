@@ -36,8 +36,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.reading import LOGITS, PROBS, logit
+from fastmetrics.ops import faults
+from fastmetrics.ops.inputs import LOGITS, PROBS, logit
 
 MAX_ORDERED_PROGRAMS = 256
 PROGRAMS_PER_MULTIPROCESSOR = 4
@@ -50,9 +50,9 @@ MAX_REPLAYS = 4096
 MOST_PRIVATE_BINS = 1024
 
 # Columns of `events`.
-INVALID = tl.constexpr(library.INVALID)
-NAN = tl.constexpr(library.NAN)
-OUTSIDE = tl.constexpr(library.OUTSIDE)
+INVALID = tl.constexpr(faults.INVALID)
+NAN = tl.constexpr(faults.NAN)
+OUTSIDE = tl.constexpr(faults.OUTSIDE)
 
 # How a kernel adds to its cells.
 PRIVATE = tl.constexpr(0)  # histogram in registers, flushed once per program

@@ -28,7 +28,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastmetrics.ops.library import MAX_LABELS
+from fastmetrics.ops.checks import MAX_LABELS
 from fastmetrics.ops.stat_scores import true_negatives
 from fastmetrics.ops.triton.reading import (
     INVALID,
