@@ -5,6 +5,7 @@ What the arguments mean stands in :mod:`fastmetrics.functional.classification.st
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from fastmetrics.core.statistic import count
 from fastmetrics.functional._declare import declared
 from fastmetrics.functional.classification._ratio import Formula
-from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification._tasks import TASKS, call_for_task
 from fastmetrics.ops.confusion import BinaryTable, LabelTables
 from fastmetrics.ops.counted import Counts
 from fastmetrics.ops.stat_scores import ClassCounts
@@ -409,7 +410,7 @@ def by_task(
     shows: str,
 ) -> TaskFunction:
     """Declare the function ``name`` that calls the one of its task; ``shows`` the example."""
-    functions = {"binary": binary, "multiclass": multiclass, "multilabel": multilabel}
+    functions = _by_name(binary, multiclass, multilabel)
 
     def call(
         preds: Tensor,
@@ -457,7 +458,7 @@ def by_task_zero_division(
     shows: str,
 ) -> TaskZeroDivisionFunction:
     """Declare a function with ``zero_division``; arguments as for :func:`by_task`."""
-    functions = {"binary": binary, "multiclass": multiclass, "multilabel": multilabel}
+    functions = _by_name(binary, multiclass, multilabel)
 
     def call(
         preds: Tensor,
@@ -495,6 +496,10 @@ def by_task_zero_division(
         )
 
     return declared(call, name, summary, arguments=_BY_TASK, example=_task_example(name, shows))
+
+
+def _by_name(*functions: Callable[..., Tensor]) -> Mapping[str, Callable[..., Tensor]]:
+    return dict(zip(TASKS, functions, strict=True))
 
 
 def _binary_example(name: str, shows: str) -> str:
