@@ -27,12 +27,7 @@ from fastmetrics.functional.classification.jaccard import (
 from fastmetrics.metric import Metric
 from fastmetrics.utilities.checks import check_zero_division
 
-__all__ = [
-    "BinaryJaccardIndex",
-    "JaccardIndex",
-    "MulticlassJaccardIndex",
-    "MultilabelJaccardIndex",
-]
+__all__ = ["BinaryJaccardIndex", "JaccardIndex", "MulticlassJaccardIndex", "MultilabelJaccardIndex"]
 
 
 class BinaryJaccardIndex(BinaryMatrixMetric):

@@ -22,7 +22,7 @@ from fastmetrics.classification._tasks import TaskWrapper, by_task
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
-from fastmetrics.functional.classification._functions import check_averaging
+from fastmetrics.functional.classification._count_functions import check_averaging
 from fastmetrics.functional.classification._ratio import Formula
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.stat_scores import stat_scores_formula
@@ -112,8 +112,7 @@ class BinaryStatScores(StatScoreMetric):
     >>> import torch
     >>> from fastmetrics.classification import BinaryStatScores
     >>> metric = BinaryStatScores()
-    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
     tensor([1, 1, 1, 1, 2])
     """
 
@@ -157,8 +156,7 @@ class MulticlassStatScores(StatScoreMetric):
     >>> import torch
     >>> from fastmetrics.classification import MulticlassStatScores
     >>> metric = MulticlassStatScores(num_classes=3, average=None)
-    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
     tensor([[1, 1, 3, 0, 1],
             [1, 0, 3, 1, 2],
             [1, 1, 2, 1, 2]])
@@ -212,8 +210,7 @@ class MultilabelStatScores(StatScoreMetric):
     >>> from fastmetrics.classification import MultilabelStatScores
     >>> metric = MultilabelStatScores(num_labels=2, average=None)
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
-    >>> metric.compute()
+    >>> metric(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
     tensor([[1, 0, 1, 1, 2],
             [1, 1, 1, 0, 1]])
     """

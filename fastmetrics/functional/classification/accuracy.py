@@ -10,32 +10,19 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.classification._functions import (
-    BinaryFunction,
-    MultilabelFunction,
-    TaskFunction,
-    binary,
-    by_task,
-    check_averaging,
-    counts_of,
-    multilabel,
-)
+from fastmetrics.functional.classification import _count_functions as counting
+from fastmetrics.functional.classification._count_functions import check_averaging, counts_of
 from fastmetrics.functional.classification._ratio import Ratio
 from fastmetrics.ops.stat_scores import ClassCounts
 
-__all__ = [
-    "accuracy",
-    "binary_accuracy",
-    "multiclass_accuracy",
-    "multilabel_accuracy",
-]
+__all__ = ["accuracy", "binary_accuracy", "multiclass_accuracy", "multilabel_accuracy"]
 
 ACCURACY = Ratio(lambda tp, fp, tn, fn: (tp + tn, tp + tn + fp + fn), zero_division=0.0)
 MULTICLASS_ACCURACY = Ratio(
     lambda tp, fp, tn, fn: (tp, tp + fn), zero_division=0.0, top_k_aware=True
 )
 
-binary_accuracy: BinaryFunction = binary(
+binary_accuracy: counting.BinaryFunction = counting.binary(
     "binary_accuracy",
     ACCURACY,
     "Accuracy of binary inputs, ``(tp + tn) / (tp + fp + tn + fn)``; 0 where nothing was counted.",
@@ -73,14 +60,14 @@ def multiclass_accuracy(  # unlike its siblings it may be called without `num_cl
     return MULTICLASS_ACCURACY(counts, average)
 
 
-multilabel_accuracy: MultilabelFunction = multilabel(
+multilabel_accuracy: counting.MultilabelFunction = counting.multilabel(
     "multilabel_accuracy",
     ACCURACY,
     "Accuracy of each label, ``(tp + tn) / (tp + fp + tn + fn)``, averaged; 0 where"
     " nothing was counted.",
     shows="tensor(0.6667)",
 )
-accuracy: TaskFunction = by_task(
+accuracy: counting.TaskFunction = counting.by_task(
     "accuracy",
     "Accuracy of ``task``: the share of what is right, ``(tp + tn) / (tp + tn + fp + fn)``.",
     binary_accuracy,
