@@ -132,8 +132,13 @@ class BinaryStatScores(StatScoreMetric):
     ) -> None:
         if validate_args:
             check_averaging("micro", multidim_average, zero_division)
-        samplewise = multidim_average == "samplewise"
-        table = BinaryTable(threshold, samplewise, ignore_index, validate_args, input)
+        table = BinaryTable(
+            threshold,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
         super().__init__(table, multidim_average, zero_division, **kwargs)
 
 
@@ -177,9 +182,16 @@ class MulticlassStatScores(StatScoreMetric):
         **kwargs: Any,
     ) -> None:
         if validate_args:
-            check_averaging(average, multidim_average, zero_division, num_classes)
-        samplewise = multidim_average == "samplewise"
-        counts = ClassCounts(num_classes, top_k, samplewise, ignore_index, validate_args)
+            check_averaging(
+                average, multidim_average, zero_division=zero_division, num_classes=num_classes
+            )
+        counts = ClassCounts(
+            num_classes,
+            top_k,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+        )
         super().__init__(counts, multidim_average, zero_division, **kwargs)
         self.average = average
 
@@ -234,8 +246,14 @@ class MultilabelStatScores(StatScoreMetric):
     ) -> None:
         if validate_args:
             check_averaging(average, multidim_average, zero_division)
-        samplewise = multidim_average == "samplewise"
-        tables = LabelTables(num_labels, threshold, samplewise, ignore_index, validate_args, input)
+        tables = LabelTables(
+            num_labels,
+            threshold,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
         super().__init__(tables, multidim_average, zero_division, **kwargs)
         self.average = average
 

@@ -253,8 +253,13 @@ def binary(name: str, formula: Formula, summary: str, *, shows: str) -> BinaryFu
         weight: Tensor | None = None,
         input: str = "auto",
     ) -> Tensor:
-        samplewise = multidim_average == "samplewise"
-        table = BinaryTable(threshold, samplewise, ignore_index, validate_args, input)
+        table = BinaryTable(
+            threshold,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
         if validate_args:
             check_averaging("micro", multidim_average)
         return formula(counts_of(table, name, preds, target, weight), "micro")
@@ -279,8 +284,13 @@ def binary_zero_division(
         weight: Tensor | None = None,
         input: str = "auto",
     ) -> Tensor:
-        samplewise = multidim_average == "samplewise"
-        table = BinaryTable(threshold, samplewise, ignore_index, validate_args, input)
+        table = BinaryTable(
+            threshold,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
         if validate_args:
             check_averaging("micro", multidim_average, zero_division)
         return formula(counts_of(table, name, preds, target, weight), "micro", zero_division)
@@ -303,8 +313,13 @@ def multiclass(name: str, formula: Formula, summary: str, *, shows: str) -> Mult
         *,
         weight: Tensor | None = None,
     ) -> Tensor:
-        samplewise = multidim_average == "samplewise"
-        counted = ClassCounts(num_classes, top_k, samplewise, ignore_index, validate_args)
+        counted = ClassCounts(
+            num_classes,
+            top_k,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+        )
         if validate_args:
             check_averaging(average, multidim_average, num_classes=num_classes)
         return formula(counts_of(counted, name, preds, target, weight), average)
@@ -332,10 +347,17 @@ def multiclass_zero_division(
         *,
         weight: Tensor | None = None,
     ) -> Tensor:
-        samplewise = multidim_average == "samplewise"
-        counted = ClassCounts(num_classes, top_k, samplewise, ignore_index, validate_args)
+        counted = ClassCounts(
+            num_classes,
+            top_k,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+        )
         if validate_args:
-            check_averaging(average, multidim_average, zero_division, num_classes)
+            check_averaging(
+                average, multidim_average, zero_division=zero_division, num_classes=num_classes
+            )
         return formula(counts_of(counted, name, preds, target, weight), average, zero_division)
 
     return declared(
@@ -359,8 +381,14 @@ def multilabel(name: str, formula: Formula, summary: str, *, shows: str) -> Mult
         weight: Tensor | None = None,
         input: str = "auto",
     ) -> Tensor:
-        samplewise = multidim_average == "samplewise"
-        tables = LabelTables(num_labels, threshold, samplewise, ignore_index, validate_args, input)
+        tables = LabelTables(
+            num_labels,
+            threshold,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
         if validate_args:
             check_averaging(average, multidim_average)
         return formula(counts_of(tables, name, preds, target, weight), average)
@@ -389,8 +417,14 @@ def multilabel_zero_division(
         weight: Tensor | None = None,
         input: str = "auto",
     ) -> Tensor:
-        samplewise = multidim_average == "samplewise"
-        tables = LabelTables(num_labels, threshold, samplewise, ignore_index, validate_args, input)
+        tables = LabelTables(
+            num_labels,
+            threshold,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
         if validate_args:
             check_averaging(average, multidim_average, zero_division)
         return formula(counts_of(tables, name, preds, target, weight), average, zero_division)

@@ -52,8 +52,13 @@ def multiclass_accuracy(  # unlike its siblings it may be called without `num_cl
     >>> multiclass_accuracy(preds, target, num_classes=3)
     tensor(0.6667)
     """
-    samplewise = multidim_average == "samplewise"
-    counted = ClassCounts(num_classes, top_k, samplewise, ignore_index, validate_args)
+    counted = ClassCounts(
+        num_classes,
+        top_k,
+        samplewise=multidim_average == "samplewise",
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+    )
     if validate_args:
         check_averaging(average, multidim_average, num_classes=num_classes)
     counts = counts_of(counted, "multiclass_accuracy", preds, target, weight)

@@ -69,8 +69,13 @@ def binary_fbeta_score(
     >>> binary_fbeta_score(preds, target, beta=0.5)
     tensor(0.5000)
     """
-    samplewise = multidim_average == "samplewise"
-    table = BinaryTable(threshold, samplewise, ignore_index, validate_args, input)
+    table = BinaryTable(
+        threshold,
+        samplewise=multidim_average == "samplewise",
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        input=input,
+    )
     if validate_args:
         check_beta(beta)
         check_averaging("micro", multidim_average, zero_division)
@@ -105,11 +110,18 @@ def multiclass_fbeta_score(
     >>> multiclass_fbeta_score(preds, target, beta=0.5, num_classes=3)
     tensor(0.6296)
     """
-    samplewise = multidim_average == "samplewise"
-    counted = ClassCounts(num_classes, top_k, samplewise, ignore_index, validate_args)
+    counted = ClassCounts(
+        num_classes,
+        top_k,
+        samplewise=multidim_average == "samplewise",
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+    )
     if validate_args:
         check_beta(beta)
-        check_averaging(average, multidim_average, zero_division, num_classes)
+        check_averaging(
+            average, multidim_average, zero_division=zero_division, num_classes=num_classes
+        )
     counts = counts_of(counted, "multiclass_fbeta_score", preds, target, weight)
     return fbeta(beta)(counts, average, zero_division)
 
@@ -143,8 +155,14 @@ def multilabel_fbeta_score(
     >>> multilabel_fbeta_score(preds, target, beta=0.5, num_labels=2)
     tensor(0.6944)
     """
-    samplewise = multidim_average == "samplewise"
-    tables = LabelTables(num_labels, threshold, samplewise, ignore_index, validate_args, input)
+    tables = LabelTables(
+        num_labels,
+        threshold,
+        samplewise=multidim_average == "samplewise",
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        input=input,
+    )
     if validate_args:
         check_beta(beta)
         check_averaging(average, multidim_average, zero_division)

@@ -60,7 +60,7 @@ def check_multiclass_arguments(
     zero_division: float,
 ) -> None:
     """Raise ``ValueError`` unless the arguments of a multiclass stat score are in range."""
-    check_averaging(average, multidim_average, zero_division, num_classes)
+    check_averaging(average, multidim_average, zero_division=zero_division, num_classes=num_classes)
     ClassCounts(num_classes, top_k, ignore_index=ignore_index).check()
 
 
