@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
+from typing_extensions import override
 
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import View
 from fastmetrics.ops import library
+from fastmetrics.ops.counted import (
+    Counts,
+    CountStatistic,
+    choose_interpretation,
+)
 from fastmetrics.ops.library import INVALID, check_label_dtype, shape_text
 from fastmetrics.ops.reading import (
     LOGITS,
@@ -17,6 +28,16 @@ from fastmetrics.ops.reading import (
     read_labels,
     sample_weights,
 )
+from fastmetrics.utilities.checks import (
+    INPUTS,
+    check_choice,
+    check_ignore_index,
+    check_int,
+    check_unit_interval,
+)
+
+# Where tp, fp, tn and fn stand in a table [[tn, fp], [fn, tp]] that is laid flat.
+TABLE_ORDER = (3, 1, 0, 2)
 
 
 def check_confusion(
@@ -49,6 +70,11 @@ def check_label_confusion(
     check_label_inputs("label_confusion_", state, preds, target, weight, num_labels)
     if groups is not None:
         check_groups(preds, groups)
+
+
+def flatten_groups(groups: Tensor) -> Tensor:
+    """Return ``[N]`` for ``[N, 1]``."""
+    return groups.squeeze(1) if groups.ndim == 2 else groups
 
 
 def check_groups(preds: Tensor, groups: Tensor) -> None:
@@ -246,3 +272,75 @@ def label_confusion_(
     _label_confusion(
         state, events, preds, target, weight, groups, threshold, logits, ignore_index, validate
     )
+
+
+@dataclass(frozen=True)
+class GroupTables(CountStatistic):
+    """A table ``[[tn, fp], [fn, tp]]`` for each group of binary samples, ``[H, G, 2, 2]``.
+
+    Attributes:
+        num_groups: G.
+        reads_target: whether ``target`` counts; otherwise all are taken as 0.
+    """
+
+    num_groups: int
+    threshold: float = 0.5
+    ignore_index: int | None = None
+    validate_args: bool = True
+    input: str = "auto"
+    reads_target: bool = True
+
+    op = staticmethod(label_confusion_)
+
+    @override
+    def check(self) -> None:
+        check_int("num_groups", self.num_groups, 2)
+        check_unit_interval("threshold", self.threshold)
+        check_ignore_index(self.ignore_index)
+        check_choice("input", self.input, INPUTS)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, int, int, int]:
+        return (2 if self.input == "auto" else 1), self.num_groups, 2, 2
+
+    @override
+    def add(  # type: ignore[override]  # groups are an input of their own
+        self,
+        states: States,
+        preds: Tensor,
+        target: Tensor | None,
+        groups: Tensor,
+        weight: Tensor | None = None,
+    ) -> None:
+        if not self.reads_target:
+            target = torch.zeros((), dtype=torch.uint8, device=preds.device).expand(preds.shape)
+        assert target is not None
+        counts = self.open(states, preds, target, weight)
+        label_confusion_(
+            counts,
+            states.values["events"],
+            preds,
+            target,
+            weight,
+            flatten_groups(groups),
+            self.threshold,
+            self.input == "logits",
+            self.ignore_index,
+            self.validate_args,
+        )
+        self.keep(states, counts)
+
+    def read(self, states: States) -> Counts:
+        """Return the counts of each group, ``[G]``."""
+        tables = choose_interpretation(states.values["counts"], states.values["events"])
+        return Counts(tables.flatten(-2), TABLE_ORDER)
+
+    @override
+    def views(self) -> Mapping[str, View]:
+        return {
+            "tp": self.part(lambda states: self.read(states).tp, ..., 1, 1),
+            "fp": self.part(lambda states: self.read(states).fp, ..., 0, 1),
+            "tn": self.part(lambda states: self.read(states).tn, ..., 0, 0),
+            "fn": self.part(lambda states: self.read(states).fn, ..., 1, 0),
+        }

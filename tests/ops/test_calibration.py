@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fastmetrics import ops
-from fastmetrics.functional.classification.calibration_error import bin_edges
+from fastmetrics.ops.calibration import bin_edges
 from fastmetrics.ops.library import new_events
 from tests.ops.cases import (
     LABEL_DTYPES,
