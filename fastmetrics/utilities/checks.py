@@ -12,6 +12,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from fastmetrics.metric import Metric
 
+__all__ = ["check_forward_full_state_property"]
+
 INPUTS = ("auto", "probs", "logits")
 AVERAGES = ("micro", "macro", "weighted", "none", None)
 NORMALIZATIONS = ("true", "pred", "all", "none", None)
