@@ -9,6 +9,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Iterator
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -64,13 +65,39 @@ def doc_of(value: Any) -> str:
     return value.__doc__ or ""
 
 
+def declared_in(module: ModuleType) -> list[FunctionType]:
+    """Return the functions of a module whose code stands in another one."""
+    return [
+        value
+        for value in vars(module).values()
+        if inspect.isfunction(value)
+        and value.__module__ == module.__name__
+        and value.__globals__ is not vars(module)
+    ]
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
-    failed, _ = doctest.testmod(importlib.import_module(name))
+    module = importlib.import_module(name)
+    failed, _ = doctest.testmod(module)
+    for function in declared_in(module):
+        (example,) = doctest.DocTestFinder().find(function, globs={})
+        assert example.examples
+        failed += doctest.DocTestRunner().run(example).failed
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
     assert not failed
+
+
+def test_declared_functions_are_looked_at():
+    module = importlib.import_module("fastmetrics.functional.classification.specificity")
+    assert [function.__name__ for function in declared_in(module)] == [
+        "binary_specificity",
+        "multiclass_specificity",
+        "multilabel_specificity",
+        "specificity",
+    ]
 
 
 def test_all_names_are_looked_at():

@@ -5,9 +5,7 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
-
+from fastmetrics.classification._tasks import by_task
 from fastmetrics.classification.stat_scores import (
     BinaryRatio,
     MulticlassRatio,
@@ -15,7 +13,6 @@ from fastmetrics.classification.stat_scores import (
     StatScoreWrapper,
 )
 from fastmetrics.functional.classification.accuracy import ACCURACY, MULTICLASS_ACCURACY
-from fastmetrics.metric import Metric
 
 __all__ = [
     "Accuracy",
@@ -90,8 +87,4 @@ class Accuracy(StatScoreWrapper):
     MulticlassAccuracy()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinaryAccuracy,
-        "multiclass": MulticlassAccuracy,
-        "multilabel": MultilabelAccuracy,
-    }
+    tasks = by_task(BinaryAccuracy, MulticlassAccuracy, MultilabelAccuracy)

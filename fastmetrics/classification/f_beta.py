@@ -5,10 +5,9 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._tasks import TaskWrapper, by_task
 from fastmetrics.classification.stat_scores import (
     BinaryRatio,
     MulticlassRatio,
@@ -238,11 +237,7 @@ class FBetaScore(TaskWrapper):
     MulticlassFBetaScore()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinaryFBetaScore,
-        "multiclass": MulticlassFBetaScore,
-        "multilabel": MultilabelFBetaScore,
-    }
+    tasks = by_task(BinaryFBetaScore, MulticlassFBetaScore, MultilabelFBetaScore)
 
     def __new__(  # type: ignore[misc]  # makes the metric of the task
         cls,
@@ -290,8 +285,4 @@ class F1Score(StatScoreWrapper):
     MulticlassF1Score()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinaryF1Score,
-        "multiclass": MulticlassF1Score,
-        "multilabel": MultilabelF1Score,
-    }
+    tasks = by_task(BinaryF1Score, MulticlassF1Score, MultilabelF1Score)

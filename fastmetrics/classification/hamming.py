@@ -5,9 +5,7 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
-
+from fastmetrics.classification._tasks import by_task
 from fastmetrics.classification.stat_scores import (
     BinaryRatio,
     MulticlassRatio,
@@ -18,7 +16,6 @@ from fastmetrics.functional.classification.hamming import (
     HAMMING_DISTANCE,
     MULTICLASS_HAMMING_DISTANCE,
 )
-from fastmetrics.metric import Metric
 
 __all__ = [
     "BinaryHammingDistance",
@@ -93,8 +90,4 @@ class HammingDistance(StatScoreWrapper):
     MulticlassHammingDistance()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinaryHammingDistance,
-        "multiclass": MulticlassHammingDistance,
-        "multilabel": MultilabelHammingDistance,
-    }
+    tasks = by_task(BinaryHammingDistance, MulticlassHammingDistance, MultilabelHammingDistance)

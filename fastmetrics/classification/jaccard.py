@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._tasks import TaskWrapper, by_task
 from fastmetrics.classification.confusion_matrix import (
     BinaryMatrixMetric,
     MulticlassMatrixMetric,
@@ -62,12 +62,12 @@ class BinaryJaccardIndex(BinaryMatrixMetric):
     ) -> None:
         if validate_args:
             check_zero_division(zero_division)
-        super().__init__(threshold, ignore_index, validate_args, input, **kwargs)
+        super().__init__(threshold, ignore_index, validate_args, input=input, **kwargs)
         self.zero_division = zero_division
 
     def compute(self) -> Tensor:
         """Return the index, a float32 scalar."""
-        return binary_jaccard_formula(self.confmat, self.zero_division)
+        return binary_jaccard_formula(self._matrix, self.zero_division)
 
 
 class MulticlassJaccardIndex(MulticlassMatrixMetric):
@@ -105,7 +105,7 @@ class MulticlassJaccardIndex(MulticlassMatrixMetric):
     def compute(self) -> Tensor:
         """Return the index, float32: a scalar, or ``[C]`` without averaging."""
         return multiclass_jaccard_formula(
-            self.counts, self.average, self.ignore_index, self.zero_division
+            self._matrix, self.average, self.ignore_index, self.zero_division
         )
 
 
@@ -140,13 +140,13 @@ class MultilabelJaccardIndex(MultilabelMatrixMetric):
     ) -> None:
         if validate_args:
             check_averaging(average, zero_division)
-        super().__init__(num_labels, threshold, ignore_index, validate_args, input, **kwargs)
+        super().__init__(num_labels, threshold, ignore_index, validate_args, input=input, **kwargs)
         self.average = average
         self.zero_division = zero_division
 
     def compute(self) -> Tensor:
         """Return the index, float32: a scalar, or ``[L]`` without averaging."""
-        return multilabel_jaccard_formula(self.confmat, self.average, self.zero_division)
+        return multilabel_jaccard_formula(self._matrix, self.average, self.zero_division)
 
 
 class JaccardIndex(TaskWrapper):
@@ -158,6 +158,8 @@ class JaccardIndex(TaskWrapper):
     >>> type(JaccardIndex(task="multiclass", num_classes=3)).__name__
     'MulticlassJaccardIndex'
     """
+
+    tasks = by_task(BinaryJaccardIndex, MulticlassJaccardIndex, MultilabelJaccardIndex)
 
     def __new__(  # type: ignore[misc]  # makes another class, as in torchmetrics
         cls,
@@ -173,11 +175,7 @@ class JaccardIndex(TaskWrapper):
         """Return the metric of ``task``."""
         return call_for_task(
             task,
-            {
-                "binary": BinaryJaccardIndex,
-                "multiclass": MulticlassJaccardIndex,
-                "multilabel": MultilabelJaccardIndex,
-            },
+            cls.tasks,
             threshold=threshold,
             num_classes=num_classes,
             num_labels=num_labels,

@@ -5,9 +5,7 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
-
+from fastmetrics.classification._tasks import by_task
 from fastmetrics.classification.stat_scores import (
     BinaryRatio,
     MulticlassRatio,
@@ -17,7 +15,6 @@ from fastmetrics.classification.stat_scores import (
 from fastmetrics.functional.classification.negative_predictive_value import (
     NEGATIVE_PREDICTIVE_VALUE,
 )
-from fastmetrics.metric import Metric
 
 __all__ = [
     "BinaryNegativePredictiveValue",
@@ -89,8 +86,8 @@ class NegativePredictiveValue(StatScoreWrapper):
     MulticlassNegativePredictiveValue()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinaryNegativePredictiveValue,
-        "multiclass": MulticlassNegativePredictiveValue,
-        "multilabel": MultilabelNegativePredictiveValue,
-    }
+    tasks = by_task(
+        BinaryNegativePredictiveValue,
+        MulticlassNegativePredictiveValue,
+        MultilabelNegativePredictiveValue,
+    )

@@ -5,9 +5,7 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
-
+from fastmetrics.classification._tasks import by_task
 from fastmetrics.classification.stat_scores import (
     BinaryRatio,
     MulticlassRatio,
@@ -15,7 +13,6 @@ from fastmetrics.classification.stat_scores import (
     StatScoreWrapper,
 )
 from fastmetrics.functional.classification.precision_recall import PRECISION, RECALL
-from fastmetrics.metric import Metric
 
 __all__ = [
     "BinaryPrecision",
@@ -146,11 +143,7 @@ class Precision(StatScoreWrapper):
     MulticlassPrecision()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinaryPrecision,
-        "multiclass": MulticlassPrecision,
-        "multilabel": MultilabelPrecision,
-    }
+    tasks = by_task(BinaryPrecision, MulticlassPrecision, MultilabelPrecision)
 
 
 class Recall(StatScoreWrapper):
@@ -166,8 +159,4 @@ class Recall(StatScoreWrapper):
     MulticlassRecall()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinaryRecall,
-        "multiclass": MulticlassRecall,
-        "multilabel": MultilabelRecall,
-    }
+    tasks = by_task(BinaryRecall, MulticlassRecall, MultilabelRecall)

@@ -5,9 +5,7 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
-
+from fastmetrics.classification._tasks import by_task
 from fastmetrics.classification.stat_scores import (
     BinaryRatio,
     MulticlassRatio,
@@ -15,7 +13,6 @@ from fastmetrics.classification.stat_scores import (
     StatScoreWrapper,
 )
 from fastmetrics.functional.classification.specificity import SPECIFICITY
-from fastmetrics.metric import Metric
 
 __all__ = [
     "BinarySpecificity",
@@ -87,8 +84,4 @@ class Specificity(StatScoreWrapper):
     MulticlassSpecificity()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinarySpecificity,
-        "multiclass": MulticlassSpecificity,
-        "multilabel": MultilabelSpecificity,
-    }
+    tasks = by_task(BinarySpecificity, MulticlassSpecificity, MultilabelSpecificity)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,11 +13,7 @@ from typing_extensions import override
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View
 from fastmetrics.ops import library
-from fastmetrics.ops.counted import (
-    Counts,
-    CountStatistic,
-    choose_interpretation,
-)
+from fastmetrics.ops.counted import COUNTS, Counts, CountStatistic, choose_interpretation
 from fastmetrics.ops.library import INVALID, check_label_dtype, shape_text
 from fastmetrics.ops.reading import (
     LOGITS,
@@ -272,6 +269,141 @@ def label_confusion_(
     _label_confusion(
         state, events, preds, target, weight, groups, threshold, logits, ignore_index, validate
     )
+
+
+@dataclass(frozen=True)
+class Confusion(CountStatistic):
+    """The confusion matrix, ``[C, C]``: rows are targets, columns predictions.
+
+    Attributes:
+        num_classes: C.
+        ignore_index: samples with this target are left out.
+        validate_args: whether labels out of range are reported.
+    """
+
+    num_classes: int
+    ignore_index: int | None = None
+    validate_args: bool = True
+
+    op = staticmethod(confusion_)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        return self.num_classes, self.num_classes
+
+    @property
+    @override
+    def rows(self) -> str:
+        return "classes"
+
+    def check(self) -> None:
+        """Raise ``ValueError`` unless the arguments are in range."""
+        check_int("num_classes", self.num_classes, 2)
+        check_ignore_index(self.ignore_index)
+
+    @override
+    def arguments(self) -> tuple[int | None, bool]:
+        return self.ignore_index, self.validate_args
+
+    def matrix(self, states: States) -> Tensor:
+        """Return the matrix ``[C, C]``."""
+        return self.counts_of(states)
+
+    @override
+    def views(self) -> Mapping[str, View]:
+        return {"confmat": View(self.matrix, self.write_all)}
+
+
+@dataclass(frozen=True)
+class LabelTables(CountStatistic):
+    """One table ``[[tn, fp], [fn, tp]]`` per label, from scores and a threshold.
+
+    The state is ``[H, L, 2, 2]``: with ``input="auto"`` scores are counted in both
+    interpretations, as probabilities and as logits, and whoever reads chooses.
+
+    Attributes:
+        num_labels: L.
+        threshold: in [0, 1]; a probability above it is a positive.
+        samplewise: whether each sample is counted on its own.
+        ignore_index: elements with this target are left out.
+        validate_args: whether labels out of range are reported.
+        input: what scores are: "probs", "logits", or "auto".
+    """
+
+    num_labels: int
+    threshold: float = 0.5
+    samplewise: bool = False
+    ignore_index: int | None = None
+    validate_args: bool = True
+    input: str = "auto"
+
+    op = staticmethod(label_confusion_)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        return (2 if self.input == "auto" else 1), self.num_labels, 2, 2
+
+    @property
+    @override
+    def label_axes(self) -> int:
+        return int(self.num_labels > 1)
+
+    @property
+    @override
+    def rows(self) -> str | None:
+        return None if self.samplewise else "labels"
+
+    def check(self) -> None:
+        """Raise ``ValueError`` unless the arguments are in range."""
+        check_int("num_labels", self.num_labels, 2)
+        self._check_elements()
+
+    def _check_elements(self) -> None:
+        check_unit_interval("threshold", self.threshold)
+        check_ignore_index(self.ignore_index)
+        check_choice("input", self.input, INPUTS)
+
+    @override
+    def arguments(self) -> tuple[None, float, bool, int | None, bool]:
+        logits = self.input == "logits"
+        return None, self.threshold, logits, self.ignore_index, self.validate_args
+
+    def matrix(self, states: States) -> Tensor:
+        """Return the tables ``[L, 2, 2]`` in the interpretation that fits all scores.
+
+        Samplewise ``[N, L, 2, 2]``.
+        """
+        return choose_interpretation(self.counts_of(states), states.values["events"])
+
+    def read(self, states: States) -> Counts:
+        """Return the counts of each label, samplewise with a leading ``[N]``."""
+        return Counts(LabelTables.matrix(self, states).flatten(-2), TABLE_ORDER)
+
+    @override
+    def views(self) -> Mapping[str, View]:
+        return {"confmat": View(self.matrix, self.write_all)}
+
+    def write_column(self, states: States, name: str, value: Any) -> None:
+        """Set what is ``name`` of :data:`~fastmetrics.ops.counted.COUNTS`, for each label."""
+        self.write(states, (..., *divmod(TABLE_ORDER[COUNTS.index(name)], 2)), value)
+
+
+@dataclass(frozen=True)
+class BinaryTable(LabelTables):
+    """The table of binary inputs: one label, which has no axis in the inputs."""
+
+    num_labels: int = field(default=1, init=False)
+
+    @override
+    def check(self) -> None:
+        self._check_elements()
+
+    @override
+    def matrix(self, states: States) -> Tensor:
+        """Return the table ``[2, 2]``."""
+        return super().matrix(states)[0]
 
 
 @dataclass(frozen=True)

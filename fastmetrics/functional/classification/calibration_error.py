@@ -39,7 +39,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.core.statistic import count
-from fastmetrics.functional.classification._statistic import divide
+from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.ops.calibration import CalibrationBins
 from fastmetrics.ops.counted import is_readable

@@ -15,7 +15,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from fastmetrics.core.statistic import count
-from fastmetrics.functional.classification._statistic import divide
+from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.ops.exact_match import ClassMatches, LabelMatches, Matches
 from fastmetrics.utilities.checks import is_samplewise

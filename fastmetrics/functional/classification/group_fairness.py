@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.core.states import States
-from fastmetrics.functional.classification._statistic import divide
+from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.ops.confusion import GroupTables, check_groups, flatten_groups
 from fastmetrics.ops.counted import Counts
 from fastmetrics.utilities.checks import FAIRNESS_TASKS, check_choice

@@ -10,15 +10,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.classification._statistic import divide
+from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.functional.classification.confusion_matrix import (
-    check_binary_arguments,
-    check_multiclass_arguments,
-    check_multilabel_arguments,
-    count_matrix,
-    count_tables,
-)
+from fastmetrics.functional.classification.confusion_matrix import count_matrix
+from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
 from fastmetrics.utilities.checks import AVERAGES, check_choice, check_zero_division
 
 __all__ = [
@@ -113,20 +108,10 @@ def binary_jaccard_index(
     tensor(0.5000)
     """
     if validate_args:
-        check_binary_arguments(threshold, ignore_index, input)
         check_zero_division(zero_division)
-    tables = count_tables(
-        "binary_jaccard_index",
-        preds,
-        target,
-        1,
-        threshold,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
-    )
-    return binary_jaccard_formula(tables[0], zero_division)
+    table = BinaryTable(threshold, False, ignore_index, validate_args, input)
+    matrix = count_matrix(table, "binary_jaccard_index", preds, target, weight)
+    return binary_jaccard_formula(matrix, zero_division)
 
 
 def multiclass_jaccard_index(
@@ -154,11 +139,9 @@ def multiclass_jaccard_index(
     tensor(0.6667)
     """
     if validate_args:
-        check_multiclass_arguments(num_classes, ignore_index)
         check_averaging(average, zero_division)
-    matrix = count_matrix(
-        "multiclass_jaccard_index", preds, target, num_classes, ignore_index, validate_args, weight
-    )
+    confusion = Confusion(num_classes, ignore_index, validate_args)
+    matrix = count_matrix(confusion, "multiclass_jaccard_index", preds, target, weight)
     return multiclass_jaccard_formula(matrix, average, ignore_index, zero_division)
 
 
@@ -190,19 +173,9 @@ def multilabel_jaccard_index(
     tensor(0.5000)
     """
     if validate_args:
-        check_multilabel_arguments(num_labels, threshold, ignore_index, input)
         check_averaging(average, zero_division)
-    tables = count_tables(
-        "multilabel_jaccard_index",
-        preds,
-        target,
-        num_labels,
-        threshold,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
-    )
+    statistic = LabelTables(num_labels, threshold, False, ignore_index, validate_args, input)
+    tables = count_matrix(statistic, "multilabel_jaccard_index", preds, target, weight)
     return multilabel_jaccard_formula(tables, average, zero_division)
 
 
