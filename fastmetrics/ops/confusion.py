@@ -72,6 +72,11 @@ def check_label_confusion(
         check_groups(preds, groups)
 
 
+def flatten_groups(groups: Tensor) -> Tensor:
+    """Return ``[N]`` for ``[N, 1]``."""
+    return groups.squeeze(1) if groups.ndim == 2 else groups
+
+
 def check_groups(preds: Tensor, groups: Tensor) -> None:
     """Raise unless ``groups`` holds one integer per sample."""
     if groups.shape != preds.shape[:1]:
@@ -404,3 +409,75 @@ class BinaryTable(LabelTables):
     def matrix(self, states: States) -> Tensor:
         """Return the table ``[2, 2]``."""
         return super().matrix(states)[0]
+
+
+@dataclass(frozen=True)
+class GroupTables(CountStatistic):
+    """A table ``[[tn, fp], [fn, tp]]`` for each group of binary samples, ``[H, G, 2, 2]``.
+
+    Attributes:
+        num_groups: G.
+        reads_target: whether ``target`` counts; otherwise all are taken as 0.
+    """
+
+    num_groups: int
+    threshold: float = 0.5
+    ignore_index: int | None = None
+    validate_args: bool = True
+    input: str = "auto"
+    reads_target: bool = True
+
+    op = staticmethod(label_confusion_)
+
+    @override
+    def check(self) -> None:
+        check_int("num_groups", self.num_groups, 2)
+        check_unit_interval("threshold", self.threshold)
+        check_ignore_index(self.ignore_index)
+        check_choice("input", self.input, INPUTS)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, int, int, int]:
+        return (2 if self.input == "auto" else 1), self.num_groups, 2, 2
+
+    @override
+    def add(  # type: ignore[override]  # groups are an input of their own
+        self,
+        states: States,
+        preds: Tensor,
+        target: Tensor | None,
+        groups: Tensor,
+        weight: Tensor | None = None,
+    ) -> None:
+        if not self.reads_target:
+            target = torch.zeros((), dtype=torch.uint8, device=preds.device).expand(preds.shape)
+        assert target is not None
+        counts = self.open(states, preds, target, weight)
+        label_confusion_(
+            counts,
+            states.values["events"],
+            preds,
+            target,
+            weight,
+            flatten_groups(groups),
+            self.threshold,
+            self.input == "logits",
+            self.ignore_index,
+            self.validate_args,
+        )
+        self.keep(states, counts)
+
+    def read(self, states: States) -> Counts:
+        """Return the counts of each group, ``[G]``."""
+        tables = choose_interpretation(states.values["counts"], states.values["events"])
+        return Counts(tables.flatten(-2), TABLE_ORDER)
+
+    @override
+    def views(self) -> Mapping[str, View]:
+        return {
+            "tp": self.part(lambda states: self.read(states).tp, ..., 1, 1),
+            "fp": self.part(lambda states: self.read(states).fp, ..., 0, 1),
+            "tn": self.part(lambda states: self.read(states).tn, ..., 0, 0),
+            "fn": self.part(lambda states: self.read(states).fn, ..., 1, 0),
+        }

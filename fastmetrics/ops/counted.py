@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
 from typing import Any, ClassVar, cast
 
 import torch
 from torch import Tensor
-from typing_extensions import override
+from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Statistic
+from fastmetrics.core.statistic import Statistic, View
 from fastmetrics.ops.faults import NAN_AS_TORCH, OUTSIDE, new_events, raise_events
 from fastmetrics.utilities.data import normal_tensor
 
@@ -106,13 +106,24 @@ class CountStatistic(Statistic):
     Attributes:
         validate_args: whether labels out of range are reported.
         samplewise: whether each sample is counted on its own.
+        dtype: of ``counts`` without weights.
         nan_treatment: what becomes of NaN scores, for the warning about them.
     """
 
     exact = ("counts",)
     validate_args: bool
     samplewise: bool = False
+    dtype: ClassVar[torch.dtype] = torch.int64
     nan_treatment: ClassVar[str] = NAN_AS_TORCH
+
+    def check(self) -> None:
+        """Raise ``ValueError`` unless the arguments are in range."""
+
+    def checked(self) -> Self:
+        """Return itself, checked unless ``validate_args`` is False."""
+        if self.validate_args:
+            self.check()
+        return self
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -133,7 +144,7 @@ class CountStatistic(Statistic):
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
         counts: Any = []
         if not self.samplewise:
-            counts = torch.zeros(self.shape, dtype=torch.int64, device=device)
+            counts = torch.zeros(self.shape, dtype=self.dtype, device=device)
         return {"counts": counts, "events": new_events(device)}
 
     @override
@@ -179,6 +190,15 @@ class CountStatistic(Statistic):
     def write_all(self, states: States, value: Any) -> None:
         """Set all counts."""
         self.write(states, ..., value)
+
+    def part(self, get: Callable[[States], Tensor], *index: Any) -> View:
+        """Return a view that ``get`` reads, and that is assigned to ``counts[index]``."""
+
+        def assign(states: States, value: Any) -> None:
+            # A copy: what `get` returns may be a part of the counts itself.
+            self.write(states, index, torch.as_tensor(value).clone())
+
+        return View(get, assign)
 
     def counts_of(self, states: States) -> Tensor:
         """Return the counts of all batches as one tensor."""

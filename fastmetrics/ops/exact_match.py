@@ -2,10 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+from typing_extensions import override
 
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import View
 from fastmetrics.ops.checks import shape_text
+from fastmetrics.ops.counted import (
+    CountStatistic,
+    choose_interpretation,
+)
 from fastmetrics.ops.define import define
 from fastmetrics.ops.inputs import (
     LOGITS,
@@ -15,6 +26,13 @@ from fastmetrics.ops.inputs import (
     read_classes,
     read_labels,
     sample_weights,
+)
+from fastmetrics.utilities.checks import (
+    INPUTS,
+    check_choice,
+    check_ignore_index,
+    check_int,
+    check_unit_interval,
 )
 
 __all__ = ["exact_match_", "label_exact_match_"]
@@ -184,3 +202,97 @@ def label_exact_match_(
     _label_exact_match(
         state, events, preds, target, weight, num_labels, threshold, logits, ignore_index, validate
     )
+
+
+class Matches(NamedTuple):
+    """Samples with every position correct, and all samples; ``[N]`` each where kept apart."""
+
+    correct: Tensor
+    total: Tensor
+
+
+class MatchCounts(CountStatistic):
+    """What counts of samples with every position correct have in common."""
+
+    def read(self, states: States) -> Matches:
+        """Return the counts of all batches."""
+        correct, total = self.counts_of(states).unbind(-1)
+        return Matches(correct, total)
+
+    @override
+    def views(self) -> Mapping[str, View]:
+        if self.samplewise:  # batches in a list, of two numbers each
+            return {
+                "correct": View(lambda states: self.read(states).correct),
+                "total": View(lambda states: self.read(states).total),
+            }
+        return {
+            "correct": self.part(lambda s: self.read(s).correct.view(1), ..., slice(0, 1)),
+            "total": self.part(lambda s: self.read(s).total.view(1), ..., slice(1, 2)),
+        }
+
+
+@dataclass(frozen=True)
+class ClassMatches(MatchCounts):
+    """Multiclass samples with every position correct, and all samples, ``[2]``."""
+
+    num_classes: int
+    samplewise: bool = False
+    ignore_index: int | None = None
+    validate_args: bool = True
+
+    op = staticmethod(exact_match_)
+
+    @override
+    def check(self) -> None:
+        check_int("num_classes", self.num_classes, 2)
+        check_ignore_index(self.ignore_index)
+
+    @property
+    @override
+    def shape(self) -> tuple[int]:
+        return (2,)
+
+    @override
+    def arguments(self) -> tuple[int, int | None, bool]:
+        return self.num_classes, self.ignore_index, self.validate_args
+
+
+@dataclass(frozen=True)
+class LabelMatches(MatchCounts):
+    """Multilabel samples with every label correct, and all samples, ``[H, 2]``."""
+
+    num_labels: int
+    threshold: float = 0.5
+    samplewise: bool = False
+    ignore_index: int | None = None
+    validate_args: bool = True
+    input: str = "auto"
+
+    op = staticmethod(label_exact_match_)
+
+    @override
+    def check(self) -> None:
+        check_int("num_labels", self.num_labels, 2)
+        check_unit_interval("threshold", self.threshold)
+        check_ignore_index(self.ignore_index)
+        check_choice("input", self.input, INPUTS)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, int]:
+        return (2 if self.input == "auto" else 1), 2
+
+    @property
+    @override
+    def label_axes(self) -> int:
+        return 1
+
+    @override
+    def arguments(self) -> tuple[int, float, bool, int | None, bool]:
+        logits = self.input == "logits"
+        return self.num_labels, self.threshold, logits, self.ignore_index, self.validate_args
+
+    @override
+    def counts_of(self, states: States) -> Tensor:
+        return choose_interpretation(super().counts_of(states), states.values["events"], -2)
