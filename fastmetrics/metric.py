@@ -18,6 +18,7 @@ from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.nn import Module
 from typing_extensions import Self
 
+from fastmetrics.core.reductions import Merger as Merger
 from fastmetrics.core.states import States
 from fastmetrics.distributed import (
     PendingValue,
@@ -126,21 +127,6 @@ def _keywords_of(update: Callable[..., Any]) -> frozenset[str] | None:
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
     return frozenset(p.name for p in parameters if p.kind is not p.VAR_POSITIONAL)
-
-
-class Merger(ABC):
-    """A ``dist_reduce_fx`` for states that do not add up, but still merge batch by batch.
-
-    A state of zeros must stand for no data.
-    """
-
-    @abstractmethod
-    def __call__(self, parts: Tensor) -> Tensor:
-        """Return the state of all data, given those of its parts along the first axis."""
-
-    @abstractmethod
-    def absorb(self, total: Tensor, batch: Tensor) -> Tensor:
-        """Merge ``batch`` into ``total``, in place where their shapes allow it, and return it."""
 
 
 class _UpdateSignature:

@@ -61,7 +61,7 @@ class StatisticMetric(Metric):
         return self.statistic.exact
 
     def __init__(self, statistic: Statistic, **settings: Any) -> None:
-        super().__init__(**settings)
+        Metric.__init__(self, **settings)  # whatever else a subclass stems from
         self.statistic = statistic.to(self.device)
         for name, state in statistic.empty().items():
             self.add_state(name, state, statistic.reductions[name])
