@@ -143,11 +143,12 @@ def _describe(
     attributes: dict[tuple[int, ...], Any],
 ) -> Any:
     """Type of one argument, noting constants and multiples of 16 as the launcher does."""
-    if isinstance(value, tuple):
-        return tuple(
-            _describe(item, (*path, index), fixed, special, constants, attributes)
+    if isinstance(value, tuple) and not fixed:
+        items = [
+            _describe(item, (*path, index), fixed, True, constants, attributes)
             for index, item in enumerate(value)
-        )
+        ]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
     if isinstance(value, Tensor):
         attributes[path] = [["tt.divisibility", 16]]
         return POINTERS[value.dtype]
