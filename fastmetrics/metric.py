@@ -19,6 +19,7 @@ from fastmetrics.core import syncing, upstream
 from fastmetrics.core.attributes import show_states
 from fastmetrics.core.forward import forward as forward_batch
 from fastmetrics.core.operators import Operators
+from fastmetrics.core.reductions import Merger as Merger
 from fastmetrics.core.reductions import reduction_of
 from fastmetrics.core.states import State, States, private_copy
 from fastmetrics.core.wrapping import ensure_wrapped
@@ -440,9 +441,7 @@ class Metric(Operators, Module, ABC):
             values = incoming_state
         for name in self._defaults:
             if name not in values:
-                raise ValueError(
-                    f"`incoming_state` must hold the state {name!r}, got {[*values]}."
-                )
+                raise ValueError(f"`incoming_state` must hold the state {name!r}, got {[*values]}.")
         with torch.no_grad():
             self._private().merge(values, count)
 

@@ -21,7 +21,7 @@ from fastmetrics.core.statistic import Statistic
 from fastmetrics.core.wrapping import is_ours
 from fastmetrics.metric import Metric
 from fastmetrics.ops.backend import describe
-from fastmetrics.ops.fused import Program, Update
+from fastmetrics.ops.fused import FusedCall, Update
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 
 
@@ -105,7 +105,7 @@ class Pass:
         self._leaders = [group.leader for group in groups]
         self._statistics: list[Statistic] = [leader.statistic for leader in self._leaders]
         updates = [Update(s.op.__name__, s.arguments()) for s in self._statistics]
-        self._call = Program(updates)
+        self._call = FusedCall(updates)
 
     def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Add a batch to the states of all groups."""

@@ -87,6 +87,15 @@ class Statistic:
         """Put the states of one batch behind those of all data."""
         total.join(batch)
 
+    def with_gradients(
+        self, preds: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> dict[str, Any]:
+        """Return the states of one batch, by torch operations that autograd can follow.
+
+        Only of statistics whose metrics are differentiable; the ops have no gradients.
+        """
+        raise NotImplementedError
+
     def report(self, owner: str, states: States) -> None:
         """Raise or warn about what an update could not; called once the states are complete."""
 
@@ -112,5 +121,26 @@ def count(
     """Return the states of one batch, reported on; for the function ``owner``."""
     states = States(statistic.empty(target.device), batch=True)
     statistic.add(states, preds, target, weight)
+    statistic.report(owner, states)
+    return states
+
+
+def wants_gradients(*values: object) -> bool:
+    """Whether autograd is to follow what is worked out of these values."""
+    if not torch.is_grad_enabled():
+        return False
+    for value in values:  # noqa: SIM110  # a generator takes twice the time
+        if isinstance(value, Tensor) and value.requires_grad:
+            return True
+    return False
+
+
+def count_with_gradients(
+    statistic: Statistic, owner: str, preds: Tensor, target: Tensor, weight: Tensor | None = None
+) -> States:
+    """Do as :func:`count`; gradients flow through the states where an input wants any."""
+    if not wants_gradients(preds, target, weight):
+        return count(statistic, owner, preds, target, weight)
+    states = States(statistic.with_gradients(preds, target, weight), batch=True)
     statistic.report(owner, states)
     return states

@@ -60,7 +60,7 @@ class StatisticMetric(Metric):
         return self.statistic.exact
 
     def __init__(self, statistic: Statistic, **settings: Any) -> None:
-        super().__init__(**settings)
+        Metric.__init__(self, **settings)  # whatever else a subclass stems from
         self.statistic = statistic.to(self.device)
         for name, state in statistic.empty().items():
             self.add_state(name, state, statistic.reductions[name])
@@ -87,7 +87,9 @@ class StatisticMetric(Metric):
         elif view.set is None:
             raise AttributeError(f"`{name}` of {type(self).__name__} can be read, not assigned.")
         else:
-            view.set(self._states, value)
+            states = self._private()
+            view.set(states, value)
+            states.changed()
 
     def _report(self) -> None:
         self.statistic.report(type(self).__name__, self._states)

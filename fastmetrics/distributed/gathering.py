@@ -13,6 +13,8 @@ from fastmetrics.core.reductions import Mean, Reduction
 from fastmetrics.core.states import State
 from fastmetrics.utilities.data import dim_zero_cat
 
+__all__ = ["distributed_available", "gather_all_tensors", "gather_state"]
+
 # A function that gathers a tensor, bound to its process group.
 Gather = partial[list[Tensor]]
 

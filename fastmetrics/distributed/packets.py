@@ -27,6 +27,8 @@ from fastmetrics.core.states import State
 from fastmetrics.distributed.gathering import SENDABLE
 from fastmetrics.utilities.data import dim_zero_cat
 
+__all__ = ["Parcel", "canonical", "exchange"]
+
 _MAGIC = 0x666D_7061_636B_6574  # "fmpacket"
 _VERSION = 2
 _ALIGNMENT = 16

@@ -16,6 +16,8 @@ import torch.distributed as dist
 from fastmetrics.core.states import State
 from fastmetrics.distributed.packets import Parcel, exchange, explaining
 
+__all__ = ["PendingValue", "SyncHandle", "exchange_later"]
+
 _Exchanged = list[dict[str, State]]
 
 

@@ -7,6 +7,7 @@ plain function: editors, ``help``, ``inspect.signature``, type checkers and pick
 
 from __future__ import annotations
 
+import inspect
 import sys
 import textwrap
 from collections.abc import Callable
@@ -35,6 +36,6 @@ def declared(function: F, name: str, summary: str, *, arguments: str = "", examp
     session = (
         f">>> import torch\n>>> from {package} import {name}\n{textwrap.dedent(example).strip()}"
     )
-    parts = (summary, textwrap.dedent(arguments).strip(), session)
+    parts = (inspect.cleandoc(summary), textwrap.dedent(arguments).strip(), session)
     function.__doc__ = "\n\n".join(part for part in parts if part)
     return function
