@@ -10,13 +10,13 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops import tensor_stats as rules
-from fastmetrics.ops.triton.co_moments import on_device_of_state
 from fastmetrics.ops.triton.reading import (
     is_wide,
     launch,
     locate,
     merge_axes,
     numbers,
+    on_device_of_state,
     ordered_programs,
 )
 
