@@ -1,4 +1,10 @@
-"""Running aggregates: weighted sums, the largest and the smallest of a stream of numbers."""
+"""GPU kernels of `aggregate_`: weighted sums, the largest and the smallest of some numbers.
+
+Numbers and weights are read where they lie, in whatever layout. A grid that depends on the shapes
+alone takes turns at their blocks; each program folds its share in registers and writes one row of a
+buffer, and a second kernel folds the rows in a fixed order, so the bits are the same every time. A
+small update is one program, which adds to the state at once.
+"""
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 # (Triton compiles the kernels, and gives their parameters types of its own.)

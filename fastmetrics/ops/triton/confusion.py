@@ -277,11 +277,7 @@ def confusion_(
         return
     walk = walk_classes(preds, target, weight)
     scores, rows = preds.ndim > target.ndim, state.shape[0]
-    rules = ClassRules(
-        CLASSES=preds.shape[1] if scores else rows,
-        SCORES=scores,
-        VALIDATE=validate,
-    )
+    rules = ClassRules(preds.shape[1] if scores else rows, scores, validate)
     mode = _mode(state)
     block, block_classes, warps = ClassBlocks(LABEL_BLOCK, 1)
     if mode == ORDERED:
@@ -340,11 +336,7 @@ def label_confusion_(
     readings = state.shape[-4]
     cuts = score_cuts(threshold, readings, logits, preds.dtype)
     values = (ignore_index, *cuts)
-    rules = LabelRules(
-        READINGS=readings,
-        SCORES=preds.is_floating_point(),
-        VALIDATE=validate,
-    )
+    rules = LabelRules(readings, preds.is_floating_point(), validate)
     if groups is not None:
         _count_groups(state, events, preds, target, groups, weight, values, rules)
     else:

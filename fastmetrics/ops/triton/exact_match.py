@@ -210,11 +210,7 @@ def exact_match_(
     walk, samples = walk_classes(preds, target, weight, samplewise=True), target.shape[0]
     scores = preds.ndim > target.ndim
     classes = preds.shape[1] if scores else num_classes
-    rules = ClassRules(
-        CLASSES=classes or MAX_LABELS,
-        SCORES=scores,
-        VALIDATE=validate,
-    )
+    rules = ClassRules(classes or MAX_LABELS, scores, validate)
     block, block_classes, warps = ClassBlocks(LABEL_BLOCK, 1)
     if scores:
         block, block_classes, warps = class_blocks(classes, preds.element_size())
@@ -262,11 +258,7 @@ def label_exact_match_(
     samplewise, readings = state.ndim == 3, state.shape[-2]
     walk = walk_labels(preds, target, weight, samplewise=samplewise)
     samples = target.shape[0] if samplewise else 1
-    rules = LabelRules(
-        READINGS=readings,
-        SCORES=preds.is_floating_point(),
-        VALIDATE=validate,
-    )
+    rules = LabelRules(readings, preds.is_floating_point(), validate)
     columns = min(triton.next_power_of_2(num_labels), MOST_COLUMNS)
     block = LABEL_TILE // columns
     if samplewise:

@@ -114,8 +114,8 @@ class Walk(NamedTuple):
     """Of all axes but the outermost, innermost first."""
     preds: Axes
     target: Axes
-    weight: Axes
-    groups: Axes
+    weight: Axes | tuple[()]
+    groups: Axes | tuple[()]
 
 
 def walk_classes(
@@ -163,12 +163,13 @@ def _walk(
     samplewise: bool,
 ) -> Walk:
     rest = (0,) * (len(shape) - 1)
-    strides += tuple((0 if other is None else other.stride(0), *rest) for other in others)
+    strides += tuple((other.stride(0), *rest) for other in others if other is not None)
     begin = int(samplewise)
     sizes, merged = merge_axes(tuple(shape[begin:]), *(x[begin:] for x in strides))
     samples = [x[0] if samplewise else 0 for x in strides]
-    axes = map(Axes, merged, samples, (*columns, 0, 0))
-    return Walk(math.prod(shape[begin:]), sizes, *axes)
+    preds, target, *given = map(Axes, merged, samples, (*columns, 0, 0))
+    weight, groups = (() if other is None else given.pop(0) for other in others)
+    return Walk(math.prod(shape[begin:]), sizes, preds, target, weight, groups)
 
 
 class ClassRules(NamedTuple):

@@ -240,12 +240,8 @@ def stat_scores_(
     if not target.numel():
         return
     scores, rows = preds.ndim > target.ndim, state.shape[-2]
-    rules = ClassRules(
-        CLASSES=preds.shape[1] if scores else num_classes or MAX_LABELS,
-        SCORES=scores,
-        VALIDATE=validate,
-        TOP_K=top_k > 1,
-    )
+    classes = preds.shape[1] if scores else num_classes or MAX_LABELS
+    rules = ClassRules(classes, scores, validate, TOP_K=top_k > 1)
     options: dict[str, Any] = {
         "ignore_index": ignore_index,
         "top_k": top_k,

@@ -1,4 +1,10 @@
-"""Statistics of many tensors: one launch for each, and a second for those of several programs."""
+"""GPU kernels of `tensor_stats_`: one launch for each tensor, and a second for large ones.
+
+A grid that depends on the shapes alone takes turns at the blocks of one tensor, whatever its
+layout. Each program keeps its statistics in registers and writes them to its row of a buffer, which
+a second kernel adds to the tensor's row of the state; a small tensor is one program, which adds to
+that row at once.
+"""
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 # (Triton compiles the kernels, and gives their parameters types of its own.)
