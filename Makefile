@@ -60,7 +60,7 @@ test-exhaustive: build
 	FASTMETRICS_REQUIRE_NATIVE=1 $(PY) -m pytest -m exhaustive $(XDIST)
 
 # What the smoke tests look at besides the package.
-SMOKED = tests benchmarks docs examples pyproject.toml README.md
+SMOKED = tests tools benchmarks docs examples pyproject.toml README.md
 
 # Once with the compiled module left aside, once with a package that was installed without it. The
 # tests are copied so that they find the installed package rather than the source beside them.
@@ -113,7 +113,7 @@ wheel: $(VENV)/.installed
 
 clean:
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV)/.built
-	find fastmetrics tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find fastmetrics tools tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
 	rm -rf $(VENV)

@@ -56,7 +56,7 @@ from benchmarks.workload import (
 )
 from fastmetrics import MetricCollection
 from fastmetrics.functional.classification._curve import make_grid
-from fastmetrics.functional.classification.calibration_error import bin_edges
+from fastmetrics.ops.calibration import bin_edges
 
 tm_functional = find("torchmetrics.functional.classification")
 

@@ -30,8 +30,8 @@ from fastmetrics.functional.classification._scores import (
     new_kept,
 )
 from fastmetrics.ops import keep_scores_, score_histogram_, score_image_histogram_
+from fastmetrics.ops.faults import NAN_RANKS_LAST, new_events
 from fastmetrics.ops.fused import Update
-from fastmetrics.ops.library import NAN_RANKS_LAST, new_events
 from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import normal_tensor
 

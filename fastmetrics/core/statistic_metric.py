@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, overload
 from torch import Tensor
 from typing_extensions import Self
 
-from fastmetrics.core.states import State
+from fastmetrics.core.states import State, States
 from fastmetrics.core.statistic import Statistic, View
 from fastmetrics.metric import Metric
 from fastmetrics.ops.fused import Update
@@ -70,6 +70,16 @@ class StatisticMetric(Metric):
         """Add one batch; arguments as for the op of the statistic."""
         self.statistic.add(self._states, preds, target, weight)
 
+    @property
+    def _states(self) -> States:
+        """The states as a statistic takes them, be they read from those of another metric."""
+        own = self.__dict__
+        link = own["_link"]
+        values = own
+        if link is not None and link.source is not None and not own["_is_synced"]:
+            values = link.read(self)
+        return States(values, batch=own["_partial"], grows=not own["compute_on_cpu"])
+
     def _views(self) -> Mapping[str, View]:
         """Return torchmetrics' states by name, as this metric shows them."""
         return self.statistic.views()
@@ -88,6 +98,8 @@ class StatisticMetric(Metric):
         elif view.set is None:
             raise AttributeError(f"`{name}` of {type(self).__name__} can be read, not assigned.")
         else:
+            if own["_link"] is not None:
+                self._leave_group()
             view.set(self._states, value)
 
     def _report(self) -> None:

@@ -11,6 +11,16 @@ from torch import Tensor
 
 from fastmetrics.utilities.data import dim_zero_cat, dim_zero_mean
 
+__all__ = [
+    "Gather",
+    "Reduction",
+    "State",
+    "distributed_available",
+    "gather_all_tensors",
+    "sync_list_state",
+    "sync_tensor_state",
+]
+
 State = Tensor | list[Tensor]
 Reduction = Callable[..., Any] | None
 Gather = Callable[..., list[Tensor]]

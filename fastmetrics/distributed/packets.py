@@ -31,6 +31,8 @@ from fastmetrics.utilities.data import (
     dim_zero_sum,
 )
 
+__all__ = ["Statistic", "exchange"]
+
 _MAGIC = 0x666D_7061_636B_6574  # "fmpacket"
 _VERSION = 1
 _ALIGNMENT = 16

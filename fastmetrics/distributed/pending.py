@@ -16,6 +16,8 @@ import torch.distributed as dist
 from fastmetrics.distributed.gathering import State
 from fastmetrics.distributed.packets import Statistic, exchange, explaining
 
+__all__ = ["PendingValue", "SyncHandle", "exchange_later"]
+
 _Exchanged = list[dict[str, State]]
 
 

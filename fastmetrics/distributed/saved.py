@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from fastmetrics.collections import MetricCollection
     from fastmetrics.metric import Metric
 
+__all__ = ["merge_states", "read_states", "write_states"]
+
 Measured = TypeVar("Measured", "Metric", "MetricCollection")
 
 _MARK = b"\x89fmstate"

@@ -13,9 +13,12 @@ from typing_extensions import override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, View
-from fastmetrics.ops import library
-from fastmetrics.ops.library import NAN, WEIGHT_DTYPES, new_events, shape_text
+from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
+from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import NAN, new_events
 from fastmetrics.utilities.prints import rank_zero_warn
+
+__all__ = ["aggregate_", "aggregate_value_"]
 
 # What a state holds.
 SUM, MAX, MIN = 0, 1, 2
@@ -133,14 +136,14 @@ def aggregate_value_reference(state: Tensor, value: float, weight: float, reduct
     flat.copy_((torch.maximum if reduction == MAX else torch.minimum)(flat, number))
 
 
-_aggregate = library.define(
+_aggregate = define(
     "aggregate_",
     "(Tensor(a!) state, Tensor(b!) events, Tensor value, Tensor? weight, int reduction, int nans,"
     " float fill)",
     aggregate_reference,
     check_aggregate,
 )
-_aggregate_value = library.define(
+_aggregate_value = define(
     "aggregate_value_",
     "(Tensor(a!) state, float value, float weight, int reduction)",
     aggregate_value_reference,
@@ -182,7 +185,7 @@ def aggregate_(
 
     >>> import torch
     >>> from fastmetrics.ops import aggregate_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(2, dtype=torch.float64)
     >>> aggregate_(state, new_events(), torch.tensor([1.0, 2.0, 6.0]))
     >>> state

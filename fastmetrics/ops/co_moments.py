@@ -19,10 +19,12 @@ from typing_extensions import override
 from fastmetrics.core.reductions import Merger
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic
-from fastmetrics.ops import library
-from fastmetrics.ops.library import WEIGHT_DTYPES, check_devices, check_weight, shape_text
+from fastmetrics.ops.checks import WEIGHT_DTYPES, check_devices, check_weight, shape_text
+from fastmetrics.ops.define import define
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.utilities.data import normal_tensor
+
+__all__ = ["co_moments_", "merge_co_moments_"]
 
 # Columns of the state.
 COUNT = 0
@@ -169,13 +171,14 @@ def merge_co_moments_reference(state: Tensor, others: Tensor) -> None:
         state.copy_(total)
 
 
-_co_moments = library.define(
+_co_moments = define(
     "co_moments_",
     "(Tensor(a!) state, Tensor preds, Tensor target, Tensor? weight)",
     co_moments_reference,
     check_co_moments,
+    fusible_axes=2,
 )
-_merge_co_moments = library.define(
+_merge_co_moments = define(
     "merge_co_moments_",
     "(Tensor(a!) state, Tensor others)",
     merge_co_moments_reference,

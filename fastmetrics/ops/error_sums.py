@@ -28,10 +28,12 @@ from typing_extensions import override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, View
-from fastmetrics.ops import library
-from fastmetrics.ops.library import WEIGHT_DTYPES, check_devices, check_weight, shape_text
+from fastmetrics.ops.checks import WEIGHT_DTYPES, check_devices, check_weight, shape_text
+from fastmetrics.ops.define import define
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
+
+__all__ = ["error_sums_"]
 
 SQUARED = 1 << 0
 ABSOLUTE = 1 << 1
@@ -229,18 +231,28 @@ def raise_outside_domain(op: str, preds: Tensor, target: Tensor, power: float) -
         )
 
 
-def raise_if_no_deviance(preds: Tensor, target: Tensor, terms: int, power: float) -> None:
+def explain_error_sums(
+    state: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    terms: int,
+    p: float,
+    power: float,
+) -> None:
     """Word what a kernel refused, if it was a position outside the domain of the deviance."""
-    if terms & DEVIANCE and preds.shape == target.shape and preds.device.type == "cpu":
+    if terms & DEVIANCE and preds.device.type == "cpu":
         raise_outside_domain(_NAME, preds, target, power)
 
 
-_error_sums = library.define(
+_error_sums = define(
     _NAME,
     "(Tensor(a!) state, Tensor preds, Tensor target, Tensor? weight, int terms, float p,"
     " float power)",
     error_sums_reference,
     check_error_sums,
+    explain_error_sums,
+    fusible_axes=2,
 )
 
 
@@ -285,11 +297,7 @@ def error_sums_(
     >>> state
     tensor([[5., 2.]], dtype=torch.float64)
     """
-    try:
-        _error_sums(state, preds, target, weight, terms, p, power)
-    except RuntimeError:
-        raise_if_no_deviance(preds, target, terms, power)
-        raise
+    _error_sums(state, preds, target, weight, terms, p, power)
 
 
 @dataclass(frozen=True)
@@ -368,7 +376,7 @@ class ErrorSums(Statistic):
     ) -> dict[str, Any]:
         state = self.empty(preds.device)["sums"]
         check_error_sums(state, preds, target, weight, *self.arguments())
-        raise_if_no_deviance(preds, target, self.terms, self.power)
+        explain_error_sums(state, preds, target, weight, *self.arguments())
         return {"sums": sum_errors(preds, target, weight, self.num_outputs, *self.arguments())}
 
     @override

@@ -44,10 +44,12 @@ from typing_extensions import override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic
-from fastmetrics.ops import library
-from fastmetrics.ops.library import WEIGHT_DTYPES, shape_text
+from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
+from fastmetrics.ops.define import define
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.utilities.data import dim_zero_cat
+
+__all__ = ["rank_moments_", "rank_orders_"]
 
 _MOMENTS = "rank_moments_"
 _ORDERS = "rank_orders_"
@@ -204,7 +206,7 @@ def rank_orders_reference(
     orders[:, NAN] = nan[:, 0]
 
 
-_rank_moments = library.define(
+_rank_moments = define(
     _MOMENTS,
     "(Tensor(a!) moments, Tensor[] preds, Tensor[] target)",
     rank_moments_reference,
@@ -212,7 +214,7 @@ _rank_moments = library.define(
     in_compute=True,
     triton=False,
 )
-_rank_orders = library.define(
+_rank_orders = define(
     _ORDERS,
     "(Tensor(a!) orders, Tensor(b!) triples, Tensor[] preds, Tensor[] target)",
     rank_orders_reference,

@@ -12,10 +12,12 @@ from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, View
-from fastmetrics.ops import library
-from fastmetrics.ops.library import WEIGHT_DTYPES, check_weight, shape_text
+from fastmetrics.ops.checks import WEIGHT_DTYPES, check_devices, check_weight, shape_text
+from fastmetrics.ops.define import define
 from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import dim_zero_cat
+
+__all__ = ["row_similarity_"]
 
 # What is computed from the rows p of `preds` and q of `target`; `LOG`: they hold log-probabilities.
 COSINE, KL, KL_LOG, JS, JS_LOG = range(5)
@@ -40,7 +42,7 @@ def check_row_similarity(state: Tensor, preds: Tensor, target: Tensor, kind: int
     for name, tensor in ((first, preds), (second, target)):
         if tensor.dtype not in WEIGHT_DTYPES:
             raise ValueError(f"{_NAME}: `{name}` must be a real tensor, got dtype {tensor.dtype}.")
-    library.check_devices(_NAME, state, preds, target)
+    check_devices(_NAME, state, preds, target)
     if kind not in KINDS:
         raise ValueError(f"{_NAME}: `kind` must be one of {KINDS}, got {kind}.")
     if state.dtype != torch.float64 or state.shape not in ((2,), (preds.shape[0], 1)):
@@ -88,7 +90,7 @@ def row_similarity_reference(state: Tensor, preds: Tensor, target: Tensor, kind:
         state[1] += len(values)
 
 
-_row_similarity = library.define(
+_row_similarity = define(
     _NAME,
     "(Tensor(a!) state, Tensor preds, Tensor target, int kind)",
     row_similarity_reference,

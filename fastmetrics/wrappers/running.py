@@ -10,6 +10,8 @@ from fastmetrics.metric import Metric, _merge, private_copy
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.wrappers.abstract import WrapperMetric
 
+__all__ = ["Running"]
+
 
 class Running(WrapperMetric):
     """A metric over the last ``window`` batches: ``compute`` forgets what came before.

@@ -34,8 +34,8 @@ from fastmetrics.ops import (
     score_histogram_,
     score_image_histogram_,
 )
+from fastmetrics.ops.faults import NAN_RANKS_LAST, OUTSIDE, new_events, raise_events
 from fastmetrics.ops.keep_scores import label_dtype
-from fastmetrics.ops.library import NAN_RANKS_LAST, OUTSIDE, new_events, raise_events
 from fastmetrics.ops.score_histogram import softmax
 
 # Counts of ranked scores take at most this many bytes, as long as bins stay fine enough.

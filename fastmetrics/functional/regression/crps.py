@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional.regression._dtypes import result_dtype
-from fastmetrics.ops.library import check_weight
+from fastmetrics.ops.checks import check_weight
 
 __all__ = ["continuous_ranked_probability_score"]
 

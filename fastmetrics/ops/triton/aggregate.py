@@ -19,11 +19,11 @@ from fastmetrics.ops.triton.reading import (
     is_wide,
     launch,
     locate,
+    merge_axes,
     nan_max,
     numbers,
     ordered_programs,
     replayable,
-    walk,
 )
 
 BLOCK = 1024
@@ -145,7 +145,7 @@ def aggregate_(
     if not positions:
         return
     spread = (0,) * value.ndim if weight is None else weight.expand(value.shape).stride()
-    sizes, (value_strides, weight_strides) = walk(tuple(value.shape), value.stride(), spread)
+    sizes, (value_strides, weight_strides) = merge_axes(tuple(value.shape), value.stride(), spread)
     programs = ordered_programs(triton.cdiv(positions, BLOCK * BLOCKS_EACH), 1)
     cells = state
     if programs > 1:

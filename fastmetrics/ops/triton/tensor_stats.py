@@ -15,9 +15,9 @@ from fastmetrics.ops.triton.reading import (
     is_wide,
     launch,
     locate,
+    merge_axes,
     numbers,
     ordered_programs,
-    walk,
 )
 
 BLOCK = 1024
@@ -127,7 +127,7 @@ def tensor_stats_(state: Tensor, tensors: list[Tensor]) -> None:
         positions = tensor.numel()
         if not positions:
             continue
-        sizes, (strides,) = walk(tuple(tensor.shape), tensor.stride())
+        sizes, (strides,) = merge_axes(tuple(tensor.shape), tensor.stride())
         programs = ordered_programs(triton.cdiv(positions, BLOCK * BLOCKS_EACH), 1)
         cells = state if programs == 1 else state.new_empty(programs, rules.NUM_COLUMNS)
         launch(
