@@ -66,11 +66,12 @@ def doc_of(value: Any) -> str:
 
 
 def declared_in(module: ModuleType) -> list[FunctionType]:
-    """Return the functions of a module whose code stands in another one."""
+    """Return the public functions of a module whose code stands in another one."""
     return [
         value
-        for value in vars(module).values()
-        if inspect.isfunction(value)
+        for name, value in vars(module).items()
+        if name in getattr(module, "__all__", ())
+        and inspect.isfunction(value)
         and value.__module__ == module.__name__
         and value.__globals__ is not vars(module)
     ]

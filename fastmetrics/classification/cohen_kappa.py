@@ -27,7 +27,7 @@ class _KappaValue(MatrixMetric):
 
     def compute(self) -> Tensor:
         """Return kappa, a float32 scalar; see :func:`cohen_kappa_formula`."""
-        return cohen_kappa_formula(self._matrix, self.weights)
+        return cohen_kappa_formula(self.statistic.matrix(self._states), self.weights)
 
 
 class BinaryCohenKappa(_KappaValue, BinaryMatrixMetric):

@@ -53,14 +53,11 @@ class MatrixMetric(StatisticMetric):
             statistic.check()
         super().__init__(statistic, **settings)
 
-    @property
-    def _matrix(self) -> Tensor:
-        return self.statistic.matrix(self._states)
-
 
 class BinaryMatrixMetric(MatrixMetric):
     """One table ``[[tn, fp], [fn, tp]]`` from binary scores and a threshold."""
 
+    statistic: LabelTables
     threshold = StatisticField[float]()
     input = StatisticField[str]()
 
@@ -74,7 +71,10 @@ class BinaryMatrixMetric(MatrixMetric):
         **kwargs: Any,
     ) -> None:
         super().__init__(
-            BinaryTable(threshold, False, ignore_index, validate_args, input), **kwargs
+            BinaryTable(
+                threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
+            ),
+            **kwargs,
         )
 
 
@@ -96,6 +96,7 @@ class MulticlassMatrixMetric(MatrixMetric):
 class MultilabelMatrixMetric(MatrixMetric):
     """One table ``[[tn, fp], [fn, tp]]`` per label from scores and a threshold."""
 
+    statistic: LabelTables
     num_labels = StatisticField[int]()
     threshold = StatisticField[float]()
     input = StatisticField[str]()
@@ -110,7 +111,13 @@ class MultilabelMatrixMetric(MatrixMetric):
         input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        tables = LabelTables(num_labels, threshold, False, ignore_index, validate_args, input)
+        tables = LabelTables(
+            num_labels,
+            threshold,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
         super().__init__(tables, **kwargs)
 
 
@@ -122,7 +129,7 @@ class _MatrixValue(MatrixMetric):
 
     def compute(self) -> Tensor:
         """Return the matrix: int64, float64 when weighted, float32 when normalised."""
-        return normalize_matrix(self._matrix, self.normalize)
+        return normalize_matrix(self.statistic.matrix(self._states), self.normalize)
 
     def plot(
         self,

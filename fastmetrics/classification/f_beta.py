@@ -41,8 +41,7 @@ class BinaryFBetaScore(BinaryRatio):
     >>> import torch
     >>> from fastmetrics.classification import BinaryFBetaScore
     >>> metric = BinaryFBetaScore(beta=0.5)
-    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
     tensor(0.5000)
     """
 
@@ -86,8 +85,7 @@ class MulticlassFBetaScore(MulticlassRatio):
     >>> import torch
     >>> from fastmetrics.classification import MulticlassFBetaScore
     >>> metric = MulticlassFBetaScore(beta=0.5, num_classes=3)
-    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
     tensor(0.6296)
     """
 
@@ -133,8 +131,7 @@ class MultilabelFBetaScore(MultilabelRatio):
     >>> from fastmetrics.classification import MultilabelFBetaScore
     >>> metric = MultilabelFBetaScore(beta=0.5, num_labels=2)
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
-    >>> metric.compute()
+    >>> metric(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
     tensor(0.6944)
     """
 
@@ -180,8 +177,7 @@ class BinaryF1Score(BinaryFBetaScore):
     >>> import torch
     >>> from fastmetrics.classification import BinaryF1Score
     >>> metric = BinaryF1Score()
-    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
     tensor(0.5000)
     """
 
@@ -197,8 +193,7 @@ class MulticlassF1Score(MulticlassFBetaScore):
     >>> import torch
     >>> from fastmetrics.classification import MulticlassF1Score
     >>> metric = MulticlassF1Score(num_classes=3)
-    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
     tensor(0.6111)
     """
 
@@ -215,8 +210,7 @@ class MultilabelF1Score(MultilabelFBetaScore):
     >>> from fastmetrics.classification import MultilabelF1Score
     >>> metric = MultilabelF1Score(num_labels=2)
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
-    >>> metric.compute()
+    >>> metric(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
     tensor(0.6667)
     """
 

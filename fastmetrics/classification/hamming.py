@@ -33,8 +33,7 @@ class BinaryHammingDistance(BinaryRatio):
     >>> import torch
     >>> from fastmetrics.classification import BinaryHammingDistance
     >>> metric = BinaryHammingDistance()
-    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
     tensor(0.5000)
     """
 
@@ -50,8 +49,7 @@ class MulticlassHammingDistance(MulticlassRatio):
     >>> import torch
     >>> from fastmetrics.classification import MulticlassHammingDistance
     >>> metric = MulticlassHammingDistance(num_classes=3)
-    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
     tensor(0.3333)
     """
 
@@ -68,8 +66,7 @@ class MultilabelHammingDistance(MultilabelRatio):
     >>> from fastmetrics.classification import MultilabelHammingDistance
     >>> metric = MultilabelHammingDistance(num_labels=2)
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
-    >>> metric.compute()
+    >>> metric(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
     tensor(0.3333)
     """
 

@@ -32,7 +32,7 @@ class _CorrelationValue(MatrixMetric):
 
     def compute(self) -> Tensor:
         """Return the correlation, a float32 scalar; see :func:`matthews_corrcoef_formula`."""
-        return matthews_corrcoef_formula(self._matrix)
+        return matthews_corrcoef_formula(self.statistic.matrix(self._states))
 
 
 class BinaryMatthewsCorrCoef(_CorrelationValue, BinaryMatrixMetric):

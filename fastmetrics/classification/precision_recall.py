@@ -34,8 +34,7 @@ class BinaryPrecision(BinaryRatio):
     >>> import torch
     >>> from fastmetrics.classification import BinaryPrecision
     >>> metric = BinaryPrecision()
-    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
     tensor(0.5000)
     """
 
@@ -51,8 +50,7 @@ class MulticlassPrecision(MulticlassRatio):
     >>> import torch
     >>> from fastmetrics.classification import MulticlassPrecision
     >>> metric = MulticlassPrecision(num_classes=3)
-    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
     tensor(0.6667)
     """
 
@@ -69,8 +67,7 @@ class MultilabelPrecision(MultilabelRatio):
     >>> from fastmetrics.classification import MultilabelPrecision
     >>> metric = MultilabelPrecision(num_labels=2)
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
-    >>> metric.compute()
+    >>> metric(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
     tensor(0.7500)
     """
 
@@ -86,8 +83,7 @@ class BinaryRecall(BinaryRatio):
     >>> import torch
     >>> from fastmetrics.classification import BinaryRecall
     >>> metric = BinaryRecall()
-    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
     tensor(0.5000)
     """
 
@@ -103,8 +99,7 @@ class MulticlassRecall(MulticlassRatio):
     >>> import torch
     >>> from fastmetrics.classification import MulticlassRecall
     >>> metric = MulticlassRecall(num_classes=3)
-    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
     tensor(0.6667)
     """
 
@@ -121,8 +116,7 @@ class MultilabelRecall(MultilabelRatio):
     >>> from fastmetrics.classification import MultilabelRecall
     >>> metric = MultilabelRecall(num_labels=2)
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
-    >>> metric.compute()
+    >>> metric(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
     tensor(0.7500)
     """
 

@@ -22,7 +22,7 @@ from fastmetrics.classification._tasks import TaskWrapper, by_task
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
-from fastmetrics.functional.classification._functions import check_averaging
+from fastmetrics.functional.classification._count_functions import check_averaging
 from fastmetrics.functional.classification._ratio import Formula
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.stat_scores import stat_scores_formula
@@ -112,8 +112,7 @@ class BinaryStatScores(StatScoreMetric):
     >>> import torch
     >>> from fastmetrics.classification import BinaryStatScores
     >>> metric = BinaryStatScores()
-    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
     tensor([1, 1, 1, 1, 2])
     """
 
@@ -133,8 +132,13 @@ class BinaryStatScores(StatScoreMetric):
     ) -> None:
         if validate_args:
             check_averaging("micro", multidim_average, zero_division)
-        samplewise = multidim_average == "samplewise"
-        table = BinaryTable(threshold, samplewise, ignore_index, validate_args, input)
+        table = BinaryTable(
+            threshold,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
         super().__init__(table, multidim_average, zero_division, **kwargs)
 
 
@@ -157,8 +161,7 @@ class MulticlassStatScores(StatScoreMetric):
     >>> import torch
     >>> from fastmetrics.classification import MulticlassStatScores
     >>> metric = MulticlassStatScores(num_classes=3, average=None)
-    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
     tensor([[1, 1, 3, 0, 1],
             [1, 0, 3, 1, 2],
             [1, 1, 2, 1, 2]])
@@ -179,9 +182,16 @@ class MulticlassStatScores(StatScoreMetric):
         **kwargs: Any,
     ) -> None:
         if validate_args:
-            check_averaging(average, multidim_average, zero_division, num_classes)
-        samplewise = multidim_average == "samplewise"
-        counts = ClassCounts(num_classes, top_k, samplewise, ignore_index, validate_args)
+            check_averaging(
+                average, multidim_average, zero_division=zero_division, num_classes=num_classes
+            )
+        counts = ClassCounts(
+            num_classes,
+            top_k,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+        )
         super().__init__(counts, multidim_average, zero_division, **kwargs)
         self.average = average
 
@@ -212,8 +222,7 @@ class MultilabelStatScores(StatScoreMetric):
     >>> from fastmetrics.classification import MultilabelStatScores
     >>> metric = MultilabelStatScores(num_labels=2, average=None)
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
-    >>> metric.compute()
+    >>> metric(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
     tensor([[1, 0, 1, 1, 2],
             [1, 1, 1, 0, 1]])
     """
@@ -237,8 +246,14 @@ class MultilabelStatScores(StatScoreMetric):
     ) -> None:
         if validate_args:
             check_averaging(average, multidim_average, zero_division)
-        samplewise = multidim_average == "samplewise"
-        tables = LabelTables(num_labels, threshold, samplewise, ignore_index, validate_args, input)
+        tables = LabelTables(
+            num_labels,
+            threshold,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
         super().__init__(tables, multidim_average, zero_division, **kwargs)
         self.average = average
 

@@ -73,11 +73,12 @@ class StatisticMetric(Metric):
     @property
     def _states(self) -> States:
         """The states as a statistic takes them, be they read from those of another metric."""
-        own: Any = self.__dict__
+        own = self.__dict__
         link = own["_link"]
+        values = own
         if link is not None and link.source is not None and not own["_is_synced"]:
-            own = link.read(self)
-        return States(own, batch=self._partial, grows=not self.compute_on_cpu)
+            values = link.read(self)
+        return States(values, batch=own["_partial"], grows=not own["compute_on_cpu"])
 
     def _views(self) -> Mapping[str, View]:
         """Return torchmetrics' states by name, as this metric shows them."""

@@ -13,7 +13,7 @@ from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic
 from fastmetrics.ops import library
 from fastmetrics.ops.confusion import Confusion
-from fastmetrics.ops.counted import COUNTS, Counts, CountStatistic
+from fastmetrics.ops.counted import COUNTS, IN_ORDER, Counts, CountStatistic
 from fastmetrics.ops.reading import check_class_inputs, read_classes, sample_weights
 from fastmetrics.utilities.checks import check_ignore_index, check_int, check_top_k
 
@@ -205,7 +205,7 @@ class ClassCounts(CountStatistic):
 
     def read(self, states: States) -> Counts:
         """Return the counts of each class, samplewise with a leading ``[N]``."""
-        return Counts(self.counts_of(states), (TP, FP, TN, FN), self.top_k)
+        return Counts(self.counts_of(states), IN_ORDER, self.top_k)
 
     def write_column(self, states: States, name: str, value: Any) -> None:
         """Set what is ``name`` of :data:`~fastmetrics.ops.counted.COUNTS`, for each class."""

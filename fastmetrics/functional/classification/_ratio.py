@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -85,7 +85,7 @@ class Ratio:
 
     def _of_rows(
         self,
-        rows: list[tuple[float, float, float, float]],
+        rows: Sequence[Sequence[float]],
         average: str | None,
         zero_division: float,
         labels: bool,

@@ -10,32 +10,19 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.classification._functions import (
-    BinaryFunction,
-    MultilabelFunction,
-    TaskFunction,
-    binary,
-    by_task,
-    check_averaging,
-    counts_of,
-    multilabel,
-)
+from fastmetrics.functional.classification import _count_functions as counting
+from fastmetrics.functional.classification._count_functions import check_averaging, counts_of
 from fastmetrics.functional.classification._ratio import Ratio
 from fastmetrics.ops.stat_scores import ClassCounts
 
-__all__ = [
-    "accuracy",
-    "binary_accuracy",
-    "multiclass_accuracy",
-    "multilabel_accuracy",
-]
+__all__ = ["accuracy", "binary_accuracy", "multiclass_accuracy", "multilabel_accuracy"]
 
 ACCURACY = Ratio(lambda tp, fp, tn, fn: (tp + tn, tp + tn + fp + fn), zero_division=0.0)
 MULTICLASS_ACCURACY = Ratio(
     lambda tp, fp, tn, fn: (tp, tp + fn), zero_division=0.0, top_k_aware=True
 )
 
-binary_accuracy: BinaryFunction = binary(
+binary_accuracy: counting.BinaryFunction = counting.binary(
     "binary_accuracy",
     ACCURACY,
     "Accuracy of binary inputs, ``(tp + tn) / (tp + fp + tn + fn)``; 0 where nothing was counted.",
@@ -65,22 +52,27 @@ def multiclass_accuracy(  # unlike its siblings it may be called without `num_cl
     >>> multiclass_accuracy(preds, target, num_classes=3)
     tensor(0.6667)
     """
-    samplewise = multidim_average == "samplewise"
-    counted = ClassCounts(num_classes, top_k, samplewise, ignore_index, validate_args)
+    counted = ClassCounts(
+        num_classes,
+        top_k,
+        samplewise=multidim_average == "samplewise",
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+    )
     if validate_args:
         check_averaging(average, multidim_average, num_classes=num_classes)
     counts = counts_of(counted, "multiclass_accuracy", preds, target, weight)
     return MULTICLASS_ACCURACY(counts, average)
 
 
-multilabel_accuracy: MultilabelFunction = multilabel(
+multilabel_accuracy: counting.MultilabelFunction = counting.multilabel(
     "multilabel_accuracy",
     ACCURACY,
     "Accuracy of each label, ``(tp + tn) / (tp + fp + tn + fn)``, averaged; 0 where"
     " nothing was counted.",
     shows="tensor(0.6667)",
 )
-accuracy: TaskFunction = by_task(
+accuracy: counting.TaskFunction = counting.by_task(
     "accuracy",
     "Accuracy of ``task``: the share of what is right, ``(tp + tn) / (tp + tn + fp + fn)``.",
     binary_accuracy,

@@ -74,7 +74,9 @@ def binary_cohen_kappa(
     """
     if validate_args:
         check_weights(weights)
-    table = BinaryTable(threshold, False, ignore_index, validate_args, input)
+    table = BinaryTable(
+        threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
+    )
     matrix = count_matrix(table, "binary_cohen_kappa", preds, target, weight)
     return cohen_kappa_formula(matrix, weights)
 

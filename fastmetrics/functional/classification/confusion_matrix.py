@@ -113,7 +113,9 @@ def binary_confusion_matrix(
     """
     if validate_args:
         check_normalize(normalize)
-    table = BinaryTable(threshold, False, ignore_index, validate_args, input)
+    table = BinaryTable(
+        threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
+    )
     matrix = count_matrix(table, "binary_confusion_matrix", preds, target, weight)
     return normalize_matrix(matrix, normalize)
 
@@ -181,7 +183,9 @@ def multilabel_confusion_matrix(
     """
     if validate_args:
         check_normalize(normalize)
-    statistic = LabelTables(num_labels, threshold, False, ignore_index, validate_args, input)
+    statistic = LabelTables(
+        num_labels, threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
+    )
     tables = count_matrix(statistic, "multilabel_confusion_matrix", preds, target, weight)
     return normalize_matrix(tables, normalize)
 

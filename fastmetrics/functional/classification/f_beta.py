@@ -11,18 +11,8 @@ from functools import partial
 
 from torch import Tensor
 
-from fastmetrics.functional.classification._functions import (
-    BinaryZeroDivisionFunction,
-    MulticlassZeroDivisionFunction,
-    MultilabelZeroDivisionFunction,
-    TaskZeroDivisionFunction,
-    binary_zero_division,
-    by_task_zero_division,
-    check_averaging,
-    counts_of,
-    multiclass_zero_division,
-    multilabel_zero_division,
-)
+from fastmetrics.functional.classification import _count_functions as counting
+from fastmetrics.functional.classification._count_functions import check_averaging, counts_of
 from fastmetrics.functional.classification._ratio import Ratio
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.ops.confusion import BinaryTable, LabelTables
@@ -79,8 +69,13 @@ def binary_fbeta_score(
     >>> binary_fbeta_score(preds, target, beta=0.5)
     tensor(0.5000)
     """
-    samplewise = multidim_average == "samplewise"
-    table = BinaryTable(threshold, samplewise, ignore_index, validate_args, input)
+    table = BinaryTable(
+        threshold,
+        samplewise=multidim_average == "samplewise",
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        input=input,
+    )
     if validate_args:
         check_beta(beta)
         check_averaging("micro", multidim_average, zero_division)
@@ -115,11 +110,18 @@ def multiclass_fbeta_score(
     >>> multiclass_fbeta_score(preds, target, beta=0.5, num_classes=3)
     tensor(0.6296)
     """
-    samplewise = multidim_average == "samplewise"
-    counted = ClassCounts(num_classes, top_k, samplewise, ignore_index, validate_args)
+    counted = ClassCounts(
+        num_classes,
+        top_k,
+        samplewise=multidim_average == "samplewise",
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+    )
     if validate_args:
         check_beta(beta)
-        check_averaging(average, multidim_average, zero_division, num_classes)
+        check_averaging(
+            average, multidim_average, zero_division=zero_division, num_classes=num_classes
+        )
     counts = counts_of(counted, "multiclass_fbeta_score", preds, target, weight)
     return fbeta(beta)(counts, average, zero_division)
 
@@ -153,8 +155,14 @@ def multilabel_fbeta_score(
     >>> multilabel_fbeta_score(preds, target, beta=0.5, num_labels=2)
     tensor(0.6944)
     """
-    samplewise = multidim_average == "samplewise"
-    tables = LabelTables(num_labels, threshold, samplewise, ignore_index, validate_args, input)
+    tables = LabelTables(
+        num_labels,
+        threshold,
+        samplewise=multidim_average == "samplewise",
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        input=input,
+    )
     if validate_args:
         check_beta(beta)
         check_averaging(average, multidim_average, zero_division)
@@ -217,25 +225,25 @@ def fbeta_score(
     )
 
 
-binary_f1_score: BinaryZeroDivisionFunction = binary_zero_division(
+binary_f1_score: counting.BinaryZeroDivisionFunction = counting.binary_zero_division(
     "binary_f1_score",
     F1,
     "F1 score of binary inputs, ``2 tp / (2 tp + fn + fp)``.",
     shows="tensor(0.5000)",
 )
-multiclass_f1_score: MulticlassZeroDivisionFunction = multiclass_zero_division(
+multiclass_f1_score: counting.MulticlassZeroDivisionFunction = counting.multiclass_zero_division(
     "multiclass_f1_score",
     F1,
     "F1 score of each class, ``2 tp / (2 tp + fn + fp)``, averaged.",
     shows="tensor(0.6111)",
 )
-multilabel_f1_score: MultilabelZeroDivisionFunction = multilabel_zero_division(
+multilabel_f1_score: counting.MultilabelZeroDivisionFunction = counting.multilabel_zero_division(
     "multilabel_f1_score",
     F1,
     "F1 score of each label, ``2 tp / (2 tp + fn + fp)``, averaged.",
     shows="tensor(0.6667)",
 )
-f1_score: TaskZeroDivisionFunction = by_task_zero_division(
+f1_score: counting.TaskZeroDivisionFunction = counting.by_task_zero_division(
     "f1_score",
     "F1 score of ``task``, ``2 tp / (2 tp + fn + fp)``.",
     binary_f1_score,

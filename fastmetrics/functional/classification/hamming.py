@@ -8,16 +8,7 @@ Learning 39 (2000).
 
 from __future__ import annotations
 
-from fastmetrics.functional.classification._functions import (
-    BinaryFunction,
-    MulticlassFunction,
-    MultilabelFunction,
-    TaskFunction,
-    binary,
-    by_task,
-    multiclass,
-    multilabel,
-)
+from fastmetrics.functional.classification import _count_functions as counting
 from fastmetrics.functional.classification._ratio import Ratio
 
 __all__ = [
@@ -31,27 +22,27 @@ __all__ = [
 HAMMING_DISTANCE = Ratio(lambda tp, fp, tn, fn: (fp + fn, tp + tn + fp + fn), zero_division=1.0)
 MULTICLASS_HAMMING_DISTANCE = Ratio(lambda tp, fp, tn, fn: (fn, tp + fn), zero_division=1.0)
 
-binary_hamming_distance: BinaryFunction = binary(
+binary_hamming_distance: counting.BinaryFunction = counting.binary(
     "binary_hamming_distance",
     HAMMING_DISTANCE,
     "Hamming distance of binary inputs, ``(fp + fn) / (tp + fp + tn + fn)``; 1 where"
     " nothing was counted.",
     shows="tensor(0.5000)",
 )
-multiclass_hamming_distance: MulticlassFunction = multiclass(
+multiclass_hamming_distance: counting.MulticlassFunction = counting.multiclass(
     "multiclass_hamming_distance",
     MULTICLASS_HAMMING_DISTANCE,
     "Hamming distance of each class, ``fn / (tp + fn)``, averaged; 1 where nothing was counted.",
     shows="tensor(0.3333)",
 )
-multilabel_hamming_distance: MultilabelFunction = multilabel(
+multilabel_hamming_distance: counting.MultilabelFunction = counting.multilabel(
     "multilabel_hamming_distance",
     HAMMING_DISTANCE,
     "Hamming distance of each label, ``(fp + fn) / (tp + fp + tn + fn)``, averaged; 1"
     " where nothing was counted.",
     shows="tensor(0.3333)",
 )
-hamming_distance: TaskFunction = by_task(
+hamming_distance: counting.TaskFunction = counting.by_task(
     "hamming_distance",
     "Hamming distance of ``task``: the share of what is wrong, ``(fp + fn) / (tp + fp + tn"
     " + fn)``.",

@@ -67,7 +67,9 @@ def binary_matthews_corrcoef(
     >>> binary_matthews_corrcoef(torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 0, 0]))
     tensor(0.5774)
     """
-    table = BinaryTable(threshold, False, ignore_index, validate_args, input)
+    table = BinaryTable(
+        threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
+    )
     matrix = count_matrix(table, "binary_matthews_corrcoef", preds, target, weight)
     return matthews_corrcoef_formula(matrix)
 
@@ -118,7 +120,9 @@ def multilabel_matthews_corrcoef(
     >>> multilabel_matthews_corrcoef(preds, target, num_labels=3)
     tensor(0.3333)
     """
-    statistic = LabelTables(num_labels, threshold, False, ignore_index, validate_args, input)
+    statistic = LabelTables(
+        num_labels, threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
+    )
     tables = count_matrix(statistic, "multilabel_matthews_corrcoef", preds, target, weight)
     return matthews_corrcoef_formula(tables)
 

@@ -9,16 +9,7 @@ Information Processing & Management 45 (2009).
 
 from __future__ import annotations
 
-from fastmetrics.functional.classification._functions import (
-    BinaryZeroDivisionFunction,
-    MulticlassZeroDivisionFunction,
-    MultilabelZeroDivisionFunction,
-    TaskZeroDivisionFunction,
-    binary_zero_division,
-    by_task_zero_division,
-    multiclass_zero_division,
-    multilabel_zero_division,
-)
+from fastmetrics.functional.classification import _count_functions as counting
 from fastmetrics.functional.classification._ratio import Ratio
 
 __all__ = [
@@ -35,25 +26,25 @@ __all__ = [
 PRECISION = Ratio(lambda tp, fp, tn, fn: (tp, tp + fp), top_k_aware=True)
 RECALL = Ratio(lambda tp, fp, tn, fn: (tp, tp + fn), top_k_aware=True)
 
-binary_precision: BinaryZeroDivisionFunction = binary_zero_division(
+binary_precision: counting.BinaryZeroDivisionFunction = counting.binary_zero_division(
     "binary_precision",
     PRECISION,
     "Precision of binary inputs, ``tp / (tp + fp)``.",
     shows="tensor(0.5000)",
 )
-multiclass_precision: MulticlassZeroDivisionFunction = multiclass_zero_division(
+multiclass_precision: counting.MulticlassZeroDivisionFunction = counting.multiclass_zero_division(
     "multiclass_precision",
     PRECISION,
     "Precision of each class, ``tp / (tp + fp)``, averaged.",
     shows="tensor(0.6667)",
 )
-multilabel_precision: MultilabelZeroDivisionFunction = multilabel_zero_division(
+multilabel_precision: counting.MultilabelZeroDivisionFunction = counting.multilabel_zero_division(
     "multilabel_precision",
     PRECISION,
     "Precision of each label, ``tp / (tp + fp)``, averaged.",
     shows="tensor(0.7500)",
 )
-precision: TaskZeroDivisionFunction = by_task_zero_division(
+precision: counting.TaskZeroDivisionFunction = counting.by_task_zero_division(
     "precision",
     "Precision of ``task``, ``tp / (tp + fp)``.",
     binary_precision,
@@ -61,25 +52,25 @@ precision: TaskZeroDivisionFunction = by_task_zero_division(
     multilabel_precision,
     shows="tensor(0.6000)",
 )
-binary_recall: BinaryZeroDivisionFunction = binary_zero_division(
+binary_recall: counting.BinaryZeroDivisionFunction = counting.binary_zero_division(
     "binary_recall",
     RECALL,
     "Recall of binary inputs, ``tp / (tp + fn)``.",
     shows="tensor(0.5000)",
 )
-multiclass_recall: MulticlassZeroDivisionFunction = multiclass_zero_division(
+multiclass_recall: counting.MulticlassZeroDivisionFunction = counting.multiclass_zero_division(
     "multiclass_recall",
     RECALL,
     "Recall of each class, ``tp / (tp + fn)``, averaged.",
     shows="tensor(0.6667)",
 )
-multilabel_recall: MultilabelZeroDivisionFunction = multilabel_zero_division(
+multilabel_recall: counting.MultilabelZeroDivisionFunction = counting.multilabel_zero_division(
     "multilabel_recall",
     RECALL,
     "Recall of each label, ``tp / (tp + fn)``, averaged.",
     shows="tensor(0.7500)",
 )
-recall: TaskZeroDivisionFunction = by_task_zero_division(
+recall: counting.TaskZeroDivisionFunction = counting.by_task_zero_division(
     "recall",
     "Recall of ``task``, ``tp / (tp + fn)``.",
     binary_recall,

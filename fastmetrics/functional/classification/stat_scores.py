@@ -42,27 +42,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._functions import (
-    BinaryFunction,
-    MulticlassFunction,
-    MultilabelFunction,
-    TaskFunction,
-    binary,
-    by_task,
-    check_averaging,
-    multiclass,
-    multilabel,
-)
+from fastmetrics.functional.classification import _count_functions as counting
+from fastmetrics.functional.classification._count_functions import check_averaging
 from fastmetrics.ops.confusion import LabelTables
 from fastmetrics.ops.counted import Counts
 from fastmetrics.ops.stat_scores import ClassCounts
 
-__all__ = [
-    "binary_stat_scores",
-    "multiclass_stat_scores",
-    "multilabel_stat_scores",
-    "stat_scores",
-]
+__all__ = ["binary_stat_scores", "multiclass_stat_scores", "multilabel_stat_scores", "stat_scores"]
 
 
 def check_multiclass_arguments(
@@ -74,7 +60,7 @@ def check_multiclass_arguments(
     zero_division: float,
 ) -> None:
     """Raise ``ValueError`` unless the arguments of a multiclass stat score are in range."""
-    check_averaging(average, multidim_average, zero_division, num_classes)
+    check_averaging(average, multidim_average, zero_division=zero_division, num_classes=num_classes)
     ClassCounts(num_classes, top_k, ignore_index=ignore_index).check()
 
 
@@ -111,13 +97,13 @@ def stat_scores_formula(counts: Counts, average: str | None, zero_division: floa
     return ((scores * support).sum(-2) / support.sum(-2)).float()
 
 
-binary_stat_scores: BinaryFunction = binary(
+binary_stat_scores: counting.BinaryFunction = counting.binary(
     "binary_stat_scores",
     stat_scores_formula,
     "Count ``[tp, fp, tn, fn, tp + fn]`` of binary inputs, ``[5]`` or samplewise ``[N, 5]``.",
     shows="tensor([1, 1, 1, 1, 2])",
 )
-multiclass_stat_scores: MulticlassFunction = multiclass(
+multiclass_stat_scores: counting.MulticlassFunction = counting.multiclass(
     "multiclass_stat_scores",
     stat_scores_formula,
     "Count ``[tp, fp, tn, fn, tp + fn]`` of each class, averaged as ``average`` says.\n\n"
@@ -125,7 +111,7 @@ multiclass_stat_scores: MulticlassFunction = multiclass(
     "int64, or float64 if weighted, means float32.",
     shows="tensor([1.0000, 0.6667, 2.6667, 0.6667, 1.6667])",
 )
-multilabel_stat_scores: MultilabelFunction = multilabel(
+multilabel_stat_scores: counting.MultilabelFunction = counting.multilabel(
     "multilabel_stat_scores",
     stat_scores_formula,
     "Count ``[tp, fp, tn, fn, tp + fn]`` of each label, averaged as ``average`` says.\n\n"
@@ -133,7 +119,7 @@ multilabel_stat_scores: MultilabelFunction = multilabel(
     "int64, or float64 if weighted, means float32.",
     shows="tensor([1.0000, 0.5000, 1.0000, 0.5000, 1.5000])",
 )
-stat_scores: TaskFunction = by_task(
+stat_scores: counting.TaskFunction = counting.by_task(
     "stat_scores",
     "Counts ``[tp, fp, tn, fn, tp + fn]`` of ``task``.",
     binary_stat_scores,

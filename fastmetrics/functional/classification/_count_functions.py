@@ -5,6 +5,7 @@ What the arguments mean stands in :mod:`fastmetrics.functional.classification.st
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 from torch import Tensor
@@ -12,7 +13,7 @@ from torch import Tensor
 from fastmetrics.core.statistic import count
 from fastmetrics.functional._declare import declared
 from fastmetrics.functional.classification._ratio import Formula
-from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification._tasks import TASKS, call_for_task
 from fastmetrics.ops.confusion import BinaryTable, LabelTables
 from fastmetrics.ops.counted import Counts
 from fastmetrics.ops.stat_scores import ClassCounts
@@ -252,8 +253,13 @@ def binary(name: str, formula: Formula, summary: str, *, shows: str) -> BinaryFu
         weight: Tensor | None = None,
         input: str = "auto",
     ) -> Tensor:
-        samplewise = multidim_average == "samplewise"
-        table = BinaryTable(threshold, samplewise, ignore_index, validate_args, input)
+        table = BinaryTable(
+            threshold,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
         if validate_args:
             check_averaging("micro", multidim_average)
         return formula(counts_of(table, name, preds, target, weight), "micro")
@@ -278,8 +284,13 @@ def binary_zero_division(
         weight: Tensor | None = None,
         input: str = "auto",
     ) -> Tensor:
-        samplewise = multidim_average == "samplewise"
-        table = BinaryTable(threshold, samplewise, ignore_index, validate_args, input)
+        table = BinaryTable(
+            threshold,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
         if validate_args:
             check_averaging("micro", multidim_average, zero_division)
         return formula(counts_of(table, name, preds, target, weight), "micro", zero_division)
@@ -302,8 +313,13 @@ def multiclass(name: str, formula: Formula, summary: str, *, shows: str) -> Mult
         *,
         weight: Tensor | None = None,
     ) -> Tensor:
-        samplewise = multidim_average == "samplewise"
-        counted = ClassCounts(num_classes, top_k, samplewise, ignore_index, validate_args)
+        counted = ClassCounts(
+            num_classes,
+            top_k,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+        )
         if validate_args:
             check_averaging(average, multidim_average, num_classes=num_classes)
         return formula(counts_of(counted, name, preds, target, weight), average)
@@ -331,10 +347,17 @@ def multiclass_zero_division(
         *,
         weight: Tensor | None = None,
     ) -> Tensor:
-        samplewise = multidim_average == "samplewise"
-        counted = ClassCounts(num_classes, top_k, samplewise, ignore_index, validate_args)
+        counted = ClassCounts(
+            num_classes,
+            top_k,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+        )
         if validate_args:
-            check_averaging(average, multidim_average, zero_division, num_classes)
+            check_averaging(
+                average, multidim_average, zero_division=zero_division, num_classes=num_classes
+            )
         return formula(counts_of(counted, name, preds, target, weight), average, zero_division)
 
     return declared(
@@ -358,8 +381,14 @@ def multilabel(name: str, formula: Formula, summary: str, *, shows: str) -> Mult
         weight: Tensor | None = None,
         input: str = "auto",
     ) -> Tensor:
-        samplewise = multidim_average == "samplewise"
-        tables = LabelTables(num_labels, threshold, samplewise, ignore_index, validate_args, input)
+        tables = LabelTables(
+            num_labels,
+            threshold,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
         if validate_args:
             check_averaging(average, multidim_average)
         return formula(counts_of(tables, name, preds, target, weight), average)
@@ -388,8 +417,14 @@ def multilabel_zero_division(
         weight: Tensor | None = None,
         input: str = "auto",
     ) -> Tensor:
-        samplewise = multidim_average == "samplewise"
-        tables = LabelTables(num_labels, threshold, samplewise, ignore_index, validate_args, input)
+        tables = LabelTables(
+            num_labels,
+            threshold,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
         if validate_args:
             check_averaging(average, multidim_average, zero_division)
         return formula(counts_of(tables, name, preds, target, weight), average, zero_division)
@@ -409,7 +444,7 @@ def by_task(
     shows: str,
 ) -> TaskFunction:
     """Declare the function ``name`` that calls the one of its task; ``shows`` the example."""
-    functions = {"binary": binary, "multiclass": multiclass, "multilabel": multilabel}
+    functions = _by_name(binary, multiclass, multilabel)
 
     def call(
         preds: Tensor,
@@ -457,7 +492,7 @@ def by_task_zero_division(
     shows: str,
 ) -> TaskZeroDivisionFunction:
     """Declare a function with ``zero_division``; arguments as for :func:`by_task`."""
-    functions = {"binary": binary, "multiclass": multiclass, "multilabel": multilabel}
+    functions = _by_name(binary, multiclass, multilabel)
 
     def call(
         preds: Tensor,
@@ -495,6 +530,10 @@ def by_task_zero_division(
         )
 
     return declared(call, name, summary, arguments=_BY_TASK, example=_task_example(name, shows))
+
+
+def _by_name(*functions: Callable[..., Tensor]) -> Mapping[str, Callable[..., Tensor]]:
+    return dict(zip(TASKS, functions, strict=True))
 
 
 def _binary_example(name: str, shows: str) -> str:
