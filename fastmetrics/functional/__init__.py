@@ -6,5 +6,8 @@ from fastmetrics.functional.classification import *
 from fastmetrics.functional.regression import *
 from fastmetrics.utilities.lazy import exported
 
-if not TYPE_CHECKING:
+if TYPE_CHECKING:
+    from fastmetrics.functional import classification as classification
+    from fastmetrics.functional import regression as regression
+else:
     __all__ = exported(__name__)
