@@ -38,24 +38,19 @@ def rules_of(page: str) -> dict[str, list[str]]:
     return rules
 
 
-def is_typing_block(node: ast.AST) -> bool:
-    return isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
-
-
-def imports_of(tree: ast.AST) -> Iterator[str]:
-    """The names that a module imports when it runs, also in its functions."""
-    for node in ast.iter_child_nodes(tree):
-        if isinstance(node, ast.Import):
-            yield from (alias.name for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "imports are absolute"
-            yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif is_typing_block(node):
-            assert isinstance(node, ast.If)
-            for other in node.orelse:
-                yield from imports_of(other)
-        else:
-            yield from imports_of(node)
+def imports_of(node: ast.AST) -> Iterator[str]:
+    """The names that are imported when this runs, also in its functions."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        assert node.level == 0, "imports are absolute"
+        yield from (f"{node.module}.{alias.name}" for alias in node.names)
+    elif isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        for other in node.orelse:
+            yield from imports_of(other)
+    else:
+        for child in ast.iter_child_nodes(node):
+            yield from imports_of(child)
 
 
 def name_of(path: Path) -> str:
