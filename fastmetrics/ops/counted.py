@@ -11,8 +11,26 @@ from typing_extensions import override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic
-from fastmetrics.ops.library import NAN_AS_TORCH, new_events, raise_events
+from fastmetrics.ops.library import NAN_AS_TORCH, OUTSIDE, new_events, raise_events
 from fastmetrics.utilities.data import normal_tensor
+
+
+def is_readable(tensor: Tensor) -> bool:
+    """Whether the host can look at values for free: on the CPU, outside of compiled regions."""
+    return tensor.is_cpu and not torch.compiler.is_compiling()
+
+
+def choose_interpretation(state: Tensor, events: Tensor, dim: int = -4) -> Tensor:
+    """Keep one of the interpretations of scores along ``dim``, as probabilities or as logits.
+
+    The logits if any score lay outside [0, 1]. The axis goes. On a GPU the choice is made there,
+    without waiting for it.
+    """
+    if state.shape[dim] == 1:
+        return state.select(dim, 0)
+    if is_readable(events):
+        return state.select(dim, int(events.tolist()[OUTSIDE] > 0))
+    return state.index_select(dim, events.narrow(0, OUTSIDE, 1).clamp(max=1)).squeeze(dim)
 
 
 class CountStatistic(Statistic):
