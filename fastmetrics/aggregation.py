@@ -138,7 +138,7 @@ class _Aggregate(StatisticMetric, BaseAggregator):
     aggregate: Tensor
     events: Tensor
     statistic: Aggregate
-    nan_strategy: StatisticField[str | float] = StatisticField()  # type: ignore[assignment]
+    nan_strategy: StatisticField[str | float] = StatisticField()
 
     def __init__(self, statistic: Aggregate, **kwargs: Any) -> None:
         statistic.check()

@@ -18,7 +18,6 @@ from torch import Tensor
 from fastmetrics.core.forward import forward, unshared
 from fastmetrics.core.states import Derived, Lent, Reader, States
 from fastmetrics.core.statistic import Statistic
-from fastmetrics.core.wrapping import is_ours
 from fastmetrics.metric import Metric
 from fastmetrics.ops.backend import describe
 from fastmetrics.ops.fused import FusedCall, Update
@@ -323,17 +322,16 @@ def _by_history(metrics: dict[str, Any], names: list[str]) -> list[list[str]]:
     return groups
 
 
-def statistic_of(metric: Any) -> Statistic | None:
-    """Return what ``update`` of a metric adds a batch to; None if that was overridden.
+def statistic_of(metric: Any) -> Any:
+    """Return the statistic that ``update`` of a metric adds a batch to, and nothing else.
 
-    Whoever has a ``forward`` of its own counts alone.
+    None if it does more; whoever has a ``forward`` of its own counts alone, too.
     """
     cls = type(metric)
     if not _has_plain_forward(metric) or "update" in metric.__dict__:
         return None
-    if cls.update is not cls._wrapped_update or not is_ours(cls._raw_update):
-        return None
-    return getattr(metric, "statistic", None)
+    only_counts = getattr(cls._raw_update, "counts_only", False)
+    return metric.statistic if only_counts and cls.update is cls._wrapped_update else None
 
 
 def _sharing_key(metric: Any) -> Hashable | None:
@@ -389,12 +387,12 @@ def _find_source(group: Group, groups: Sequence[Group]) -> bool:
     reader = group.leader
     statistic = statistic_of(reader)
     apart = False
-    if statistic is None:
+    if not isinstance(statistic, Statistic):
         return apart
     for other in groups:
         source = other.leader
         contains = None if other is group or other.source is not None else statistic_of(source)
-        if contains is None or _conduct(reader) != _conduct(source):
+        if not isinstance(contains, Statistic) or _conduct(reader) != _conduct(source):
             continue
         own, states = reader._own_states(), source._own_states()
         values = statistic.read_from(contains, states)
@@ -418,7 +416,7 @@ def _find_passes(groups: Sequence[Group]) -> list[Pass]:
     alike: dict[str, list[Group]] = {}
     for group in groups:
         statistic = statistic_of(group.leader)
-        if statistic is not None and statistic.rows is not None:
+        if isinstance(statistic, Statistic) and statistic.rows is not None:
             alike.setdefault(statistic.rows, []).append(group)
     passes = [Pass(found) for found in alike.values() if len(found) > 1]
     for found in passes:
@@ -456,7 +454,7 @@ def explain(names: dict[int, str], plan: CollectionPlan) -> list[tuple[str, ...]
 def _statistic_and_backend(metric: Any) -> tuple[str, str]:
     """Return the name of what a metric counts, and what adds a batch to it."""
     statistic = statistic_of(metric)
-    if statistic is None:
+    if not isinstance(statistic, Statistic):
         return type(metric).__name__, "own update"
     op = statistic.op.__name__
     rows = describe(op)

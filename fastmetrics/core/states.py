@@ -8,7 +8,7 @@ same one, or to a :class:`Derived` that reads another. Who leaves takes a copy; 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -110,7 +110,7 @@ class States:
         """Return a state to its default, in the memory that it had first if that fits."""
         default = self.defaults[name]
         if isinstance(default, list):
-            self.values[name] = []
+            self.values.setdefault(name, []).clear()
             return
         home = self.home.get(name)
         if home is None or home.shape != default.shape or home.dtype != default.dtype:
@@ -180,9 +180,11 @@ class States:
         if name in self.home:
             self.home[name], other.home[other_name] = other.home[other_name], self.home[name]
 
-    def join(self, batch: States) -> None:
-        """Put the states of one batch behind these."""
+    def join(self, batch: States, but: Container[str] = ()) -> None:
+        """Put the states of one batch, ``but`` some, behind these."""
         for name, part in batch.values.items():
+            if name in but:
+                continue
             total = self.reductions[name].join(self.own(name), part, self.updates)
             self.values[name] = total
             if isinstance(total, Tensor):

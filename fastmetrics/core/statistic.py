@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 from typing_extensions import Self
 
 from fastmetrics.core.states import States
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 @dataclass(frozen=True)
@@ -24,6 +26,16 @@ class View:
 
     get: Callable[[States], Any]
     set: Callable[[States, Any], None] | None = None
+
+
+def counts_only(update: F) -> F:
+    """Mark an ``update`` that does nothing but add the batch to ``self.statistic``.
+
+    Metrics with equal statistics whose update is marked share their states in a collection. A class
+    that overrides ``update`` says it anew.
+    """
+    update.counts_only = True  # type: ignore[attr-defined]  # functions have attributes
+    return update
 
 
 class Statistic:
@@ -83,10 +95,6 @@ class Statistic:
         """Add one batch. When that raises, the states are as before."""
         raise NotImplementedError
 
-    def join(self, total: States, batch: States) -> None:
-        """Put the states of one batch behind those of all data."""
-        total.join(batch)
-
     def with_gradients(
         self, preds: Tensor, target: Tensor, weight: Tensor | None = None
     ) -> dict[str, Any]:
@@ -95,6 +103,13 @@ class Statistic:
         Only of statistics whose metrics are differentiable; the ops have no gradients.
         """
         raise NotImplementedError
+
+    def join(self, total: States, batch: States) -> tuple[str, ...]:
+        """Add states of one batch to a total in a way of its own.
+
+        Return the names of those that need no more; the others follow their reductions.
+        """
+        return ()
 
     def report(self, owner: str, states: States) -> None:
         """Raise or warn about what an update could not; called once the states are complete."""

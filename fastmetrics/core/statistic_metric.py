@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Statistic, View
+from fastmetrics.core.statistic import Statistic, View, counts_only
 from fastmetrics.metric import Metric
 
 T = TypeVar("T")
@@ -65,6 +65,7 @@ class StatisticMetric(Metric):
         for name, state in statistic.empty().items():
             self.add_state(name, state, statistic.reductions[name])
 
+    @counts_only
     def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
         """Add one batch; arguments as for the op of the statistic."""
         self.statistic.add(self._states, preds, target, weight)
@@ -95,7 +96,7 @@ class StatisticMetric(Metric):
         self.statistic.report(type(self).__name__, self._states)
 
     def _join(self, total: States, batch: States) -> None:
-        self.statistic.join(total, batch)
+        total.join(batch, but=self.statistic.join(total, batch))
 
     def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:
         super()._apply(fn, *args, **kwargs)

@@ -216,6 +216,7 @@ class RowSimilarity(Statistic):
         """Return the value: a float64 scalar, or that of each row ``[N]``."""
         if self.keeps_rows:
             return dim_zero_cat(states.values["measures"])
+        total: Tensor
         total, count = states.values["sums"].unbind()
         return total / count if reduction == "mean" else total
 

@@ -51,7 +51,9 @@ class DifferentiableMetric(StatisticMetric):
     def _follow(self, value: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         if not wants_gradients(*args, *kwargs.values()):
             return value
-        batch = dict(zip(self._inputs, args, strict=False)) | self._filter_kwargs(**kwargs)
+        batch = dict(zip(self._inputs, args, strict=False))
+        if kwargs:
+            batch |= self._filter_kwargs(**kwargs)
         first, second = self._inputs
         values = self.statistic.with_gradients(batch[first], batch[second], batch.get("weight"))
         return as_scalar(self._value(States(values)).to(value.dtype))
@@ -136,7 +138,9 @@ class RowMetric(DifferentiableMetric):
         self.reduction = reduction
         self._wide = False
 
-    def update(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> None:
+    def update(  # type: ignore[override]  # upstream has no weights
+        self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None
+    ) -> None:
         """Add a batch of rows ``[N, D]``; ``weight`` is ``[N]``.
 
         Raises:

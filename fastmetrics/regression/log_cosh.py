@@ -41,7 +41,9 @@ class LogCoshError(ErrorSumMetric):
     def __init__(self, num_outputs: int = 1, **kwargs: Any) -> None:
         super().__init__(ErrorSums(LOG_COSH, num_outputs), **kwargs)
 
-    def update(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> None:
+    def update(  # type: ignore[override]  # upstream has no weights
+        self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None
+    ) -> None:
         """Add one batch of ``[N]`` or ``[N, num_outputs]``."""
         if preds.ndim != 1:
             check_outputs("LogCoshError", preds, self.num_outputs)

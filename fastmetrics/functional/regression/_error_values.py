@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from fastmetrics.ops.error_sums import ErrorSums
 
 # A formula takes the columns of the sums one by one, all as tensors or all as numbers.
 N = TypeVar("N", Tensor, float)
-Formula = Callable[..., Tensor]
+Formula = Callable[..., Any]
 
 
 def mean(error: N, weight: N) -> N:
@@ -46,7 +46,8 @@ def error_value(
             return torch.full((), formula(*sums.tolist()[0]), dtype=dtype)
         except (ValueError, ArithmeticError):
             pass
-    return formula(*sums[0].unbind()).to(dtype)
+    value: Tensor = formula(*sums[0].unbind())
+    return value.to(dtype)
 
 
 def column_errors(
@@ -63,4 +64,5 @@ def column_errors(
         preds, target = preds.flatten(1), target.flatten(1)
     statistic = ErrorSums(terms, math.prod(columns))
     sums = count_with_gradients(statistic, owner, preds, target, weight).values["sums"]
-    return formula(*sums.unbind(-1)).view(columns).to(result_dtype(preds, target))
+    value: Tensor = formula(*sums.unbind(-1))
+    return value.view(columns).to(result_dtype(preds, target))

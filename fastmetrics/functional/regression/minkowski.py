@@ -17,7 +17,8 @@ __all__ = ["minkowski_distance"]
 
 def distance(power_sum: N, weight: N, *, p: float) -> N:
     """Return the root of the sum of powers."""
-    return power_sum ** (1.0 / p)
+    root: N = power_sum ** (1.0 / p)
+    return root
 
 
 def minkowski_distance(preds: Tensor, targets: Tensor, p: float) -> Tensor:
