@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastmetrics.core.statistic import counts_only
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.metric import Metric
 from fastmetrics.ops.aggregate import (
@@ -145,6 +146,7 @@ class _Aggregate(StatisticMetric, BaseAggregator):
         super().__init__(statistic, **kwargs)
         self.state_name = next(iter(statistic.views()))
 
+    @counts_only
     def update(self, value: float | Tensor) -> None:  # type: ignore[override]
         """Add ``value``: a number, or numbers of any real dtype and shape.
 
@@ -216,6 +218,7 @@ class MeanMetric(_Aggregate):
     def __init__(self, nan_strategy: str | float = "warn", **kwargs: Any) -> None:
         super().__init__(Aggregate(SUM, nan_strategy, weighted=True), **kwargs)
 
+    @counts_only
     def update(  # type: ignore[override]  # upstream's
         self, value: float | Tensor, weight: float | Tensor | None = None
     ) -> None:

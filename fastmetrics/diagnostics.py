@@ -141,13 +141,11 @@ class GradientStats(Metric):
 
     def _set_names(self, names: tuple[str, ...]) -> None:
         """Keep to these layers; from now on a reset state has their number of rows."""
-        zeros = self._defaults["stats"]
-        own = self.__dict__
-        own["_names"] = names
-        if isinstance(zeros, Tensor):
-            rows = normal_tensor(lambda: zeros.new_zeros(len(names), stats_of.NUM_COLUMNS))
-            self._defaults["stats"] = rows
-        own["_scratch"] = None
+        self.__dict__["_names"] = names
+        states = self._states
+        default: Tensor = states.defaults["stats"]
+        rows = normal_tensor(lambda: default.new_zeros(len(names), stats_of.NUM_COLUMNS))
+        states.defaults["stats"] = rows
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``min``, ``mean``, ``max`` and ``norm``, and the counts ``nan`` and ``inf``.
@@ -294,7 +292,7 @@ class TopSamples(Metric):
             ValueError: a shape, dtype or device does not fit; the state is unchanged.
         """
         next_id = self._next_id
-        if self._partial and self.dist_sync_on_step:  # `forward` has numbered the batch before
+        if self._states.batch and self.dist_sync_on_step:  # `forward` has numbered the batch before
             next_id = next_id - len(scores)
         top_samples_(self.top, self.events, next_id, scores, ids)
 
@@ -324,7 +322,7 @@ class TopSamples(Metric):
     def reset(self) -> None:
         """Return the states to their defaults, and number samples from 0 on again."""
         super().reset()
-        if not self._partial:  # `forward` puts its own states in place by a reset, too
+        if not self._states.batch:  # `forward` puts its own states in place by a reset, too
             self._next_id.zero_()
 
     def _apply(  # type: ignore[override]  # as in Metric

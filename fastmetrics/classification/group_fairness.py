@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fastmetrics.core.statistic import counts_only
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.classification.group_fairness import (
     check_fairness_task,
@@ -36,6 +37,7 @@ class _GroupMetric(StatisticMetric):
     validate_args = StatisticField[bool]()
     input = StatisticField[str]()
 
+    @counts_only
     def update(  # type: ignore[override]  # groups are an input of their own
         self, preds: Tensor, target: Tensor, groups: Tensor, weight: Tensor | None = None
     ) -> None:
@@ -135,6 +137,7 @@ class BinaryFairness(_GroupMetric):
         super().__init__(statistic.checked(), **kwargs)
         self.task = task
 
+    @counts_only
     def update(  # type: ignore[override]  # demographic parity needs no target
         self,
         preds: Tensor,

@@ -180,7 +180,9 @@ class Custom(Reduction):
     @property
     def name(self) -> str:
         """The place of the function, or that of its class."""
-        named = self.function if hasattr(self.function, "__qualname__") else type(self.function)
+        named: Any = (
+            self.function if hasattr(self.function, "__qualname__") else type(self.function)
+        )
         return f"{named.__module__}.{named.__qualname__}"
 
     def merge(self, first: Any, second: Any, counts: tuple[int, int]) -> Any:

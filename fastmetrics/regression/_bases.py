@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import wants_gradients
+from fastmetrics.core.statistic import counts_only, wants_gradients
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._error_values import mean
@@ -29,16 +29,12 @@ class DifferentiableMetric(StatisticMetric):
     # What `update` calls predictions and targets.
     _inputs: ClassVar[tuple[str, str]] = ("preds", "target")
 
+    @counts_only
     def update(  # type: ignore[override]  # upstream has no weights
         self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None
     ) -> None:
         """Add one batch; arguments as for the op of the statistic."""
         self.statistic.add(self._states, preds, target, weight)
-
-    # That is all that `update` does.
-    _statistic = StatisticMetric._statistic
-    _derive = StatisticMetric._derive
-    _op = StatisticMetric._op
 
     def _value(self, states: States) -> Tensor:
         """Return the value of these states."""
@@ -219,6 +215,7 @@ class SampleMetric(StatisticMetric):
         statistic.check()
         super().__init__(statistic, **kwargs)
 
+    @counts_only
     def update(self, preds: Tensor, target: Tensor) -> None:  # type: ignore[override]  # no weights
         """Keep a batch.
 
@@ -229,6 +226,3 @@ class SampleMetric(StatisticMetric):
         """
         self.statistic.check_batch(type(self).__name__, preds, target)
         self.statistic.add(self._states, preds, target)
-
-    # No more than the statistic counts.
-    _statistic = StatisticMetric._statistic

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fastmetrics.core.statistic import counts_only
 from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.regression.minkowski import distance
 from fastmetrics.ops.error_sums import POWER, ErrorSums
@@ -41,11 +42,10 @@ class MinkowskiDistance(ErrorSumMetric):
     def __init__(self, p: float, **kwargs: Any) -> None:
         super().__init__(ErrorSums(POWER, p=p), **kwargs)
 
+    @counts_only
     def update(self, preds: Tensor, targets: Tensor) -> None:  # type: ignore[override]  # upstream's
         """Add one batch."""
         self.statistic.add(self._states, preds, targets)
-
-    _statistic = ErrorSumMetric._statistic
 
     def _formula(self, *columns: Tensor) -> Tensor:
         return distance(*columns, p=self.p)

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fastmetrics.core.statistic import counts_only
 from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.regression.tweedie_deviance import mean_deviance
 from fastmetrics.ops.error_sums import DEVIANCE, ErrorSums
@@ -46,13 +47,12 @@ class TweedieDevianceScore(ErrorSumMetric):
     def __init__(self, power: float = 0.0, **kwargs: Any) -> None:
         super().__init__(ErrorSums(DEVIANCE, power=power), **kwargs)
 
+    @counts_only
     def update(  # type: ignore[override]  # upstream's names
         self, preds: Tensor, targets: Tensor, *, weight: Tensor | None = None
     ) -> None:
         """Add one batch."""
         self.statistic.add(self._states, preds, targets, weight)
-
-    _statistic, _op = ErrorSumMetric._statistic, ErrorSumMetric._op
 
     def _formula(self, *columns: Tensor) -> Tensor:
         return mean_deviance(*columns)
