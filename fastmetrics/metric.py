@@ -191,8 +191,8 @@ class Metric(Operators, Module, ABC):
         own.update(
             _states=States(),
             _kept=None,
-            _value=None,
-            _value_at=-1,
+            _cached=None,
+            _cached_at=-1,
             _inside=False,
             _device=torch.get_default_device(),
             _dtype=torch.get_default_dtype(),
@@ -287,11 +287,11 @@ class Metric(Operators, Module, ABC):
     @property
     def _computed(self) -> Any:
         own = self.__dict__
-        return own["_value"] if own["_value_at"] == own["_states"].stamp() else None
+        return own["_cached"] if own["_cached_at"] == own["_states"].stamp() else None
 
     @_computed.setter
     def _computed(self, value: Any) -> None:
-        self.__dict__.update(_value=value, _value_at=self._states.stamp())
+        self.__dict__.update(_cached=value, _cached_at=self._states.stamp())
 
     @property
     def _enable_grad(self) -> bool:
@@ -405,7 +405,7 @@ class Metric(Operators, Module, ABC):
         if own["_kept"] is not None:  # synchronised: the own states are the ones to keep
             own["_states"], own["_kept"] = own["_kept"], None
         self._private().reset()
-        own["_forward_cache"] = own["_value"] = None
+        own["_forward_cache"] = own["_cached"] = None
 
     def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
         """Merge the states of another metric, or a dict of states, into those of this one.
@@ -749,7 +749,7 @@ class Metric(Operators, Module, ABC):
                 return moved
             return tensor.to(moved.device)
 
-        for name in ("_value", "_forward_cache"):
+        for name in ("_cached", "_forward_cache"):
             own[name] = map_tensors(move, own[name])
         if self._stays_under(fn):
             return self
@@ -760,7 +760,7 @@ class Metric(Operators, Module, ABC):
         for each in states:
             each.move(move, [name for name in each.defaults if name not in exclude_state])
         if valid:
-            own["_value_at"] = self._states.stamp()
+            own["_cached_at"] = self._states.stamp()
         probe = move(torch.zeros(1, device=self.device))
         own["_device"] = probe.device
         if own["_dtype_convert"]:
@@ -828,7 +828,7 @@ class Metric(Operators, Module, ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return all attributes; a metric that is copied alone shares nothing with the others."""
-        return {**self.__dict__, "_value": self._computed, "_value_at": None}
+        return {**self.__dict__, "_cached": self._computed, "_cached_at": None}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore all attributes; the process may be one where no metric was made yet."""
@@ -836,7 +836,7 @@ class Metric(Operators, Module, ABC):
         super().__setstate__(state)  # type: ignore[no-untyped-call]  # untyped in torch
         ensure_wrapped(type(self))
         show_states(type(self), list(self._defaults))
-        self.__dict__["_value_at"] = self._states.stamp()
+        self.__dict__["_cached_at"] = self._states.stamp()
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _CONSTANTS:

@@ -57,7 +57,7 @@ class Group:
                 own = own.copy()
                 _point(self.leader, own)
             self.states = own
-            own.shared, own.left = self.shares, False
+            own.shared = self.shares
             for member in self.members[1:]:
                 _point(member, own)
             return
@@ -182,6 +182,8 @@ class CollectionPlan:
         for group in (*own, *(group for group in groups if group.source is not None)):
             group.link()
         self._heads = [g.states for g in own if isinstance(g.leader, Metric)]
+        for head in self._heads:
+            head.left = False
 
     def holds(self) -> bool:
         """Whether the metrics still share what they should."""
@@ -246,7 +248,7 @@ class CollectionPlan:
             if group.source is None:
                 group.states.reset()
             for member in group.members:
-                member.__dict__.update(_forward_cache=None, _value=None)
+                member.__dict__.update(_forward_cache=None, _cached=None)
 
     def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Add a batch to each state once."""

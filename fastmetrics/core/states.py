@@ -265,13 +265,13 @@ class States:
         for name, value in new.values.items():
             if isinstance(value, list):
                 new.values[name] = [element.detach().clone() for element in value]
-        new.shared = self.shared
+        new.shared, new.left = self.shared, self.left
         return new
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return what a copy or a file needs: no spare memory, and no word of who shares."""
-        kept = ("values", "batch", "defaults", "reductions", "count", "touched", "grows", "shared")
-        state = {name: getattr(self, name) for name in kept}
+        """Return what a copy or a file needs: no memory that is not in use."""
+        left_out = ("__weakref__", "home", "scratch", "spare", "version")
+        state = {n: getattr(self, n) for n in self.__slots__ if n not in left_out}
         state["values"] = {n: _compact(value) for n, value in self.values.items()}
         return state
 

@@ -149,8 +149,8 @@ def _wrap_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
                 UserWarning,
             )
         version = states.stamp()
-        if own["_value"] is not None and own["_value_at"] == version:
-            return own["_value"]
+        if own["_cached"] is not None and own["_cached_at"] == version:
+            return own["_cached"]
         if self._is_synced or (own["_to_sync"] and self._is_distributed()):
             with self.sync_context(
                 dist_sync_fn=self.dist_sync_fn,
@@ -161,7 +161,7 @@ def _wrap_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
         else:
             value = self._final_value(compute, args, kwargs)
         if own["compute_with_cache"]:
-            own["_value"], own["_value_at"] = value, states.stamp()
+            own["_cached"], own["_cached_at"] = value, states.stamp()
         return value
 
     return wrapper

@@ -42,7 +42,7 @@ class DifferentiableMetric(StatisticMetric):
 
     def compute(self) -> Tensor:
         """Return the value: a scalar, or one for each output or row."""
-        return self._value(States(self.metric_state))
+        return self._value(self._states)
 
     def _follow(self, value: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         if not wants_gradients(*args, *kwargs.values()):

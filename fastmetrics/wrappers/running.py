@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from fastmetrics.core.states import private_copy
 from fastmetrics.metric import Metric
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.wrappers.abstract import WrapperMetric
@@ -88,7 +89,7 @@ class Running(WrapperMetric):
                 parts = [self._states.values[f"{name}_{slot}"] for slot in slots]
                 for count, part in enumerate(parts):
                     total = reduction.merge(states.values[name], part, (count, 1))
-                    states.values[name] = total if count else part
+                    states.values[name] = total if count else private_copy(part)
         states.count = len(slots)
         states.changed()
         try:
