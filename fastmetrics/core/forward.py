@@ -35,11 +35,9 @@ def forward(
         kwargs: the batch.
     """
     # Read once: another thread may put others in place.
-    heads = [group[0]._states for group in groups]
-    members = [
-        (metric, head) for group, head in zip(groups, heads, strict=True) for metric in group
-    ]
-    totals = [head for head in heads if isinstance(head, States)]
+    members = [(metric, metric._states) for group in groups for metric in group]
+    leaders = [group[0] for group in groups if isinstance(group[0]._states, States)]
+    totals = [leader._states for leader in leaders]
     if not is_dynamo_compiling() and any([total.batch for total in totals]):
         raise RuntimeError("`forward` runs already, around this call or in another thread.")
     twice = any([m.full_state_update is not False or m.dist_sync_on_step for m, _ in members])
@@ -58,7 +56,6 @@ def forward(
     finally:
         for metric, head in members:
             object.__setattr__(metric, "_states", head)
-    leaders = [group[0] for group, head in zip(groups, heads, strict=True) if head in totals]
     for leader, total, twin in zip(leaders, totals, twins, strict=True):
         if not twice:
             with torch.no_grad():

@@ -64,12 +64,12 @@ class Group:
         self.states = self.source.states
         for member in self.members:
             head = member._own_states()
-            if not (isinstance(head, Derived) and head.source is self.states):
-                own = head.own if isinstance(head, Reader) else head
-                if own is self.states or own.shared:
-                    own = own.like({})
-                statistic, other = member.statistic, self.source.leader.statistic
-                _point(member, Derived(self.states, own, statistic=statistic, other=other))
+            if isinstance(head, Derived) and head.source is self.states:
+                continue
+            # What it had is what it returns to; what others may point to is not its own.
+            own = head.own if isinstance(head, Reader) else head.like({})
+            statistic, other = member.statistic, self.source.leader.statistic
+            _point(member, Derived(self.states, own, statistic=statistic, other=other))
 
     def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Add a batch to the states."""

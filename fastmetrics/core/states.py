@@ -240,9 +240,10 @@ class States:
 
         for name in names:
             self.defaults[name] = map_tensors(normal, self.defaults[name])
-            self.values[name] = moved = map_tensors(normal, self.values[name])
-            if isinstance(moved, Tensor):
-                self.home[name] = moved
+            if name in self.values:  # what is read off others has none
+                self.values[name] = moved = map_tensors(normal, self.values[name])
+                if isinstance(moved, Tensor):
+                    self.home[name] = moved
         self.scratch = None
         self.spare.clear()
 
@@ -358,6 +359,7 @@ class Reader:
         for name, value in self.values.items():
             own.assign(name, value)
         own.count, own.touched, own.version = source.count, source.touched, source.version
+        own.defaults, own.reductions = dict(own.defaults), dict(own.reductions)
         own.shared = own.left = False
         return own
 
