@@ -237,9 +237,11 @@ class Metric(Operators, Module, ABC):
         reduction = reduction_of(dist_reduce_fx)
         if isinstance(default, Tensor):
             default = private_copy(default.contiguous())
-        self._private().declare(name, default, reduction)
+        states = self._private()
+        states.declare(name, default, reduction)
         self._persistent[name] = persistent
         show_states(type(self), [name])
+        self._point(states)
 
     @property
     def metric_state(self) -> dict[str, State]:
@@ -305,6 +307,21 @@ class Metric(Operators, Module, ABC):
     def _cache(self) -> dict[str, State] | None:
         return None if self._kept is None else self._kept.values
 
+    def _point(self, states: Any) -> None:
+        """Point to states; those of this process, if the metric holds those of all.
+
+        Tools that look into ``__dict__``, as torch.export does, find tensors under their names.
+        """
+        own = self.__dict__
+        if own["_kept"] is not None:
+            own["_kept"] = states
+            return
+        for name in states.defaults:
+            own.pop(name, None)
+        if isinstance(states, States):
+            own.update(states.home)
+        object.__setattr__(self, "_states", states)
+
     def _private(self) -> States:
         """Return the states for somebody who changes those of this metric alone."""
         states: States = self.__dict__["_states"]
@@ -315,7 +332,10 @@ class Metric(Operators, Module, ABC):
         states, kept = self._states, self._kept
         states.left = True
         own: States = states.copy()
-        object.__setattr__(self, "_states", own)
+        if kept is None:
+            self._point(own)
+        else:
+            object.__setattr__(self, "_states", own)
         if kept is not None and kept.shared:
             kept.left = True
             self.__dict__["_kept"] = kept.copy()
@@ -759,6 +779,7 @@ class Metric(Operators, Module, ABC):
         states = [self._private()] if own["_kept"] is None else [self._private(), own["_kept"]]
         for each in states:
             each.move(move, [name for name in each.defaults if name not in exclude_state])
+        self._point(self._own_states())
         if valid:
             own["_cached_at"] = self._states.stamp()
         probe = move(torch.zeros(1, device=self.device))
@@ -828,7 +849,8 @@ class Metric(Operators, Module, ABC):
 
     def __getstate__(self) -> dict[str, Any]:
         """Return all attributes; a metric that is copied alone shares nothing with the others."""
-        return {**self.__dict__, "_cached": self._computed, "_cached_at": None}
+        state = {**self.__dict__, "_cached": self._computed, "_cached_at": None}
+        return {name: value for name, value in state.items() if name not in self._defaults}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore all attributes; the process may be one where no metric was made yet."""
@@ -837,6 +859,7 @@ class Metric(Operators, Module, ABC):
         ensure_wrapped(type(self))
         show_states(type(self), list(self._defaults))
         self.__dict__["_cached_at"] = self._states.stamp()
+        self._point(self._own_states())
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in _CONSTANTS:

@@ -34,12 +34,14 @@ class Reduction:
             where parts are kept apart.
         wire: how an all-reduce brings the parts of processes together ("sum", "max", "min"); None
             where they travel whole.
+        weighs_updates: whether parts count by how many updates they stand for.
         concatenates: whether processes may hold any number of rows, which are put in one tensor.
     """
 
     function: Callable[..., Any] | None
     wire: ClassVar[str | None] = None
     concatenates: ClassVar[bool] = False
+    weighs_updates: ClassVar[bool] = False
 
     @property
     def name(self) -> str:
@@ -121,6 +123,7 @@ class Mean(Reduction):
     """The mean of the parts, weighted by their updates; over processes unweighted."""
 
     function = staticmethod(dim_zero_mean)
+    weighs_updates = True
 
     def merge(self, first: Any, second: Any, counts: tuple[int, int]) -> Any:
         """Return the weighted mean; a part without updates does not count."""

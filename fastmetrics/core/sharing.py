@@ -55,11 +55,11 @@ class Group:
             if isinstance(own, Reader) or own.shared:  # those of another group or collection
                 own.left = True
                 own = own.copy()
-                _point(self.leader, own)
+                self.leader._point(own)
             self.states = own
             own.shared = self.shares
             for member in self.members[1:]:
-                _point(member, own)
+                member._point(own)
             return
         self.states = self.source.states
         for member in self.members:
@@ -69,7 +69,7 @@ class Group:
             # What it had is what it returns to; what others may point to is not its own.
             own = head.own if isinstance(head, Reader) else head.like({})
             statistic, other = member.statistic, self.source.leader.statistic
-            _point(member, Derived(self.states, own, statistic=statistic, other=other))
+            member._point(Derived(self.states, own, statistic=statistic, other=other))
 
     def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Add a batch to the states."""
@@ -85,12 +85,6 @@ class Group:
             leader.update(*args, **kwargs)
         finally:
             states.shared = shared
-
-
-def _point(metric: Metric, states: Any) -> None:
-    """Let a metric point to states, behind those of all processes if it holds any."""
-    name = "_states" if metric._kept is None else "_kept"
-    object.__setattr__(metric, name, states)
 
 
 class Pass:
@@ -206,7 +200,7 @@ class CollectionPlan:
         """Give each metric but the first a copy of the state, until ``relink``."""
         for group, member in self.members():
             if group.source is None and member is not group.leader:
-                _point(member, Lent(group.states, group.states.like({})))
+                member._point(Lent(group.states, group.states.like({})))
                 self._lent = True
 
     def relink(self) -> None:
@@ -215,7 +209,7 @@ class CollectionPlan:
             self._lent = False
             for group, member in self.members():
                 if isinstance(member._own_states(), Lent):
-                    _point(member, group.states)
+                    member._point(group.states)
 
     @contextmanager
     def alone(self) -> Generator[None, None, None]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Container, Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
-from torch.compiler import is_dynamo_compiling
+from torch.compiler import is_compiling, is_dynamo_compiling
 
 from fastmetrics.utilities.data import map_tensors, normal_tensor
 
@@ -62,6 +62,7 @@ class States:
         touched: whether a compiled region made updates, which counts none.
         shared: whether a collection updates them, for one metric or for several.
         left: whether a metric has gone since, so that the collection plans anew.
+        weighs_updates: whether a reduction asks for the number of updates.
         grows: whether lists may keep memory ready for more rows.
         spare: such memory, by whatever names the statistic likes.
     """
@@ -81,6 +82,7 @@ class States:
         "touched",
         "values",
         "version",
+        "weighs_updates",
     )
 
     def __init__(self, values: dict[str, Any] | None = None, *, batch: bool = False) -> None:
@@ -94,6 +96,7 @@ class States:
         self.shared = False
         self.left = False
         self.grows = True
+        self.weighs_updates = False
         self.spare: dict[str, Any] = {}
         # The memory that each state had first, which a reset fills again.
         self.home: dict[str, Tensor] = {}
@@ -103,6 +106,7 @@ class States:
         """Add a state with the value ``default``, which is kept."""
         self.defaults[name] = default
         self.reductions[name] = reduction
+        self.weighs_updates |= reduction.weighs_updates
         self.scratch = None
         self.fill(name)
 
@@ -137,9 +141,10 @@ class States:
             self.version = _next_version()
 
     def note(self) -> None:
-        """Count an update."""
+        """Count an update; in a compiled region, where that compiles anew, only if it must be."""
         if is_dynamo_compiling():
             self.touched = True
+            self.count += self.weighs_updates
         else:
             self.count += 1
             self.version = _next_version()
@@ -207,6 +212,7 @@ class States:
         new = States(values)
         new.defaults, new.reductions = self.defaults, self.reductions
         new.count, new.touched, new.grows = self.count, self.touched, self.grows
+        new.weighs_updates = self.weighs_updates
         new.changed()
         return new
 
@@ -317,7 +323,7 @@ class Reader:
     @property
     def values(self) -> dict[str, Any]:
         """The states."""
-        if is_dynamo_compiling():
+        if is_compiling():
             return self._read()
         version = self.source.stamp()
         if self._values is None or self._version != version or self.source.batch:

@@ -73,7 +73,7 @@ def _wrap_fused_update(update: Callable[..., Any]) -> Callable[..., None]:
         if states.shared:
             states = self._leave()
         if is_dynamo_compiling():
-            states.touched = True
+            states.note()
             update(*args, **kwargs)
             return
         version = states.version
@@ -104,7 +104,7 @@ def _wrap_user_update(update: Callable[..., Any]) -> Callable[..., None]:
         if states.shared:
             states = self._leave()
         if is_dynamo_compiling():
-            states.touched = True
+            states.note()
             with torch.set_grad_enabled(states.batch):
                 update(self, *args, **kwargs)
             return

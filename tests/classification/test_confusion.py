@@ -735,11 +735,11 @@ def test_absent_classes_do_not_make_the_average_nan(average):
 
 def test_metrics_on_one_statistic_say_so():
     def key(cls: str, **arguments: Any) -> Any:
-        return getattr(classification, cls)(**arguments)._statistic()
+        return getattr(classification, cls)(**arguments).statistic
 
     for task in TASKS:
         rows = [r for r in ROWS if r.task == task]
-        assert len({r.ours()._statistic() for r in rows}) == 1, task
+        assert len({r.ours().statistic for r in rows}) == 1, task
     assert key("BinaryConfusionMatrix") == key("BinaryConfusionMatrix", normalize="all")
     changes = (
         {"threshold": 0.3},

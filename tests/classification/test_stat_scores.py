@@ -1047,10 +1047,10 @@ def test_update_is_one_op(row: Row, task: str) -> None:
 
 def test_metrics_that_count_the_same_say_so() -> None:
     for task in TASKS:
-        keys = {row.metric(task)._statistic() for row in ALL_ROWS}
+        keys = {row.metric(task).statistic for row in ALL_ROWS}
         assert len(keys) == 1
         hash(next(iter(keys)))
-    averages = {classification.MulticlassF1Score(C, average=a)._statistic() for a in AVERAGES}
+    averages = {classification.MulticlassF1Score(C, average=a).statistic for a in AVERAGES}
     assert len(averages) == 1
     default = {"num_labels": 2}
     different: list[dict[str, Any]] = [
@@ -1062,9 +1062,9 @@ def test_metrics_that_count_the_same_say_so() -> None:
         {"validate_args": False},
         {"num_labels": 3},
     ]
-    keys = {classification.MultilabelRecall(**{**default, **o})._statistic() for o in different}
+    keys = {classification.MultilabelRecall(**{**default, **o}).statistic for o in different}
     assert len(keys) == len(different)
-    keys = {classification.MultilabelExactMatch(**{**default, **o})._statistic() for o in different}
+    keys = {classification.MultilabelExactMatch(**{**default, **o}).statistic for o in different}
     assert len(keys) == len(different)
     different = [
         {},
@@ -1076,10 +1076,10 @@ def test_metrics_that_count_the_same_say_so() -> None:
     default = {"num_classes": 2}
     for name in ("MulticlassAccuracy", "MulticlassExactMatch"):
         cls = getattr(classification, name)
-        assert len({cls(**{**default, **o})._statistic() for o in different}) == len(different)
+        assert len({cls(**{**default, **o}).statistic for o in different}) == len(different)
     assert (
-        classification.MulticlassAccuracy(5)._statistic()
-        != classification.MulticlassAccuracy(5, top_k=2)._statistic()
+        classification.MulticlassAccuracy(5).statistic
+        != classification.MulticlassAccuracy(5, top_k=2).statistic
     )
 
 
