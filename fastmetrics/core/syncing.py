@@ -75,13 +75,13 @@ def sync_metrics(
 
     def install(exchanged: list[list[dict[str, State]]]) -> None:
         _check_own(metrics.values())
+        # Those that have parted in some process got states of their own in all of them.
         synced: dict[int, States] = {}
         for each, found in zip(members.values(), exchanged, strict=True):
             for metric, values in zip(each, found, strict=True):
-                own = metric._states
-                if id(own) not in synced:
-                    synced[id(own)] = synced_states(metric, values)
-                metric._hold(synced[id(own)])
+                if id(values) not in synced:
+                    synced[id(values)] = synced_states(metric, values)
+                metric._hold(synced[id(values)])
 
     packets = [(parcels[key], group) for key, group in groups.items()]
     if async_op:
