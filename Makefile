@@ -114,7 +114,7 @@ wheel: $(VENV)/.installed
 
 clean:
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV)/.built
-	find fastmetrics tests tools benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find fastmetrics tools tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
 	rm -rf $(VENV)

@@ -16,7 +16,7 @@ from fastmetrics.metric import Merger, Metric
 from fastmetrics.ops import merge_top_samples_, tensor_stats_, top_samples_
 from fastmetrics.ops import tensor_stats as stats_of
 from fastmetrics.ops import top_samples as top_of
-from fastmetrics.ops.library import NUM_EVENTS, raise_events
+from fastmetrics.ops.faults import NUM_EVENTS, raise_events
 from fastmetrics.utilities.data import normal_tensor
 
 __all__ = ["GradientStats", "TopSamples"]

@@ -18,6 +18,8 @@ from torch.compiler import is_compiling, is_dynamo_compiling
 from torch.nn import Module
 from typing_extensions import Self
 
+from fastmetrics.core.reductions import Merger as Merger
+from fastmetrics.core.states import States
 from fastmetrics.distributed import (
     PendingValue,
     Reduction,
@@ -125,21 +127,6 @@ def _keywords_of(update: Callable[..., Any]) -> frozenset[str] | None:
     if any(p.kind is p.VAR_KEYWORD for p in parameters):
         return None
     return frozenset(p.name for p in parameters if p.kind is not p.VAR_POSITIONAL)
-
-
-class Merger(ABC):
-    """A ``dist_reduce_fx`` for states that do not add up, but still merge batch by batch.
-
-    A state of zeros must stand for no data.
-    """
-
-    @abstractmethod
-    def __call__(self, parts: Tensor) -> Tensor:
-        """Return the state of all data, given those of its parts along the first axis."""
-
-    @abstractmethod
-    def absorb(self, total: Tensor, batch: Tensor) -> Tensor:
-        """Merge ``batch`` into ``total``, in place where their shapes allow it, and return it."""
 
 
 class _UpdateSignature:
@@ -342,6 +329,7 @@ class Metric(Module, ABC):
         "update_called",
         "update_count",
         "dtype",
+        "_states",
     ]
 
     is_differentiable: bool | None = None
@@ -442,6 +430,7 @@ class Metric(Module, ABC):
             _link=None,
             _scratch=None,
             _owned={},
+            _spare={},
             _summed=(),
         )
 
@@ -500,6 +489,14 @@ class Metric(Module, ABC):
                 and _is_zero(default)
             )
             self.__dict__["_summed"] = (*self._summed, name) if adds else None
+
+    @property
+    def _states(self) -> States:
+        """The states as a statistic takes them."""
+        own = self.__dict__
+        return States(
+            own, batch=own["_partial"], grows=not own["compute_on_cpu"], spare=own["_spare"]
+        )
 
     @property
     def metric_state(self) -> dict[str, State]:
@@ -814,6 +811,7 @@ class Metric(Module, ABC):
             _forward_cache=None,
             _cache=None,
             _is_synced=False,
+            _spare={},
         )
         for name, default in self._defaults.items():
             current = own.get(name)
@@ -1213,6 +1211,7 @@ class Metric(Module, ABC):
         if own["_dtype_convert"]:
             own["_dtype"] = probe.dtype
         own["_scratch"] = None
+        own["_spare"] = {}
         return self
 
     def _stays_under(self, fn: Callable[[Tensor], Tensor]) -> bool:
@@ -1285,7 +1284,7 @@ class Metric(Module, ABC):
         state = dict(self.__dict__)
         if state["_link"] is not None:
             state.update({name: private_copy(getattr(self, name)) for name in self._defaults})
-        return {**state, "_link": None, "_scratch": None, "_owned": {}}
+        return {**state, "_link": None, "_scratch": None, "_owned": {}, "_spare": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore all attributes; the process may be one where no metric was made yet."""

@@ -16,10 +16,11 @@ import torch
 from torch import Tensor
 from torch.compiler import is_compiling, is_dynamo_compiling
 
+from fastmetrics.core.statistic import Statistic
 from fastmetrics.metric import Metric, forward_batch, forward_traced, private_copy
 from fastmetrics.ops.backend import describe
-from fastmetrics.ops.fused import Program, Update
-from fastmetrics.ops.library import REFERENCES
+from fastmetrics.ops.define import REFERENCES
+from fastmetrics.ops.fused import FusedCall, Update
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 
 
@@ -195,7 +196,7 @@ class Pass:
     def __init__(self, groups: Sequence[Group], updates: Sequence[Update]) -> None:
         self.groups = groups
         self._leaders = [group.leader for group in groups]
-        self._program = Program(updates)
+        self._call = FusedCall(updates)
         self._reporting = [m for m in self._leaders if "events" in m._defaults]
 
     def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -221,7 +222,7 @@ class Pass:
         states = [m._open_state(*batch) for m in self._leaders]
         if any(state is None for state in states):
             return False
-        self._program.run(states, [m.events for m in self._reporting], *batch)
+        self._call.run(states, [m.events for m in self._reporting], *batch)
         for metric, state in zip(self._leaders, states, strict=True):
             metric._keep_state(state)
         return True
@@ -531,6 +532,8 @@ def _statistic_and_backend(metric: Any) -> tuple[str, str]:
     """Return the name of what a metric counts, and what adds a batch to it."""
     statistic = metric._statistic() if _declares(metric, "_statistic") else None
     family = statistic[0] if isinstance(statistic, tuple) else statistic
+    if isinstance(family, Statistic):
+        family = family.op.__name__
     name = str(family or type(metric).__name__).rstrip("_")
     if f"{name}_" not in REFERENCES:
         return name, "own update"

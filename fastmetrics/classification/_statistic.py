@@ -8,11 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastmetrics.classification._tasks import TaskWrapper as TaskWrapper
 from fastmetrics.functional.classification._statistic import choose_reading, new_counts
 from fastmetrics.metric import Metric
 from fastmetrics.ops import label_confusion_
+from fastmetrics.ops.faults import NAN_AS_TORCH, NUM_EVENTS, raise_events
 from fastmetrics.ops.fused import Update
-from fastmetrics.ops.library import NAN_AS_TORCH, NUM_EVENTS, raise_events
 from fastmetrics.utilities.data import normal_tensor
 
 
@@ -142,13 +143,3 @@ class LabelCountMetric(CountMetric):
             self.ignore_index,
             self.validate_args,
         )
-
-
-class TaskWrapper(Metric):
-    """A name that makes the metric of a task; the metric made is not an instance of it."""
-
-    def update(self, *args: Any, **kwargs: Any) -> None:
-        raise NotImplementedError(f"{type(self).__name__} has no `update`; use the task's metric.")
-
-    def compute(self) -> None:
-        raise NotImplementedError(f"{type(self).__name__} has no `compute`; use the task's metric.")

@@ -15,7 +15,7 @@ import json
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 import torch
@@ -171,6 +171,8 @@ def canonical(value: Any) -> str:
         return f"({', '.join(map(canonical, value))})"
     if isinstance(value, (set, frozenset)):
         return f"{{{', '.join(sorted(map(canonical, value)))}}}"
+    if is_dataclass(value) and not isinstance(value, type):
+        return repr(value)
     named = value if isinstance(value, type) else type(value)
     return f"<{named.__module__}.{named.__qualname__}>"
 

@@ -6,12 +6,24 @@ softmax those of a multiclass sample.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import NAN, OUTSIDE, SCORE_DTYPES, shape_text
-from fastmetrics.ops.reading import (
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import View
+from fastmetrics.ops.checks import SCORE_DTYPES, shape_text
+from fastmetrics.ops.counted import (
+    CountStatistic,
+    choose_interpretation,
+)
+from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import NAN, OUTSIDE
+from fastmetrics.ops.inputs import (
     LOGITS,
     PROBS,
     check_class_inputs,
@@ -21,6 +33,9 @@ from fastmetrics.ops.reading import (
     sample_weights,
 )
 from fastmetrics.ops.score_histogram import softmax
+from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
+
+__all__ = ["hinge_sums_"]
 
 _NAME = "hinge_sums_"
 
@@ -108,7 +123,7 @@ def hinge_sums_reference(
         state[index] += torch.cat([losses.sum(0), amount.sum().unsqueeze(0)])
 
 
-_hinge_sums = library.define(
+_hinge_sums = define(
     _NAME,
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, bool multiclass,"
     " bool squared, bool logits, Tensor? weight, int? ignore_index, bool validate)",
@@ -159,7 +174,7 @@ def hinge_sums_(
 
     >>> import torch
     >>> from fastmetrics.ops import hinge_sums_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(1, 2, dtype=torch.float64)
     >>> hinge_sums_(state, new_events(), torch.tensor([-2.0, 0.5]), torch.tensor([0, 1]))
     >>> state
@@ -177,3 +192,83 @@ def hinge_sums_(
         ignore_index,
         validate,
     )
+
+
+MULTICLASS_MODES = ("crammer-singer", "one-vs-all")
+
+
+class LossSums(NamedTuple):
+    """K sums of losses ``[K]``, and the number of positions or the sum of their weights."""
+
+    losses: Tensor
+    total: Tensor
+
+
+@dataclass(frozen=True)
+class HingeSums(CountStatistic):
+    """Sums of hinge losses and of positions, ``[H, K + 1]``; see :func:`hinge_sums_`.
+
+    ``num_classes`` counts for one-vs-all only, which has a loss for each class.
+    """
+
+    multiclass: bool = False
+    num_classes: int = 0
+    squared: bool = False
+    multiclass_mode: str = "crammer-singer"
+    ignore_index: int | None = None
+    validate_args: bool = True
+    input: str = "auto"
+
+    op = staticmethod(hinge_sums_)
+    dtype = torch.float64
+    nan_treatment = "their loss is NaN."
+
+    @override
+    def check(self) -> None:
+        if not isinstance(self.squared, bool):
+            raise ValueError(f"`squared` must be True or False, got {self.squared!r}.")
+        check_ignore_index(self.ignore_index)
+        check_choice("input", self.input, INPUTS)
+        if self.multiclass:
+            check_int("num_classes", self.num_classes, 2)
+            check_choice("multiclass_mode", self.multiclass_mode, MULTICLASS_MODES)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, int]:
+        one_loss = not self.multiclass or self.multiclass_mode == "crammer-singer"
+        return (2 if self.input == "auto" else 1), (1 if one_loss else self.num_classes) + 1
+
+    @override
+    def add(
+        self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> None:
+        values = states.values
+        hinge_sums_(
+            values["counts"],
+            values["events"],
+            preds,
+            target,
+            self.multiclass,
+            self.squared,
+            self.input == "logits",
+            weight,
+            self.ignore_index,
+            self.validate_args,
+        )
+
+    def read(self, states: States) -> LossSums:
+        """Return the sums of the interpretation that all scores so far ask for."""
+        row = choose_interpretation(states.values["counts"], states.values["events"], -2)
+        return LossSums(row[:-1], row[-1])
+
+    @override
+    def views(self) -> Mapping[str, View]:
+        def measures(states: States) -> Tensor:
+            losses = self.read(states).losses
+            return losses if len(losses) > 1 else losses[0]
+
+        return {
+            "measures": self.part(measures, ..., slice(0, -1)),
+            "total": self.part(lambda states: self.read(states).total, ..., -1),
+        }

@@ -7,8 +7,10 @@ import math
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import SCORE_DTYPES, shape_text
+from fastmetrics.ops.checks import SCORE_DTYPES, shape_text
+from fastmetrics.ops.define import define
+
+__all__ = ["tensor_stats_"]
 
 # Columns of the state.
 UPDATES, COUNT, SUM, SQUARES, MIN, MAX, NANS, INFINITIES = range(8)
@@ -84,7 +86,7 @@ def tensor_stats_reference(state: Tensor, tensors: list[Tensor]) -> None:
     state.copy_(merged(torch.stack([state, torch.stack(rows)])))
 
 
-_tensor_stats = library.define(
+_tensor_stats = define(
     "tensor_stats_",
     "(Tensor(a!) state, Tensor[] tensors)",
     tensor_stats_reference,

@@ -5,8 +5,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import NAN, WEIGHT_DTYPES, shape_text
+from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
+from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import NAN
+
+__all__ = ["top_samples_", "merge_top_samples_"]
 
 # Planes of the state: whether there is a sample, the bits of its float64 score, its id.
 PRESENT, BITS, IDS = range(3)
@@ -114,14 +117,14 @@ def merge_top_samples_reference(state: Tensor, others: Tensor) -> None:
         state[:, side] = row
 
 
-_top_samples = library.define(
+_top_samples = define(
     "top_samples_",
     "(Tensor(a!) state, Tensor(b!) events, Tensor(c!) next_id, Tensor scores, Tensor? ids)",
     top_samples_reference,
     check_top_samples,
     triton=False,
 )
-_merge_top_samples = library.define(
+_merge_top_samples = define(
     "merge_top_samples_",
     "(Tensor(a!) state, Tensor others)",
     merge_top_samples_reference,
@@ -156,7 +159,7 @@ def top_samples_(
 
     >>> import torch
     >>> from fastmetrics.ops import top_samples_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state, next_id = torch.zeros(3, 2, 1, dtype=torch.int64), torch.tensor([10])
     >>> top_samples_(state, new_events(), next_id, torch.tensor([0.5, 0.9, 0.1]))
     >>> state[2]
@@ -178,7 +181,7 @@ def merge_top_samples_(state: Tensor, others: Tensor) -> None:
 
     >>> import torch
     >>> from fastmetrics.ops import merge_top_samples_, top_samples_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state, next_id = torch.zeros(3, 2, 1, dtype=torch.int64), torch.tensor([10])
     >>> part = state.clone()
     >>> top_samples_(part, new_events(), next_id, torch.tensor([0.5, 0.9, 0.1]))

@@ -53,6 +53,14 @@ def check_zero_division(value: Any) -> None:
         raise ValueError(f"`zero_division` must be 0, 1 or NaN, got {value!r}.")
 
 
+def is_samplewise(multidim_average: Any, validate_args: bool = True) -> bool:
+    """Return whether each sample has a value; raise ``ValueError`` unless that or "global"."""
+    if validate_args:
+        check_choice("multidim_average", multidim_average, MULTIDIM_AVERAGES)
+    samplewise: bool = multidim_average == "samplewise"
+    return samplewise
+
+
 def check_top_k(top_k: Any, num_classes: int | None) -> None:
     """Raise ``ValueError`` unless ``top_k`` is in [1, num_classes], or 1 where that is unknown."""
     check_int("top_k", top_k, 1)

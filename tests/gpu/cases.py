@@ -7,7 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import aggregate, co_moments, error_sums, library, row_similarity
+from fastmetrics.ops import aggregate, checks, co_moments, error_sums, faults, row_similarity
+from fastmetrics.ops.fused import FusedCall, Update
+from fastmetrics.ops.fusible import FAMILIES
 from fastmetrics.ops.keep_scores import label_dtype
 
 Call = tuple[str, tuple[Any, ...]]
@@ -123,7 +125,7 @@ _COUNTS: dict[str, tuple[str, Tensor, tuple[Any, ...]]] = {
     ),
 }  # fmt: skip
 CASES: dict[str, Call] = {
-    name: (op, (state, library.new_events(), *rest)) for name, (op, state, rest) in _COUNTS.items()
+    name: (op, (state, faults.new_events(), *rest)) for name, (op, state, rest) in _COUNTS.items()
 }
 
 
@@ -132,7 +134,7 @@ def case(name: str, op: str, *args: Any) -> None:
 
 
 def events() -> Tensor:
-    return library.new_events()
+    return faults.new_events()
 
 
 def edges(size: int, readings: int = 2, multiclass: bool = False) -> Tensor:
@@ -145,35 +147,31 @@ def bins(size: int) -> Tensor:
     return torch.linspace(0, 1, size, dtype=torch.float64).repeat(2, 1)
 
 
-def fused(
-    names: list[str], edges: list[Tensor], program: list[int], numbers: list[float], *batch: Any
-) -> tuple[Any, ...]:
-    """Arguments of ``fused_`` for fresh states of shapes that ``names`` looks up."""
-    shapes = {
-        "confusion": (10, 10),
-        "histogram": (2, 10, 2, 51),
-        "bins": (2, 16, 3),
-        "errors": (1, 3),
-        "moments": (1, 12),
-    }
-    states = [
-        counts(*shapes[n]) if n in ("confusion", "histogram") else sums(*shapes[n]) for n in names
-    ]
-    noted = [events() for n in names if n not in ("errors", "moments")]
-    return states, noted, edges, *batch, None, program, numbers  # fmt: skip
+def fused(states: list[Tensor], updates: list[Update], *batch: Tensor) -> tuple[Any, ...]:
+    """Arguments of ``fused_``."""
+    call = FusedCall(updates)
+    noted = [events() for update in updates if FAMILIES[update.op].has_events]
+    return states, noted, call.edges, *batch, None, call.program, call.numbers  # fmt: skip
 
 
-# Several statistics at a time; fastmetrics/ops/fused.py says how they are encoded.
+# Several statistics at a time.
 case("fused classes", "fused_", *fused(
-    ["confusion", "histogram", "bins"], [edges(50, 2, True), bins(16)],
-    [1, 0, 0, 1, 3, 1, 1, 0, 0, 0, 1, 4, 10, 0, 0, 0, 1], [], scores(N, 10), labels(10, N),
+    [counts(10, 10), counts(2, 10, 2, 51), sums(2, 16, 3)],
+    [
+        Update("confusion_", (None, True)),
+        Update("score_histogram_", (edges(50, 2, True), True, True, False, None, True)),
+        Update("calibration_bins_", (bins(16), 10, False, None, True)),
+    ],
+    scores(N, 10), labels(10, N),
 ))  # fmt: skip
 case("fused numbers", "fused_", *fused(
-    ["errors", "moments"], [], [5, 3, 6], [1.0, 0.0], scores(N), scores(N).flip(0),
+    [sums(1, 3), sums(1, 12)],
+    [Update("error_sums_", (3, 1.0, 0.0)), Update("co_moments_", ())],
+    scores(N), scores(N).flip(0),
 ))  # fmt: skip
 
 # Every type of scores, labels and weights.
-for dtype in sorted(library.SCORE_DTYPES, key=str):
+for dtype in sorted(checks.SCORE_DTYPES, key=str):
     short, x = str(dtype)[6:], scores(N, 10, dtype=dtype)
     one = (x[:, 0], labels(2, N))
     case(f"histogram {short}", "score_histogram_", counts(2, 1, 2, 51), events(), *one, None,
@@ -190,13 +188,13 @@ for dtype in sorted(library.SCORE_DTYPES, key=str):
          [labels(2, 99, 10).byte(), labels(2, N - 99, 10).byte()])  # fmt: skip
     case(f"tensor statistics {short}", "tensor_stats_", sums(3, 8),
          [x, x[:, 1::3], scores(100_000, dtype=dtype)])  # fmt: skip
-for dtype in sorted(library.LABEL_DTYPES, key=str):
+for dtype in sorted(checks.LABEL_DTYPES, key=str):
     short, top = str(dtype)[6:], 2 if dtype == torch.bool else 10
     case(f"stat scores of {short}", "stat_scores_", counts(10, 4), events(), scores(N, 10),
          labels(top, N).to(dtype), None, 10)  # fmt: skip
     case(f"histogram of {short}", "score_histogram_", counts(2, 10, 2, 51), events(),
          scores(N, 10), labels(top, N).to(dtype), None, edges(50, 2, True), True, True)  # fmt: skip
-for dtype in sorted(library.WEIGHT_DTYPES, key=str):
+for dtype in sorted(checks.WEIGHT_DTYPES, key=str):
     short, x = str(dtype)[6:], scores(N, 3).abs().to(dtype)
     pair = (x, x.flip(0).contiguous())
     case(f"errors of {short}", "error_sums_", sums(3, 6), *pair, None, 1 | 2 | 8 | 16 | 32)

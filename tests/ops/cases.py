@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
+from fastmetrics.ops.define import REFERENCES
 from tests.ops import oracles
 
 SCORE_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
@@ -84,7 +84,7 @@ def has_native(op: str) -> bool:
 
 def implementations(op: str) -> dict[str, Callable[..., None]]:
     """Everything that can serve `op` here."""
-    found = {"reference": library.REFERENCES[op]}
+    found = {"reference": REFERENCES[op]}
     if has_native(op):
         found["native"] = native_op(op)
     return found

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification.calibration_error import bin_edges
+from fastmetrics.ops.calibration import bin_edges
 from tests.ops import cases, oracles
 from tests.ops.cases import Call, random_labels, random_weights
 from tests.ops.cases_histogram import scored, softmax

@@ -14,7 +14,7 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from fastmetrics import ops
-from fastmetrics.ops import library
+from fastmetrics.ops import faults
 from fastmetrics.ops.aggregate import DROP, FILL, KEEP, MAX, MIN, REFUSE, SUM
 from tests.ops.cases import (
     LABEL_DTYPES,
@@ -196,7 +196,7 @@ def test_shapes_without_numbers_or_axes():
 def test_counting_goes_on(start):
     for implementation in implementations(OP).values():
         state = torch.full((2,), start, dtype=torch.float64)
-        implementation(state, library.new_events(), torch.ones(1001), None, SUM, DROP, 0.0)
+        implementation(state, faults.new_events(), torch.ones(1001), None, SUM, DROP, 0.0)
         assert state.tolist() == [start + 1001] * 2
     for implementation in implementations("aggregate_value_").values():
         state = torch.full((2,), start, dtype=torch.float64)
@@ -212,7 +212,7 @@ def test_sums_are_close_to_exact_ones(native):
     scale = float(value.double().abs().sum())
     rng = np.random.default_rng(0)
     for parts in (1, 3, 50):
-        state, events = torch.zeros(2, dtype=torch.float64), library.new_events()
+        state, events = torch.zeros(2, dtype=torch.float64), faults.new_events()
         cuts = sorted(rng.integers(0, len(value), parts - 1).tolist())
         for part in np.split(value.numpy(), cuts):
             native_op(OP)(state, events, torch.from_numpy(part), None, SUM, DROP, 0.0)
@@ -228,7 +228,7 @@ def test_same_bits_for_any_number_of_threads(native):
             for threads in (1, 2, 3):
                 torch.set_num_threads(threads)
                 state = torch.zeros(2, dtype=torch.float64)
-                native_op(OP)(state, library.new_events(), value, weight, SUM, DROP, 0.0)
+                native_op(OP)(state, faults.new_events(), value, weight, SUM, DROP, 0.0)
                 found.append(state)
             assert torch.equal(found[0], found[1])
             assert torch.equal(found[0], found[2])
@@ -287,7 +287,7 @@ def test_refusals(arguments, error, text):
     reduction = SUM if reduction is None else reduction
     if state is None:
         state = torch.ones(2 if reduction == SUM else 1, dtype=torch.float64)
-    before, events = state.clone(), library.new_events()
+    before, events = state.clone(), faults.new_events()
     value = torch.ones(3) if value is None else value
     with pytest.raises(error, match=text):
         ops.aggregate_(state, events, value, weight, reduction, nans or KEEP)
@@ -309,7 +309,7 @@ def test_opcheck():
         value = torch.randn(5, 3)
         weights = (None, torch.rand(3)) if reduction == SUM else (None,)
         for weight in weights:
-            arguments = (state, library.new_events(), value, weight, reduction, DROP, 0.0)
+            arguments = (state, faults.new_events(), value, weight, reduction, DROP, 0.0)
             torch.library.opcheck(native_op(OP), arguments, test_utils=tests)
         torch.library.opcheck(
             native_op("aggregate_value_"), (state, 1.5, 2.0, reduction), test_utils=tests
@@ -324,8 +324,8 @@ def test_one_graph_for_changing_data_and_sizes():
         ops.aggregate_(state, events, value * 2, weight, SUM, DROP)
         return state * 2
 
-    state, events = torch.zeros(2, dtype=torch.float64), library.new_events()
-    expected, total = state.clone(), library.new_events()
+    state, events = torch.zeros(2, dtype=torch.float64), faults.new_events()
+    expected, total = state.clone(), faults.new_events()
     for size in (5, 9, 17, 3):
         value, weight = torch.randn(size, 4), torch.rand(4)
         step(state, events, value, weight)
@@ -337,5 +337,5 @@ def test_one_graph_for_changing_data_and_sizes():
 def test_no_graph_is_kept():
     value = torch.randn(4, requires_grad=True) * 2
     state = torch.zeros(2, dtype=torch.float64)
-    ops.aggregate_(state, library.new_events(), value, value, SUM, DROP)
+    ops.aggregate_(state, faults.new_events(), value, value, SUM, DROP)
     assert not state.requires_grad

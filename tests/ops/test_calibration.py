@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from fastmetrics import ops
-from fastmetrics.functional.classification.calibration_error import bin_edges
-from fastmetrics.ops.library import new_events
+from fastmetrics.ops.calibration import bin_edges
+from fastmetrics.ops.faults import new_events
 from tests.ops.cases import (
     LABEL_DTYPES,
     LAYOUTS,

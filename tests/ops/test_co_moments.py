@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from fastmetrics import ops
-from fastmetrics.ops import co_moments, library
+from fastmetrics.ops import checks, co_moments
 from fastmetrics.ops.co_moments import (
     C_XY,
     COUNT,
@@ -34,7 +34,7 @@ from fastmetrics.ops.co_moments import (
 from tests.ops.cases import LAYOUTS, native_op
 
 ROOT = Path(__file__).parents[2]
-DTYPES = sorted(library.WEIGHT_DTYPES, key=str)
+DTYPES = sorted(checks.WEIGHT_DTYPES, key=str)
 MOMENTS = slice(M2_X, C_XY + 1)
 
 

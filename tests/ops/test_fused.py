@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from fastmetrics.ops import fused_, library
+from fastmetrics.ops import fused_
+from fastmetrics.ops.define import REFERENCES
 from fastmetrics.ops.error_sums import (
     ABSOLUTE,
     DEVIANCE,
@@ -20,14 +21,23 @@ from fastmetrics.ops.error_sums import (
     SQUARED,
     num_columns,
 )
-from fastmetrics.ops.fused import FAMILIES, Program, Update
+from fastmetrics.ops.fused import FusedCall, Update
+from fastmetrics.ops.fusible import (
+    ABSENT,
+    EDGES,
+    FAMILIES,
+    FLAG,
+    INT,
+    NUMBER,
+    OPTIONAL_INT,
+    code_of,
+)
 from tests.ops.cases import LAYOUTS, has_native, native_op
 
 OP = "fused_"
 INVALID_LABEL = 7
 TASKS = ("classes", "predicted classes", "binary", "labels", "numbers", "outputs")
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
-FAMILY = {family.op: family for family in FAMILIES}
 # One part, several blocks, several parts; around the sizes of blocks.
 SIZES = (0, 1, 63, 1025, 3000, 30011)
 
@@ -150,7 +160,7 @@ class Batch:
         self.updates = [update for update, _ in rows]
         self.states = [self.start(*row) for row in rows]
         self.events = [
-            torch.tensor([0, 5, 7]) for update in self.updates if FAMILY[update.op].has_events
+            torch.tensor([0, 5, 7]) for update in self.updates if FAMILIES[update.op].has_events
         ]
 
     def start(self, update: Update, shape: tuple[int, ...]) -> Tensor:
@@ -165,7 +175,7 @@ class Batch:
         states, events = [s.clone() for s in self.states], [e.clone() for e in self.events]
         left = iter(events)
         for update, state in zip(self.updates, states, strict=True):
-            own = [next(left)] if FAMILY[update.op].has_events else []
+            own = [next(left)] if FAMILIES[update.op].has_events else []
             native_op(update.op)(
                 state, *own, self.preds, self.target, self.weight, *update.arguments
             )
@@ -173,7 +183,7 @@ class Batch:
 
     def together(self, run=None) -> tuple[list[Tensor], list[Tensor]]:
         states, events = [s.clone() for s in self.states], [e.clone() for e in self.events]
-        program = Program(self.updates)
+        program = FusedCall(self.updates)
         if run is None:
             program.run(states, events, self.preds, self.target, self.weight)
         else:
@@ -181,7 +191,7 @@ class Batch:
         return states, events
 
     def arguments(self, states, events):
-        program = Program(self.updates)
+        program = FusedCall(self.updates)
         return (
             states, events, program.edges, self.preds, self.target, self.weight,
             program.program, program.numbers,
@@ -189,7 +199,7 @@ class Batch:
 
     def check(self) -> None:
         self.check_kernel()
-        self.compare(self.together(library.REFERENCES[OP]), 1e-9)
+        self.compare(self.together(REFERENCES[OP]), 1e-9)
 
     def check_kernel(self) -> None:
         self.compare(self.together(), 1e-12)
@@ -289,7 +299,7 @@ def test_a_bad_label_changes_nothing(task):
         batch.target.view(-1)[size - 3] = INVALID_LABEL
         with pytest.raises(RuntimeError, match=f"got {INVALID_LABEL} at flat index {size - 3}"):
             batch.separately()
-        for run in (None, library.REFERENCES[OP]):
+        for run in (None, REFERENCES[OP]):
             states, events = [s.clone() for s in batch.states], [e.clone() for e in batch.events]
             arguments = batch.arguments(states, events)
             with pytest.raises(
@@ -305,7 +315,7 @@ def test_a_missing_deviance_changes_nothing():
     batch.preds[7] = -2.0
     states = [state.clone() for state in batch.states]
     with pytest.raises(ValueError, match=r"error_sums_: .* got -2\.0 and .* at flat index 7"):
-        Program(batch.updates).run(states, [], batch.preds, batch.target, None)
+        FusedCall(batch.updates).run(states, [], batch.preds, batch.target, None)
     assert all(map(torch.equal, states, batch.states))
 
 
@@ -313,7 +323,7 @@ def test_unchecked_labels_are_left_out():
     batch = everything("binary")
     batch.updates = [
         update._replace(arguments=(*update.arguments[:-1], False))
-        if FAMILY[update.op].has_events
+        if FAMILIES[update.op].has_events
         else update
         for update in batch.updates
     ]
@@ -325,7 +335,7 @@ def test_unchecked_labels_are_left_out():
 def test_words_of_refusals():
     batch = everything("classes")
     state, events = torch.zeros(4, 4, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
-    program = Program([Update("confusion_", (None, True))])
+    program = FusedCall([Update("confusion_", (None, True))])
     with pytest.raises(ValueError, match=r"confusion_: `preds` must have shape \(N, C"):
         program.run(
             [torch.zeros(5, 5, dtype=torch.int64)], [events], batch.preds, batch.target, None
@@ -344,24 +354,27 @@ def test_words_of_refusals():
     ):
         each = torch.zeros(shape, dtype=torch.int64)
         with pytest.raises(ValueError, match=f"{op} cannot be fused when it counts each sample"):
-            Program([Update(op, arguments)]).run([each], [events], batch.target, batch.target, None)
+            FusedCall([Update(op, arguments)]).run(
+                [each], [events], batch.target, batch.target, None
+            )
     with pytest.raises(ValueError, match=r"`op` must be one of .*, got 'aggregate_'"):
-        Program([Update("aggregate_", ())])
+        FusedCall([Update("aggregate_", ())])
     with pytest.raises(ValueError, match="confusion_ takes 2 `arguments` after `weight`, got 3"):
-        Program([Update("confusion_", (None, True, 1))])
+        FusedCall([Update("confusion_", (None, True, 1))])
     with pytest.raises(ValueError, match="label_confusion_ cannot be fused with groups"):
-        Program([Update("label_confusion_", (batch.target, 0.5, False, None, True))])
+        FusedCall([Update("label_confusion_", (batch.target, 0.5, False, None, True))])
 
 
 @pytest.mark.smoke
 def test_families():
-    """Every family takes what its op takes, in that order."""
-    for family in FAMILIES:
-        schema = native_op(family.op)._schema
-        names = [argument.name for argument in schema.arguments]
-        assert ("events" in names) == family.has_events
-        assert len(names) == 4 + family.has_events + len(family.arguments)
-        assert library.CHECKS[family.op] is not None
+    """What follows from the schemas, and a code for each name that C++ works out as well."""
+    tables, errors = FAMILIES["label_confusion_"], FAMILIES["error_sums_"]
+    assert tables.arguments == (ABSENT, NUMBER, FLAG, OPTIONAL_INT, FLAG) and tables.has_events
+    assert errors.arguments == (INT, NUMBER, NUMBER) and not errors.has_events
+    assert FAMILIES["score_histogram_"].arguments[0] == EDGES
+    assert code_of("foobar") == 0xBF9CF968  # of the authors of the hash
+    assert len({family.code for family in FAMILIES.values()}) == len(FAMILIES)
+    assert FAMILIES.keys() == {update.op for task in TASKS for update in everything(task).updates}
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -382,7 +395,7 @@ def test_one_graph_for_changing_data(backend):
     torch._dynamo.reset()
     counter = CompileCounterWithBackend(backend)
     first = everything("binary")
-    program = Program(first.updates)
+    program = FusedCall(first.updates)
 
     def step(states, events, preds, target):
         program.run(states, events, preds * 1, target, None)

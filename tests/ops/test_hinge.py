@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics import ops
-from fastmetrics.ops.library import new_events
+from fastmetrics.ops.faults import new_events
 from tests.ops import cases, oracles
 from tests.ops.cases import LABEL_DTYPES, LAYOUTS, SCORE_DTYPES, SIZES, WEIGHT_DTYPES
 from tests.ops.cases_histogram import histogram_inputs, softmax

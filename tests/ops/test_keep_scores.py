@@ -14,8 +14,8 @@ from torch._dynamo.testing import CompileCounterWithBackend
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fastmetrics import ops
+from fastmetrics.ops.faults import new_events
 from fastmetrics.ops.keep_scores import label_dtype
-from fastmetrics.ops.library import new_events
 from tests.ops.cases import (
     LABEL_DTYPES,
     LAYOUTS,

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from fastmetrics import ops
-from fastmetrics.ops.library import new_events
+from fastmetrics.ops.faults import new_events
 from tests.ops.cases import (
     LABEL_DTYPES,
     LAYOUTS,

@@ -13,7 +13,8 @@ from torch import Tensor
 from torch._dynamo.testing import CompileCounterWithBackend
 
 from fastmetrics import ops
-from fastmetrics.ops import library
+from fastmetrics.ops import faults
+from fastmetrics.ops.define import REFERENCES
 from fastmetrics.ops.top_samples import BITS, IDS, PRESENT
 from tests.ops.cases import LABEL_DTYPES, SCORE_DTYPES, implementations, native_op
 
@@ -45,7 +46,7 @@ def empty(k: int) -> Tensor:
 
 
 def fill(implementation, k: int, *batches: tuple[Tensor, Tensor | None]) -> tuple[Tensor, Tensor]:
-    state, events, next_id = empty(k), library.new_events(), torch.zeros(1, dtype=torch.int64)
+    state, events, next_id = empty(k), faults.new_events(), torch.zeros(1, dtype=torch.int64)
     for scores, ids in batches:
         implementation(state, events, next_id, scores, ids)
     assert next_id.tolist() == [sum(len(scores) for scores, _ in batches)]
@@ -151,7 +152,7 @@ def test_any_order_split_and_merge(data):
     check(k, *parts[::-1])
     expected = oracle(list(zip(scores, ids, strict=True)), k)
     for name, merge in implementations(MERGE).items():
-        first, second = (fill(library.REFERENCES[OP], k, part)[0] for part in parts)
+        first, second = (fill(REFERENCES[OP], k, part)[0] for part in parts)
         total = empty(k)
         merge(total, torch.stack([empty(k), first, second, empty(k)]))
         assert contents(total) == expected, name
@@ -180,7 +181,7 @@ BAD = [
 @pytest.mark.parametrize(("arguments", "text"), BAD, ids=lambda x: str(x)[-20:])
 def test_refusals(arguments, text):
     state, next_id, scores, ids = arguments
-    events = library.new_events()
+    events = faults.new_events()
     with pytest.raises(ValueError, match=text):
         ops.top_samples_(state, events, next_id, scores, ids)
     assert not state.any() and not next_id.any() and not events.any()
@@ -196,7 +197,7 @@ def test_refusals_of_merges():
 def test_opcheck():
     tests = ("test_schema", "test_faketensor", "test_aot_dispatch_dynamic")
     for ids in (None, torch.arange(5)):
-        arguments = (empty(3), library.new_events(), NEXT.clone(), torch.randn(5), ids)
+        arguments = (empty(3), faults.new_events(), NEXT.clone(), torch.randn(5), ids)
         torch.library.opcheck(native_op(OP), arguments, test_utils=tests)
     others = fill(native_op(OP), 3, (torch.randn(5), None))[0][None]
     torch.library.opcheck(native_op(MERGE), (empty(3), others), test_utils=tests)
@@ -209,7 +210,7 @@ def test_one_graph_for_changing_data_and_sizes():
     def step(state, events, next_id, scores):
         ops.top_samples_(state, events, next_id, scores * 2)
 
-    state, events, next_id = empty(3), library.new_events(), NEXT.clone()
+    state, events, next_id = empty(3), faults.new_events(), NEXT.clone()
     batches = []
     for size in (5, 9, 17, 3):
         scores = torch.randn(size)

@@ -6,6 +6,7 @@ In that process either ``TRITON_INTERPRET=1`` is set, or ``FASTMETRICS_TRITON_DE
 import itertools
 import math
 import os
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -16,19 +17,22 @@ from torch import Tensor
 from fastmetrics.ops import (
     aggregate,
     calibration,
+    checks,
     co_moments,
     confusion,
     curve,
     error_sums,
     exact_match,
-    library,
+    faults,
     row_similarity,
     score_histogram,
     stat_scores,
     tensor_stats,
 )
-from fastmetrics.ops import reading as rules
+from fastmetrics.ops import inputs as rules
 from fastmetrics.ops import triton as kernels
+from fastmetrics.ops.backend import launcher_of
+from fastmetrics.ops.define import REFERENCES, WITHOUT_TRITON
 from fastmetrics.ops.triton import reading
 from tests.ops import test_fused as fusing
 from tests.ops import test_keep_scores as keeping
@@ -43,8 +47,9 @@ from tests.ops.cases_histogram import (
 )
 
 DEVICE = os.environ.get("FASTMETRICS_TRITON_DEVICE", "cpu")
-SCORE_DTYPES = sorted(library.SCORE_DTYPES, key=str)
-LABEL_DTYPES = sorted(library.LABEL_DTYPES, key=str)
+launchers = SimpleNamespace(**{op: launcher_of(op) for op in REFERENCES.keys() - WITHOUT_TRITON})
+SCORE_DTYPES = sorted(checks.SCORE_DTYPES, key=str)
+LABEL_DTYPES = sorted(checks.LABEL_DTYPES, key=str)
 INF, NAN = math.inf, math.nan
 
 
@@ -154,8 +159,8 @@ def compare(name: str, state: Tensor, invalid: int, *args, validate: bool = True
     expected, expected_events = state.clone(), torch.tensor([5, 6, 7])
     getattr(references, f"{name[:-1]}_reference")(expected, expected_events, *args, False)
     actual, events = on_device(state.clone()), on_device(torch.tensor([5, 6, 7]))
-    getattr(kernels, name)(actual, events, *map(_to_device_strided, args), validate)
-    expected_events[library.INVALID] += invalid if validate else 0
+    launcher_of(name)(actual, events, *map(_to_device_strided, args), validate)
+    expected_events[faults.INVALID] += invalid if validate else 0
     assert events.tolist() == expected_events.tolist()
     torch.testing.assert_close(actual.cpu(), expected, rtol=1e-12, atol=1e-12)
 
@@ -405,11 +410,11 @@ def test_offsets_past_2_31():
     state = torch.zeros(5, 4, dtype=torch.int64, device=DEVICE)
     events = torch.zeros(3, dtype=torch.int64, device=DEVICE)
     target = torch.tensor([4, 0, 2], device=DEVICE)
-    kernels.stat_scores_(state, events, preds, target, None, 5, 1, None, True)
+    launchers.stat_scores_(state, events, preds, target, None, 5, 1, None, True)
     assert state[:, 0].tolist() == [1, 0, 1, 0, 1]
 
 
-@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+@pytest.mark.parametrize("dtype", sorted(checks.WEIGHT_DTYPES, key=str), ids=str)
 @pytest.mark.parametrize("depth", [(), (5,)], ids=str)
 def test_weights(dtype, depth):
     preds, target = class_inputs(14, 150, 6, depth, ignore=4, bad=0.1)
@@ -437,10 +442,10 @@ def test_weighted_cells_that_must_be_zero_are_zero():
         for rows in (3, 1):
             state = on_device(torch.zeros(rows, 4, dtype=torch.float64))
             inputs = [on_device(value) for value in (preds, target, weight)]
-            kernels.stat_scores_(state, on_device(library.new_events()), *inputs, 3, 1, None, True)
+            launchers.stat_scores_(state, on_device(faults.new_events()), *inputs, 3, 1, None, True)
             expected = torch.zeros(rows, 4, dtype=torch.float64)
             tail = (preds, target, weight, 3, 1, None, True)
-            stat_scores.stat_scores_reference(expected, library.new_events(), *tail)
+            stat_scores.stat_scores_reference(expected, faults.new_events(), *tail)
             torch.testing.assert_close(state.cpu(), expected, rtol=1e-13, atol=0)
             assert state[0, 2].item() == 0 or rows == 1
 
@@ -452,7 +457,7 @@ def test_weighted_sums_have_the_same_bits_every_time():
     results = []
     for _ in range(2):
         state = on_device(torch.zeros(300, 4, dtype=torch.float64))
-        kernels.stat_scores_(state, on_device(library.new_events()), *inputs, 300, 1, None, True)
+        launchers.stat_scores_(state, on_device(faults.new_events()), *inputs, 300, 1, None, True)
         results.append(state.cpu())
     assert torch.equal(*results)
 
@@ -592,11 +597,11 @@ def test_empty_inputs_change_nothing():
         target = on_device(torch.zeros(shape, dtype=torch.int64))
         scores = on_device(torch.zeros(shape[0], 5, *shape[1:]))
         state = on_device(torch.full((5, 4), 9))
-        kernels.stat_scores_(state, events, scores, target, None, 5, 1, None, True)
+        launchers.stat_scores_(state, events, scores, target, None, 5, 1, None, True)
         matrix = on_device(torch.full((5, 5), 9))
-        kernels.confusion_(matrix, events, scores, target, None, None, True)
+        launchers.confusion_(matrix, events, scores, target, None, None, True)
         tables = on_device(torch.full((2, 1, 2, 2), 9))
-        kernels.label_confusion_(
+        launchers.label_confusion_(
             tables, events, target.float(), target, None, None, 0.5, False, None, True
         )
         assert all((x == 9).all() for x in (state, matrix, tables))
@@ -613,9 +618,9 @@ def test_state_may_be_a_strided_view():
     preds, target = class_inputs(17, 20, 5)
     whole = on_device(torch.zeros(5, 8, dtype=torch.int64))
     dense = on_device(torch.zeros(5, 4, dtype=torch.int64))
-    events = on_device(library.new_events())
+    events = on_device(faults.new_events())
     for state in (whole[:, ::2], dense):
-        kernels.stat_scores_(
+        launchers.stat_scores_(
             state, events, on_device(preds), on_device(target), None, 5, 1, None, True
         )
     assert torch.equal(whole[:, ::2], dense)
@@ -781,7 +786,7 @@ def test_histogram_layouts(task, layout):
         compare_histogram(task, preds, change(target), 600)
 
 
-@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+@pytest.mark.parametrize("dtype", sorted(checks.WEIGHT_DTYPES, key=str), ids=str)
 @pytest.mark.parametrize("task", TASKS)
 def test_histogram_weights(task, dtype):
     preds, target = histogram_inputs(task, (71,), 2, torch.float32, 35)
@@ -831,7 +836,7 @@ def test_weighted_histograms_have_the_same_bits_every_time(task):
     results = []
     for _ in range(2):
         state, *rest = map(on_device, call.arguments())
-        kernels.score_histogram_(state, *rest)
+        launchers.score_histogram_(state, *rest)
         results.append(state.cpu())
     assert torch.equal(*results)
 
@@ -873,8 +878,8 @@ def compare_kept(task, preds, target, weight=None, **options):
     call = keeping.Keep(task, preds, target, weight, **options)
     expected, bad = keeping.oracle(call)
     arguments = [_to_device_strided(value) for value in call.arguments()]
-    kernels.keep_scores_(*arguments)
-    expected[1][library.INVALID] += len(bad) if call.validate else 0
+    launchers.keep_scores_(*arguments)
+    expected[1][faults.INVALID] += len(bad) if call.validate else 0
     for place, other in zip((0, 1, 5, 6), expected, strict=True):
         assert other is None or keeping.same_bits(arguments[place].cpu(), other), (place, call)
 
@@ -1038,11 +1043,11 @@ def test_calibration_of_many_blocks():
 def compare_sums(name, state, invalid, preds, target, *options, validate=True):
     """As `compare` for float64 sums, whose arguments have another order and which may be NaN."""
     expected, expected_events = state.clone(), torch.tensor([5, 6, 7])
-    library.REFERENCES[name](expected, expected_events, preds, target, *options, False)
+    REFERENCES[name](expected, expected_events, preds, target, *options, False)
     actual, events = on_device(state.clone()), on_device(torch.tensor([5, 6, 7]))
     moved = map(_to_device_strided, (preds, target, *options))
-    getattr(kernels, name)(actual, events, *moved, validate)
-    expected_events[library.INVALID] += invalid if validate else 0
+    launcher_of(name)(actual, events, *moved, validate)
+    expected_events[faults.INVALID] += invalid if validate else 0
     assert events.tolist() == expected_events.tolist()
     torch.testing.assert_close(actual.cpu(), expected, rtol=1e-12, atol=1e-12, equal_nan=True)
 
@@ -1118,7 +1123,7 @@ def test_hinge_layouts(task, layout):
         compare_hinge(task, preds, change(target), None, weight, READINGS[1:2])
 
 
-@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+@pytest.mark.parametrize("dtype", sorted(checks.WEIGHT_DTYPES, key=str), ids=str)
 @pytest.mark.parametrize("task", HINGE_TASKS)
 def test_hinge_weights(task, dtype):
     preds, target = histogram_inputs(task, (71,), 2, torch.float32, 35)
@@ -1224,7 +1229,7 @@ def compare_errors(
     actual = on_device(expected.clone())
     expected += error_sums.sum_errors(preds, target, weight, outputs, terms, p, power)
     inputs = map(_to_device_strided, (preds, target, weight))
-    kernels.error_sums_(actual, *inputs, terms, p, power)
+    launchers.error_sums_(actual, *inputs, terms, p, power)
     torch.testing.assert_close(actual.cpu(), expected, rtol=1e-12, atol=1e-12, equal_nan=True)
 
 
@@ -1293,7 +1298,7 @@ def test_small_errors_keep_their_digits():
         preds, target = (torch.tensor([v], dtype=torch.float64) for v in (3.0 + size, 3.0))
         terms = error_sums.LOG_COSH | error_sums.SQUARED_LOG
         state = on_device(torch.zeros(1, 3, dtype=torch.float64))
-        kernels.error_sums_(state, on_device(preds), on_device(target), None, terms, 1.0, 0.0)
+        launchers.error_sums_(state, on_device(preds), on_device(target), None, terms, 1.0, 0.0)
         e = float(preds - target)
         log_cosh = math.log1p(2 * math.sinh(e / 2) ** 2)
         expected = [math.log1p(e / 4) ** 2, log_cosh, 1.0]
@@ -1315,7 +1320,7 @@ def test_several_blocks_of_errors_per_program(monkeypatch):
     monkeypatch.setattr(kernels.error_sums, "is_wide", lambda positions: True)
     compare_errors(preds, target, torch.rand(5000), terms=3)
     strided = torch.zeros(3, 2, dtype=torch.float64).T
-    kernels.error_sums_(
+    launchers.error_sums_(
         on_device(strided), *map(on_device, error_inputs((4, 2))), None, 3, 1.0, 0.0
     )
 
@@ -1327,7 +1332,7 @@ def compare_moments(preds, target, weight=None, start=None):
         start = torch.zeros(outputs, co_moments.NUM_COLUMNS, dtype=torch.float64)
     expected, actual = start.clone(), on_device(start.clone())
     co_moments.co_moments_reference(expected, preds, target, weight)
-    kernels.co_moments_(actual, *map(_to_device_strided, (preds, target, weight)))
+    launchers.co_moments_(actual, *map(_to_device_strided, (preds, target, weight)))
     torch.testing.assert_close(actual.cpu(), expected, rtol=1e-11, atol=1e-9, equal_nan=True)
     return actual.cpu()
 
@@ -1394,7 +1399,7 @@ def test_merged_moments():
         for start in states:
             expected, actual = start.clone(), on_device(start.clone())
             co_moments.merge_co_moments_reference(expected, parts)
-            kernels.merge_co_moments_(actual, on_device(parts))
+            launchers.merge_co_moments_(actual, on_device(parts))
             torch.testing.assert_close(actual.cpu(), expected, rtol=1e-12, atol=1e-12)
 
 
@@ -1409,7 +1414,7 @@ def compare_aggregate(value, weight, reduction, nans, fill=0.0, cells=1):
     tail = (reduction, rule, fill)
     aggregate.aggregate_reference(expected, expected_events, value, weight, *tail)
     inputs = map(_to_device_strided, (value, weight))
-    kernels.aggregate_(actual, events, *inputs, reduction, nans, fill)
+    launchers.aggregate_(actual, events, *inputs, reduction, nans, fill)
     assert events.tolist() == expected_events.tolist()
     torch.testing.assert_close(actual.cpu(), expected, rtol=1e-13, atol=1e-13, equal_nan=True)
 
@@ -1440,7 +1445,7 @@ def test_aggregates_of_odd_values(nans):
                 compare_aggregate(value, value.flip(0), reduction, nans, fill, cells)
 
 
-@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+@pytest.mark.parametrize("dtype", sorted(checks.WEIGHT_DTYPES, key=str), ids=str)
 def test_aggregates_take_all_dtypes(dtype):
     value = torch.randn(300, generator=torch.Generator().manual_seed(1)).mul(3).to(dtype)
     for reduction, cells in AGGREGATES:
@@ -1476,7 +1481,7 @@ def compare_rows(preds, target, kinds=row_similarity.KINDS):
             actual = on_device(expected.clone())
             row_similarity.row_similarity_reference(expected, preds, target, kind)
             inputs = map(_to_device_strided, (preds, target))
-            kernels.row_similarity_(actual, *inputs, kind)
+            launchers.row_similarity_(actual, *inputs, kind)
             torch.testing.assert_close(
                 actual.cpu(), expected, rtol=1e-12, atol=1e-12, equal_nan=True
             )
@@ -1505,7 +1510,7 @@ def test_row_similarities_of_odd_values():
     compare_rows(*logs, (row_similarity.KL_LOG, row_similarity.JS_LOG))
 
 
-@pytest.mark.parametrize("dtype", sorted(library.WEIGHT_DTYPES, key=str), ids=str)
+@pytest.mark.parametrize("dtype", sorted(checks.WEIGHT_DTYPES, key=str), ids=str)
 def test_row_similarities_take_all_dtypes(dtype):
     matrix = torch.arange(1, 25).remainder(7).view(4, 6)
     compare_rows(matrix.to(dtype), matrix.flip(0).to(torch.float16))
@@ -1523,7 +1528,7 @@ def compare_areas(preds, target, multiclass=False, pool=False):
             for x in (preds, target)
         ]
         areas = on_device(torch.full_like(expected, -7.0))
-        kernels.curve_areas_(areas, *chunks, multiclass, pool)
+        launchers.curve_areas_(areas, *chunks, multiclass, pool)
         assert torch.equal(areas.cpu()[:, [0, 2, 3]], expected[:, [0, 2, 3]])
         torch.testing.assert_close(areas.cpu(), expected, rtol=1e-13, atol=0)
 
@@ -1567,7 +1572,7 @@ def test_curve_areas_of_classes():
 
 def test_curve_areas_of_nothing():
     areas = on_device(torch.ones(2, 4, dtype=torch.float64))
-    kernels.curve_areas_(areas, [], [], False, False)
+    launchers.curve_areas_(areas, [], [], False, False)
     assert not areas.any()
 
 
@@ -1578,7 +1583,7 @@ def compare_tensors(tensors, updates=2):
     inputs = [_to_device_strided(x) for x in tensors]
     for _ in range(updates):
         tensor_stats.tensor_stats_reference(expected, tensors)
-        kernels.tensor_stats_(actual, inputs)
+        launchers.tensor_stats_(actual, inputs)
         torch.testing.assert_close(actual.cpu(), expected, rtol=1e-12, atol=1e-10)
 
 
@@ -1609,7 +1614,7 @@ def test_fused(task):
     """Every launcher gets its own state, events and arguments."""
     batch = fusing.everything(task, size=70, weighted=task == "binary", ignore=1)
     results = []
-    for run in (library.REFERENCES["fused_"], kernels.fused_):
+    for run in (REFERENCES["fused_"], launchers.fused_):
         tensors = [
             [tensor.to(DEVICE, copy=True) for tensor in group]
             for group in (batch.states, batch.events)

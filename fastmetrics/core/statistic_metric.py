@@ -1,0 +1,132 @@
+"""A metric that is a statistic and a formula."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Generic, TypeVar, overload
+
+from torch import Tensor
+from typing_extensions import Self
+
+from fastmetrics.core.states import State, States
+from fastmetrics.core.statistic import Statistic, View
+from fastmetrics.metric import Metric
+from fastmetrics.ops.fused import Update
+
+T = TypeVar("T")
+
+
+class StatisticField(Generic[T]):
+    """A field of the statistic as an attribute of the metric; assigning it replaces the statistic.
+
+    The name is that of the attribute, unless another one is given.
+    """
+
+    def __init__(self, name: str = "") -> None:
+        self.name = name
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.name = self.name or name
+
+    @overload
+    def __get__(self, metric: None, owner: type) -> Self: ...
+    @overload
+    def __get__(self, metric: StatisticMetric, owner: type) -> T: ...
+    def __get__(self, metric: StatisticMetric | None, owner: type) -> Self | T:
+        if metric is None:
+            return self
+        value: T = getattr(metric.statistic, self.name)
+        return value
+
+    def __set__(self, metric: StatisticMetric, value: T) -> None:
+        replacement: Any = dataclasses.replace(metric.statistic, **{self.name: value})  # type: ignore[type-var]  # subclasses are dataclasses
+        metric.statistic = replacement
+
+
+class StatisticMetric(Metric):
+    """A metric whose ``update`` adds the batch to a statistic, and whose ``compute`` reads it.
+
+    Args:
+        statistic: what is counted.
+        settings: as for :class:`~fastmetrics.metric.Metric`.
+    """
+
+    full_state_update = False
+    fused_update = True
+    statistic: Statistic
+
+    @property
+    def _exact_states(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of the base
+        return self.statistic.exact
+
+    def __init__(self, statistic: Statistic, **settings: Any) -> None:
+        Metric.__init__(self, **settings)  # whatever else a subclass stems from
+        self.statistic = statistic.to(self.device)
+        for name, state in statistic.empty().items():
+            self.add_state(name, state, statistic.reductions[name])
+
+    def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
+        """Add one batch; arguments as for the op of the statistic."""
+        self.statistic.add(self._states, preds, target, weight)
+
+    @property
+    def _states(self) -> States:
+        """The states as a statistic takes them, be they read from those of another metric."""
+        own = self.__dict__
+        link = own["_link"]
+        values = own
+        if link is not None and link.source is not None and not own["_is_synced"]:
+            values = link.read(self)
+        return States(values, batch=own["_partial"], grows=not own["compute_on_cpu"])
+
+    def _views(self) -> Mapping[str, View]:
+        """Return torchmetrics' states by name, as this metric shows them."""
+        return self.statistic.views()
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a state by the name that torchmetrics gives it."""
+        statistic = self.__dict__.get("statistic")
+        view = None if statistic is None else self._views().get(name)
+        return super().__getattr__(name) if view is None else view.get(self._states)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        own = self.__dict__
+        view = self._views().get(name) if "statistic" in own and name not in own else None
+        if view is None:
+            super().__setattr__(name, value)
+        elif view.set is None:
+            raise AttributeError(f"`{name}` of {type(self).__name__} can be read, not assigned.")
+        else:
+            if own["_link"] is not None:
+                self._leave_group()
+            view.set(self._states, value)
+
+    def _report(self) -> None:
+        self.statistic.report(type(self).__name__, self._states)
+
+    # The hooks of `fastmetrics.sharing`, until it asks the statistic itself.
+
+    def _statistic(self) -> Hashable:
+        return self.statistic
+
+    def _derive(self, source: Metric) -> dict[str, State] | None:
+        if not isinstance(source, StatisticMetric):
+            return None
+        return self.statistic.read_from(source.statistic, source._states)
+
+    def _op(self) -> Update | None:
+        if self.statistic.rows is None:
+            return None
+        return Update(self.statistic.op.__name__, self.statistic.arguments())
+
+    def _open_state(self, preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor | None:
+        return self.statistic.open(self._states, preds, target, weight)
+
+    def _keep_state(self, state: Tensor) -> None:
+        self.statistic.keep(self._states, state)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:
+        super()._apply(fn, *args, **kwargs)
+        self.__dict__["statistic"] = self.statistic.to(self.device)
+        return self
