@@ -460,8 +460,8 @@ def numbers(block, BLOCK: tl.constexpr, WIDE: tl.constexpr):
 def settle(walk):
     """Return the same walk; every kernel that loops asks for it first.
 
-    Up to version 3.7 Triton forgets where a loop begins that a number in a nested tuple is one, and
-    a return makes it look again. A function that loops must not take what is nested.
+    Triton 3.6 forgets where a loop begins that a number in a nested tuple is one, and a return
+    makes it look again. A function that loops must not take what is nested.
     """
     return walk
 
