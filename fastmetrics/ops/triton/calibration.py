@@ -65,7 +65,7 @@ class Rules(NamedTuple):
     LOGITS: bool
     """Whether some reading needs a sigmoid or softmax."""
     GUESS: bool
-    """Whether the edges lie at equal distances that a guess in float32 can tell apart."""
+    """Whether a guess in float32 names the nearest edge."""
     VALIDATE: bool
 
 

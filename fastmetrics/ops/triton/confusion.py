@@ -203,7 +203,7 @@ def count_columns(
 ):  # fmt: skip
     """Two-by-two tables per label, binary inputs being one label.
 
-    A program takes ``BLOCK_L`` labels and walks down the positions; each thread counts its own
+    A program takes ``BLOCK_C`` labels and walks down the positions; each thread counts its own
     tn, fp, fn, tp per reading in registers, and the program adds up its threads once at the end.
     ``cells`` is the state, to which all programs add by atomics; samplewise the state with every
     sample owned by one program; in float64 a zeroed buffer ``[programs, READINGS, LABELS, 2, 2]``.

@@ -458,10 +458,10 @@ def numbers(block, BLOCK: tl.constexpr, WIDE: tl.constexpr):
 
 @triton.jit
 def settle(walk):
-    """Return the same walk, once before a kernel's first loop.
+    """Return the same walk; every kernel that loops asks for it first.
 
-    Up to version 3.7 Triton forgets what it specialised in nested tuples where a loop begins; a
-    return makes it look again. A function that loops must take no part that is nested.
+    Triton 3.6 forgets where a loop begins that a number in a nested tuple is one, and a return
+    makes it look again. A function that loops must not take what is nested.
     """
     return walk
 
