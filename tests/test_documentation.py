@@ -85,9 +85,8 @@ def test_examples(name, monkeypatch):
     module = importlib.import_module(name)
     failed, _ = doctest.testmod(module)
     for function in declared_in(module):
-        (example,) = doctest.DocTestFinder().find(function, globs={})
-        assert example.examples
-        failed += doctest.DocTestRunner().run(example).failed
+        for example in doctest.DocTestFinder().find(function, globs={}):
+            failed += doctest.DocTestRunner().run(example).failed
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
     assert not failed

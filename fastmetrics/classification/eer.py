@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastmetrics.classification._curve import CurveValue, metric_of_task
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.classification.roc import BinaryROC, MulticlassROC, MultilabelROC
 from fastmetrics.functional.classification.eer import EER as FORMULA
 from fastmetrics.metric import Metric

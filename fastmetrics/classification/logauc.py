@@ -11,7 +11,7 @@ from typing import Any
 from typing_extensions import Unpack
 
 from fastmetrics.classification._curve import CurveOptions, CurveValue, metric_of_task
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.classification.roc import BinaryROC, MulticlassROC, MultilabelROC
 from fastmetrics.functional.classification.logauc import LOGAUC, FprRange
 from fastmetrics.metric import Metric

@@ -12,7 +12,7 @@ from typing import Any
 from typing_extensions import Unpack
 
 from fastmetrics.classification._curve import CurveOptions, CurvePoint, metric_of_task
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.classification.precision_recall_curve import (
     BinaryPrecisionRecallCurve,
     MulticlassPrecisionRecallCurve,

@@ -24,7 +24,7 @@ from fastmetrics.classification._curve import (
     CurveOptions,
     metric_of_task,
 )
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.classification.precision_recall_curve import (
     PRECISION_RECALL_CURVE,

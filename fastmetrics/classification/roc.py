@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from fastmetrics.classification._curve import CurveMetric, metric_of_task
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.classification.precision_recall_curve import (
     BinaryPrecisionRecallCurve,
     MulticlassPrecisionRecallCurve,

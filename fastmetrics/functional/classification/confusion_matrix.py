@@ -45,11 +45,6 @@ __all__ = [
 ]
 
 
-def check_binary_arguments(threshold: float, ignore_index: int | None, input: str) -> None:
-    """Raise ``ValueError`` unless the arguments of a thresholding metric are in range."""
-    BinaryTable(threshold, ignore_index=ignore_index, input=input).check()
-
-
 def check_normalize(normalize: str | None) -> None:
     """Raise ``ValueError`` unless ``normalize`` names a normalisation."""
     check_choice("normalize", normalize, NORMALIZATIONS)

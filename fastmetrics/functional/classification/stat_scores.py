@@ -43,39 +43,9 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional.classification import _count_functions as counting
-from fastmetrics.functional.classification._count_functions import check_averaging
-from fastmetrics.ops.confusion import LabelTables
 from fastmetrics.ops.counted import Counts
-from fastmetrics.ops.stat_scores import ClassCounts
 
 __all__ = ["binary_stat_scores", "multiclass_stat_scores", "multilabel_stat_scores", "stat_scores"]
-
-
-def check_multiclass_arguments(
-    num_classes: int | None,
-    top_k: int,
-    average: str | None,
-    multidim_average: str,
-    ignore_index: int | None,
-    zero_division: float,
-) -> None:
-    """Raise ``ValueError`` unless the arguments of a multiclass stat score are in range."""
-    check_averaging(average, multidim_average, zero_division=zero_division, num_classes=num_classes)
-    ClassCounts(num_classes, top_k, ignore_index=ignore_index).check()
-
-
-def check_multilabel_arguments(
-    num_labels: int,
-    threshold: float,
-    average: str | None,
-    multidim_average: str,
-    ignore_index: int | None,
-    zero_division: float,
-    input: str,
-) -> None:
-    """Raise ``ValueError`` unless the arguments of a multilabel stat score are in range."""
-    check_averaging(average, multidim_average, zero_division)
-    LabelTables(num_labels, threshold, ignore_index=ignore_index, input=input).check()
 
 
 def stat_scores_formula(counts: Counts, average: str | None, zero_division: float = 0.0) -> Tensor:
