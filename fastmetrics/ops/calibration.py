@@ -91,7 +91,7 @@ def calibration_bins_reference(
     validate: bool,
 ) -> None:
     """Plain torch twin of the compiled kernels."""
-    num_readings, num_bins, _ = state.shape
+    num_interpretations, num_bins, _ = state.shape
     if target.numel() == 0:
         return
     limit = num_classes or 2
@@ -111,7 +111,7 @@ def calibration_bins_reference(
     nan = scores.isnan().any(-1) & counted
     counted = counted & ~nan
     events[NAN] += int_sum(nan)
-    if num_readings > 1:
+    if num_interpretations > 1:
         events[OUTSIDE] += int_sum(outside)
     correct = scores.argmax(-1) == labels if num_classes else labels == 1
     confidences = {
@@ -120,9 +120,9 @@ def calibration_bins_reference(
     }
     num_samples = target.shape[0]
     amount = sample_weights(counted.reshape(num_samples, -1), weight).double().flatten()
-    readings = (PROBS, LOGITS) if num_readings > 1 else (int(logits),)
-    for index, reading in enumerate(readings):
-        confidence = confidences[reading]()
+    interpretations = (PROBS, LOGITS) if num_interpretations > 1 else (int(logits),)
+    for index, interpretation in enumerate(interpretations):
+        confidence = confidences[interpretation]()
         wide = not num_classes and confidence.dtype == torch.float64
         confidence = confidence.to(torch.float64 if wide else torch.float32).double()
         confidence = torch.where(counted, confidence, 0.0).flatten()
@@ -166,7 +166,7 @@ def calibration_bins_(
     float32, those of binary float64 scores as float64. Positions with a NaN score have no
     confidence: they are left out and counted in ``events``.
 
-    With two readings (H = 2) the batch is counted both as probabilities and as logits, and
+    With two interpretations (H = 2) the batch is counted both as probabilities and as logits, and
     ``events`` counts the scores outside ``[0, 1]``, so that whoever reads the state decides for all
     of the data at once.
 
@@ -180,7 +180,7 @@ def calibration_bins_(
         edges: float64 ``[2, B]``, the lower edges of the bins, ascending from 0 to 1 in equal
             steps: as float32 numbers, and for float64 confidences.
         num_classes: C; 0 for binary inputs.
-        logits: which reading a state with H = 1 holds.
+        logits: which interpretation a state with H = 1 holds.
         ignore_index: positions with this target are left out.
         validate: as in :func:`fastmetrics.ops.stat_scores.stat_scores_`.
 

@@ -460,7 +460,8 @@ class GroupTables(CountStatistic):
     ) -> None:
         if not self.reads_target:
             target = torch.zeros((), dtype=torch.uint8, device=preds.device).expand(preds.shape)
-        assert target is not None
+        elif target is None:
+            raise ValueError("`target` must be a tensor, got None.")
         counts = self.open(states, preds, target, weight)
         label_confusion_(
             counts,

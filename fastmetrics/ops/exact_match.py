@@ -114,10 +114,17 @@ def label_exact_match_reference(
     validate: bool,
 ) -> None:
     """Plain torch twin of the compiled kernels."""
-    num_readings = state.shape[-2]
-    readings = (PROBS, LOGITS) if num_readings == 2 else (int(logits),)
+    num_interpretations = state.shape[-2]
+    interpretations = (PROBS, LOGITS) if num_interpretations == 2 else (int(logits),)
     predicted, labels, counted, invalid = read_labels(
-        "label_exact_match_", events, preds, target, threshold, readings, ignore_index, validate
+        "label_exact_match_",
+        events,
+        preds,
+        target,
+        threshold,
+        interpretations,
+        ignore_index,
+        validate,
     )
     num_samples = target.shape[0]
     shape = (num_samples, num_labels, target[0, 0].numel() if num_samples else 0)

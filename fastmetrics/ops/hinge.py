@@ -98,21 +98,22 @@ def hinge_sums_reference(
     """Plain torch twin of the compiled kernels."""
     if target.numel() == 0:
         return
-    num_readings, num_losses = state.shape[0], state.shape[1] - 1
+    num_interpretations, num_losses = state.shape[0], state.shape[1] - 1
     num_classes = preds.shape[1] if multiclass else 1
     limit = num_classes if multiclass else 2
     counted = count_targets(_NAME, events, target, limit, ignore_index, validate).flatten()
     scores = (preds.movedim(1, -1) if multiclass else preds).reshape(-1, num_classes)
     events[NAN] += int_sum(scores.isnan().any(-1) & counted)
-    if num_readings > 1:
+    if num_interpretations > 1:
         events[OUTSIDE] += int_sum(((scores < 0) | (scores > 1)) & counted.unsqueeze(-1))
     classes = torch.arange(num_classes, device=target.device) if multiclass else 1
     is_target = target.reshape(-1, 1).long() == classes
     amount = sample_weights(counted.view(target.shape[0], -1), weight).flatten().double()
     scores = scores.double()
-    for index, reading in enumerate((PROBS, LOGITS) if num_readings > 1 else (int(logits),)):
+    interpretations = (PROBS, LOGITS) if num_interpretations > 1 else (int(logits),)
+    for index, interpretation in enumerate(interpretations):
         values = scores
-        if reading == LOGITS:
+        if interpretation == LOGITS:
             values = softmax(scores) if multiclass else scores.sigmoid()
         if multiclass and num_losses == 1:
             margins = _crammer_singer_margins(values, is_target)
@@ -149,19 +150,19 @@ def hinge_sums_(
     The margin of a binary score is the score itself for target 1 and its negative for target 0. A
     multiclass sample has one loss (K = 1, Crammer and Singer), whose margin is the score of the
     target less the largest other score, or one per class (K = C), each class against the rest. With
-    two readings (H = 2) the losses are those of the scores as they are, and those after a sigmoid
-    or softmax; ``events`` counts the scores outside ``[0, 1]``, so that whoever reads the state
-    decides for all of the data at once. NaN makes the sums that it belongs to NaN.
+    two interpretations (H = 2) the losses are those of the scores as they are, and those after a
+    sigmoid or softmax; ``events`` counts the scores outside ``[0, 1]``, so that whoever reads the
+    state decides for all of the data at once. NaN makes the sums that it belongs to NaN.
 
     Args:
-        state: float64 ``[H, K + 1]`` with H in {1, 2}: for each reading K sums of losses, and last
-            the number of positions or the sum of their weights. Changed in place.
+        state: float64 ``[H, K + 1]`` with H in {1, 2}: for each interpretation K sums of losses,
+            and last the number of positions or the sum of their weights. Changed in place.
         events: int64 ``[3]``. Changed in place.
         preds: scores in a float type: binary ``[N, ...]``, multiclass ``[N, C, ...]``, C >= 2.
         target: any integer type or bool ``[N, ...]``: 0 and 1, or classes.
         multiclass: whether ``preds`` has a class axis.
         squared: add the squares of the losses.
-        logits: which reading a state with H = 1 holds.
+        logits: which interpretation a state with H = 1 holds.
         weight: optional ``[N]``; a sample of weight 0 adds nothing, whatever its scores.
         ignore_index: positions with this target are left out.
         validate: as in :func:`fastmetrics.ops.stat_scores.stat_scores_`.

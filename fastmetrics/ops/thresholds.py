@@ -82,7 +82,8 @@ class Grid:
             return self
         order = None if self.order is None else self.order.to(device)
         moved = Grid(self.thresholds.to(device), self.edges.to(device), self.uniform, order)
-        moved._values = self._values
+        # On a meta device the numbers are gone.
+        moved._values = self.values if device.type == "meta" else self._values
         return moved
 
     def ascending(self, values: Tensor) -> Tensor:
