@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import wants_gradients
+from fastmetrics.core.statistic import View, wants_gradients
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._error_values import mean
@@ -46,7 +46,7 @@ class DifferentiableMetric(StatisticMetric):
 
     def compute(self) -> Tensor:
         """Return the value: a scalar, or one for each output or row."""
-        return self._value(States(self.metric_state))
+        return self._value(self._states)
 
     def _follow(self, value: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
         if not wants_gradients(*args, *kwargs.values()):
@@ -96,10 +96,15 @@ class MomentsMetric(DifferentiableMetric):
 
     statistic: Moments
     moments: Tensor
+    # The states that torchmetrics has for this metric.
+    _upstream: ClassVar[dict[str, View]]
 
     def __init__(self, statistic: Moments, **kwargs: Any) -> None:
         statistic.check()
         super().__init__(statistic, **kwargs)
+
+    def _views(self) -> dict[str, View]:
+        return self._upstream
 
     def _formula(self, moments: Tensor, wide: bool) -> Tensor:
         """Return the value of ``moments`` ``[D, 12]``; ``wide`` asks for float64."""
