@@ -55,8 +55,8 @@ from benchmarks.workload import (
     tm,
 )
 from fastmetrics import MetricCollection
-from fastmetrics.functional.classification._curve import make_grid
 from fastmetrics.ops.calibration import bin_edges
+from fastmetrics.ops.thresholds import make_grid
 
 tm_functional = find("torchmetrics.functional.classification")
 

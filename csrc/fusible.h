@@ -67,8 +67,7 @@ struct FusedCall {
  private:
   static inline const OptionalTensor kNoGroups;
 
-  // By type: the events, the inputs, the edges, no groups, or a number.
-
+  // The type of an argument says where it is.
   template <class T>
   T next() {
     if constexpr (std::is_same_v<T, Tensor&>) {
@@ -94,7 +93,7 @@ struct FusedCall {
   }
 };
 
-// The name of an op as a number, by the rule of fastmetrics/ops/fusible.py (32-bit FNV-1a).
+// What stands for an op in `program`; fastmetrics/ops/fusible.py has the same rule, 32-bit FNV-1a.
 constexpr int64_t code_of(std::string_view op) {
   uint32_t code = 2166136261;
   for (const char letter : op) {

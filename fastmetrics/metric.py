@@ -430,6 +430,7 @@ class Metric(Module, ABC):
             _link=None,
             _scratch=None,
             _owned={},
+            _spare={},
             _summed=(),
         )
 
@@ -493,7 +494,9 @@ class Metric(Module, ABC):
     def _states(self) -> States:
         """The states as a statistic takes them."""
         own = self.__dict__
-        return States(own, batch=own["_partial"], grows=not own["compute_on_cpu"])
+        return States(
+            own, batch=own["_partial"], grows=not own["compute_on_cpu"], spare=own["_spare"]
+        )
 
     @property
     def metric_state(self) -> dict[str, State]:
@@ -808,6 +811,7 @@ class Metric(Module, ABC):
             _forward_cache=None,
             _cache=None,
             _is_synced=False,
+            _spare={},
         )
         for name, default in self._defaults.items():
             current = own.get(name)
@@ -1207,6 +1211,7 @@ class Metric(Module, ABC):
         if own["_dtype_convert"]:
             own["_dtype"] = probe.dtype
         own["_scratch"] = None
+        own["_spare"] = {}
         return self
 
     def _stays_under(self, fn: Callable[[Tensor], Tensor]) -> bool:
@@ -1279,7 +1284,7 @@ class Metric(Module, ABC):
         state = dict(self.__dict__)
         if state["_link"] is not None:
             state.update({name: private_copy(getattr(self, name)) for name in self._defaults})
-        return {**state, "_link": None, "_scratch": None, "_owned": {}}
+        return {**state, "_link": None, "_scratch": None, "_owned": {}, "_spare": {}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore all attributes; the process may be one where no metric was made yet."""

@@ -39,7 +39,6 @@ class StatScoreMetric(StatisticMetric):
 
     Args:
         statistic: what is counted.
-        average: over the classes.
         multidim_average: over the axes behind the first, as in ``statistic``.
         zero_division: the value of 0/0.
         settings: as for :class:`~fastmetrics.metric.Metric`.

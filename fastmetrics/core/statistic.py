@@ -92,6 +92,13 @@ class Statistic:
         """
         raise NotImplementedError
 
+    def join(self, total: States, batch: States) -> tuple[str, ...]:
+        """Add states of one batch to a total in a way of its own.
+
+        Returns the names of the states that need no more; the others follow their reductions.
+        """
+        return ()
+
     def report(self, owner: str, states: States) -> None:
         """Raise or warn about what an update could not; called once the states are complete."""
 

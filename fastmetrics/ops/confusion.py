@@ -126,9 +126,9 @@ def label_confusion_reference(
     validate: bool,
 ) -> None:
     """Plain torch twin of the compiled kernels."""
-    num_readings, num_rows = state.shape[-4], state.shape[-3]
+    num_interpretations, num_rows = state.shape[-4], state.shape[-3]
     num_samples = target.shape[0]
-    readings = (PROBS, LOGITS) if num_readings == 2 else (int(logits),)
+    interpretations = (PROBS, LOGITS) if num_interpretations == 2 else (int(logits),)
     position = torch.arange(num_samples, device=target.device).view(-1, *[1] * (target.ndim - 1))
     invalid_groups = None
     if groups is not None:
@@ -145,7 +145,14 @@ def label_confusion_reference(
     if state.ndim == 5:
         row = position * num_rows + row
     predicted, labels, counted, _ = read_labels(
-        "label_confusion_", events, preds, target, threshold, readings, ignore_index, validate
+        "label_confusion_",
+        events,
+        preds,
+        target,
+        threshold,
+        interpretations,
+        ignore_index,
+        validate,
     )
     if invalid_groups is not None:
         outside = invalid_groups.view(position.shape)
@@ -234,10 +241,11 @@ def label_confusion_(
 ) -> None:
     """Add one batch to the two-by-two tables ``[[tn, fp], [fn, tp]]`` of each label.
 
-    A score counts as positive above ``threshold``. With two readings (H = 2) the batch is counted
-    both as probabilities (``score > threshold``) and as logits (``sigmoid(score) > threshold``),
-    and ``events`` counts the scores outside ``[0, 1]``, so that whoever reads the state decides for
-    all of the data at once. With one reading, ``logits`` names it.
+    A score counts as positive above ``threshold``. With two interpretations (H = 2) the batch is
+    counted both as probabilities (``score > threshold``) and as logits
+    (``sigmoid(score) > threshold``), and ``events`` counts the scores outside ``[0, 1]``, so that
+    whoever reads the state decides for all of the data at once. With one interpretation,
+    ``logits`` names it.
 
     Args:
         state: ``[H, L, 2, 2]`` with H in {1, 2}; L is 1 for binary inputs, or the number of groups.
@@ -250,7 +258,7 @@ def label_confusion_(
         weight: optional ``[N]``.
         groups: optional ``[N]`` integers in ``[0, L)``: the table to which a sample belongs.
         threshold: in ``[0, 1]``.
-        logits: which reading a state with H = 1 holds.
+        logits: which interpretation a state with H = 1 holds.
         ignore_index: elements with this target are left out.
         validate: as in :func:`fastmetrics.ops.stat_scores.stat_scores_`.
 
@@ -407,8 +415,8 @@ class BinaryTable(LabelTables):
 
     @override
     def matrix(self, states: States) -> Tensor:
-        """Return the table ``[2, 2]``."""
-        return super().matrix(states)[0]
+        """Return the table ``[2, 2]``, samplewise ``[N, 2, 2]``."""
+        return super().matrix(states).select(-3, 0)
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ LIBRARY = Library("fastmetrics", "DEF")
 
 REFERENCES: dict[str, Callable[..., None]] = {}
 CHECKS: dict[str, Callable[..., None]] = {}
-# What words the values that a CPU kernel refuses without saying which; for few ops.
+# Of the few ops whose CPU kernel refuses a value without saying which: what says it.
 EXPLANATIONS: dict[str, Callable[..., None]] = {}
 
 # Ops that `compute` runs once over what a metric has kept, rather than `update` over every batch.
@@ -36,9 +36,10 @@ def define(
 ) -> Callable[..., None]:
     """Declare one op with its reference and its metadata check, and return a function that runs it.
 
-    ``explain`` raises the error that a kernel meant and could not word. ``in_compute`` marks an op
-    that ``compute`` calls instead of ``update``, and ``triton=False`` one that has no Triton
-    kernel. ``fusible_axes`` says that `fused_` may run the op, and how many axes a state has then.
+    ``explain`` looks for the value that a CPU kernel refused, and raises with it. ``in_compute``
+    marks an op that ``compute`` calls instead of ``update``, and ``triton=False`` one that has no
+    Triton kernel. ``fusible_axes`` says that `fused_` may run the op, and how many axes a state has
+    then.
 
     The reference serves every device that has no kernel of its own. The check is the fake, and runs
     before the reference and before the GPU kernels. The CPU kernels guard their memory themselves,

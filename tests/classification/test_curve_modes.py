@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fastmetrics import MetricCollection
-from fastmetrics.classification._curve import FOLDED_ROWS
+from fastmetrics.ops.kept_scores import FOLDED_ROWS
 from tests.classification.test_curves import (
     CURVES,
     ROWS,
@@ -475,7 +475,7 @@ def test_states_are_plain_tensors_in_files_and_copies():
         other.update(preds, target)
         other.update(preds, 1 - target)
         assert sum(map(len, other.preds)) == 180
-    assert torch.equal(torch.cat(metric.preds)[:, 0], preds)
+    assert torch.equal(torch.cat(metric.preds), preds)
 
 
 @pytest.mark.parametrize("task", TASKS)

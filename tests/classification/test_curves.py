@@ -24,9 +24,9 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fastmetrics import MetricCollection
-from fastmetrics.functional.classification import _curve
 from fastmetrics.functional.classification.precision_recall_curve import precision_recall_formula
 from fastmetrics.functional.classification.roc import roc_formula
+from fastmetrics.ops import thresholds as grids
 from tests.classification.curves import columns, count, exact_curve, mean_curve
 from tests.classification.inputs import SCORE_DTYPES
 
@@ -625,13 +625,13 @@ def test_changing_given_thresholds_later_changes_nothing():
 def test_changing_returned_thresholds_changes_no_other_call():
     """Uniform thresholds are laid out once and copied for everyone."""
     cpu = torch.device("cpu")
-    first = _curve.make_grid(7, "auto", False, cpu)
-    second = _curve.make_grid(7, "auto", False, cpu)
+    first = grids.make_grid(7, "auto", False, cpu)
+    second = grids.make_grid(7, "auto", False, cpu)
     assert first.edges is second.edges
     first.thresholds.zero_()
     metric = CURVES[0].ours(thresholds=7)
     metric.thresholds.zero_()
-    for grid in (second, _curve.make_grid(7, "auto", False, cpu)):
+    for grid in (second, grids.make_grid(7, "auto", False, cpu)):
         assert torch.equal(grid.thresholds, torch.linspace(0, 1, 7))
 
 
@@ -639,11 +639,11 @@ def test_shared_thresholds_are_plain_tensors():
     """What is made while tracing or in inference mode does not stay for other calls."""
     cpu = torch.device("cpu")
     with FakeTensorMode():
-        assert not _curve._makes_plain_tensors()
-    assert not torch.compile(_curve._makes_plain_tensors, backend="eager")()
+        assert not grids.makes_plain_tensors()
+    assert not torch.compile(grids.makes_plain_tensors, backend="eager")()
     with torch.inference_mode():
-        _curve.make_grid(11, "auto", False, cpu)
-    grid = _curve.make_grid(11, "auto", False, cpu)
+        grids.make_grid(11, "auto", False, cpu)
+    grid = grids.make_grid(11, "auto", False, cpu)
     assert not grid.edges.is_inference() and not grid.thresholds.is_inference()
 
 

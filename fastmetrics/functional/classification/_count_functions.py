@@ -12,6 +12,7 @@ from torch import Tensor
 
 from fastmetrics.core.statistic import count
 from fastmetrics.functional._declare import declared
+from fastmetrics.functional.classification._arguments import explained
 from fastmetrics.functional.classification._ratio import Formula
 from fastmetrics.functional.classification._tasks import TASKS, call_for_task
 from fastmetrics.ops.confusion import BinaryTable, LabelTables
@@ -22,15 +23,6 @@ from fastmetrics.utilities.checks import (
     MULTIDIM_AVERAGES,
     check_choice,
     check_zero_division,
-)
-
-_ARGUMENTS = (
-    "Arguments, shapes and errors as in :mod:`fastmetrics.functional.classification.stat_scores`."
-)
-_BY_TASK = (
-    "Calls the function that is named after ``task``, which is binary, multiclass or multilabel,\n"
-    "with those arguments that it has; multiclass needs ``num_classes``, multilabel\n"
-    "``num_labels``."
 )
 
 
@@ -264,7 +256,13 @@ def binary(name: str, formula: Formula, summary: str, *, shows: str) -> BinaryFu
             check_averaging("micro", multidim_average)
         return formula(counts_of(table, name, preds, target, weight), "micro")
 
-    return declared(call, name, summary, arguments=_ARGUMENTS, example=_binary_example(name, shows))
+    return declared(
+        call,
+        name,
+        summary,
+        arguments=explained(call, "binary"),
+        example=_example("binary", name, shows),
+    )
 
 
 def binary_zero_division(
@@ -295,7 +293,13 @@ def binary_zero_division(
             check_averaging("micro", multidim_average, zero_division)
         return formula(counts_of(table, name, preds, target, weight), "micro", zero_division)
 
-    return declared(call, name, summary, arguments=_ARGUMENTS, example=_binary_example(name, shows))
+    return declared(
+        call,
+        name,
+        summary,
+        arguments=explained(call, "binary"),
+        example=_example("binary", name, shows),
+    )
 
 
 def multiclass(name: str, formula: Formula, summary: str, *, shows: str) -> MulticlassFunction:
@@ -325,7 +329,11 @@ def multiclass(name: str, formula: Formula, summary: str, *, shows: str) -> Mult
         return formula(counts_of(counted, name, preds, target, weight), average)
 
     return declared(
-        call, name, summary, arguments=_ARGUMENTS, example=_multiclass_example(name, shows)
+        call,
+        name,
+        summary,
+        arguments=explained(call, "multiclass"),
+        example=_example("multiclass", name, shows),
     )
 
 
@@ -361,7 +369,11 @@ def multiclass_zero_division(
         return formula(counts_of(counted, name, preds, target, weight), average, zero_division)
 
     return declared(
-        call, name, summary, arguments=_ARGUMENTS, example=_multiclass_example(name, shows)
+        call,
+        name,
+        summary,
+        arguments=explained(call, "multiclass"),
+        example=_example("multiclass", name, shows),
     )
 
 
@@ -394,7 +406,11 @@ def multilabel(name: str, formula: Formula, summary: str, *, shows: str) -> Mult
         return formula(counts_of(tables, name, preds, target, weight), average)
 
     return declared(
-        call, name, summary, arguments=_ARGUMENTS, example=_multilabel_example(name, shows)
+        call,
+        name,
+        summary,
+        arguments=explained(call, "multilabel"),
+        example=_example("multilabel", name, shows),
     )
 
 
@@ -430,7 +446,11 @@ def multilabel_zero_division(
         return formula(counts_of(tables, name, preds, target, weight), average, zero_division)
 
     return declared(
-        call, name, summary, arguments=_ARGUMENTS, example=_multilabel_example(name, shows)
+        call,
+        name,
+        summary,
+        arguments=explained(call, "multilabel"),
+        example=_example("multilabel", name, shows),
     )
 
 
@@ -479,7 +499,9 @@ def by_task(
             input=input,
         )
 
-    return declared(call, name, summary, arguments=_BY_TASK, example=_task_example(name, shows))
+    return declared(
+        call, name, summary, arguments=explained(call, "any"), example=_example("any", name, shows)
+    )
 
 
 def by_task_zero_division(
@@ -529,41 +551,37 @@ def by_task_zero_division(
             input=input,
         )
 
-    return declared(call, name, summary, arguments=_BY_TASK, example=_task_example(name, shows))
+    return declared(
+        call, name, summary, arguments=explained(call, "any"), example=_example("any", name, shows)
+    )
 
 
 def _by_name(*functions: Callable[..., Tensor]) -> Mapping[str, Callable[..., Tensor]]:
     return dict(zip(TASKS, functions, strict=True))
 
 
-def _binary_example(name: str, shows: str) -> str:
-    return f"""
-    >>> preds, target = torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1])
-    >>> {name}(preds, target)
-    {shows}
-    """
+# For each task the batch of the example, and what else its functions take.
+_EXAMPLES = {
+    "binary": (
+        ">>> preds, target = torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1])",
+        "",
+    ),
+    "multiclass": (
+        ">>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])",
+        ", num_classes=3",
+    ),
+    "multilabel": (
+        ">>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])\n"
+        ">>> target = torch.tensor([[0, 1], [1, 0], [1, 0]])",
+        ", num_labels=2",
+    ),
+    "any": (
+        ">>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])",
+        ', task="multiclass", num_classes=3',
+    ),
+}
 
 
-def _multiclass_example(name: str, shows: str) -> str:
-    return f"""
-    >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
-    >>> {name}(preds, target, num_classes=3)
-    {shows}
-    """
-
-
-def _multilabel_example(name: str, shows: str) -> str:
-    return f"""
-    >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> target = torch.tensor([[0, 1], [1, 0], [1, 0]])
-    >>> {name}(preds, target, num_labels=2)
-    {shows}
-    """
-
-
-def _task_example(name: str, shows: str) -> str:
-    return f"""
-    >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
-    >>> {name}(preds, target, task="multiclass", num_classes=3)
-    {shows}
-    """
+def _example(task: str, name: str, shows: str) -> str:
+    batch, needed = _EXAMPLES[task]
+    return f"{batch}\n>>> {name}(preds, target{needed})\n{shows}"

@@ -66,9 +66,7 @@ class Rules(NamedTuple):
     """Whether some reading needs a sigmoid or softmax."""
     GUESS: bool
     """Whether the edges lie at equal distances that a guess in float32 can tell apart."""
-    HAS_IGNORE: bool
     VALIDATE: bool
-    WEIGHTED: bool
 
 
 @triton.jit
@@ -187,7 +185,7 @@ def count_confidences(
         position = numbers(block, BLOCK, tile.WIDE)
         inside = position < walk.positions
         label, kept, counted = read_targets(
-            target, position, inside, walk, ignore_index, rules.CLASSES or 2, rules
+            target, position, inside, walk, ignore_index, rules.CLASSES or 2
         )
         offset = locate(position, walk.sizes, walk.preds.strides)
         if rules.CLASSES:
@@ -206,7 +204,7 @@ def count_confidences(
         nans += (counted & nan).to(tl.int32)
         outsides += tl.where(counted, outside, 0)
         counted = counted & ~nan
-        value = ones_or_weights(sums, weight, position, counted, walk, rules)
+        value = ones_or_weights(sums, weight, position, counted, walk)
         if rules.READINGS == 2 or not rules.LOGITS:
             sums_0 = add_bins(sums_0, tile_start, edges, value, counted, prob, right, rules, BINS)
         if rules.LOGITS:
@@ -248,9 +246,7 @@ def calibration_bins_(
         CLASSES=num_classes,
         LOGITS=logits or readings == 2,
         GUESS=total <= MOST_GUESSED,
-        HAS_IGNORE=ignore_index is not None,
         VALIDATE=validate,
-        WEIGHTED=weight is not None,
     )
     walk = walk_classes(preds, target, weight)
     bins = min(triton.next_power_of_2(total), MOST_BINS)
@@ -265,8 +261,8 @@ def calibration_bins_(
     align, _ = row_layout(preds, walk)
     launch(
         count_confidences, (programs, triton.cdiv(total, bins)), sums, events, preds, target,
-        weight, edges[int(wide)].contiguous(), walk, 0 if ignore_index is None else ignore_index,
-        rules=rules, BINS=bins, tile=Tile(block, is_wide(walk.positions), block_classes, align),
+        weight, edges[int(wide)].contiguous(), walk, ignore_index, rules=rules, BINS=bins,
+        tile=Tile(block, is_wide(walk.positions), block_classes, align),
         num_warps=8,
     )  # fmt: skip
     fold_partials(state, sums)

@@ -12,10 +12,6 @@ order into the state, so the result has the same bits every time. That second ke
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
@@ -24,12 +20,12 @@ from torch import Tensor
 from fastmetrics.ops.co_moments import NUM_COLUMNS
 from fastmetrics.ops.triton.reading import (
     Tile,
-    device_of,
     is_wide,
     launch,
     load_columns,
     locate,
     numbers,
+    on_device_of_state,
     settle,
     walk_labels,
 )
@@ -105,7 +101,7 @@ def centre(values, kept, weight, total):
 @triton.jit
 def add_pairs(
     partial, preds, target, weight, walk, outputs,
-    WEIGHTED: tl.constexpr, WIDE_INPUT: tl.constexpr, DIRECT: tl.constexpr, tile: tl.constexpr,
+    WIDE_INPUT: tl.constexpr, DIRECT: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     """Moments of one share of the rows: ``partial`` is ``[programs, outputs, 12]``.
 
@@ -125,7 +121,7 @@ def add_pairs(
         row = numbers(block, tile.BLOCK, tile.WIDE)
         present = row < walk.positions
         w = present.to(tl.float64)
-        if WEIGHTED:
+        if weight is not None:
             offset = locate(row, walk.sizes, walk.weight.strides)
             w = tl.load(weight + offset, mask=present, other=0).to(tl.float64)
         kept = (w != 0)[:, None] & inside[None, :]
@@ -183,20 +179,6 @@ def merge_parts(state, parts, count, outputs, BLOCK_D: tl.constexpr):
     tl.store(place + (COLUMNS - 1), wide, mask=inside)
 
 
-def on_device_of_state(op: Callable[..., None]) -> Callable[..., None]:
-    """Launch where the state is, and let kernels assume that it is contiguous."""
-
-    @functools.wraps(op)
-    def entry(state: Tensor, *args: Any) -> None:
-        with device_of(state):
-            dense = state.contiguous()
-            op(dense, *args)
-            if dense is not state:
-                state.copy_(dense)
-
-    return entry
-
-
 @on_device_of_state
 def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None) -> None:
     """Launch the kernels of :func:`fastmetrics.ops.co_moments.co_moments_`."""
@@ -212,7 +194,7 @@ def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | N
         partial = torch.empty((programs, *state.shape), dtype=torch.float64, device=state.device)
     launch(
         add_pairs, (triton.cdiv(outputs, block_outputs), programs),
-        partial, preds, target, weight, walk, outputs, WEIGHTED=weight is not None,
+        partial, preds, target, weight, walk, outputs,
         WIDE_INPUT=torch.float64 in (preds.dtype, target.dtype), DIRECT=programs == 1,
         tile=Tile(block, is_wide(walk.positions), block_outputs),
     )  # fmt: skip

@@ -114,7 +114,7 @@ def count_pairs(
         )
         bad += invalid.to(tl.int32)
         nans += nan.to(tl.int32)
-        value = ones_or_weights(cells, weight, position, counted, walk, rules)
+        value = ones_or_weights(cells, weight, position, counted, walk)
         cell = label * ROWS + pred
         counts = add_cells(counts, own, cell, value, counted, rules.SCORES, MODE, BLOCK)
     flush_cells(cells, counts, MODE)
@@ -160,7 +160,7 @@ def count_groups(
         known = (group >= 0) & (group < GROUPS)
         bad += (invalid | (counted & ~known)).to(tl.int32)
         counted = counted & known
-        value = ones_or_weights(cells, weight, position, counted, walk, rules)
+        value = ones_or_weights(cells, weight, position, counted, walk)
         table = group * 4 + label.to(tl.int64) * 2
         cell = table + first.to(tl.int64)
         counts = add_cells(counts, own, cell, value, counted, False, MODE, BLOCK)
@@ -244,7 +244,7 @@ def count_columns(
             nans += nan.to(tl.int32)
             outsides += outside.to(tl.int32)
             value = counted.to(kind)
-            if rules.WEIGHTED:
+            if weight is not None:
                 offset = sample * walk.weight.sample
                 offset += locate(position, walk.sizes, walk.weight.strides)
                 each = tl.load(weight + offset, mask=inside, other=0).to(kind)
@@ -277,13 +277,7 @@ def confusion_(
         return
     walk = walk_classes(preds, target, weight)
     scores, rows = preds.ndim > target.ndim, state.shape[0]
-    rules = ClassRules(
-        CLASSES=preds.shape[1] if scores else rows,
-        SCORES=scores,
-        HAS_IGNORE=ignore_index is not None,
-        VALIDATE=validate,
-        WEIGHTED=weight is not None,
-    )
+    rules = ClassRules(preds.shape[1] if scores else rows, scores, validate)
     mode = _mode(state)
     block, block_classes, warps = ClassBlocks(LABEL_BLOCK, 1)
     if mode == ORDERED:
@@ -293,8 +287,8 @@ def confusion_(
         block, block_classes, warps = class_blocks(rules.CLASSES, preds.element_size())
     cells, programs = _cells(state, mode, triton.cdiv(walk.positions, block))
     launch(
-        count_pairs, (programs,), cells, events, preds, target, weight, walk,
-        0 if ignore_index is None else ignore_index, rules=rules, ROWS=rows, MODE=mode.value,
+        count_pairs, (programs,), cells, events, preds, target, weight, walk, ignore_index,
+        rules=rules, ROWS=rows, MODE=mode.value,
         BINS=triton.next_power_of_2(rows * rows) if mode == PRIVATE else 1,
         tile=Tile(block, is_wide(walk.positions), block_classes, *row_layout(preds, walk)),
         num_warps=warps,
@@ -341,14 +335,8 @@ def label_confusion_(
         return
     readings = state.shape[-4]
     cuts = score_cuts(threshold, readings, logits, preds.dtype)
-    values = (0 if ignore_index is None else ignore_index, *cuts)
-    rules = LabelRules(
-        READINGS=readings,
-        SCORES=preds.is_floating_point(),
-        HAS_IGNORE=ignore_index is not None,
-        VALIDATE=validate,
-        WEIGHTED=weight is not None,
-    )
+    values = (ignore_index, *cuts)
+    rules = LabelRules(readings, preds.is_floating_point(), validate)
     if groups is not None:
         _count_groups(state, events, preds, target, groups, weight, values, rules)
     else:
@@ -362,7 +350,7 @@ def _count_groups(
     target: Tensor,
     groups: Tensor,
     weight: Tensor | None,
-    values: tuple[int, int, int],
+    values: tuple[int | None, int, int],
     rules: LabelRules,
 ) -> None:
     walk = walk_classes(preds, target, weight, groups)
@@ -386,7 +374,7 @@ def _count_columns(
     preds: Tensor,
     target: Tensor,
     weight: Tensor | None,
-    values: tuple[int, int, int],
+    values: tuple[int | None, int, int],
     rules: LabelRules,
 ) -> None:
     samplewise, labels = state.ndim == 5, state.shape[-3]

@@ -11,7 +11,6 @@ the rows in a fixed tree. The functions are those of the CPU kernels, without ca
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
 
 import torch
 import triton
@@ -21,13 +20,13 @@ from torch import Tensor
 from fastmetrics.ops import error_sums as terms_of
 from fastmetrics.ops.triton.reading import (
     Tile,
-    device_of,
     fold_partials,
     is_wide,
     launch,
     load_columns,
     locate,
     numbers,
+    on_device_of_state,
     ordered_programs,
     settle,
     walk_labels,
@@ -57,15 +56,6 @@ CHEAP = (
 )
 MOST_COLUMNS = 128
 WARPS = 8
-
-
-class Rules(NamedTuple):
-    """What a kernel makes of errors."""
-
-    TERMS: int
-    P: float
-    DEVIANCE_POWER: float
-    WEIGHTED: bool
 
 
 @triton.jit
@@ -170,7 +160,9 @@ def deviance(p, t, POWER: tl.constexpr):
 
 
 @triton.jit
-def add_terms(sums, p, t, w, inside, rules: tl.constexpr):
+def add_terms(
+    sums, p, t, w, inside, TERMS: tl.constexpr, P: tl.constexpr, DEVIANCE_POWER: tl.constexpr
+):
     """Add the chosen terms of a tile to their sums, in the order of their bits.
 
     Last of all come the positions that have no deviance.
@@ -180,38 +172,31 @@ def add_terms(sums, p, t, w, inside, rules: tl.constexpr):
         outsides,
     ) = sums  # fmt: skip
     e = tl.abs(p - t)
-    if SQUARED & rules.TERMS:
+    if SQUARED & TERMS:
         squares += tl.where(inside, e * e * w, 0.0)
-    if ABSOLUTE & rules.TERMS:
+    if ABSOLUTE & TERMS:
         absolutes += tl.where(inside, e * w, 0.0)
-    if SQUARED_LOG & rules.TERMS:
+    if SQUARED_LOG & TERMS:
         logs += tl.where(inside, squared_log(p, t) * w, 0.0)
-    if PERCENTAGE & rules.TERMS:
+    if PERCENTAGE & TERMS:
         percentages += tl.where(inside, relative(e, tl.abs(t)) * w, 0.0)
-    if SYMMETRIC & rules.TERMS:
+    if SYMMETRIC & TERMS:
         symmetrics += tl.where(inside, relative(e, tl.abs(p) + tl.abs(t)) * w, 0.0)
-    if MAGNITUDE & rules.TERMS:
+    if MAGNITUDE & TERMS:
         magnitudes += tl.where(inside, tl.abs(t) * w, 0.0)
-    if LOG_COSH & rules.TERMS:
+    if LOG_COSH & TERMS:
         coshes += tl.where(inside, log_cosh(e) * w, 0.0)
-    if POWER & rules.TERMS:
-        powers += tl.where(inside, power_of(e, rules.P) * w, 0.0)
-    if DEVIANCE & rules.TERMS:
-        outside = inside & is_outside(p, t, rules.DEVIANCE_POWER)
-        loss = deviance(p, t, rules.DEVIANCE_POWER)
+    if POWER & TERMS:
+        powers += tl.where(inside, power_of(e, P) * w, 0.0)
+    if DEVIANCE & TERMS:
+        outside = inside & is_outside(p, t, DEVIANCE_POWER)
+        loss = deviance(p, t, DEVIANCE_POWER)
         deviances += tl.where(inside & ~outside, loss * w, 0.0)
         outsides += outside.to(tl.float64)
     return (
         squares, absolutes, logs, percentages, symmetrics, magnitudes, coshes, powers, deviances,
         outsides,
     )  # fmt: skip
-
-
-@triton.jit
-def load_numbers(data, position, column, inside, walk, axes):
-    """A tile of numbers as float64: rows at these positions, of these columns."""
-    rows = data + locate(position, walk.sizes, axes.strides)
-    return load_columns(rows, column, axes.column, inside, 0).to(tl.float64)
 
 
 @triton.jit
@@ -223,7 +208,8 @@ def write_column(row, sums, column, outputs, index, COUNT: tl.constexpr):
 @triton.jit
 def sum_errors(
     partial, preds, target, weight, walk, outputs,
-    rules: tl.constexpr, COUNT: tl.constexpr, tile: tl.constexpr,
+    TERMS: tl.constexpr, P: tl.constexpr, DEVIANCE_POWER: tl.constexpr, COUNT: tl.constexpr,
+    tile: tl.constexpr,
 ):  # fmt: skip
     """Sums of the chosen terms, ``partial`` ``[programs, outputs, COUNT]``.
 
@@ -243,24 +229,28 @@ def sum_errors(
     for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
         position = numbers(block, BLOCK, tile.WIDE)
         inside = (position < walk.positions)[:, None] & known
-        p = load_numbers(preds, position, column, inside, walk, walk.preds)
-        t = load_numbers(target, position, column, inside, walk, walk.target)
+        offset = locate(position, walk.sizes, walk.preds.strides)
+        p = load_columns(preds + offset, column, walk.preds.column, inside, 0).to(tl.float64)
+        offset = locate(position, walk.sizes, walk.target.strides)
+        t = load_columns(target + offset, column, walk.target.column, inside, 0).to(tl.float64)
         w = inside.to(tl.float64)
-        if rules.WEIGHTED:
-            w = load_numbers(weight, position, column, inside, walk, walk.weight)
+        if weight is not None:
+            offset = locate(position, walk.sizes, walk.weight.strides)
+            w = load_columns(weight + offset, column, 0, inside, 0).to(tl.float64)
         count += w
-        sums = add_terms(sums, p, t, w, inside, rules)
+        sums = add_terms(sums, p, t, w, inside, TERMS, P, DEVIANCE_POWER)
     row = partial + program.to(tl.int64) * outputs * COUNT
     index = 0
     for term in tl.static_range(9):
-        if (1 << term) & rules.TERMS:
+        if (1 << term) & TERMS:
             write_column(row, sums[term], column, outputs, index, COUNT)
             index += 1
-    if DEVIANCE & rules.TERMS:
+    if DEVIANCE & TERMS:
         write_column(row, sums[9], column, outputs, COUNT - 2, COUNT)
     write_column(row, count, column, outputs, COUNT - 1, COUNT)
 
 
+@on_device_of_state
 def error_sums_(
     state: Tensor,
     preds: Tensor,
@@ -273,22 +263,6 @@ def error_sums_(
     """Launch the kernels of :func:`fastmetrics.ops.error_sums.error_sums_`."""
     if not preds.numel():
         return
-    with device_of(state):
-        dense = state.contiguous()
-        _add(dense, preds, target, weight, terms, p, power)
-        if dense is not state:
-            state.copy_(dense)
-
-
-def _add(
-    state: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    terms: int,
-    p: float,
-    power: float,
-) -> None:
     outputs, count = state.shape
     if outputs > 1:
         # One column stands for all outputs.
@@ -302,7 +276,7 @@ def _add(
     partial = torch.empty((programs, state.numel()), dtype=torch.float64, device=state.device)
     launch(
         sum_errors, (triton.cdiv(outputs, columns), programs), partial, preds, target, weight,
-        walk, outputs, rules=Rules(terms, float(p), float(power), weight is not None),
-        COUNT=count, tile=Tile(block, is_wide(walk.positions), columns), num_warps=WARPS,
+        walk, outputs, TERMS=terms, P=float(p), DEVIANCE_POWER=float(power), COUNT=count,
+        tile=Tile(block, is_wide(walk.positions), columns), num_warps=WARPS,
     )  # fmt: skip
     fold_partials(state, partial)

@@ -104,7 +104,7 @@ def match_samples(
         own = first + tl.arange(0, SAMPLES)
         usable = (own < samples) & (unusable == 0)
         value = usable.to(cells.dtype.element_ty)
-        if rules.WEIGHTED:
+        if weight is not None:
             value = tl.load(weight + own * walk.weight.sample, mask=usable, other=0)
             value = value.to(cells.dtype.element_ty)
         correct = tl.where(wrong == 0, value, tl.zeros_like(value))
@@ -161,16 +161,17 @@ def match_positions(
                     preds, target, sample, position, column, here, walk, cut_0, cut_1,
                     ignore_index, rules,
                 )  # fmt: skip
-                unusable += tl.sum(invalid.to(tl.int32), axis=1)
+                invalids = tl.sum(invalid.to(tl.int32), axis=1)
+                bad += invalids
+                unusable += invalids
                 nans += tl.sum(nan.to(tl.int32), axis=1)
                 outsides += tl.sum(outside.to(tl.int32), axis=1)
                 wrong_0 += tl.sum((counted & (first != label)).to(tl.int32), axis=1)
                 if rules.READINGS == 2:
                     wrong_1 += tl.sum((counted & (second != label)).to(tl.int32), axis=1)
-            bad += unusable
             usable = inside & (unusable == 0)
             value = usable.to(cells.dtype.element_ty)
-            if rules.WEIGHTED:
+            if weight is not None:
                 offset = sample * walk.weight.sample
                 offset += locate(position, walk.sizes, walk.weight.strides)
                 value = tl.load(weight + offset, mask=usable, other=0).to(cells.dtype.element_ty)
@@ -209,13 +210,7 @@ def exact_match_(
     walk, samples = walk_classes(preds, target, weight, samplewise=True), target.shape[0]
     scores = preds.ndim > target.ndim
     classes = preds.shape[1] if scores else num_classes
-    rules = ClassRules(
-        CLASSES=classes or MAX_LABELS,
-        SCORES=scores,
-        HAS_IGNORE=ignore_index is not None,
-        VALIDATE=validate,
-        WEIGHTED=weight is not None,
-    )
+    rules = ClassRules(classes or MAX_LABELS, scores, validate)
     block, block_classes, warps = ClassBlocks(LABEL_BLOCK, 1)
     if scores:
         block, block_classes, warps = class_blocks(classes, preds.element_size())
@@ -223,7 +218,7 @@ def exact_match_(
     cells, to, programs = _cells(state, state.ndim == 2, samples, block // depth)
     launch(
         match_samples, (programs,), cells, events, preds, target, weight, walk, samples,
-        0 if ignore_index is None else ignore_index, rules=rules, TO=to.value, DEPTH=depth,
+        ignore_index, rules=rules, TO=to.value, DEPTH=depth,
         tile=Tile(block, is_wide(walk.positions), block_classes, *row_layout(preds, walk)),
         num_warps=warps,
     )  # fmt: skip
@@ -263,13 +258,7 @@ def label_exact_match_(
     samplewise, readings = state.ndim == 3, state.shape[-2]
     walk = walk_labels(preds, target, weight, samplewise=samplewise)
     samples = target.shape[0] if samplewise else 1
-    rules = LabelRules(
-        READINGS=readings,
-        SCORES=preds.is_floating_point(),
-        HAS_IGNORE=ignore_index is not None,
-        VALIDATE=validate,
-        WEIGHTED=weight is not None,
-    )
+    rules = LabelRules(readings, preds.is_floating_point(), validate)
     columns = min(triton.next_power_of_2(num_labels), MOST_COLUMNS)
     block = LABEL_TILE // columns
     if samplewise:
@@ -278,9 +267,8 @@ def label_exact_match_(
         cells, to, programs = _cells(state, False, walk.positions, block)
     launch(
         match_positions, (programs,), cells, events, preds, target, weight, walk, samples,
-        0 if ignore_index is None else ignore_index,
-        *score_cuts(threshold, readings, logits, preds.dtype), rules=rules, LABELS=num_labels,
-        TO=to.value, tile=Tile(block, is_wide(walk.positions), columns),
+        ignore_index, *score_cuts(threshold, readings, logits, preds.dtype), rules=rules,
+        LABELS=num_labels, TO=to.value, tile=Tile(block, is_wide(walk.positions), columns),
     )  # fmt: skip
     if to == ROW:
         fold_partials(state, cells)

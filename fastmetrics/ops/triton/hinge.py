@@ -49,9 +49,7 @@ class Rules(NamedTuple):
     LOGITS: bool
     """Whether some reading of rows, or the only one of binary scores, takes them for logits."""
     SQUARED: bool
-    HAS_IGNORE: bool
     VALIDATE: bool
-    WEIGHTED: bool
 
 
 @triton.jit
@@ -111,13 +109,13 @@ def sum_scores(
     for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
         position = numbers(block, BLOCK, tile.WIDE)
         inside = position < walk.positions
-        mark, kept, counted = read_targets(target, position, inside, walk, ignore_index, 2, rules)
+        mark, kept, counted = read_targets(target, position, inside, walk, ignore_index, 2)
         offset = locate(position, walk.sizes, walk.preds.strides)
         x = as_score(tl.load(preds + offset, mask=inside, other=0.0)).to(tl.float64)
         bad += (kept & ~counted).to(tl.int32)
         nans += (counted & (x != x)).to(tl.int32)
         outsides += (counted & ((x < 0) | (x > 1))).to(tl.int32)
-        value = ones_or_weights(partial, weight, position, counted, walk, rules)
+        value = ones_or_weights(partial, weight, position, counted, walk)
         amounts += value
         sign = tl.where(mark == 1, 1.0, -1.0).to(tl.float64)
         if rules.READINGS == 2 or not rules.LOGITS:
@@ -179,11 +177,9 @@ def sum_rows(
     for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
         position = numbers(block, BLOCK, tile.WIDE)
         inside = position < walk.positions
-        label, kept, counted = read_targets(
-            target, position, inside, walk, ignore_index, CLASSES, rules
-        )
+        label, kept, counted = read_targets(target, position, inside, walk, ignore_index, CLASSES)
         bad += (kept & ~counted).to(tl.int32)
-        value = ones_or_weights(partial, weight, position, counted, walk, rules)
+        value = ones_or_weights(partial, weight, position, counted, walk)
         amounts += value
         offset = locate(position, walk.sizes, walk.preds.strides)
         scores = preds + offset // tile.ALIGN * tile.ALIGN
@@ -250,12 +246,10 @@ def hinge_sums_(
         READINGS=len(state),
         LOGITS=logits or (multiclass and len(state) == 2),
         SQUARED=squared,
-        HAS_IGNORE=ignore_index is not None,
         VALIDATE=validate,
-        WEIGHTED=weight is not None,
     )
     walk = walk_classes(preds, target, weight)
-    wide, ignore = is_wide(walk.positions), 0 if ignore_index is None else ignore_index
+    wide = is_wide(walk.positions)
     block, block_classes, warps = ClassBlocks(LABEL_BLOCK, 1)
     if multiclass:
         block, block_classes, warps = row_blocks(preds.shape[1], False)
@@ -263,13 +257,13 @@ def hinge_sums_(
     partial = state.new_zeros(programs, state.numel())
     if multiclass:
         launch(
-            sum_rows, (programs,), partial, events, preds, target, weight, walk, ignore,
+            sum_rows, (programs,), partial, events, preds, target, weight, walk, ignore_index,
             rules=rules, CLASSES=preds.shape[1], PER_CLASS=state.shape[1] > 2,
             tile=Tile(block, wide, block_classes, *row_layout(preds, walk)), num_warps=warps,
         )  # fmt: skip
     else:
         launch(
-            sum_scores, (programs,), partial, events, preds, target, weight, walk, ignore,
+            sum_scores, (programs,), partial, events, preds, target, weight, walk, ignore_index,
             rules=rules, tile=Tile(block, wide), num_warps=warps,
         )  # fmt: skip
     fold_partials(state, partial)

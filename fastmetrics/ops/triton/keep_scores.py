@@ -10,7 +10,6 @@ contiguous in the inputs and writes it along the rows of the buffers.
 from __future__ import annotations
 
 import functools
-from typing import NamedTuple
 
 import triton
 import triton.language as tl
@@ -35,21 +34,10 @@ from fastmetrics.ops.triton.reading import (
 )
 
 
-class Rules(NamedTuple):
-    """What a kernel makes of scores and targets."""
-
-    COLUMNS: int
-    MULTICLASS: bool
-    HAS_IGNORE: bool
-    VALIDATE: bool
-    WEIGHTED: bool
-    KEEPS_WEIGHTS: bool
-
-
 @triton.jit(do_not_specialize=["start", "ignore_index"])
 def keep(
     state, events, preds, target, weight, labels, weights, walk, start, ignore_index,
-    rules: tl.constexpr, tile: tl.constexpr,
+    COLUMNS: tl.constexpr, MULTICLASS: tl.constexpr, VALIDATE: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     """Write rows of ``COLUMNS`` scores from row ``start`` on, and their targets.
 
@@ -69,35 +57,35 @@ def keep(
         row = start + position.to(tl.int64)
         scores = preds + locate(position, walk.sizes, walk.preds.strides)
         marks = target + locate(position, walk.sizes, walk.target.strides)
-        if rules.KEEPS_WEIGHTS:
+        if weights is not None:
             value = tl.zeros([BLOCK], tl.float64) + 1.0
-            if rules.WEIGHTED:
+            if weight is not None:
                 offset = locate(position, walk.sizes, walk.weight.strides)
                 value = tl.load(weight + offset, mask=inside)
             tl.store(weights + row, value.to(tl.float64), mask=inside)
-        if rules.MULTICLASS:
+        if MULTICLASS:
             label, kept, counted = read_targets(
-                target, position, inside, walk, ignore_index, rules.COLUMNS, rules
+                target, position, inside, walk, ignore_index, COLUMNS
             )
             bad += (kept & ~counted).to(tl.int32)
             left_out = tl.where(counted, label, -1)
             tl.store(labels + row, left_out.to(labels.dtype.element_ty), mask=inside)
         nan = tl.zeros([BLOCK], tl.int32)
-        for first in range(0, rules.COLUMNS, tile.BLOCK_C):
+        for first in range(0, COLUMNS, tile.BLOCK_C):
             column = first + tl.arange(0, tile.BLOCK_C)
-            known = (column < rules.COLUMNS)[None, :]
+            known = (column < COLUMNS)[None, :]
             active = inside[:, None] & known
-            place = row[:, None] * rules.COLUMNS + column.to(tl.int64)[None, :]
+            place = row[:, None] * COLUMNS + column.to(tl.int64)[None, :]
             raw = load_columns(scores, column, walk.preds.column, active, 0.0)
             tl.store(state + place, raw, mask=active)
             x = as_score(raw)
-            if rules.MULTICLASS:
+            if MULTICLASS:
                 noted = counted[:, None] & known
                 nan = tl.maximum(nan, tl.max((noted & (x != x)).to(tl.int32), axis=1))
             else:
                 mark = load_columns(marks, column, walk.target.column, active, 0).to(tl.int64)
                 kept = active
-                if rules.HAS_IGNORE:
+                if ignore_index is not None:
                     kept = active & (mark != ignore_index)
                 noted = kept & ((mark == 0) | (mark == 1))
                 bad += tl.sum((kept & ~noted).to(tl.int32), axis=1)
@@ -106,7 +94,7 @@ def keep(
                 nan += tl.sum((noted & (x != x)).to(tl.int32), axis=1)
             outsides += tl.sum((noted & ((x < 0) | (x > 1))).to(tl.int32), axis=1)
         nans += nan
-    add_score_events(events, bad, nans, outsides, rules.VALIDATE, True)
+    add_score_events(events, bad, nans, outsides, VALIDATE, True)
 
 
 @functools.partial(replayable, varying=("start",))
@@ -127,14 +115,6 @@ def keep_scores_(
     if not target.numel():
         return
     columns = state.shape[1]
-    rules = Rules(
-        COLUMNS=columns,
-        MULTICLASS=multiclass,
-        HAS_IGNORE=ignore_index is not None,
-        VALIDATE=validate,
-        WEIGHTED=weight is not None,
-        KEEPS_WEIGHTS=weights is not None,
-    )
     if multiclass:
         walk = walk_classes(preds, target, weight)
     else:
@@ -142,7 +122,7 @@ def keep_scores_(
     block, block_classes, warps = class_blocks(columns, preds.element_size())
     launch(
         keep, (programs_for(triton.cdiv(walk.positions, block), state.device),),
-        state, events, preds, target, weight, labels, weights, walk, start,
-        0 if ignore_index is None else ignore_index, rules=rules,
+        state, events, preds, target, weight, labels, weights, walk, start, ignore_index,
+        COLUMNS=columns, MULTICLASS=multiclass, VALIDATE=validate,
         tile=Tile(block, is_wide(walk.positions), block_classes), num_warps=warps,
     )  # fmt: skip

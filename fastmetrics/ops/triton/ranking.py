@@ -46,9 +46,7 @@ class Rules(NamedTuple):
     COVERED: bool
     RANKED: bool
     LOST: bool
-    HAS_IGNORE: bool
     VALIDATE: bool
-    WEIGHTED: bool
 
 
 class Tile(NamedTuple):
@@ -87,7 +85,7 @@ def read_tile(
     x = as_score(load_columns(scores, column, scores_step, here, 0.0))
     mark = load_columns(marks, column, marks_step, here, 0).to(tl.int64)
     kept = here
-    if rules.HAS_IGNORE:
+    if ignore_index is not None:
         kept = here & (mark != ignore_index)
     usable = kept & ((mark == 0) | (mark == 1))
     return x, usable & (mark == 1), usable, kept & ~usable
@@ -208,7 +206,7 @@ def rank_rows(
             rules, tile.others,
         )  # fmt: skip
         counted = inside & (bad == 0) & (usables > 0)
-        value = ones_or_weights(partial, weight, row, counted, walk, rules)
+        value = ones_or_weights(partial, weight, row, counted, walk)
         amounts += value
         bads += bad
         nans += tl.where(counted, nan, 0)
@@ -263,16 +261,13 @@ def ranking_sums_(
         COVERED=bool(measures & COVERAGE),
         RANKED=bool(measures & PRECISION),
         LOST=bool(measures & LOSS),
-        HAS_IGNORE=ignore_index is not None,
         VALIDATE=validate,
-        WEIGHTED=weight is not None,
     )
     walk, tile = walk_labels(preds, target, weight), row_tile(target.shape[1])
     programs = ordered_programs(triton.cdiv(walk.positions, tile.rows), state.numel())
     partial = state.new_zeros(programs, state.numel())
     launch(
-        rank_rows, (programs,), partial, events, preds, target, weight, walk,
-        0 if ignore_index is None else ignore_index, rules=rules, tile=tile,
-        WIDE=is_wide(walk.positions),
+        rank_rows, (programs,), partial, events, preds, target, weight, walk, ignore_index,
+        rules=rules, tile=tile, WIDE=is_wide(walk.positions),
     )  # fmt: skip
     fold_partials(state, partial)

@@ -8,9 +8,11 @@ them.
 
 **Arguments.** What belongs together travels as one NamedTuple. A `Walk` is numbers, which the
 compiler specialises one by one: multiples of 16, and ones. Rules and a `Tile`, whose fields are
-upper case, are constants, and each value of them is a kernel of its own. Integers that vary from
-update to update must not be specialised and stay arguments of their own, because Triton's
-``do_not_specialize`` does not reach into tuples; so do tensors, which a replay exchanges.
+upper case, are constants, and each value of them is a kernel of its own. (A field of a constant is
+a bare number, which Triton does not take in a list before it has a name: ``BLOCK = tile.BLOCK``.)
+Integers that vary from update to update must not be specialised and stay arguments of their own,
+because ``do_not_specialize`` does not reach into tuples; so do tensors, which a replay exchanges.
+Of what may be missing, weights or an index to ignore, None is a constant as well.
 
 **Adding up.** Counts are int64 in the state and added by relaxed integer atomics, whose order does
 not show in the result. Weighted float64 sums never use atomics: each program of a grid that depends
@@ -112,8 +114,8 @@ class Walk(NamedTuple):
     """Of all axes but the outermost, innermost first."""
     preds: Axes
     target: Axes
-    weight: Axes
-    groups: Axes
+    weight: Axes | tuple[()]
+    groups: Axes | tuple[()]
 
 
 def walk_classes(
@@ -161,12 +163,13 @@ def _walk(
     samplewise: bool,
 ) -> Walk:
     rest = (0,) * (len(shape) - 1)
-    strides += tuple((0 if other is None else other.stride(0), *rest) for other in others)
+    strides += tuple((other.stride(0), *rest) for other in others if other is not None)
     begin = int(samplewise)
     sizes, merged = merge_axes(tuple(shape[begin:]), *(x[begin:] for x in strides))
     samples = [x[0] if samplewise else 0 for x in strides]
-    axes = map(Axes, merged, samples, (*columns, 0, 0))
-    return Walk(math.prod(shape[begin:]), sizes, *axes)
+    preds, target, *given = map(Axes, merged, samples, (*columns, 0, 0))
+    weight, groups = (() if other is None else given.pop(0) for other in others)
+    return Walk(math.prod(shape[begin:]), sizes, preds, target, weight, groups)
 
 
 class ClassRules(NamedTuple):
@@ -176,9 +179,7 @@ class ClassRules(NamedTuple):
     """Labels lie below."""
     SCORES: bool
     """Whether predictions are scores of each class, not labels."""
-    HAS_IGNORE: bool
     VALIDATE: bool
-    WEIGHTED: bool = False
     TOP_K: bool = False
     """Whether more than the largest score counts."""
 
@@ -189,9 +190,7 @@ class LabelRules(NamedTuple):
     READINGS: int
     SCORES: bool
     """Whether predictions are scores, not decisions."""
-    HAS_IGNORE: bool
     VALIDATE: bool
-    WEIGHTED: bool
 
 
 class Tile(NamedTuple):
@@ -271,6 +270,20 @@ def device_of(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
         tensor.device.index
     )
     return guard
+
+
+def on_device_of_state(op: Callable[..., None]) -> Callable[..., None]:
+    """Launch where the state is, and let kernels assume that it is contiguous."""
+
+    @functools.wraps(op)
+    def entry(state: Tensor, *args: Any) -> None:
+        with device_of(state):
+            dense = state.contiguous()
+            op(dense, *args)
+            if dense is not state:
+                state.copy_(dense)
+
+    return entry
 
 
 def programs_for(blocks: int, device: torch.device) -> int:
@@ -518,16 +531,15 @@ def best_class(
 
 
 @triton.jit
-def read_targets(
-    target, position, inside, walk, ignore_index, CLASSES: tl.constexpr, rules: tl.constexpr
-):
+def read_targets(target, position, inside, walk, ignore_index, CLASSES: tl.constexpr):
     """Read one block of targets: label, which of them are kept, and which of these are classes."""
     offset = locate(position, walk.sizes, walk.target.strides)
     label = tl.load(target + offset, mask=inside, other=0).to(tl.int64)
     kept = inside
-    if rules.HAS_IGNORE:
+    if ignore_index is not None:
         kept = inside & (label != ignore_index)
-    return label, kept, kept & (label >= 0) & (label < CLASSES)
+    valid = (label >= 0) & (label < CLASSES)
+    return label, kept, kept & valid
 
 
 @triton.jit
@@ -540,9 +552,7 @@ def read_classes(
     Scores of ignored positions are not read where each has a row of its own; elsewhere such gaps
     would only break the wide loads across positions.
     """
-    label, kept, counted = read_targets(
-        target, position, inside, walk, ignore_index, rules.CLASSES, rules
-    )
+    label, kept, counted = read_targets(target, position, inside, walk, ignore_index, rules.CLASSES)
     offset = locate(position, walk.sizes, walk.preds.strides) // tile.ALIGN * tile.ALIGN
     if rules.SCORES:
         read = kept if tile.ROW_MAJOR else inside
@@ -567,7 +577,7 @@ def read_labels(
     """
     value = tl.load(target + target_offset, mask=inside, other=0).to(tl.int64)
     kept = inside
-    if rules.HAS_IGNORE:
+    if ignore_index is not None:
         kept = inside & (value != ignore_index)
     valid = (value == 0) | (value == 1)
     if rules.SCORES:
@@ -665,10 +675,10 @@ def add_ordered(cells, cell, value, active, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def ones_or_weights(cells, weight, position, counted, walk, rules: tl.constexpr):
+def ones_or_weights(cells, weight, position, counted, walk):
     """What each counted position adds, in the type of the cells: its weight, or one."""
     value = counted
-    if rules.WEIGHTED:
+    if weight is not None:
         offset = locate(position, walk.sizes, walk.weight.strides)
         value = tl.load(weight + offset, mask=counted, other=0)
     return value.to(cells.dtype.element_ty)

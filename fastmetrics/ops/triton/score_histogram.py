@@ -78,11 +78,9 @@ class Rules(NamedTuple):
     SPACING_1: int
     LOGITS: bool
     """Whether some reading needs a softmax."""
-    HAS_IGNORE: bool
     VALIDATE: bool
     TOLD_APART: bool
     """Whether scores outside [0, 1] are reported."""
-    WEIGHTED: bool
 
 
 @triton.jit
@@ -172,13 +170,13 @@ def count_scores(
     for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
         position = numbers(block, BLOCK, tile.WIDE)
         inside = position < walk.positions
-        mark, kept, counted = read_targets(target, position, inside, walk, ignore_index, 2, rules)
+        mark, kept, counted = read_targets(target, position, inside, walk, ignore_index, 2)
         offset = locate(position, walk.sizes, walk.preds.strides)
         x = as_score(tl.load(preds + offset, mask=inside, other=0.0))
         bad += (kept & ~counted).to(tl.int32)
         nans += (counted & (x != x)).to(tl.int32)
         outsides += (counted & ((x < 0) | (x > 1))).to(tl.int32)
-        value = ones_or_weights(cells, weight, position, counted, walk, rules)
+        value = ones_or_weights(cells, weight, position, counted, walk)
         cell = tl.where(mark == 1, ROWS, 0).to(tl.int64)
         if LABELS > 1:
             cell += (position // depth % LABELS).to(tl.int64) * (2 * ROWS)
@@ -285,11 +283,9 @@ def count_rows(
     for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
         position = numbers(block, BLOCK, tile.WIDE)
         inside = position < walk.positions
-        label, kept, counted = read_targets(
-            target, position, inside, walk, ignore_index, CLASSES, rules
-        )
+        label, kept, counted = read_targets(target, position, inside, walk, ignore_index, CLASSES)
         bad += (kept & ~counted).to(tl.int32)
-        value = ones_or_weights(cells, weight, position, counted, walk, rules)
+        value = ones_or_weights(cells, weight, position, counted, walk)
         offset = locate(position, walk.sizes, walk.preds.strides)
         scores = preds + offset // tile.ALIGN * tile.ALIGN
         # Gaps between rows of their own save reading; elsewhere they only break the wide loads.
@@ -354,7 +350,7 @@ def score_histogram_(
         first = as_logits
     spacings = (spacing, spacing) if multiclass else (first, as_logits)
     tensors = (events, preds, target, weight, edges)
-    rules = _rules(state, spacings, multiclass, logits, ignore_index, validate, weight)
+    rules = _rules(state, spacings, multiclass, logits, validate)
     _count(state, tensors, rules, multiclass, ignore_index)
 
 
@@ -375,7 +371,7 @@ def score_image_histogram_(
     spacing = HALF_IMAGE if half else IMAGE
     tensors = (events, preds, target, weight, None)
     spacings = (spacing, spacing)
-    rules = _rules(state, spacings, multiclass, logits, ignore_index, validate, weight)
+    rules = _rules(state, spacings, multiclass, logits, validate)
     told_apart = not multiclass or len(state) == 2
     _count(state, tensors, rules._replace(TOLD_APART=told_apart), multiclass, ignore_index)
 
@@ -385,9 +381,7 @@ def _rules(
     spacings: tuple[tl.constexpr, tl.constexpr],
     multiclass: bool,
     logits: bool,
-    ignore_index: int | None,
     validate: bool,
-    weight: Tensor | None,
 ) -> Rules:
     readings, _, _, bins = state.shape
     return Rules(
@@ -396,10 +390,8 @@ def _rules(
         SPACING_0=spacings[0].value,
         SPACING_1=spacings[1].value,
         LOGITS=multiclass and (logits or readings == 2),
-        HAS_IGNORE=ignore_index is not None,
         VALIDATE=validate,
         TOLD_APART=readings == 2,
-        WEIGHTED=weight is not None,
     )
 
 
@@ -442,13 +434,13 @@ def _count(
     if not target.numel():
         return
     walk = walk_classes(preds, target, weight)
-    wide, ignore = is_wide(walk.positions), 0 if ignore_index is None else ignore_index
+    wide = is_wide(walk.positions)
     mode, bins = _mode(state)
     if multiclass:
         block, block_classes, warps = row_blocks(state.shape[1], mode == ORDERED)
         cells, programs = _cells(state, mode, triton.cdiv(walk.positions, block))
         launch(
-            count_rows, (programs,), cells, *tensors, walk, ignore, rules=rules,
+            count_rows, (programs,), cells, *tensors, walk, ignore_index, rules=rules,
             CLASSES=state.shape[1], MODE=mode.value, BINS=bins,
             tile=Tile(block, wide, block_classes, *row_layout(preds, walk)), num_warps=warps,
         )  # fmt: skip
@@ -456,9 +448,9 @@ def _count(
         block, warps = (ORDERED_BLOCK, ORDERED_WARPS) if mode == ORDERED else (LABEL_BLOCK, 4)
         cells, programs = _cells(state, mode, triton.cdiv(walk.positions, block))
         launch(
-            count_scores, (programs,), cells, *tensors, walk, ignore, math.prod(target.shape[2:]),
-            rules=rules, LABELS=state.shape[1], MODE=mode.value, BINS=bins,
-            tile=Tile(block, wide), num_warps=warps,
+            count_scores, (programs,), cells, *tensors, walk, ignore_index,
+            depth=math.prod(target.shape[2:]), rules=rules, LABELS=state.shape[1],
+            MODE=mode.value, BINS=bins, tile=Tile(block, wide), num_warps=warps,
         )  # fmt: skip
     if mode == ORDERED:
         fold_partials(state, cells)

@@ -21,6 +21,8 @@ True negatives follow from the number of counted positions, which no program kno
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import triton
 import triton.language as tl
@@ -144,7 +146,7 @@ def count(
             hit = tl.sum(hits.to(tl.int64))
             counts = tl.where(bins == TP, hit, tl.where(bins == TN, 0, total - hit))
         flush_private(state, counts, total, ROWS, BINS, NEGATIVES)
-    elif rules.HAS_IGNORE:
+    elif totals is not None:
         tl.store(totals + program, total)
     else:
         add_to_negatives(state, tl.cast(walk.positions, tl.int64), program, programs, ROWS)
@@ -203,7 +205,7 @@ def count_ordered(
             )  # fmt: skip
             bad += invalid.to(tl.int32)
             nans += nan.to(tl.int32)
-            value = ones_or_weights(cells, weight, position, counted, walk, rules)
+            value = ones_or_weights(cells, weight, position, counted, walk)
             miss = counted & (pred != label)
             if ROWS == 1:
                 pred = tl.zeros_like(pred)
@@ -238,15 +240,10 @@ def stat_scores_(
     if not target.numel():
         return
     scores, rows = preds.ndim > target.ndim, state.shape[-2]
-    rules = ClassRules(
-        CLASSES=preds.shape[1] if scores else num_classes or MAX_LABELS,
-        SCORES=scores,
-        HAS_IGNORE=ignore_index is not None,
-        VALIDATE=validate,
-        TOP_K=top_k > 1,
-    )
-    options = {
-        "ignore_index": 0 if ignore_index is None else ignore_index,
+    classes = preds.shape[1] if scores else num_classes or MAX_LABELS
+    rules = ClassRules(classes, scores, validate, TOP_K=top_k > 1)
+    options: dict[str, Any] = {
+        "ignore_index": ignore_index,
         "top_k": top_k,
         "ROWS": rows,
         "NEGATIVES": num_classes if rows == 1 else int(num_classes > 0),
@@ -268,7 +265,7 @@ def _count(
     preds: Tensor,
     target: Tensor,
     rules: ClassRules,
-    options: dict[str, int],
+    options: dict[str, Any],
 ) -> None:
     walk = walk_classes(preds, target)
     block, block_classes, warps = ClassBlocks(LABEL_BLOCK, 1)
@@ -281,7 +278,7 @@ def _count(
     scattered = bins > MOST_PRIVATE_BINS
     programs = programs_for(triton.cdiv(walk.positions, block), state.device)
     totals = None
-    if scattered and rules.HAS_IGNORE:
+    if scattered and options["ignore_index"] is not None:
         totals = torch.empty(programs, dtype=torch.int64, device=state.device)
     launch(
         count, (programs,), state, events, totals, preds, target, walk, rules=rules, **options,
@@ -303,14 +300,14 @@ def _count_weighted(
     target: Tensor,
     weight: Tensor | None,
     rules: ClassRules,
-    options: dict[str, int],
+    options: dict[str, Any],
 ) -> None:
     walk = walk_classes(preds, target, weight)
     programs = ordered_programs(triton.cdiv(walk.positions, ORDERED_BLOCK), state.numel())
     partial = state.new_zeros(programs, state.numel())
     launch(
         count_ordered, (programs,), partial, events, preds, target, weight, walk, samples=1,
-        rules=rules._replace(WEIGHTED=weight is not None), **options, SAMPLEWISE=False,
+        rules=rules, **options, SAMPLEWISE=False,
         tile=_ordered_tile(ORDERED_BLOCK, preds, walk, rules), num_warps=ORDERED_WARPS,
     )  # fmt: skip
     counts = torch.zeros_like(state)
@@ -327,7 +324,7 @@ def _count_samples(
     preds: Tensor,
     target: Tensor,
     rules: ClassRules,
-    options: dict[str, int],
+    options: dict[str, Any],
 ) -> None:
     walk, samples = walk_classes(preds, target, samplewise=True), target.shape[0]
     block = min(ORDERED_BLOCK, max(16, triton.next_power_of_2(walk.positions)))
