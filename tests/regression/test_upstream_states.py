@@ -144,6 +144,18 @@ def test_states_can_be_assigned(name, arguments, shape, step):
     close(ours.compute(), theirs.compute())
 
 
+@every_case
+def test_checkpoints_of_torchmetrics(name, arguments, shape):
+    ours, theirs = metrics(name, arguments)
+    first, second = batches(name, shape)
+    theirs.persistent(True)
+    theirs.update(*first)
+    ours.load_state_dict(theirs.state_dict())
+    for metric in (ours, theirs):
+        metric.update(*second)
+    close(ours.compute(), theirs.compute())
+
+
 def test_states_can_be_added_to():
     ours, theirs = metrics("MeanSquaredError", {})
     for metric in (ours, theirs):
