@@ -170,6 +170,17 @@ def test_states_can_be_added_to():
     assert ours.compute() == theirs.compute() == 5.0
 
 
+@pytest.mark.parametrize("name", ["RunningSum", "RunningMean"])
+def test_states_of_a_window(name):
+    ours, theirs = (getattr(package, name)(window=2) for package in (fastmetrics, torchmetrics))
+    for value in (1.0, 2.0, 4.0):
+        for metric in (ours, theirs):
+            metric.update(value)
+    for state in theirs._defaults:
+        assert getattr(ours, state) == getattr(theirs, state)
+    assert not hasattr(ours, "sum_value_7") and not hasattr(ours, "sum_value")
+
+
 def test_a_metric_of_a_collection_leaves_before_its_state_is_set():
     metrics = MetricCollection(
         {"a": fastmetrics.regression.R2Score(), "b": fastmetrics.regression.R2Score()}
