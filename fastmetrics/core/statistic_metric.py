@@ -92,6 +92,16 @@ class StatisticMetric(Metric):
             view.set(states, value)
             states.changed()
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Take states under the names of torchmetrics, too; those that say nothing new are left."""
+        for name, view in self._views().items():
+            key = prefix + name
+            if key in state_dict and name not in self._defaults:
+                value = state_dict.pop(key)
+                if view.set is not None:
+                    setattr(self, name, value)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
     def _report(self) -> None:
         self.statistic.report(type(self).__name__, self._states)
 

@@ -325,6 +325,9 @@ class Moments(Statistic):
     def add(
         self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
     ) -> None:
+        if preds.ndim == 1:  # one output, as it is
+            co_moments_(states.values["moments"], preds, target, weight)
+            return
         preds, target = self._columns(preds, target)
         state = self._wide_enough(states, preds)
         co_moments_(state, preds, target, weight)

@@ -223,8 +223,10 @@ class RowSimilarity(Statistic):
     @override
     def views(self) -> Mapping[str, View]:
         """Return the states of divergences; cosine similarity keeps all inputs upstream."""
-        if self.kind == COSINE or self.keeps_rows:
+        if self.kind == COSINE:
             return {}
+        if self.keeps_rows:
+            return {"total": View(lambda states: _count(states.values["measures"]))}
         return {"measures": _number(0), "total": _number(1)}
 
 
@@ -235,3 +237,8 @@ def _number(place: int) -> View:
         states.values["sums"][place] = value
 
     return View(lambda states: states.values["sums"][place], write)
+
+
+def _count(rows: list[Tensor]) -> Tensor:
+    """Return the number of rows of all batches."""
+    return torch.tensor(sum(len(batch) for batch in rows))

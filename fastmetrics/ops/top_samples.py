@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastmetrics.core.reductions import Merger
 from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import NAN
@@ -191,3 +192,18 @@ def merge_top_samples_(state: Tensor, others: Tensor) -> None:
             [12]])
     """
     _merge_top_samples(state, others)
+
+
+class MergeTopSamples(Merger):
+    """Merges top samples ``[3, 2, k]``."""
+
+    def __call__(self, parts: Tensor) -> Tensor:
+        """Return the top samples of all parts ``[R, 3, 2, k]``."""
+        total = torch.zeros_like(parts[0])
+        merge_top_samples_(total, parts.contiguous())
+        return total
+
+    def absorb(self, total: Tensor, batch: Tensor) -> Tensor:
+        """Merge ``batch`` into ``total``."""
+        merge_top_samples_(total, batch.unsqueeze(0))
+        return total

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import counts_only, wants_gradients
+from fastmetrics.core.statistic import View, counts_only, wants_gradients
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._error_values import mean
@@ -92,10 +92,15 @@ class MomentsMetric(DifferentiableMetric):
 
     statistic: Moments
     moments: Tensor
+    # The states that torchmetrics has for this metric.
+    _upstream: ClassVar[dict[str, View]]
 
     def __init__(self, statistic: Moments, **kwargs: Any) -> None:
         statistic.check()
         super().__init__(statistic, **kwargs)
+
+    def _views(self) -> dict[str, View]:
+        return self._upstream
 
     def _formula(self, moments: Tensor, wide: bool) -> Tensor:
         """Return the value of ``moments`` ``[D, 12]``; ``wide`` asks for float64."""

@@ -10,6 +10,7 @@ from fastmetrics.functional.regression._moment_values import MULTIOUTPUTS
 from fastmetrics.functional.regression.explained_variance import explained_variance_formula
 from fastmetrics.ops.co_moments import Moments
 from fastmetrics.regression._bases import MomentsMetric
+from fastmetrics.regression._upstream_states import EXPLAINED
 from fastmetrics.utilities.checks import check_choice
 
 __all__ = ["ExplainedVariance"]
@@ -37,6 +38,7 @@ class ExplainedVariance(MomentsMetric):
     tensor(0.9572)
     """
 
+    _upstream = EXPLAINED
     higher_is_better = True
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0

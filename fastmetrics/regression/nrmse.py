@@ -10,6 +10,7 @@ from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.regression.nrmse import check_nrmse, nrmse_formula
 from fastmetrics.ops.co_moments import Moments
 from fastmetrics.regression._bases import MomentsMetric
+from fastmetrics.regression._upstream_states import NORMALIZED
 
 __all__ = ["NormalizedRootMeanSquaredError"]
 
@@ -36,6 +37,7 @@ class NormalizedRootMeanSquaredError(MomentsMetric):
     tensor(0.2500)
     """
 
+    _upstream = NORMALIZED
     higher_is_better = False
     plot_lower_bound = 0.0
 

@@ -10,6 +10,7 @@ from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.regression.pearson import pearson_formula
 from fastmetrics.ops.co_moments import Moments
 from fastmetrics.regression._bases import MomentsMetric
+from fastmetrics.regression._upstream_states import CORRELATION
 
 __all__ = ["PearsonCorrCoef"]
 
@@ -34,6 +35,7 @@ class PearsonCorrCoef(MomentsMetric):
     tensor(0.9849)
     """
 
+    _upstream = CORRELATION
     higher_is_better: bool | None = None  # both -1 and 1 are best
     plot_lower_bound = -1.0
     plot_upper_bound = 1.0

@@ -9,6 +9,7 @@ from torch import Tensor
 from fastmetrics.functional.regression.r2 import check_r2, r2_formula
 from fastmetrics.ops.co_moments import Moments
 from fastmetrics.regression._bases import MomentsMetric
+from fastmetrics.regression._upstream_states import R2
 
 __all__ = ["R2Score"]
 
@@ -36,6 +37,7 @@ class R2Score(MomentsMetric):
     tensor(0.9486)
     """
 
+    _upstream = R2
     higher_is_better = True
     plot_upper_bound = 1.0
 

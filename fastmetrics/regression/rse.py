@@ -10,6 +10,7 @@ from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.regression.rse import relative_squared_error_formula
 from fastmetrics.ops.co_moments import Moments
 from fastmetrics.regression._bases import MomentsMetric
+from fastmetrics.regression._upstream_states import RELATIVE
 
 __all__ = ["RelativeSquaredError"]
 
@@ -35,6 +36,7 @@ class RelativeSquaredError(MomentsMetric):
     tensor(0.0514)
     """
 
+    _upstream = RELATIVE
     higher_is_better = False
 
     num_outputs = StatisticField[int]()

@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from fastmetrics.core.states import private_copy
+from fastmetrics.core.states import States, private_copy
+from fastmetrics.core.statistic_metric import StatisticMetric
 from fastmetrics.metric import Metric
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.wrappers.abstract import WrapperMetric
@@ -102,6 +103,15 @@ class Running(WrapperMetric):
         super().reset()
         self.base_metric.reset()
         self.__dict__["_num_vals_seen"] = 0
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a state of a batch by the name that torchmetrics gives it."""
+        state, _, slot = name.rpartition("_")
+        base = self.__dict__.get("_modules", {}).get("base_metric")
+        if slot.isdecimal() and isinstance(base, StatisticMetric) and state in base._views():
+            values = {each: getattr(self, f"{each}_{slot}") for each in base._defaults}
+            return base._views()[state].get(States(values))
+        return super().__getattr__(name)
 
     def _extras(self) -> int:
         return self._num_vals_seen
