@@ -241,7 +241,7 @@ class Binned(Scores):
     @property
     @override
     def thresholds(self) -> Tensor:
-        return self.grid.thresholds
+        return self.grid.thresholds.clone()
 
     @property
     @override
