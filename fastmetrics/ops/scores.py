@@ -208,9 +208,14 @@ def points_curve(parts: list[TiedScores], static_shape: bool) -> Curve:
     )
 
 
-@functools.lru_cache(maxsize=16)
 def image_values(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the lowest score of ``dtype`` in each bin of `score_image_histogram_`; NaN first."""
+    if torch.compiler.is_compiling():  # which does not trace into a cache
+        return _work_out_values(bits, dtype, device)
+    return _kept_values(bits, dtype, device)
+
+
+def _work_out_values(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     width = 8 * dtype.itemsize
     image = torch.arange(2**bits, device=device) << (width - bits)
     sign = 1 << (width - 1)
@@ -219,6 +224,9 @@ def image_values(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     values = values.nan_to_num(-torch.inf, torch.inf, -torch.inf)
     values[0] = torch.nan
     return values
+
+
+_kept_values = functools.lru_cache(maxsize=16)(_work_out_values)
 
 
 def occupied(table: Tensor, values: Tensor, static_shape: bool) -> TiedScores:

@@ -142,11 +142,13 @@ def _with_signature(declaration: F, value: Callable[..., Any]) -> F:
     names = frozenset(p.name for p in parameters)
 
     def function(preds: Tensor, target: Tensor, *args: Any, **options: Any) -> Any:
-        by_position = dict(zip(positional, args, strict=False))
-        own = {**defaults, **by_position, **options}
-        clash = len(by_position) < len(args) or not by_position.keys().isdisjoint(options)
-        if clash or own.keys() != names:
-            signature.bind(preds, target, *args, **options)  # raises what Python would
+        given = {**dict(zip(positional, args, strict=False)), **options}
+        own = {**defaults, **given}
+        if len(given) < len(args) + len(options) or own.keys() != names:
+            try:
+                signature.bind(preds, target, *args, **options)
+            except TypeError as error:
+                raise TypeError(f"{declaration.__name__}() {error}") from None
         return value(preds, target, **own)
 
     function.__signature__ = signature  # type: ignore[attr-defined]  # what `inspect` shows
