@@ -122,10 +122,6 @@ class Scores(CountStatistic):
         """Whether scores are said to be logits."""
         return self.input == "logits"
 
-    def is_micro(self, average: str | None) -> bool:
-        """Whether there is one curve: of binary scores, or of all classes together."""
-        return self.num_classes == 1 or average == "micro"
-
     def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:
         """Return the curve of each class, or one curve.
 
