@@ -32,7 +32,7 @@ ARGUMENTS: dict[str, Any] = {
 }
 DISTRIBUTIONS = ("KLDivergence", "JensenShannonDivergence")
 POSITIVE = ("MeanSquaredLogError", "TweedieDevianceScore")
-MODES = {"exact": None, "binned": 20, "certified": "auto"}
+MODES = {"exact": None, "binned": 20, "ranked": "auto"}
 
 
 @dataclass(frozen=True)

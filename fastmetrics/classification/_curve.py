@@ -141,7 +141,7 @@ def metric_of_task(
 ) -> Callable[[F], F]:
     """Give ``__new__`` of a task wrapper its body: make a metric of the class of the task.
 
-    The class gets those arguments that it has, and all ``options``.
+    The class gets those arguments that it has, and all ``kwargs``.
     """
     classes = dict(zip(TASKS, (binary, multiclass, multilabel), strict=True))
 
@@ -153,7 +153,7 @@ def metric_of_task(
             given = signature.bind(*args, **kwargs)
             given.apply_defaults()
             _, task, *_ = given.args
-            options = given.arguments.pop("options")
+            options = given.arguments.pop("kwargs")
             task = check_task(task)
             known = inspect.signature(classes[task]).parameters
             own = {name: value for name, value in given.arguments.items() if name in known}

@@ -113,6 +113,6 @@ class AUROC(TaskWrapper):
     def __new__(  # type: ignore[misc]  # makes the metric of the task
         cls, task: str, thresholds: Thresholds = None, num_classes: int | None = None,
         num_labels: int | None = None, average: str | None = "macro", max_fpr: float | None = None,
-        ignore_index: int | None = None, validate_args: bool = True, **options: Any,
+        ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
     ) -> Metric:  # fmt: skip
         """Make the metric of ``task``."""

@@ -108,6 +108,6 @@ class AveragePrecision(TaskWrapper):
     def __new__(  # type: ignore[misc]  # makes the metric of the task
         cls, task: str, thresholds: Thresholds = None, num_classes: int | None = None,
         num_labels: int | None = None, average: str | None = "macro",
-        ignore_index: int | None = None, validate_args: bool = True, **options: Any,
+        ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
     ) -> Metric:  # fmt: skip
         """Make the metric of ``task``."""

@@ -108,6 +108,6 @@ class LogAUC(TaskWrapper):
     def __new__(  # type: ignore[misc]  # makes the metric of the task
         cls, task: str, thresholds: Thresholds = None, fpr_range: FprRange = (0.001, 0.1),
         num_classes: int | None = None, num_labels: int | None = None,
-        ignore_index: int | None = None, validate_args: bool = True, **options: Any,
+        ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
     ) -> Metric:  # fmt: skip
         """Make the metric of ``task``."""

@@ -121,6 +121,6 @@ class PrecisionAtFixedRecall(TaskWrapper):
     def __new__(  # type: ignore[misc]  # makes the metric of the task
         cls, task: str, min_recall: float, thresholds: Thresholds = None,
         num_classes: int | None = None, num_labels: int | None = None,
-        ignore_index: int | None = None, validate_args: bool = True, **options: Any,
+        ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
     ) -> Metric:  # fmt: skip
         """Make the metric of ``task``."""

@@ -1,13 +1,13 @@
 """Precision-recall curve metrics, and the statistics of every metric that is made of a curve.
 
 Arguments are explained in :mod:`fastmetrics.functional.classification.precision_recall_curve`;
-``normalization=None`` of binary ones is the same as ``input="probs"``. ``update`` takes ``preds``,
-``target`` and optionally ``weight``; further keywords go to :class:`fastmetrics.Metric`. Metrics
-with the same thresholds share one state within a collection. With ``thresholds=None`` metrics keep
-every score: 4 bytes and a byte for the target of a float32 score. 16-bit scores become counts once
-65 536 rows are kept, 1 MiB for each of up to 64 classes (multiclass scores only with
-``input="probs"``). ``thresholds="auto"`` always counts, in at most 64 MiB as long as 10 bits are
-left.
+``normalization=None`` of binary ones is the same as ``input="probs"``. ``options`` are ``input``,
+``undefined`` and what :class:`fastmetrics.Metric` takes. ``update`` takes ``preds``, ``target`` and
+optionally ``weight``. Metrics with the same thresholds share one state within a collection. With
+``thresholds=None`` metrics keep every score: 4 bytes and a byte for the target of a float32 score.
+16-bit scores become counts once 65 536 rows are kept, 1 MiB for each of up to 64 classes
+(multiclass scores only with ``input="probs"``). ``thresholds="auto"`` always counts, in at most 64
+MiB as long as 10 bits are left.
 """
 
 from __future__ import annotations
@@ -188,6 +188,6 @@ class PrecisionRecallCurve(TaskWrapper):
     def __new__(  # type: ignore[misc]  # makes the metric of the task
         cls, task: str, thresholds: Thresholds = None, num_classes: int | None = None,
         num_labels: int | None = None, ignore_index: int | None = None, validate_args: bool = True,
-        **options: Any,
+        **kwargs: Any,
     ) -> Metric:  # fmt: skip
         """Make the metric of ``task``."""

@@ -90,6 +90,10 @@ class Kept(Scores):
     PLAIN: ClassVar = ("preds", "target")
     WEIGHTED: ClassVar = ("weighted_preds", "weighted_target", "weights")
     COUNTED: ClassVar = {torch.float16: "float16_counts", torch.bfloat16: "bfloat16_counts"}
+    REDUCTIONS: ClassVar = {
+        **dict.fromkeys((*PLAIN, *WEIGHTED), "cat"),
+        **dict.fromkeys((*COUNTED.values(), "events"), "sum"),
+    }
 
     @classmethod
     def may_fold(cls, num_classes: int, multiclass: bool, input: str) -> bool:
@@ -108,8 +112,7 @@ class Kept(Scores):
     @property
     @override
     def reductions(self) -> Mapping[str, Any]:
-        lists = dict.fromkeys((*self.PLAIN, *self.WEIGHTED), "cat")
-        return {**lists, **dict.fromkeys((*self.COUNTED.values(), "events"), "sum")}
+        return self.REDUCTIONS
 
     @property
     @override
@@ -118,10 +121,16 @@ class Kept(Scores):
 
     @override
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
-        states: dict[str, Any] = {name: [] for name in (*self.PLAIN, *self.WEIGHTED)}
-        for name in self.COUNTED.values():
-            states[name] = torch.zeros((), dtype=torch.int64, device=device)
-        return {**states, "events": new_events(device)}
+        return {
+            "preds": [],
+            "target": [],
+            "weighted_preds": [],
+            "weighted_target": [],
+            "weights": [],
+            "float16_counts": torch.zeros((), dtype=torch.int64, device=device),
+            "bfloat16_counts": torch.zeros((), dtype=torch.int64, device=device),
+            "events": new_events(device),
+        }
 
     @override
     def open(self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None) -> None:
@@ -199,7 +208,7 @@ class Kept(Scores):
             preds = torch.empty((size, self.num_classes), dtype=dtype, device=device)
             shape = (size,) if self.multiclass else (size, self.num_classes)
             target = torch.empty(shape, dtype=labels, device=device)
-            shown = (preds[:, 0], target[:, 0]) if binary else (preds, target)
+            shown = (preds.squeeze(1), target.squeeze(1)) if binary else (preds, target)
             if not weighted:
                 return SpareRows((preds, target), shown)
             weights = torch.empty(size, dtype=torch.float64, device=device)

@@ -122,10 +122,6 @@ class Scores(CountStatistic):
         """Whether scores are said to be logits."""
         return self.input == "logits"
 
-    def is_micro(self, average: str | None) -> bool:
-        """Whether there is one curve: of binary scores, or of all classes together."""
-        return self.num_classes == 1 or average == "micro"
-
     def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:
         """Return the curve of each class, or one curve.
 
@@ -208,9 +204,14 @@ def points_curve(parts: list[TiedScores], static_shape: bool) -> Curve:
     )
 
 
-@functools.lru_cache(maxsize=16)
 def image_values(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the lowest score of ``dtype`` in each bin of `score_image_histogram_`; NaN first."""
+    if torch.compiler.is_compiling():  # which does not trace into a cache
+        return _work_out_values(bits, dtype, device)
+    return _kept_values(bits, dtype, device)
+
+
+def _work_out_values(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     width = 8 * dtype.itemsize
     image = torch.arange(2**bits, device=device) << (width - bits)
     sign = 1 << (width - 1)
@@ -219,6 +220,9 @@ def image_values(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     values = values.nan_to_num(-torch.inf, torch.inf, -torch.inf)
     values[0] = torch.nan
     return values
+
+
+_kept_values = functools.lru_cache(maxsize=16)(_work_out_values)
 
 
 def occupied(table: Tensor, values: Tensor, static_shape: bool) -> TiedScores:
@@ -241,7 +245,7 @@ class Binned(Scores):
     @property
     @override
     def thresholds(self) -> Tensor:
-        return self.grid.thresholds
+        return self.grid.thresholds.clone()
 
     @property
     @override

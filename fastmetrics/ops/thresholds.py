@@ -109,13 +109,12 @@ def make_grid(
 ) -> Grid:
     """Lay out thresholds for `score_histogram_`; softmax leaves probabilities, logits do not.
 
-    A number of uniform thresholds is laid out once per device. Their edges are shared, as nothing
-    writes them or returns them to the user; the thresholds, which the user gets, are a copy.
+    A number of uniform thresholds is laid out once per device, and shared: nobody writes into a
+    grid, and users get copies.
     """
     if not isinstance(thresholds, int) or device is None or not makes_plain_tensors():
         return _lay_out(thresholds, input, multiclass, device)
-    grid = _shared_grid(thresholds, input, multiclass, device)
-    return Grid(grid.thresholds.clone(), grid.edges, grid.uniform, grid.order)
+    return _shared_grid(thresholds, input, multiclass, device)
 
 
 def makes_plain_tensors() -> bool:

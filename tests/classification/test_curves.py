@@ -623,16 +623,18 @@ def test_changing_given_thresholds_later_changes_nothing():
 
 
 def test_changing_returned_thresholds_changes_no_other_call():
-    """Uniform thresholds are laid out once and copied for everyone."""
+    """Uniform thresholds are laid out once; everyone gets a copy."""
     cpu = torch.device("cpu")
-    first = grids.make_grid(7, "auto", False, cpu)
-    second = grids.make_grid(7, "auto", False, cpu)
-    assert first.edges is second.edges
-    first.thresholds.zero_()
-    metric = CURVES[0].ours(thresholds=7)
-    metric.thresholds.zero_()
-    for grid in (second, grids.make_grid(7, "auto", False, cpu)):
-        assert torch.equal(grid.thresholds, torch.linspace(0, 1, 7))
+    assert grids.make_grid(7, "auto", False, cpu) is grids.make_grid(7, "auto", False, cpu)
+    preds, target = make("binary")
+    for row in CURVES:
+        if row.task == "binary":
+            metric = row.ours(thresholds=7)
+            for thresholds in (metric.thresholds, metric(preds, target)[2]):
+                thresholds.zero_()
+            row.call(preds, target, thresholds=7)[2].zero_()
+            assert torch.equal(metric.thresholds, torch.linspace(0, 1, 7))
+            assert row.call(preds, target, thresholds=7)[2].max() == 1
 
 
 def test_shared_thresholds_are_plain_tensors():

@@ -144,8 +144,11 @@ def _with_signature(declaration: F, value: Callable[..., Any]) -> F:
     def function(preds: Tensor, target: Tensor, *args: Any, **options: Any) -> Any:
         given = {**dict(zip(positional, args, strict=False)), **options}
         own = {**defaults, **given}
-        if len(given) != len(args) + len(options) or own.keys() != names:
-            signature.bind(preds, target, *args, **options)  # raises what Python would
+        if len(given) < len(args) + len(options) or own.keys() != names:
+            try:
+                signature.bind(preds, target, *args, **options)
+            except TypeError as error:
+                raise TypeError(f"{declaration.__name__}() {error}") from None
         return value(preds, target, **own)
 
     function.__signature__ = signature  # type: ignore[attr-defined]  # what `inspect` shows

@@ -84,6 +84,14 @@ class Formula:
     check_own: Callable[..., None] | None = None
     absent: Callable[[Scores, str | None], str | None] = _as_given
 
+    def averages(self, scores: Scores) -> tuple[str | None, ...]:
+        """Return what ``average`` may be."""
+        return self.class_averages if scores.multiclass else self.label_averages
+
+    def is_micro(self, scores: Scores, average: str | None) -> bool:
+        """Whether there is one curve: of binary scores, or of all classes together."""
+        return scores.num_classes == 1 or (average == "micro" and average in self.averages(scores))
+
     def check(
         self,
         scores: Scores,
@@ -94,8 +102,7 @@ class Formula:
     ) -> None:
         """Raise ``ValueError`` unless the arguments of the formula are in range."""
         check_choice("undefined", undefined, UNDEFINED)
-        averages = self.class_averages if scores.multiclass else self.label_averages
-        check_choice("average", average, averages)
+        check_choice("average", average, self.averages(scores))
         if self.check_own is not None and own:
             self.check_own(scores, average, **own)
 
@@ -135,7 +142,7 @@ class CurveFormula(Formula):
     ) -> Any:
         """Return the value of the scores in ``states``."""
         curves = scores.curves(
-            states, micro=scores.is_micro(average), static_shape=self.static_shape
+            states, micro=self.is_micro(scores, average), static_shape=self.static_shape
         )
         absent = self.absent(scores, undefined)
         return self.of_curves(curves, average=average, undefined=absent, **own)
@@ -168,7 +175,7 @@ class AreaFormula(Formula):
         **own: Any,
     ) -> Tensor:
         """Return the float32 value of the scores in ``states``."""
-        micro = scores.is_micro(average)
+        micro = self.is_micro(scores, average)
         absent = self.absent(scores, undefined)
         whole = own.get("max_fpr") in (None, 1)
         areas = scores.areas(states, micro=micro) if whole else None
@@ -193,7 +200,7 @@ class AreaFormula(Formula):
         **own: Any,
     ) -> tuple[Tensor, Tensor]:
         """Return float32 values that enclose the value of all scores that were counted."""
-        micro = scores.is_micro(average)
+        micro = self.is_micro(scores, average)
         table = scores.table(states, micro=micro)
         if table is None:
             value = self(scores, states, average=average, undefined=undefined, **own)

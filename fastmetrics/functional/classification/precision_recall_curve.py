@@ -81,7 +81,7 @@ def precision_recall_formula(
     """Return precision, recall and thresholds as `binary_precision_recall_curve` documents them."""
     every = [curves] if isinstance(curves, Curve) else curves
     points = [_points(curve, undefined) for curve in every]
-    thresholds = [c.thresholds if c.grid else c.thresholds.flip(0) for c in every]
+    thresholds = [c.thresholds.clone() if c.grid else c.thresholds.flip(0) for c in every]
     if average == "macro":
         precision, recall = mean_curve(
             [row for p, _ in points for row in p.view(-1, p.shape[-1])],
