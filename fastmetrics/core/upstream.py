@@ -13,13 +13,13 @@ def _upstream(module: str, name: str) -> Any:
     return getattr(sys.modules.get(module), name, None)
 
 
-def register(metric: type) -> None:
+def register() -> None:
     """Make metrics pass ``isinstance(metric, torchmetrics.Metric)`` once someone imported that."""
     global _registered
     upstream = _upstream("torchmetrics.metric", "Metric")
     if upstream is not None and upstream is not _registered:
         _registered = upstream
-        upstream.register(metric)
+        upstream.register(sys.modules["fastmetrics.metric"].Metric)
 
 
 def is_upstream_metric(value: object) -> bool:

@@ -140,7 +140,7 @@ def _wrap_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
         if is_compiling() and not (own["_to_sync"] and self._is_distributed()):
             # The cache and the counts change, and whatever a compiled step depends on is a guard.
             return map_tensors(self._traced_tensor, compute(self, *args, **kwargs))
-        upstream.register(cls)
+        upstream.register()
         states = own["_states"]
         if not states.updates():
             rank_zero_warn(
