@@ -62,7 +62,7 @@ def as_scalar(value: Tensor) -> Tensor:
     return value.squeeze() if value.ndim and value.numel() == 1 else value
 
 
-class Metric(Operators, Stateful, ABC):
+class Metric(Stateful, Operators, ABC):
     """A value over a stream of batches, kept as small states that add up.
 
     A subclass declares its states with :meth:`add_state` in ``__init__``, changes them in
