@@ -282,12 +282,16 @@ class Metric(Stateful, Operators, ABC):
             count = incoming_state.update_count
             values = incoming_state._states.values
         else:
-            values = incoming_state
+            values = self._named_here(incoming_state)
         for name in self._defaults:
             if name not in values:
                 raise ValueError(f"`incoming_state` must hold the state {name!r}, got {[*values]}.")
         with torch.no_grad():
             self._private().merge(values, count)
+
+    def _named_here(self, states: dict[str, Any]) -> dict[str, Any]:
+        """Return states that somebody wrote down, under the names of this metric."""
+        return states
 
     def _reduce_states(self, incoming_state: dict[str, Any]) -> None:
         """Refuse what only ``torchmetrics.wrappers.Running`` asks for.

@@ -74,6 +74,29 @@ class StatisticMetric(Metric):
         """Return torchmetrics' states by name, as this metric shows them."""
         return self.statistic.views()
 
+    @property
+    def metric_state(self) -> dict[str, Any]:
+        """The states themselves, and as torchmetrics has them, by name."""
+        states = self._states
+        return {**{n: view.get(states) for n, view in self._views().items()}, **states.values}
+
+    def _named_here(self, states: dict[str, Any]) -> dict[str, Any]:
+        views = self._views()
+        if states.keys() >= self._defaults.keys() or not states.keys() & views.keys():
+            return states
+        named = self._states.twin(reuse=False)  # those that are not named stay as by default
+        for name, value in states.items():
+            setter = views[name].set if name in views else None
+            if setter is not None:
+                setter(named, value)
+            elif name in named.values:
+                named.assign(name, value)
+            else:
+                raise ValueError(
+                    f"`incoming_state` must hold states of {type(self).__name__}, got {name!r}."
+                )
+        return named.values
+
     def __getattr__(self, name: str) -> Any:
         """Return a state by the name that torchmetrics gives it."""
         statistic = self.__dict__.get("statistic")
