@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.compiler import is_compiling, is_dynamo_compiling
 
-from fastmetrics.core.states import Derived, States
+from fastmetrics.core.states import States
 from fastmetrics.utilities.data import map_tensors
 
 if TYPE_CHECKING:
@@ -34,23 +34,31 @@ def forward(
         args: the batch.
         kwargs: the batch.
     """
-    # Read once: another thread may put others in place.
-    members = [(metric, metric._states) for group in groups for metric in group]
-    leaders = [group[0] for group in groups if isinstance(group[0]._states, States)]
-    totals = [leader._states for leader in leaders]
-    if not is_dynamo_compiling() and any([total.batch for total in totals]):
-        raise RuntimeError("`forward` runs already, around this call or in another thread.")
-    twice = any([m.full_state_update is not False or m.dist_sync_on_step for m, _ in members])
+    compiling = is_compiling()
+    members, leaders, totals = [], [], []
+    # In a compiled region a kept twin would be another graph.
+    twice, reuse = False, not compiling
+    for group in groups:
+        head = group[0]._states  # read once: another thread may put others in place
+        if isinstance(head, States):
+            leaders.append(group[0])
+            totals.append(head)
+            if head.batch and not compiling:
+                raise RuntimeError("`forward` runs already, around this call or in another thread.")
+        for metric in group:
+            members.append((metric, metric._states))
+            twice |= metric.full_state_update is not False or metric.dist_sync_on_step
+            reuse &= metric.fused_update
     if twice:
         with torch.no_grad(), unshared(totals):
             update(args, kwargs)
-    # In a compiled region a kept twin would be another graph.
-    reuse = not is_compiling() and all([m.fused_update for m, _ in members])
     twins = [total.twin(reuse) for total in totals]
     try:
-        for metric, head in members:
-            object.__setattr__(metric, "_states", _in_place_of(head, totals, twins))
-            metric._begin_batch()
+        for group in groups:
+            batch = _in_place_of(group[0]._states, totals, twins)
+            for metric in group:
+                object.__setattr__(metric, "_states", batch)
+                metric._begin_batch()
         update(args, kwargs)
         values = [_value_of_batch(metric, args, kwargs) for metric, _ in members]
     finally:
@@ -58,12 +66,11 @@ def forward(
             object.__setattr__(metric, "_states", head)
     for leader, total, twin in zip(leaders, totals, twins, strict=True):
         if not twice:
-            with torch.no_grad():
-                leader._join(total, twin)
+            leader._join(total, twin)
             total.note()
-        if leader.compute_on_cpu and not is_compiling():
+        if leader.compute_on_cpu and not compiling:
             total.lists_to_cpu()
-    if not is_compiling() or is_dynamo_compiling():  # an export has only stand-ins for values
+    if not compiling or is_dynamo_compiling():  # an export has only stand-ins for values
         for (metric, _), value in zip(members, values, strict=True):
             object.__setattr__(metric, "_forward_cache", value)
     return values
@@ -84,9 +91,10 @@ def unshared(totals: Sequence[States]) -> Generator[None, None, None]:
 
 def _in_place_of(head: Any, totals: Sequence[States], twins: Sequence[States]) -> Any:
     """Return the states of the batch for those of all data."""
-    if isinstance(head, Derived):
-        return head.read_off(_in_place_of(head.source, totals, twins))
-    return next(twin for total, twin in zip(totals, twins, strict=True) if total is head)
+    for total, twin in zip(totals, twins, strict=True):
+        if total is head:
+            return twin
+    return head.read_off(_in_place_of(head.source, totals, twins))
 
 
 def _value_of_batch(metric: Metric, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -91,7 +91,8 @@ class Sum(Reduction):
         """Add the batch in place; what becomes wider, as counts with weights do, is made anew."""
         if isinstance(total, list):
             return super().join(total, part, updates)
-        part = part.detach()
+        if part.requires_grad:
+            part = part.detach()
         if part.dtype is not total.dtype or part.shape != total.shape:
             return normal_tensor(lambda: total + part)
         return total.add_(part)

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.core.forward import forward, unshared
-from fastmetrics.core.states import Derived, Lent, Reader, States
+from fastmetrics.core.states import Derived, Lent, Reader, Seen, States
 from fastmetrics.core.statistic import Statistic
 from fastmetrics.metric import Metric
 from fastmetrics.ops.backend import describe
@@ -62,6 +62,7 @@ class Group:
                 member._point(own)
             return
         self.states = self.source.states
+        seen = Seen()
         for member in self.members:
             head = member._own_states()
             if isinstance(head, Derived) and head.source is self.states:
@@ -69,7 +70,8 @@ class Group:
             # What it had is what it returns to; what others may point to is not its own.
             own = head.own if isinstance(head, Reader) else head.like({})
             statistic, other = member.statistic, self.source.leader.statistic
-            member._point(Derived(self.states, own, statistic=statistic, other=other))
+            derived = Derived(self.states, own, statistic=statistic, other=other, seen=seen)
+            member._point(derived)
 
     def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Add a batch to the states."""

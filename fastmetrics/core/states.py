@@ -172,13 +172,6 @@ class States:
             self.values[name] = self.home[name] = private_copy(value)
         self.spare.clear()
 
-    def own(self, name: str) -> Any:
-        """Return a state in memory that nobody else writes."""
-        value = self.values[name]
-        if isinstance(value, Tensor) and value is not self.home.get(name):
-            self.values[name] = self.home[name] = value = private_copy(value)
-        return value
-
     def exchange(self, name: str, other: States, other_name: str) -> None:
         """Change the places of a state here and one of ``other``, with the memory they have."""
         self.values[name], other.values[other_name] = other.values[other_name], self.values[name]
@@ -190,10 +183,14 @@ class States:
         for name, part in batch.values.items():
             if name in but:
                 continue
-            total = self.reductions[name].join(self.own(name), part, self.updates)
-            self.values[name] = total
-            if isinstance(total, Tensor):
-                self.home[name] = total
+            total = self.values[name]
+            if isinstance(total, list):
+                self.reductions[name].join(total, part, self.updates)
+                continue
+            if total is not self.home.get(name):  # somebody may hold it
+                total = private_copy(total)
+            total = self.reductions[name].join(total, part, self.updates)
+            self.values[name] = self.home[name] = total
 
     def merge(self, values: Mapping[str, State], count: int) -> None:
         """Put these states behind ``values``, those of ``count`` updates."""
@@ -234,8 +231,13 @@ class States:
                 twin.fill(name)
             if reuse:
                 self.scratch = twin
-        else:
-            twin.reset()
+            return twin
+        for name, default in self.defaults.items():
+            if isinstance(default, list):
+                twin.values[name] = []
+            else:
+                twin.values[name] = twin.home[name].copy_(default)
+        twin.changed()
         return twin
 
     def move(self, fn: Callable[[Tensor], Tensor], names: list[str]) -> None:
@@ -290,6 +292,16 @@ class States:
         self.changed()
 
 
+class Seen:
+    """What was read off states of one version; metrics that read the same share it."""
+
+    __slots__ = ("values", "version")
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.version = -1
+
+
 class Reader:
     """Shared states as another metric shows them, worked out when somebody asks.
 
@@ -298,14 +310,13 @@ class Reader:
         own: those that the metric had, to which it returns when it leaves.
     """
 
-    __slots__ = ("_values", "_version", "own", "source")
+    __slots__ = ("_seen", "own", "source")
     shared = True
 
-    def __init__(self, source: States, own: States) -> None:
+    def __init__(self, source: States, own: States, seen: Seen | None = None) -> None:
         self.source = source
         self.own = own
-        self._values: dict[str, Any] | None = None
-        self._version = -1
+        self._seen = Seen() if seen is None else seen
 
     def _read(self) -> dict[str, Any]:
         raise NotImplementedError
@@ -316,7 +327,7 @@ class Reader:
         return {name: getattr(self, name) for name in slots if not name.startswith("_")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self._values, self._version = None, -1
+        self._seen = Seen()
         for name, value in state.items():
             setattr(self, name, value)
 
@@ -325,10 +336,10 @@ class Reader:
         """The states."""
         if is_compiling():
             return self._read()
-        version = self.source.stamp()
-        if self._values is None or self._version != version or self.source.batch:
-            self._values, self._version = self._read(), version
-        return self._values
+        seen, version = self._seen, self.source.stamp()
+        if seen.version != version:
+            seen.values, seen.version = self._read(), version
+        return seen.values
 
     @property
     def left(self) -> bool:
@@ -376,9 +387,15 @@ class Derived(Reader):
     __slots__ = ("other", "statistic")
 
     def __init__(
-        self, source: States, own: States, *, statistic: Statistic, other: Statistic
+        self,
+        source: States,
+        own: States,
+        *,
+        statistic: Statistic,
+        other: Statistic,
+        seen: Seen | None = None,
     ) -> None:
-        super().__init__(source, own)
+        super().__init__(source, own, seen)
         self.statistic = statistic
         self.other = other
 

@@ -62,6 +62,7 @@ class StatisticMetric(Metric):
     def __init__(self, statistic: Statistic, **settings: Any) -> None:
         Metric.__init__(self, **settings)  # whatever else a subclass stems from
         self.statistic = statistic.to(self.device)
+        self.__dict__["_view_names"] = frozenset(statistic.views())
         for name, state in statistic.empty().items():
             self.add_state(name, state, statistic.reductions[name])
 
@@ -104,16 +105,15 @@ class StatisticMetric(Metric):
         return super().__getattr__(name) if view is None else view.get(self._states)
 
     def __setattr__(self, name: str, value: Any) -> None:
-        own = self.__dict__
-        view = self._views().get(name) if "statistic" in own and name not in own else None
-        if view is None:
+        if name not in self.__dict__.get("_view_names", ()) or name in self._defaults:
             super().__setattr__(name, value)
-        elif view.set is None:
+            return
+        view = self._views()[name]
+        if view.set is None:
             raise AttributeError(f"`{name}` of {type(self).__name__} can be read, not assigned.")
-        else:
-            states = self._private()
-            view.set(states, value)
-            states.changed()
+        states = self._private()
+        view.set(states, value)
+        states.changed()
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Take states under the names of torchmetrics, too; those that say nothing new are left."""
