@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, ClassVar, Generic, TypeVar, overload
 
 from torch import Tensor
 from typing_extensions import Self
@@ -53,6 +53,8 @@ class StatisticMetric(Metric):
 
     full_state_update = False
     fused_update = True
+    # States of torchmetrics that no value depends on, which its checkpoints may hold.
+    _not_kept: ClassVar[tuple[str, ...]] = ()
     statistic: Statistic
 
     @property
@@ -117,6 +119,8 @@ class StatisticMetric(Metric):
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
         """Take states under the names of torchmetrics, too; those that say nothing new are left."""
+        for name in self._not_kept:
+            state_dict.pop(prefix + name, None)
         for name, view in self._views().items():
             key = prefix + name
             if key in state_dict and name not in self._defaults:

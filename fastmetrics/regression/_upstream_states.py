@@ -98,15 +98,6 @@ def _set_squared_errors(moments: Tensor, squared: Tensor) -> None:
     moments[:, M2_D] = squared
 
 
-def _not_kept(name: str) -> View:
-    """Return a view of what no value depends on, so that checkpoints may hold it."""
-
-    def get(states: States) -> Tensor:
-        raise AttributeError(f"`{name}` is not kept: the correlation does not depend on it.")
-
-    return View(get)
-
-
 def _read_relative(moments: Tensor) -> Parts:
     total, squared = _sums(moments, MEAN_Y, M2_Y)
     _, residual = _sums(moments, MEAN_D, M2_D)
@@ -192,9 +183,7 @@ def _write_normalized(moments: Tensor, parts: Parts) -> None:
 R2 = _views(_read_relative, _write_relative, scalar="total", squeeze=True)
 RELATIVE = _views(_read_relative, _write_relative, scalar="total")
 EXPLAINED = _views(_read_explained, _write_explained, scalar="num_obs", squeeze=True)
-CORRELATION = _views(_read_correlation, _write_correlation) | {
-    name: _not_kept(name) for name in ("max_abs_dev_x", "max_abs_dev_y")
-}
+CORRELATION = _views(_read_correlation, _write_correlation)
 NORMALIZED = _views(
     _read_normalized, _write_normalized, show=_show_normalized, derived="target_squared"
 )

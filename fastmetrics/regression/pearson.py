@@ -36,6 +36,7 @@ class PearsonCorrCoef(MomentsMetric):
     """
 
     _upstream = CORRELATION
+    _not_kept = ("max_abs_dev_x", "max_abs_dev_y")
     higher_is_better: bool | None = None  # both -1 and 1 are best
     plot_lower_bound = -1.0
     plot_upper_bound = 1.0

@@ -123,6 +123,7 @@ def test_states_read_alike(name, arguments, shape):
             theirs.update(*batch)
         for state in known(name, arguments, theirs):
             wanted, found = getattr(theirs, state), getattr(ours, state)
+            assert state in ours.metric_state
             assert isinstance(found, list) == isinstance(wanted, list)
             if batch is not None:
                 assert joined(found).shape == joined(wanted).shape, state
