@@ -12,7 +12,7 @@ MiB as long as 10 bits are left.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -26,6 +26,7 @@ from fastmetrics.classification._curve import (
 )
 from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.core.statistic_metric import StatisticField
+from fastmetrics.functional.classification._scores import Formula
 from fastmetrics.functional.classification.precision_recall_curve import (
     PRECISION_RECALL_CURVE,
     PointLists,
@@ -59,7 +60,7 @@ def line_areas(y: Tensor | list[Tensor], x: Tensor | list[Tensor]) -> Tensor:
 class _PrecisionRecall(CurveMetric):
     """Draws recall on the x axis."""
 
-    formula = PRECISION_RECALL_CURVE
+    formula: ClassVar[Formula] = PRECISION_RECALL_CURVE
 
     def plot(
         self,
@@ -185,7 +186,7 @@ class PrecisionRecallCurve(TaskWrapper):
     @metric_of_task(
         BinaryPrecisionRecallCurve, MulticlassPrecisionRecallCurve, MultilabelPrecisionRecallCurve
     )
-    def __new__(  # type: ignore[misc]  # makes the metric of the task
+    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
         cls, task: str, thresholds: Thresholds = None, num_classes: int | None = None,
         num_labels: int | None = None, ignore_index: int | None = None, validate_args: bool = True,
         **kwargs: Any,

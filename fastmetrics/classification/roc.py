@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
@@ -15,6 +15,7 @@ from fastmetrics.classification.precision_recall_curve import (
     MultilabelPrecisionRecallCurve,
     line_areas,
 )
+from fastmetrics.functional.classification._scores import Formula
 from fastmetrics.functional.classification.precision_recall_curve import PointLists, Points
 from fastmetrics.functional.classification.roc import ROC as FORMULA
 from fastmetrics.metric import Metric
@@ -31,7 +32,7 @@ __all__ = ["BinaryROC", "MulticlassROC", "MultilabelROC", "ROC"]
 class _Rates(CurveMetric):
     """Draws the false positive rate on the x axis."""
 
-    formula = FORMULA
+    formula: ClassVar[Formula] = FORMULA
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
 
@@ -124,7 +125,7 @@ class ROC(TaskWrapper):
     """
 
     @metric_of_task(BinaryROC, MulticlassROC, MultilabelROC)
-    def __new__(  # type: ignore[misc]  # makes the metric of the task
+    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
         cls, task: str, thresholds: Thresholds = None, num_classes: int | None = None,
         num_labels: int | None = None, ignore_index: int | None = None, validate_args: bool = True,
         **kwargs: Any,

@@ -133,10 +133,6 @@ class Kept(Scores):
         }
 
     @override
-    def open(self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None) -> None:
-        return None
-
-    @override
     def add(
         self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
     ) -> None:
@@ -192,29 +188,30 @@ class Kept(Scores):
         """
         chunks = states.values[names[0]]
         if not chunks or states.batch or not states.grows:
-            return self._new_rows(count, len(names) > 2, dtype, device)
+            return self._new_memory(count, len(names) > 2, dtype, device)
         rows: SpareRows | None = states.spare.get(names[0])
         if rows is not None and rows.has_room(chunks[-1], count, dtype):
             return rows
-        return self._new_rows(max(count, 2 * len(chunks[-1])), len(names) > 2, dtype, device)
+        return self._new_memory(max(count, 2 * len(chunks[-1])), len(names) > 2, dtype, device)
 
-    def _new_rows(
+    def _new_memory(
         self, size: int, weighted: bool, dtype: torch.dtype, device: torch.device
     ) -> SpareRows:
-        binary = self.num_classes == 1
+        columns = (size, self.num_classes)
         labels = label_dtype(self.num_classes, self.multiclass)
 
-        def make() -> SpareRows:
-            preds = torch.empty((size, self.num_classes), dtype=dtype, device=device)
-            shape = (size,) if self.multiclass else (size, self.num_classes)
+        def make() -> tuple[Tensor, ...]:
+            preds = torch.empty(columns, dtype=dtype, device=device)
+            shape = columns[:1] if self.multiclass else columns
             target = torch.empty(shape, dtype=labels, device=device)
-            shown = (preds.squeeze(1), target.squeeze(1)) if binary else (preds, target)
             if not weighted:
-                return SpareRows((preds, target), shown)
-            weights = torch.empty(size, dtype=torch.float64, device=device)
-            return SpareRows((preds, target, weights), (*shown, weights))
+                return preds, target
+            return preds, target, torch.empty(size, dtype=torch.float64, device=device)
 
-        return normal_tensor(make)
+        memory = normal_tensor(make)
+        if self.num_classes > 1:
+            return SpareRows(memory, memory)
+        return SpareRows(memory, (*[column.squeeze(1) for column in memory[:2]], *memory[2:]))
 
     def _show_rows(
         self, states: States, names: tuple[str, ...], rows: SpareRows, count: int

@@ -8,6 +8,7 @@ import inspect
 import itertools
 import math
 import pickle
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -378,6 +379,64 @@ def test_tables_at_each_threshold(row):
     theirs.update(preds, target)
     assert torch.equal(ours.confmat, theirs.confmat)
     assert torch.equal(ours.thresholds, theirs.thresholds)
+
+
+@every_row
+def test_tables_can_be_assigned(row):
+    """The thresholds ascend: the peer's values are wrong for others."""
+    options = {"thresholds": [0.1, 0.5, 0.5, 0.7], "ignore_index": -1}
+    preds, target = make(row.task, ignore_index=-1)
+    ours, theirs = row.ours(**options), row.theirs(**options)
+    theirs.update(preds, target)
+    ours.confmat = theirs.confmat
+    assert torch.equal(ours.confmat, theirs.confmat)
+    assert ours.counts.dtype == torch.int64
+    value = row.call(preds, target, **options)
+    ours._update_count = 1
+    expect(ours.compute(), one_value(value), rtol=0, atol=0)
+    ours.confmat += theirs.confmat
+    ours.update(preds, target)
+    assert torch.equal(ours.confmat, 3 * theirs.confmat)
+    ours.confmat = ours.confmat / 2
+    expect(ours.compute(), one_value(value), rtol=1e-6, atol=1e-7)
+
+
+def test_statistics_of_equal_thresholds_are_equal():
+    """Whatever they were given as, on whatever device; in another order they tell the same."""
+    first = CURVES[0].ours(thresholds=5).statistic
+    for thresholds in ([0.0, 0.25, 0.5, 0.75, 1.0], torch.linspace(1, 0, 5)):
+        second = VALUES[0].ours(thresholds=thresholds).statistic
+        assert first == second
+        assert hash(first) == hash(second)
+        assert repr(first) == repr(second)
+    for other in (
+        VALUES[0].ours(thresholds=6),
+        VALUES[0].ours(thresholds=5, input="probs"),
+        VALUES[0].ours(thresholds=5, ignore_index=0),
+        VALUES[0].ours(thresholds="auto"),
+        VALUES[0].ours(),
+    ):
+        assert other.statistic != first
+        again = pickle.loads(pickle.dumps(other.statistic))
+        assert (again, repr(again)) == (other.statistic, repr(other.statistic))
+        assert copy.deepcopy(again) == again
+    moved = first.to(torch.device("meta"))
+    assert moved == first
+    assert moved.arguments()[0].device.type == "meta"
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda f, p, t: f(p), "binary_auroc() missing"),
+        (lambda f, p, t: f(p, t, weigth=p), "binary_auroc() got an unexpected"),
+        (lambda f, p, t: f(p, t, None, max_fpr=0.5), "binary_auroc() multiple values"),
+        (lambda f, p, t: f(p, t, None, None, None, True, p), "binary_auroc() too many"),
+    ],
+)
+def test_calls_that_python_refuses(call, text):
+    with pytest.raises(TypeError, match=re.escape(text)):
+        call(VALUES[0].functional(), *make("binary"))
 
 
 @of(ROWS)

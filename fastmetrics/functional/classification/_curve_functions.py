@@ -26,7 +26,6 @@ _BY_TASK = """
 Calls the function that is named after ``task``, which is binary, multiclass or multilabel, with
 those arguments that it has; multiclass needs ``num_classes``, multilabel ``num_labels``.
 """
-_SIZES = {"binary": "", "multiclass": "num_classes", "multilabel": "num_labels"}
 _BATCHES = {
     "binary": ("torch.tensor([0.1, 0.6, 0.7, 0.8])", "torch.tensor([0, 1, 0, 1])", ""),
     "multiclass": (
