@@ -98,7 +98,8 @@ class StatisticMetric(Metric):
                 raise ValueError(
                     f"`incoming_state` must hold states of {type(self).__name__}, got {name!r}."
                 )
-        return named.values
+        values: dict[str, Any] = named.values
+        return values
 
     def __getattr__(self, name: str) -> Any:
         """Return a state by the name that torchmetrics gives it."""
