@@ -234,9 +234,9 @@ class States:
             return twin
         for name, default in self.defaults.items():
             if isinstance(default, list):
-                twin.values[name] = []
+                twin.values[name] = []  # the elements of the last batch stay with who has them
             else:
-                twin.values[name] = twin.home[name].copy_(default)
+                twin.fill(name)
         twin.changed()
         return twin
 
