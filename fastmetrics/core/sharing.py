@@ -200,6 +200,8 @@ class CollectionPlan:
 
     def lend(self) -> None:
         """Give each metric but the first a copy of the state, until ``relink``."""
+        if self._lent:
+            return
         for group, member in self.members():
             if group.source is None and member is not group.leader:
                 member._point(Lent(group.states, group.states.like({})))
@@ -216,7 +218,6 @@ class CollectionPlan:
     @contextmanager
     def alone(self) -> Generator[None, None, None]:
         """Let each state have one owner, so that a change of all metrics changes it once."""
-        self.relink()
         heads = [(member, member._states) for _, member in self.members()]
         seen: set[int] = set()
         for member, head in heads:
@@ -248,14 +249,11 @@ class CollectionPlan:
 
     def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Add a batch to each state once."""
-        if self._lent:
-            self.relink()
         for step in self._steps:
             step.update(args, kwargs)
 
     def forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int, Any]:
         """Add a batch, and return the value of each metric for it, by the metric's id."""
-        self.relink()
         if any([member._is_synced for _, member in self.members()]):
             raise TorchMetricsUserError(
                 "A metric of the collection is synchronised; call `unsync` before `forward`."

@@ -254,6 +254,7 @@ class States:
                     self.home[name] = moved
         self.scratch = None
         self.spare.clear()
+        self.changed()
 
     def tensors(self) -> list[Tensor]:
         """Return all tensors."""
