@@ -18,10 +18,10 @@ import fastmetrics
 from fastmetrics import ops
 from fastmetrics.ops import library
 from fastmetrics.ops.triton import aot
-from tests.every_metric import cases
+from tests.every import metrics
 from tests.pretend_gpu import DEVICE, pretend_gpu
 
-CASES = cases()
+CASES = metrics()
 # Their values are chosen by what the state holds, and here it holds nothing.
 CHOSEN_BY_DATA = ("R2Score", "BinaryFairness")
 every_metric = pytest.mark.parametrize("case", CASES, ids=repr)

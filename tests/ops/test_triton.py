@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from fastmetrics.ops import library
+from tests.ops import laws
 
 PARITY = Path(__file__).with_name("triton_parity.py")
 REQUIRE_CUDA = os.environ.get("FASTMETRICS_REQUIRE_CUDA") == "1"
@@ -29,11 +30,14 @@ SHARDS = 6
 
 def parity_tests() -> list[str]:
     tree = ast.parse(PARITY.read_text(encoding="utf-8"))
-    return [
+    names = [
         node.name
         for node in tree.body
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     ]
+    names.remove("test_laws")
+    ops = sorted(library.REFERENCES.keys() - library.WITHOUT_TRITON)
+    return names + [f"test_laws[{op}-{law}]" for op in ops for law in laws.LAWS]
 
 
 def run_parity(names: list[str], **variables: str) -> None:
@@ -59,7 +63,7 @@ def test_every_op_has_a_kernel_that_takes_the_same_arguments():
 def test_kernels_match_the_references_when_interpreted(shard):
     pytest.importorskip("triton")
     names = parity_tests()
-    assert len(names) > 60
+    assert len(names) > 200
     run_parity(names[shard::SHARDS], TRITON_INTERPRET="1")
 
 
