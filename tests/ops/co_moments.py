@@ -106,17 +106,11 @@ def odd() -> Iterator[Call]:
             top = torch.tensor([0, largest(dtype).max, 16], dtype=torch.float64).to(dtype)
             call = make(0, shape=(3,), outputs=0, weight=None)
             yield call.but(preds=top, target=top.flip(0))
-    # Outliers, also one that a block is summed around, do not spoil the rest.
-    for place in (0, 1, 1000, 2047, 2048, 4999):
-        preds, target = inputs(5, 5000, dtype=torch.float64)
-        preds[place] = 1e9
-        call = make(0, shape=(3,), outputs=0).but(preds=preds, target=target, weight=None)
-        yield call
-        yield call.but(weight=torch.ones(5000))
     # Residuals of 1e-9 beside values of 1e6 have exact moments of their own.
     _, target = inputs(6, 5000, dtype=torch.float64, offset=1e6)
     noise, _ = inputs(7, 5000, dtype=torch.float64)
-    yield call.but(preds=target + 1e-9 * noise, target=target, weight=None)
+    call = make(0, shape=(3,), outputs=0, weight=None)
+    yield call.but(preds=target + 1e-9 * noise, target=target)
     # Samples of weight zero are left out whatever they hold.
     preds, target = inputs(11, 5000, 3)
     weight = torch.rand(5000, generator=torch.Generator().manual_seed(1))
