@@ -76,6 +76,7 @@ def moments_of(preds: Tensor, target: Tensor, weight: Tensor | None = None) -> T
         for column, product in ((M2_X, dx * dx), (M2_Y, dy * dy), (M2_D, dd * dd), (C_XY, dx * dy)):
             state[:, column] = (w * product).sum(0)
         state[:, MIN_Y], state[:, MAX_Y] = y.min(0), y.max(0)
+    if len(preds):
         state[:, WIDE] = torch.float64 in (preds.dtype, target.dtype)
     return torch.from_numpy(state.astype(np.float64))
 
@@ -184,10 +185,11 @@ def merge_oracle(call: Call) -> Answer:
     total = call["state"].double().numpy().astype(np.longdouble)
     for part in call["others"].numpy().astype(np.longdouble):
         for a, b in zip(total, part, strict=True):
+            a[WIDE] = max(a[WIDE], b[WIDE])
             if b[COUNT] == 0:
                 continue
             if a[COUNT] == 0:
-                a[:] = b
+                a[:WIDE] = b[:WIDE]
                 continue
             weight = a[WEIGHT] + b[WEIGHT]
             share = a[WEIGHT] * b[WEIGHT] / weight
@@ -199,7 +201,6 @@ def merge_oracle(call: Call) -> Answer:
                 a[mean] += step * (b[WEIGHT] / weight)
             a[COUNT], a[WEIGHT] = a[COUNT] + b[COUNT], weight
             a[MIN_Y], a[MAX_Y] = min(a[MIN_Y], b[MIN_Y]), max(a[MAX_Y], b[MAX_Y])
-            a[WIDE] = max(a[WIDE], b[WIDE])
     return Answer({"state": torch.from_numpy(total.astype(np.float64))})
 
 

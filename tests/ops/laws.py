@@ -166,8 +166,6 @@ class Tested:
     """Calls that ask something peculiar."""
     small_floats: Callable[[Tensor], Iterable[Call]] | None = None
     """Calls that read every one of these numbers."""
-    large: Callable[[], dict[str, Call]] = dict
-    """Calls of many samples or classes, by name: for GPUs, memory and measurements."""
     good: Callable[[], Call] | None = None
     """The call that the refusals and guards change."""
     refusals: Callable[[], dict[str, Refusal]] = dict

@@ -34,8 +34,8 @@ from tests.ops.score_histogram import READINGS, TASKS, edges_of
 DEVICE = os.environ.get("FASTMETRICS_TRITON_DEVICE", "cpu")
 OPS = {op: tested for op, tested in every_op().items() if op not in library.WITHOUT_TRITON}
 # About how many calls of each law; the interpreter takes some fifty milliseconds for one.
-CALLS = {"samples": 30, "dtypes": 16, "weights": 12, "every_small_float": 2, "first_wrong_label": 4}
-OTHERS = 8
+CALLS = {"samples": 24, "dtypes": 12, "weights": 10, "every_small_float": 1, "first_wrong_label": 3}
+OTHERS = 6
 # Longer than the interpreter takes in a reasonable time.
 MOST_CELLS = 1 << 17
 
@@ -227,16 +227,6 @@ def test_class_axis_in_several_blocks(total, top_k):
 def test_hundred_thousand_classes():
     options = {"classes": 100_000, "shape": (64,), "dtype": torch.float32, "weight": None}
     check(make("stat_scores_", total=False, each=False, top_k=1, **options))
-
-
-@pytest.mark.parametrize("top_k", [2, 3, 7])
-@pytest.mark.parametrize("shape", [(7,), (7, 6)], ids=str)
-def test_top_k(top_k, shape):
-    for total, each in itertools.product((False, True), repeat=2):
-        options = {"classes": 7, "shape": shape, "dtype": torch.float32, "ignore_index": 3}
-        call = make("stat_scores_", top_k=top_k, total=total, each=each, bad=0.1, **options)
-        call["preds"][call["preds"] == 2] = NAN
-        check(call)
 
 
 def test_many_axes_that_do_not_merge():
