@@ -201,6 +201,7 @@ def make(op: str, seed: int = 0, **options) -> Call:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.int64], ids=str)
 def test_many_classes_are_scattered(classes, dtype, ignore_index):
     options = {"classes": classes, "shape": (21,), "dtype": dtype, "ignore_index": ignore_index}
+    options |= {"weight": None, "float_state": False}
     for bad in (0.0, 0.1):
         for total in (False, True):
             check(make("stat_scores_", bad=bad, total=total, each=False, **options))
@@ -238,6 +239,7 @@ def test_many_axes_that_do_not_merge():
 
 def test_several_blocks_per_program():
     options = {"shape": (20_000,), "dtype": torch.int64, "ignore_index": 2, "weight": None}
+    options |= {"float_state": False}
     for classes in (7, 300):
         check(make("stat_scores_", classes=classes, total=False, each=False, bad=0.01, **options))
         check(make("confusion_", classes=classes, bad=0.01, **options))
@@ -258,10 +260,10 @@ def test_64_bit_positions(op, monkeypatch):
     module = getattr(kernels, library.REFERENCES[op].__module__.rsplit(".", 1)[-1])
     monkeypatch.setattr(module, "is_wide", lambda positions: True)
     tested = OPS[op]
-    for seed, (variant, shape) in enumerate(itertools.product(tested.variants, tested.shapes)):
-        call = make(op, seed, shape=shape, **variant)
+    for seed, variant in enumerate(tested.variants[::2]):
+        call = make(op, seed, shape=tested.shapes[seed % len(tested.shapes)], **variant)
         check(call.changed(tested.layouts[:1], LAYOUTS["transposed"]) if seed % 2 else call)
-    check(make(op, shape=(5000,), **tested.variants[0]))
+    check(make(op, shape=(1500,), weight=None, **tested.variants[0]))
 
 
 def test_offsets_past_2_31():
@@ -293,9 +295,11 @@ def test_weighted_cells_that_must_be_zero_are_zero():
             assert total or run(call)[0, 2].item() == 0
 
 
-@pytest.mark.parametrize("op", [op for op, tested in OPS.items() if "weight" in tested.dtypes])
+@pytest.mark.parametrize(
+    "op", [op for op, tested in OPS.items() if "weight" in tested.dtypes and op != "fused_"]
+)
 def test_weighted_sums_have_the_same_bits_every_time(op):
-    call = laws.rough(OPS[op], shape=(3000,), weight=torch.float64, **OPS[op].variants[0])
+    call = laws.rough(OPS[op], shape=(2000,), weight=torch.float64, **OPS[op].variants[0])
     results = [laws.results(call, kernel_of(op)) for _ in range(2)]
     for name in results[0]:
         laws.same_bits(name, *(result[name] for result in results))
@@ -369,35 +373,37 @@ def test_most_thresholds_that_are_guessed(count):
 @pytest.mark.parametrize("classes", [2, 11])
 def test_softmax_of_random_logits(classes, dtype):
     generator = torch.Generator().manual_seed(32)
+    options = {"classes": classes, "thresholds": 200, "readings": (1, True), "weight": None}
     for scale in (0.1, 1.0, 10.0, 300.0):
         preds = torch.randn((500, classes), dtype=torch.float64, generator=generator) * scale
-        call = make("score_histogram_", task="multiclass", classes=classes, shape=(500,),
-                    thresholds=200, readings=(1, True), weight=None, dtype=dtype)  # fmt: skip
-        call = call.but(preds=preds.to(dtype), ignore_index=None)
+        call = make("score_histogram_", task="multiclass", shape=(500,), dtype=dtype,
+                    ignore_index=None, **options).but(preds=preds.to(dtype))  # fmt: skip
         expected = laws.results(call, library.REFERENCES[call.op])["state"]
         assert torch.equal(run(call), expected)
 
 
-def test_softmax_in_several_tiles():
+@pytest.mark.parametrize("readings", READINGS)
+def test_softmax_in_several_tiles(readings):
     classes = 2600
-    for readings, thresholds in ((*itertools.product(READINGS, (7,)), ((1, True), torch.tensor(
-        [1 / classes]
-    )))):  # fmt: skip
-        call = make("score_histogram_", 33, task="multiclass", classes=classes, shape=(9,),
-                    thresholds=thresholds, readings=readings, dtype=torch.float32)  # fmt: skip
-        preds = call["preds"]
-        preds[1, classes - 1] = preds[2, 1023] = INF
-        preds[3] = -INF
-        preds[4, ::2] = INF
-        preds[5, 0] = NAN
-        preds[6, classes - 1] = NAN
-        preds[7] = torch.linspace(-800, 800, classes)
-        preds[8] = torch.linspace(800, -800, classes)
-        call = call.but(preds=preds)
-        expected = laws.results(call.but(validate=False), library.REFERENCES[call.op])["state"]
-        torch.testing.assert_close(run(call), expected, rtol=1e-12, atol=1e-12)
-        strided = call.changed(["preds"], LAYOUTS["transposed"])
-        torch.testing.assert_close(run(strided), expected, rtol=1e-12, atol=1e-12)
+    options = {"classes": classes, "shape": (9,), "dtype": torch.float32, "readings": readings}
+    call = make("score_histogram_", 33, task="multiclass", thresholds=7, weight=None, **options)
+    preds = call["preds"]
+    preds[1, classes - 1] = preds[2, 1023] = INF
+    preds[3] = -INF
+    preds[4, ::2] = INF
+    preds[5, 0] = NAN
+    preds[6, classes - 1] = NAN
+    preds[7] = torch.linspace(-800, 800, classes)
+    preds[8] = torch.linspace(800, -800, classes)
+    calls = [call]
+    if readings == READINGS[2]:
+        calls.append(call.changed(["preds"], LAYOUTS["transposed"]))
+        some = torch.tensor([1 / classes])
+        options |= {"thresholds": some, "weight": torch.float32}
+        calls.append(make("score_histogram_", 33, task="multiclass", **options).but(preds=preds))
+    for each in calls:
+        expected = laws.results(each.but(validate=False), library.REFERENCES[call.op])["state"]
+        torch.testing.assert_close(run(each), expected, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("task", TASKS)
