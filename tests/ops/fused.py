@@ -130,7 +130,7 @@ def inputs_of(task: str, size: int, width: int, depth: int, dtype, rng) -> tuple
 
 
 @dataclass(repr=False)
-class FusedCall(Call):
+class Fusion(Call):
     """A call that knows the updates it is made of."""
 
     updates: list[Update] = field(default_factory=list)
@@ -163,10 +163,10 @@ def fuse(updates: list[Update], states: list[Tensor], preds: Any, target: Any, w
         "program": program.program,
         "numbers": program.numbers,
     }
-    return FusedCall("fused_", arguments, updates)
+    return Fusion("fused_", arguments, updates)
 
 
-def make(seed: int, **options: Any) -> FusedCall:
+def make(seed: int, **options: Any) -> Fusion:
     """All that fits the task, or `chosen` from it, with states that are not empty."""
     draw = Draw(seed, options)
     task, (size, *_) = draw("task", *TASKS), draw("shape", (1,), (17,), (63,), (130,))
@@ -201,12 +201,12 @@ def gathered(parts: list[dict[str, Any]]) -> dict[str, Any]:
     }
 
 
-def oracle(call: FusedCall) -> Answer:
+def oracle(call: Fusion) -> Answer:
     ops = every_op()
     return Answer(gathered([ops[part.op].oracle(part).after for part in call.apart()]))
 
 
-def separately(call: FusedCall) -> dict[str, Any]:
+def separately(call: Fusion) -> dict[str, Any]:
     """What one call of each op writes."""
     return gathered([results(part, native_op(part.op)) for part in call.apart()])
 

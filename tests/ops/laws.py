@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
+from fastmetrics.ops.library import REFERENCES
 from tests.ops.inputs import LAYOUTS, SIZES, small_floats
 
 
@@ -177,7 +177,7 @@ class Tested:
 
 @functools.cache
 def every_op() -> dict[str, Tested]:
-    stems = sorted({f.__module__.rsplit(".", 1)[-1] for f in library.REFERENCES.values()})
+    stems = sorted({f.__module__.rsplit(".", 1)[-1] for f in REFERENCES.values()})
     modules = [importlib.import_module(f"tests.ops.{stem}") for stem in stems]
     found = [x for m in modules for x in vars(m).values() if isinstance(x, Tested)]
     return {tested.op: tested for tested in found}
@@ -197,7 +197,7 @@ def has_native(op: str) -> bool:
 
 def implementations(op: str) -> dict[str, Callable[..., None]]:
     """Everything that can serve CPU tensors here."""
-    found = {"reference": library.REFERENCES[op]}
+    found = {"reference": REFERENCES[op]}
     if has_native(op):
         found["native"] = native_op(op)
     return found

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from fastmetrics.ops import library
 from fastmetrics.ops.aggregate import DROP, SUM
+from tests.ops.inputs import some_events
 from tests.ops.laws import implementations, native_op
 
 
@@ -18,7 +18,7 @@ from tests.ops.laws import implementations, native_op
 def test_counting_goes_on(start):
     for implementation in implementations("aggregate_").values():
         state = torch.full((2,), start, dtype=torch.float64)
-        implementation(state, library.new_events(), torch.ones(1001), None, SUM, DROP, 0.0)
+        implementation(state, some_events(), torch.ones(1001), None, SUM, DROP, 0.0)
         assert state.tolist() == [start + 1001] * 2
     for implementation in implementations("aggregate_value_").values():
         state = torch.full((2,), start, dtype=torch.float64)
@@ -34,7 +34,7 @@ def test_sums_are_close_to_exact_ones(native):
     scale = float(value.double().abs().sum())
     rng = np.random.default_rng(0)
     for parts in (1, 3, 50):
-        state, events = torch.zeros(2, dtype=torch.float64), library.new_events()
+        state, events = torch.zeros(2, dtype=torch.float64), some_events()
         cuts = sorted(rng.integers(0, len(value), parts - 1).tolist())
         for part in np.split(value.numpy(), cuts):
             native_op("aggregate_")(state, events, torch.from_numpy(part), None, SUM, DROP, 0.0)
