@@ -78,7 +78,8 @@ def compare(call: Call, found: dict[str, Any], expected: dict[str, Any]) -> None
     rows = zip(one.tolist(), other.tolist(), call["state"].tolist(), call["tensors"], strict=True)
     for a, b, start, tensor in rows:
         sizes = math.fsum(tensor[tensor.isfinite()].double().abs().tolist())
-        assert abs(a[2] - b[2]) <= 1e-14 * (sizes + abs(start[2]) + (abs(start[3]) or 0))
+        sizes += start[1] * max(abs(start[4]), abs(start[5]))
+        assert abs(a[2] - b[2]) <= 1e-14 * sizes
         assert a[3] == b[3] or abs(a[3] - b[3]) <= 1e-13 * abs(b[3])
 
 

@@ -8,7 +8,7 @@ from torch._dynamo.testing import CompileCounterWithBackend
 
 from fastmetrics import ops
 from tests.ops.keep_scores import make
-from tests.ops.laws import implementations, results, same_bits
+from tests.ops.laws import implementations, native_op, results, same_bits
 from tests.ops.score_histogram import TASKS
 
 
@@ -33,6 +33,18 @@ def test_batches_follow_one_another(task):
             start += size
         for name, wanted in expected.items():
             same_bits(name, part[name], wanted)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_same_rows_for_any_number_of_threads(native, task):
+    shape = (50_001, 3) if task == "binary" else (50_001,)
+    call = make(3, task=task, classes=4, shape=shape, special=0.1, bad=0.0, ignore_index=-1,
+                weight=torch.float32)  # fmt: skip
+    expected = results(call, implementations(call.op)["reference"])
+    for threads in (1, 2, 3, 4):
+        torch.set_num_threads(threads)
+        for name, found in results(call, native_op(call.op)).items():
+            same_bits(name, found, expected[name])
 
 
 def test_compiled_steps_with_another_start_do_not_compile_again():

@@ -127,7 +127,8 @@ def check_near_reference(tested: Tested, call: Call, found: dict) -> None:
         )  # fmt: skip
     for name, value in wanted.items():
         for one, other in zip(laws.tensors(found[name]), laws.tensors(value), strict=True):
-            torch.testing.assert_close(one, other, rtol=1e-10, atol=1e-7, equal_nan=True)
+            rtol, atol = (1e-12, 0.0) if tested.rtol else (1e-10, 1e-7)
+            torch.testing.assert_close(one, other, rtol=rtol, atol=atol, equal_nan=True)
 
 
 @pytest.mark.parametrize("threads", [1, 2, 4])
