@@ -457,6 +457,20 @@ LAWS: dict[str, Callable[[Tested], Iterator[Call]]] = {
 }
 
 
+# Larger states take Triton's interpreter too long, above all where sums come in several parts.
+MOST_CELLS = {torch.int64: 1 << 17, torch.float64: 1 << 12}
+
+
+def is_small(call: Call) -> bool:
+    first = tensors(next(iter(call.arguments.values())))
+    return all(state.numel() < MOST_CELLS.get(state.dtype, 1 << 17) for state in first)
+
+
+def kept_by(tested: Tested, chosen: Callable[[Call], bool] = lambda call: True) -> list[str]:
+    """The laws that say anything about an op, by such calls."""
+    return [name for name, law in LAWS.items() if any(map(chosen, law(tested)))]
+
+
 def rough(tested: Tested, seed: int = 0, **options: Any) -> Call:
     """A call whose sums round, so that they show in which order they were made."""
     call = tested.make(seed, **PLAIN | options)
