@@ -267,8 +267,9 @@ def test_opcheck(tested):
 
 @pytest.mark.exhaustive
 @of_ops()
-def test_opcheck_of_every_sample(tested):
-    for call in laws.samples(tested):
+def test_opcheck_of_many_samples(tested):
+    calls = [*laws.samples(tested)]
+    for call in calls[:: len(calls) // 60 + 1]:
         if run(call, native_op(tested.op))[1] is None:
             arguments = tuple(call.fresh().values())
             torch.library.opcheck(native_op(tested.op), arguments, test_utils=TRACED)
