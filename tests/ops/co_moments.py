@@ -147,6 +147,7 @@ CO_MOMENTS = Tested(
     shapes=((67,), (300,), (9,)),
     empty=((0,),),
     dtypes={"dtype": ALL_DTYPES, "target_dtype": ALL_DTYPES, "weight": ALL_DTYPES},
+    special=False,
     compare=compare,
     odd=odd,
     small_floats=small,

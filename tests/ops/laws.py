@@ -146,6 +146,8 @@ class Tested:
     """Arguments that may lie in memory in any way."""
     labels: tuple[str, ...] = ()
     """Arguments whose values a CPU checks."""
+    special: bool = True
+    """Whether `make` mixes NaN and infinities in."""
     starts: tuple[int, ...] = ()
     """Numbers that a state may hold and still count on."""
     many: int = 60_003
@@ -318,7 +320,7 @@ def sizes(tested: Tested) -> Iterator[Call]:
     deep = any(len(shape) > 1 for shape in tested.shapes)
     for seed, _, variant, size in over(tested, tested.sizes):
         yield tested.make(seed, **PLAIN | {"shape": (size,)} | variant)
-        if deep and size < 1100:  # one sample of many positions
+        if deep and size < 130:  # one sample of many positions
             yield tested.make(seed, **PLAIN | {"shape": (1, size)} | variant)
 
 
@@ -342,7 +344,8 @@ def weights(tested: Tested) -> Iterator[Call]:
 
 def special_values(tested: Tested) -> Iterator[Call]:
     """NaN with any bits and infinities, few and many, also where the samples lie apart."""
-    floats = [dtype for dtype in tested.dtypes.get("dtype", ()) if dtype.is_floating_point]
+    types = tested.dtypes.get("dtype", ()) if tested.special else ()
+    floats = [dtype for dtype in types if dtype.is_floating_point]
     ways = [way for name, way in LAYOUTS.items() if not name.startswith("repeated")]
     for seed, shape, variant, dtype, share in over(tested, floats, (0.02, 0.1, 0.3)):
         options = {"dtype": dtype, "special": share, "shape": shape, "bad": 0.0}

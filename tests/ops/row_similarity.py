@@ -93,9 +93,19 @@ def value_of(p: list[float], q: list[float], kind: int) -> float:
     return added(terms) / 2
 
 
+_last: list[Any] = []
+
+
+def values_of(call: Call) -> list[float]:
+    """The similarity of each pair of rows; those of the last call are remembered."""
+    if not _last or _last[0] is not call:
+        pairs = zip(*(call[name].double().tolist() for name in ("preds", "target")), strict=True)
+        _last[:] = call, [value_of(p, q, call["kind"]) for p, q in pairs]
+    return _last[1]
+
+
 def oracle(call: Call) -> Answer:
-    preds, target = (call[name].double().tolist() for name in ("preds", "target"))
-    rows = [value_of(p, q, call["kind"]) for p, q in zip(preds, target, strict=True)]
+    rows = values_of(call)
     state = call["state"].clone()
     if state.ndim == 2:
         state += torch.tensor(rows, dtype=torch.float64).view_as(state)
@@ -111,8 +121,7 @@ def compare(call: Call, found: dict[str, Any], expected: dict[str, Any]) -> None
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-13, equal_nan=True)
         return
     assert one[1] == other[1]
-    preds, target = (call[name].double().tolist() for name in ("preds", "target"))
-    rows = [value_of(p, q, call["kind"]) for p, q in zip(preds, target, strict=True)]
+    rows = values_of(call)
     size = sum(abs(x) for x in rows if math.isfinite(x)) + 1
     torch.testing.assert_close(one[:1], other[:1], rtol=0, atol=1e-13 * size, equal_nan=True)
 
@@ -135,8 +144,9 @@ ODD = [
 
 def odd() -> Iterator[Call]:
     """Widths around the blocks; zeros, infinities, NaN and sizes at which float32 ends."""
-    for columns, rows in itertools.product((1, 7, 8, 9, 63, 1023, 1024, 1025, 2500), (1, 5)):
-        for kind, each in itertools.product(KINDS, (False, True)):
+    for columns, each in itertools.product((1, 7, 8, 9, 63, 1023, 1024, 1025, 2500), (False, True)):
+        rows = 5 if each else 2
+        for kind in KINDS:
             options = {"kind": kind, "each": each, "shape": (rows,), "dtype": torch.float32}
             yield make(columns, columns=columns, target_dtype=torch.float32, **options)
     pairs = [(a, b) for a in ODD for b in ODD]

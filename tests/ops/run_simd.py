@@ -14,7 +14,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for tested in laws.every_op().values():
         sizes, samples = ([*law(tested)] for law in (laws.sizes, laws.samples))
-        calls = sizes[::3], samples[::7], laws.any_call(tested, range(25))
+        calls = sizes[::5], samples[::9], laws.any_call(tested, range(20))
         for call in itertools.chain(*calls):
             laws.check(call)
     print(backend.native.simd_level())
