@@ -23,7 +23,8 @@ help:
 	@echo "make test-native-off  the smoke tests without the compiled module"
 	@echo "make test-asan        the op tests under the address and undefined-behaviour sanitizers"
 	@echo "make lint | format    check | rewrite: ruff, mypy, clang-format"
-	@echo "make bench            all benchmarks; BENCH='--only REGEX --threads N --out DIR'"
+	@echo "make bench            all benchmarks; BENCH='--only REGEX --threads N --out DIR'; compared"
+	@echo "                      with another commit: BENCH='--against REV --only REGEX --rounds N'"
 	@echo "make gpu-check        GPU tests and benchmarks, offline, with the torch of \$$(PYTHON), into"
 	@echo "                      out/gpu-check; GPU_CHECK='--out DIR': elsewhere"
 	@echo "make wheel | clean    a wheel in dist/ | remove what was built (distclean: also $(VENV))"
@@ -60,7 +61,7 @@ test-exhaustive: build
 	FASTMETRICS_REQUIRE_NATIVE=1 $(PY) -m pytest -m exhaustive $(XDIST)
 
 # What the smoke tests look at besides the package.
-SMOKED = tests benchmarks docs examples pyproject.toml README.md
+SMOKED = tests tools benchmarks docs examples pyproject.toml README.md
 
 # Once with the compiled module left aside, once with a package that was installed without it. The
 # tests are copied so that they find the installed package rather than the source beside them.
@@ -113,7 +114,7 @@ wheel: $(VENV)/.installed
 
 clean:
 	rm -rf build dist out .pytest_cache .mypy_cache .ruff_cache .hypothesis $(VENV)/.built
-	find fastmetrics tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find fastmetrics tools tests benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 
 distclean: clean
 	rm -rf $(VENV)

@@ -16,7 +16,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
-from benchmarks import cuda, memory
+from benchmarks import against, cuda, memory
 from benchmarks.registry import quick_part, workloads
 from benchmarks.report import CONSOLE, Failure, save, show
 from benchmarks.run import Result, measure
@@ -33,6 +33,8 @@ def main() -> int:
     options = parser.parse_args()
     if options.write_docs and not options.out:
         parser.error("--write-docs needs --out DIR, where the figures are.")
+    if options.against:
+        return against.main(options)
     if options.memory:
         return memory.main(options.out, options.write_docs)
     entries = workloads(options.device)
@@ -63,6 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--rounds", type=int, default=15, help="samples per library at most")
     parser.add_argument("--device", type=torch.device, default=torch.device("cpu"))
     parser.add_argument("--out", type=Path, metavar="DIR", help="write figures and plots there")
+    parser.add_argument("--against", metavar="REV", help="compare with another commit of ours")
     parser.add_argument("--memory", action="store_true", help="measure peaks of memory instead")
     parser.add_argument(
         "--write-docs", action="store_true", help="make docs/performance.md of what is in DIR"

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
+from fastmetrics.ops.define import REFERENCES
 
 Inputs = tuple[Tensor, ...]
 
@@ -122,7 +122,7 @@ def bare(make: Callable[[], Any], name: str, *tail: Any) -> Call:
 
 def reference(make: Callable[[], Any], name: str, *tail: Any) -> Call:
     """Time the plain torch twin of the op."""
-    return _on_states(make, library.REFERENCES[name], tail)
+    return _on_states(make, REFERENCES[name], tail)
 
 
 def _on_states(make: Callable[[], Any], op: Callable[..., None], tail: tuple[Any, ...]) -> Call:

@@ -53,7 +53,7 @@ CASES = {
     "exact AUROC of 1e7": Case(
         10**7, _binary, "classification.BinaryAUROC", {}, ("BinaryAUROC", {})
     ),
-    "certified AUROC of 1e7": Case(
+    "ranked AUROC of 1e7": Case(
         10**7, _binary, "classification.BinaryAUROC", {"thresholds": "auto"}
     ),
     "AUROC of 1e6 at 200 thresholds": Case(
@@ -75,7 +75,7 @@ CASES = {
 
 
 def libraries_of(case: Case) -> list[str]:
-    """Return the libraries that have the metric; certified curves are ours alone."""
+    """Return the libraries that have the metric; ranked curves are ours alone."""
     found = list(LIBRARIES[:1] if case.arguments.get("thresholds") == "auto" else LIBRARIES[:2])
     return found + ["torcheval"] * (case.torcheval is not None)
 

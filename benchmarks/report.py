@@ -45,10 +45,7 @@ class Failure(NamedTuple):
 
 def show(results: list[Result], failures: list[Failure], console: Console = CONSOLE) -> None:
     """Print the tables, wide enough for all of their columns, and what is wrong."""
-    made = table(results)
-    unbounded = console.options.update(max_width=1000)
-    console.width = max(console.width, Measurement.get(console, unbounded, made).maximum)
-    console.print(made)
+    print_wide(table(results), console)
     console.print(_area_table(results))
     entries = [pair for result in results for pair in result.targets().values()]
     missed = sum(ratio > limit for limit, ratio in entries)
@@ -60,6 +57,13 @@ def show(results: list[Result], failures: list[Failure], console: Console = CONS
             console.print(f"{result.workload.name}: {text}", markup=False)
     for failure in failures:
         console.print(f"[red]failed[/red] {failure.name}: {failure.error}", highlight=False)
+
+
+def print_wide(made: Table, console: Console) -> None:
+    """Print a table without leaving anything out, however narrow the screen is."""
+    unbounded = console.options.update(max_width=1000)
+    console.width = max(console.width, Measurement.get(console, unbounded, made).maximum)
+    console.print(made)
 
 
 def table(results: list[Result]) -> Table:

@@ -71,7 +71,7 @@ def measure(workload: Workload, device: torch.device, rounds: int, budget: float
         if name != OURS and first[name] > max(budget, SLOW_WHATEVER_LOADS):
             result.seconds[name] = [first[name]]
         else:
-            samplers[name] = _sampler(call, inputs, _calls_per_sample(call, inputs, first[name]))
+            samplers[name] = _sampler(call, inputs, calls_per_sample(call, inputs, first[name]))
     time_rounds(result, samplers, rounds, budget)
     return result
 
@@ -82,11 +82,11 @@ def checked(workload: Workload, inputs: Inputs) -> tuple[dict[str, Call], Result
     They are those of the first calls, which may also load code.
     """
     calls = workload.available(inputs[0].device)
-    expected, seconds = _value(calls[OURS], inputs)
+    expected, seconds = first_value(calls[OURS], inputs)
     result, first = Result(workload), {OURS: seconds}
     for name in [name for name in calls if name != OURS]:
         try:
-            value, first[name] = _value(calls[name], inputs)
+            value, first[name] = first_value(calls[name], inputs)
         except Exception as error:
             result.failed[name] = f"{name} raises {type(error).__name__}: {error}".splitlines()[0]
             continue
@@ -122,7 +122,7 @@ def _agree(value: torch.Tensor, expected: torch.Tensor, tolerance: float) -> boo
     )
 
 
-def _value(call: Call, inputs: Inputs) -> tuple[torch.Tensor, float]:
+def first_value(call: Call, inputs: Inputs) -> tuple[torch.Tensor, float]:
     """Return the value after one call, and the seconds of the call."""
     started = call(inputs)
     start = time.perf_counter()
@@ -146,18 +146,18 @@ def _short(value: torch.Tensor) -> str:
     return f"{value.flatten()[:4].tolist()} of shape {tuple(value.shape)}"
 
 
-def _calls_per_sample(call: Call, inputs: Inputs, first: float) -> int:
+def calls_per_sample(call: Call, inputs: Inputs, first: float) -> int:
     if first > SURELY_SLOW * SAMPLE_SECONDS:
         return 1
     fastest = SAMPLE_SECONDS / MOST_CALLS
-    return max(1, int(SAMPLE_SECONDS / max(fastest, _sample(call, inputs, 3))))
+    return max(1, int(SAMPLE_SECONDS / max(fastest, sample(call, inputs, 3))))
 
 
 def _sampler(call: Call, inputs: Inputs, count: int) -> Callable[[], float]:
-    return lambda: _sample(call, inputs, count)
+    return lambda: sample(call, inputs, count)
 
 
-def _sample(call: Call, inputs: Inputs, count: int) -> float:
+def sample(call: Call, inputs: Inputs, count: int) -> float:
     """Return the seconds of one call, the mean of ``count`` of them on one fresh state."""
     run = call(inputs).run
     gc.collect(0)

@@ -3,7 +3,7 @@
 #include <memory>
 #include <vector>
 
-#include "jobs.h"
+#include "fusible.h"
 #include "labels.h"
 #include "parallel.h"
 #include "scores.h"
@@ -400,15 +400,6 @@ class ConfidenceBins final : public LabelJob {
   Scratch<double> scratch_;
 };
 
-void calibration_bins_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
-                          const OptionalTensor& weight, const Tensor& edges, int64_t num_classes,
-                          bool logits, OptionalInt ignore_index, bool validate) {
-  run_job(*calibration_bins_job(state, events, {preds, target, weight}, edges, num_classes, logits,
-                                ignore_index, validate));
-}
-
-}  // namespace
-
 std::unique_ptr<Job> calibration_bins_job(Tensor& state, Tensor& events, const Inputs& inputs,
                                           const Tensor& edges, int64_t num_classes, bool logits,
                                           OptionalInt ignore_index, bool validate) {
@@ -445,8 +436,18 @@ std::unique_ptr<Job> calibration_bins_job(Tensor& state, Tensor& events, const I
               : make(float{}, std::make_unique<BinaryReader<float>>(preds, target, ignore_index));
 }
 
+void calibration_bins_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
+                          const OptionalTensor& weight, const Tensor& edges, int64_t num_classes,
+                          bool logits, OptionalInt ignore_index, bool validate) {
+  run_job(*calibration_bins_job(state, events, {preds, target, weight}, edges, num_classes, logits,
+                                ignore_index, validate));
+}
+
+}  // namespace
+
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
   library.impl("calibration_bins_", TORCH_BOX(&calibration_bins_cpu));
+  fuse<calibration_bins_job>("calibration_bins_");
 }
 
 }  // namespace fastmetrics

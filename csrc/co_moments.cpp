@@ -10,7 +10,7 @@
 #include <immintrin.h>
 #endif
 
-#include "jobs.h"
+#include "fusible.h"
 #include "simd.h"
 
 namespace fastmetrics {
@@ -409,25 +409,6 @@ class CoMoments final : public Job {
   std::vector<std::optional<BlockReader<V>>> readers_;
 };
 
-void co_moments_cpu(Tensor state, const Tensor& preds, const Tensor& target,
-                    const OptionalTensor& weight) {
-  run_job(*co_moments_job(state, {preds, target, weight}));
-}
-
-void merge_co_moments_cpu(Tensor state, const Tensor& others) {
-  Moments* moments = moments_data(state);
-  const int64_t outputs = state.size(0);
-  require(others.dim() == 3 && others.size(1) == outputs && others.size(2) == kColumns &&
-              others.scalar_type() == ScalarType::Double && others.is_contiguous(),
-          "the states to merge must be contiguous float64 [R, D, 12].");
-  const auto* from = static_cast<const Moments*>(others.const_data_ptr());
-  for (int64_t i = 0; i < others.size(0) * outputs; ++i) {
-    moments[i % outputs].merge(from[i]);
-  }
-}
-
-}  // namespace
-
 std::unique_ptr<Job> co_moments_job(Tensor& state, const Inputs& inputs) {
   const auto& [preds, target, weight, top_probs] = inputs;
   moments_data(state);
@@ -449,8 +430,28 @@ std::unique_ptr<Job> co_moments_job(Tensor& state, const Inputs& inputs) {
   return std::make_unique<CoMoments<double>>(inputs, state);
 }
 
+void co_moments_cpu(Tensor state, const Tensor& preds, const Tensor& target,
+                    const OptionalTensor& weight) {
+  run_job(*co_moments_job(state, {preds, target, weight}));
+}
+
+void merge_co_moments_cpu(Tensor state, const Tensor& others) {
+  Moments* moments = moments_data(state);
+  const int64_t outputs = state.size(0);
+  require(others.dim() == 3 && others.size(1) == outputs && others.size(2) == kColumns &&
+              others.scalar_type() == ScalarType::Double && others.is_contiguous(),
+          "the states to merge must be contiguous float64 [R, D, 12].");
+  const auto* from = static_cast<const Moments*>(others.const_data_ptr());
+  for (int64_t i = 0; i < others.size(0) * outputs; ++i) {
+    moments[i % outputs].merge(from[i]);
+  }
+}
+
+}  // namespace
+
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
   library.impl("co_moments_", TORCH_BOX(&co_moments_cpu));
+  fuse<co_moments_job>("co_moments_");
   library.impl("merge_co_moments_", TORCH_BOX(&merge_co_moments_cpu));
 }
 

@@ -1,6 +1,6 @@
 // confusion_ (multiclass) and label_confusion_ (one two-by-two table per label or group).
 #include "classes.h"
-#include "jobs.h"
+#include "fusible.h"
 #include "thresholds.h"
 
 namespace fastmetrics {
@@ -111,6 +111,23 @@ class PairMatrix final : public LabelJob {
   StateSum* state_;
   Scratch<Sum> scratch_;
 };
+
+std::unique_ptr<Job> confusion_job(Tensor& state, Tensor& events, const Inputs& inputs,
+                                   OptionalInt ignore_index, bool validate) {
+  require(state.dim() == 2 && state.size(1) == state.size(0),
+          "the state of confusion_ must be [C, C].");
+  const int64_t num_classes = state.size(0);
+  const ClassReader reader("confusion_", inputs.preds, inputs.target, num_classes, 1, ignore_index);
+  const Weights weights(inputs.weight, reader.num_samples(), state);
+  return with_sum_types(state, weights, [&](auto sum, auto state_sum) -> std::unique_ptr<Job> {
+    using Sum = decltype(sum);
+    using StateSum = decltype(state_sum);
+    if (reader.positions() < num_classes * num_classes) {
+      return std::make_unique<ListedPairs<StateSum>>(reader, weights, state, events, validate);
+    }
+    return std::make_unique<PairMatrix<Sum, StateSum>>(reader, weights, state, events, validate);
+  });
+}
 
 void confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
                    const OptionalTensor& weight, OptionalInt ignore_index, bool validate) {
@@ -311,6 +328,22 @@ Notes count_samples(const ThresholdReader& reader, const TableOf& table_of, cons
   return scratch.combine();
 }
 
+std::unique_ptr<Job> label_confusion_job(Tensor& state, Tensor& events, const Inputs& inputs,
+                                         const OptionalTensor& groups, double threshold,
+                                         bool logits, OptionalInt ignore_index, bool validate) {
+  const ThresholdReader reader(kLabelOp, inputs.preds, inputs.target, threshold, ignore_index);
+  require(state.dim() == 4 && state.size(2) == 2 && state.size(3) == 2,
+          "the state of label_confusion_ must be [H, L, 2, 2].");
+  const std::span<const Reading> readings = readings_of(state.size(0), logits);
+  const Weights weights(inputs.weight, inputs.target.size(0), state);
+  const TableOf table_of(inputs.target, groups, state.size(1));
+  return with_sum_types(state, weights, [&](auto sum, auto state_sum) -> std::unique_ptr<Job> {
+    return std::make_unique<LabelTables<decltype(sum), decltype(state_sum)>>(
+        reader, table_of, groups.has_value() ? &*groups : nullptr, weights, readings, state, events,
+        validate);
+  });
+}
+
 void label_confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
                          const OptionalTensor& weight, const OptionalTensor& groups,
                          double threshold, bool logits, OptionalInt ignore_index, bool validate) {
@@ -341,42 +374,11 @@ void label_confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const
 
 }  // namespace
 
-std::unique_ptr<Job> confusion_job(Tensor& state, Tensor& events, const Inputs& inputs,
-                                   OptionalInt ignore_index, bool validate) {
-  require(state.dim() == 2 && state.size(1) == state.size(0),
-          "the state of confusion_ must be [C, C].");
-  const int64_t num_classes = state.size(0);
-  const ClassReader reader("confusion_", inputs.preds, inputs.target, num_classes, 1, ignore_index);
-  const Weights weights(inputs.weight, reader.num_samples(), state);
-  return with_sum_types(state, weights, [&](auto sum, auto state_sum) -> std::unique_ptr<Job> {
-    using Sum = decltype(sum);
-    using StateSum = decltype(state_sum);
-    if (reader.positions() < num_classes * num_classes) {
-      return std::make_unique<ListedPairs<StateSum>>(reader, weights, state, events, validate);
-    }
-    return std::make_unique<PairMatrix<Sum, StateSum>>(reader, weights, state, events, validate);
-  });
-}
-
-std::unique_ptr<Job> label_confusion_job(Tensor& state, Tensor& events, const Inputs& inputs,
-                                         const OptionalTensor& groups, double threshold,
-                                         bool logits, OptionalInt ignore_index, bool validate) {
-  const ThresholdReader reader(kLabelOp, inputs.preds, inputs.target, threshold, ignore_index);
-  require(state.dim() == 4 && state.size(2) == 2 && state.size(3) == 2,
-          "the state of label_confusion_ must be [H, L, 2, 2].");
-  const std::span<const Reading> readings = readings_of(state.size(0), logits);
-  const Weights weights(inputs.weight, inputs.target.size(0), state);
-  const TableOf table_of(inputs.target, groups, state.size(1));
-  return with_sum_types(state, weights, [&](auto sum, auto state_sum) -> std::unique_ptr<Job> {
-    return std::make_unique<LabelTables<decltype(sum), decltype(state_sum)>>(
-        reader, table_of, groups.has_value() ? &*groups : nullptr, weights, readings, state, events,
-        validate);
-  });
-}
-
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
   library.impl("confusion_", TORCH_BOX(&confusion_cpu));
+  fuse<confusion_job>("confusion_");
   library.impl("label_confusion_", TORCH_BOX(&label_confusion_cpu));
+  fuse<label_confusion_job>("label_confusion_");
 }
 
 }  // namespace fastmetrics

@@ -4,7 +4,7 @@
 #include <numeric>
 #include <vector>
 
-#include "jobs.h"
+#include "fusible.h"
 #include "scores.h"
 
 #define FM_KERNELS "error_sums.inl"
@@ -14,7 +14,6 @@ namespace fastmetrics {
 namespace {
 
 LoadReals loader(ScalarType type) {
-  require(is_score_type(type) || is_label_type(type), "`preds` and `target` must be real tensors.");
   if (is_score_type(type)) {
     return with_score_type(type, [](auto t) { return FM_PICK(kLoadReals<decltype(t)>); });
   }
@@ -53,18 +52,17 @@ struct Term {
 };
 
 // The columns of a state, in its order.
-std::vector<Term> terms_of(const ErrorUpdate& update, bool weighted) {
+std::vector<Term> terms_of(int64_t terms, const ErrorParameters& parameters, bool weighted) {
   const ErrorKernels& kernels = FM_PICK(kErrors);
-  const ErrorParameters parameters{update.p, update.power};
   std::vector<Term> found;
   for (int64_t column = 0; column < kErrorTerms; ++column) {
-    if (update.terms >> column & 1) {
+    if (terms >> column & 1) {
       found.push_back({column, parameters, true, kernel_of(kernels, column, parameters)});
     }
   }
-  if (update.terms >> kDeviance & 1) {
+  if (terms >> kDeviance & 1) {
     // Nothing lies outside the domain of a square.
-    const AddErrors add = update.power == 0.0 ? nullptr : kernels.add[kOutsideDomain];
+    const AddErrors add = parameters.power == 0.0 ? nullptr : kernels.add[kOutsideDomain];
     found.push_back({kOutsideDomain, parameters, false, add});
   }
   found.push_back({kWeight, parameters, true, weighted ? kernels.add[kWeight] : nullptr});
@@ -213,8 +211,12 @@ class Errors {
   Weights weights_;
 };
 
-void check_shapes(const Tensor& preds, const Tensor& target, int64_t columns) {
+void check_inputs(const Tensor& preds, const Tensor& target, int64_t columns) {
   require(preds.dim() == target.dim(), "`preds` and `target` must have one shape.");
+  for (const ScalarType type : {preds.scalar_type(), target.scalar_type()}) {
+    require(is_score_type(type) || is_label_type(type),
+            "`preds` and `target` must be real tensors.");
+  }
   for (int64_t axis = 0; axis < preds.dim(); ++axis) {
     require(preds.size(axis) == target.size(axis), "`preds` and `target` must have one shape.");
   }
@@ -230,16 +232,27 @@ int64_t row_count(const Tensor& preds) { return preds.dim() == 0 ? 1 : preds.siz
 // Sums for the states of one or more updates; a term that several ask for is added up once.
 class ErrorSums final : public Job {
  public:
-  ErrorSums(std::span<const ErrorUpdate> updates, const Inputs& inputs, const Weights& weights)
-      : columns_(updates[0].state.size(0)),
+  ErrorSums(Tensor& state, const Inputs& inputs, const Weights& weights,
+            std::span<const Term> wanted)
+      : columns_(state.size(0)),
         rows_(row_count(inputs.preds)),
         elements_(columns_ == 1 ? inputs.preds.numel() : rows_ * columns_),
         apart_(by_column(inputs.preds, inputs.target, columns_)),
-        weighted_(weights),
-        errors_(inputs, rows_, columns_, apart_, weights) {
-    for (const ErrorUpdate& update : updates) {
-      add_state(update);
+        inputs_(inputs),
+        weights_(weights) {
+    require(state.size(1) == static_cast<int64_t>(wanted.size()),
+            "the state of error_sums_ does not fit its terms.");
+    add_destination(state_data<double>(state), wanted);
+  }
+
+  // Errors of as many outputs are one job: every pair is converted once.
+  bool take_over(Job& other) override {
+    const auto* errors = dynamic_cast<ErrorSums*>(&other);
+    if (errors == nullptr || errors->columns_ != columns_) {
+      return false;
     }
+    add_destination(errors->destinations_.front().state, errors->terms_);
+    return true;
   }
 
   // Units are rows, so that each part begins with the first column.
@@ -248,18 +261,19 @@ class ErrorSums final : public Job {
   }
 
   void open(const Partition& partition) override {
-    lanes_ = Scratch<double>(partition.parts, walks() * width() * errors_.period());
+    errors_.emplace(inputs_, rows_, columns_, apart_, weights_);
+    lanes_ = Scratch<double>(partition.parts, walks() * width() * errors_->period());
     sums_ = Scratch<double>(partition.parts, columns_ * width());
   }
 
   void add(int64_t part, int64_t begin, int64_t end) override {
     if (!apart_) {
-      errors_.add(begin * columns_, end * columns_, terms_, lanes_.sums(part));
+      errors_->add(begin * columns_, end * columns_, terms_, lanes_.sums(part));
       return;
     }
     for (int64_t column = 0; column < columns_; ++column) {
-      errors_.add(column * rows_ + begin, column * rows_ + end, terms_,
-                  lanes_.sums(part) + column * width() * errors_.period());
+      errors_->add(column * rows_ + begin, column * rows_ + end, terms_,
+                   lanes_.sums(part) + column * width() * errors_->period());
     }
   }
 
@@ -275,7 +289,7 @@ class ErrorSums final : public Job {
           throw std::runtime_error(
               "error_sums_: `preds` or `target` lie outside the domain of the deviance.");
         }
-        if (terms_[k].column == kWeight && !weighted_) {
+        if (terms_[k].column == kWeight && !weights_) {
           sum = static_cast<double>(elements_ / columns_);
         }
       }
@@ -304,12 +318,8 @@ class ErrorSums final : public Job {
   // Columns that are walked one after the other have lanes of their own.
   int64_t walks() const { return apart_ ? columns_ : 1; }
 
-  void add_state(const ErrorUpdate& update) {
-    const std::vector<Term> wanted = terms_of(update, weighted_);
-    require(update.state.size(1) == static_cast<int64_t>(wanted.size()),
-            "the state of error_sums_ does not fit its terms.");
-    Tensor state = update.state;
-    Destination to{state_data<double>(state), {}};
+  void add_destination(double* state, std::span<const Term> wanted) {
+    Destination to{state, {}};
     to.terms.reserve(wanted.size());
     for (const Term& term : wanted) {
       const auto place = std::find(terms_.begin(), terms_.end(), term);
@@ -323,7 +333,7 @@ class ErrorSums final : public Job {
 
   // Adds up the lanes of each column; those that are walked together take turns in a period.
   void fold(const double* lanes, double* sums) const {
-    const int64_t period = errors_.period();
+    const int64_t period = errors_->period();
     const int64_t together = columns_ / walks();
     for (int64_t column = 0; column < columns_; ++column) {
       const double* own = lanes + column / together * width() * period + column % together;
@@ -342,38 +352,38 @@ class ErrorSums final : public Job {
   int64_t rows_;
   int64_t elements_;
   bool apart_;
-  bool weighted_;
-  Errors errors_;
+  Inputs inputs_;
+  Weights weights_;
+  std::optional<Errors> errors_;  // none until the job runs
   std::vector<Term> terms_;
   std::vector<Destination> destinations_;
   Scratch<double> lanes_;
   Scratch<double> sums_;
 };
 
+std::unique_ptr<Job> error_sums_job(Tensor& state, const Inputs& inputs, int64_t terms, double p,
+                                    double power) {
+  require(terms > 0 && terms < (int64_t{1} << kErrorTerms), "`terms` holds an unknown term.");
+  require((terms >> kDeviance & 1) == 0 || power <= 0.0 || power >= 1.0 || std::isnan(power),
+          "`power` must not lie between 0 and 1.");
+  require(state.dim() == 2 && state.scalar_type() == ScalarType::Double,
+          "the state of error_sums_ must be float64 [D, K].");
+  check_inputs(inputs.preds, inputs.target, state.size(0));
+  const Weights weights(inputs.weight, row_count(inputs.preds), state);
+  return std::make_unique<ErrorSums>(state, inputs, weights,
+                                     terms_of(terms, {p, power}, static_cast<bool>(weights)));
+}
+
 void error_sums_cpu(Tensor state, const Tensor& preds, const Tensor& target,
                     const OptionalTensor& weight, int64_t terms, double p, double power) {
-  const ErrorUpdate update{state, terms, p, power};
-  run_job(*error_sums_job(std::span(&update, 1), {preds, target, weight}));
+  run_job(*error_sums_job(state, {preds, target, weight}, terms, p, power));
 }
 
 }  // namespace
 
-std::unique_ptr<Job> error_sums_job(std::span<const ErrorUpdate> updates, const Inputs& inputs) {
-  for (const auto& [state, terms, p, power] : updates) {
-    require(terms > 0 && terms < (int64_t{1} << kErrorTerms), "`terms` holds an unknown term.");
-    require((terms >> kDeviance & 1) == 0 || power <= 0.0 || power >= 1.0 || std::isnan(power),
-            "`power` must not lie between 0 and 1.");
-    require(state.dim() == 2 && state.scalar_type() == ScalarType::Double &&
-                state.size(0) == updates[0].state.size(0),
-            "the state of error_sums_ must be float64 [D, K].");
-    check_shapes(inputs.preds, inputs.target, state.size(0));
-  }
-  const Weights weights(inputs.weight, row_count(inputs.preds), updates[0].state);
-  return std::make_unique<ErrorSums>(updates, inputs, weights);
-}
-
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
   library.impl("error_sums_", TORCH_BOX(&error_sums_cpu));
+  fuse<error_sums_job>("error_sums_");
 }
 
 }  // namespace fastmetrics

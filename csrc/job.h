@@ -31,6 +31,11 @@ class Job {
   // Puts the parts together, and raises for a bad batch; the state is as it was.
   virtual void check() = 0;
   virtual void commit() = 0;
+
+  // Whether this job now does what another new one would have done, in the same walk.
+  virtual bool take_over(Job& /*other*/) { return false; }
+  // Whether this job must come before those that use the TopProbs of the batch.
+  virtual bool leaves_top_probs() const { return false; }
 };
 
 // An update of one statistic alone.

@@ -6,7 +6,7 @@
 #include <mutex>
 #include <vector>
 
-#include "jobs.h"
+#include "fusible.h"
 #include "labels.h"
 #include "scores.h"
 #include "values.h"
@@ -564,6 +564,8 @@ class CellCounts final : public LabelJob {
     }
   }
 
+  bool leaves_top_probs() const override { return top_probs_ != nullptr; }
+
  protected:
   Notes combine() override {
     Notes notes;
@@ -653,6 +655,21 @@ std::unique_ptr<Job> make_job(Tensor& state, Tensor& events, const Batch& batch,
   });
 }
 
+std::unique_ptr<Job> score_histogram_job(Tensor& state, Tensor& events, const Inputs& inputs,
+                                         const Tensor& edges, bool uniform, bool multiclass,
+                                         bool logits, OptionalInt ignore_index, bool validate) {
+  const Shape shape = shape_of(state);
+  require(edges.dim() == 2 && edges.size(0) == shape.readings && edges.size(1) == shape.bins - 1 &&
+              edges.size(1) > 0 && edges.scalar_type() == ScalarType::Double &&
+              edges.is_contiguous(),
+          "`edges` must be contiguous float64 [H, B - 1].");
+  const Batch batch{inputs, "score_histogram_", multiclass, logits, ignore_index, validate};
+  const bool wide = inputs.preds.scalar_type() == ScalarType::Double;
+  return make_job(state, events, batch, shape.readings == 2, [&](const Shape& of, bool dense) {
+    return (wide ? edge_reader<double> : edge_reader<float>)(batch, of, edges, uniform, dense);
+  });
+}
+
 void score_histogram_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
                          const OptionalTensor& weight, const Tensor& edges, bool uniform,
                          bool multiclass, bool logits, OptionalInt ignore_index, bool validate) {
@@ -687,23 +704,9 @@ void score_image_histogram_cpu(Tensor state, Tensor events, const Tensor& preds,
 
 }  // namespace
 
-std::unique_ptr<Job> score_histogram_job(Tensor& state, Tensor& events, const Inputs& inputs,
-                                         const Tensor& edges, bool uniform, bool multiclass,
-                                         bool logits, OptionalInt ignore_index, bool validate) {
-  const Shape shape = shape_of(state);
-  require(edges.dim() == 2 && edges.size(0) == shape.readings && edges.size(1) == shape.bins - 1 &&
-              edges.size(1) > 0 && edges.scalar_type() == ScalarType::Double &&
-              edges.is_contiguous(),
-          "`edges` must be contiguous float64 [H, B - 1].");
-  const Batch batch{inputs, "score_histogram_", multiclass, logits, ignore_index, validate};
-  const bool wide = inputs.preds.scalar_type() == ScalarType::Double;
-  return make_job(state, events, batch, shape.readings == 2, [&](const Shape& of, bool dense) {
-    return (wide ? edge_reader<double> : edge_reader<float>)(batch, of, edges, uniform, dense);
-  });
-}
-
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
   library.impl("score_histogram_", TORCH_BOX(&score_histogram_cpu));
+  fuse<score_histogram_job>("score_histogram_");
   library.impl("score_image_histogram_", TORCH_BOX(&score_image_histogram_cpu));
 }
 

@@ -17,7 +17,7 @@ namespace fastmetrics {
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
-// Columns of the `events` tensor; fastmetrics/ops/library.py documents them.
+// Columns of the `events` tensor; fastmetrics/ops/faults.py documents them.
 enum Event : int64_t { kInvalid = 0, kNan = 1, kOutside = 2 };
 
 // Bit patterns of the 16-bit floats; the kernels compare them through order-preserving integers.

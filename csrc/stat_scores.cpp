@@ -1,6 +1,6 @@
 // stat_scores_: per-class counts (tp, fp, tn, fn).
 #include "classes.h"
-#include "jobs.h"
+#include "fusible.h"
 
 namespace fastmetrics {
 namespace {
@@ -232,6 +232,25 @@ void count_samples(const ClassReader& reader, const Weights& weights, int64_t nu
   }
 }
 
+std::unique_ptr<Job> stat_scores_job(Tensor& state, Tensor& events, const Inputs& inputs,
+                                     int64_t num_classes, int64_t top_k, OptionalInt ignore_index,
+                                     bool validate) {
+  const ClassReader reader(kOp, inputs.preds, inputs.target, num_classes, top_k, ignore_index);
+  require(state.dim() == 2 && state.size(1) == 4 &&
+              (state.size(0) == 1 || state.size(0) == num_classes),
+          "the state of stat_scores_ must be [C, 4] or [1, 4].");
+  const Weights weights(inputs.weight, reader.num_samples(), state);
+  return with_sum_types(state, weights, [&](auto sum, auto state_sum) -> std::unique_ptr<Job> {
+    using Sum = decltype(sum);
+    using StateSum = decltype(state_sum);
+    if (num_classes == 0) {
+      return std::make_unique<HitCounts<Sum, StateSum>>(reader, weights, state, events, validate);
+    }
+    return std::make_unique<ClassCounts<Sum, StateSum>>(reader, weights, num_classes, state, events,
+                                                        validate);
+  });
+}
+
 void stat_scores_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
                      const OptionalTensor& weight, int64_t num_classes, int64_t top_k,
                      OptionalInt ignore_index, bool validate) {
@@ -259,27 +278,9 @@ void stat_scores_cpu(Tensor state, Tensor events, const Tensor& preds, const Ten
 
 }  // namespace
 
-std::unique_ptr<Job> stat_scores_job(Tensor& state, Tensor& events, const Inputs& inputs,
-                                     int64_t num_classes, int64_t top_k, OptionalInt ignore_index,
-                                     bool validate) {
-  const ClassReader reader(kOp, inputs.preds, inputs.target, num_classes, top_k, ignore_index);
-  require(state.dim() == 2 && state.size(1) == 4 &&
-              (state.size(0) == 1 || state.size(0) == num_classes),
-          "the state of stat_scores_ must be [C, 4] or [1, 4].");
-  const Weights weights(inputs.weight, reader.num_samples(), state);
-  return with_sum_types(state, weights, [&](auto sum, auto state_sum) -> std::unique_ptr<Job> {
-    using Sum = decltype(sum);
-    using StateSum = decltype(state_sum);
-    if (num_classes == 0) {
-      return std::make_unique<HitCounts<Sum, StateSum>>(reader, weights, state, events, validate);
-    }
-    return std::make_unique<ClassCounts<Sum, StateSum>>(reader, weights, num_classes, state, events,
-                                                        validate);
-  });
-}
-
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
   library.impl("stat_scores_", TORCH_BOX(&stat_scores_cpu));
+  fuse<stat_scores_job>("stat_scores_");
 }
 
 }  // namespace fastmetrics

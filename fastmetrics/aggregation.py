@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fastmetrics.core.statistic import counts_only
+from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.metric import Metric
 from fastmetrics.ops.aggregate import (
-    DROP,
-    FILL,
-    KEEP,
     MAX,
     MIN,
-    REFUSE,
     SUM,
-    aggregate_,
-    aggregate_value_,
+    Aggregate,
+    check_nan_strategy,
+    refused_text,
 )
-from fastmetrics.ops.library import NAN, NUM_EVENTS
 from fastmetrics.utilities.data import dim_zero_cat
 from fastmetrics.utilities.prints import rank_zero_warn
 from fastmetrics.wrappers.running import Running
@@ -36,9 +33,6 @@ __all__ = [
     "RunningSum",
     "SumMetric",
 ]
-
-_STRATEGIES: dict[object, int] = {"error": REFUSE, "warn": DROP, "ignore": DROP, "disable": KEEP}
-_REFUSED = "must not hold NaN with nan_strategy='error'"
 
 
 class BaseAggregator(Metric):
@@ -87,10 +81,7 @@ class BaseAggregator(Metric):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        if nan_strategy not in _STRATEGIES and not isinstance(nan_strategy, float):
-            raise ValueError(
-                f"`nan_strategy` must be a float or one of {(*_STRATEGIES,)}, got {nan_strategy!r}."
-            )
+        check_nan_strategy(nan_strategy)
         self.nan_strategy = nan_strategy
         self.add_state(state_name, default_value, dist_reduce_fx=fn)
         self.state_name = state_name
@@ -118,9 +109,8 @@ class BaseAggregator(Metric):
             return torch.where(bad, self.nan_strategy, values), torch.where(bad, 1.0, amounts)
         if bad.any():
             if self.nan_strategy == "error":
-                raise RuntimeError(
-                    f"{type(self).__name__}: `value` {_REFUSED}, got {int(bad.sum())} of them."
-                )
+                count = f"{int(bad.sum())} of them"
+                raise RuntimeError(f"{type(self).__name__}: {refused_text(count)}")
             if self.nan_strategy == "warn":
                 rank_zero_warn(
                     f"{type(self).__name__}: {int(bad.sum())} values were NaN and left out.",
@@ -137,84 +127,38 @@ class BaseAggregator(Metric):
         return getattr(self, self.state_name)
 
 
-class _Aggregate(BaseAggregator):
-    """An aggregate in a float64 state of one or two elements, filled by one op.
+class _Aggregate(StatisticMetric, BaseAggregator):
+    """An aggregate in one float64 state, filled by one op.
 
-    The state has an axis: torch takes float64 tensors without one for numbers that a compiled step
-    may depend on, and traces such a step twice.
+    Args:
+        statistic: which one, and what becomes of NaN.
+        kwargs: as for :class:`fastmetrics.metric.Metric`.
     """
 
-    fused_update = True
+    is_differentiable = None
+    aggregate: Tensor
     events: Tensor
-    _reduction: int
+    statistic: Aggregate
+    nan_strategy: StatisticField[str | float] = StatisticField()
 
-    def __init__(
-        self, fn: str, default: Tensor, nan_strategy: str | float, state_name: str, **kwargs: Any
-    ) -> None:
-        super().__init__(fn, default, nan_strategy, state_name, **kwargs)
-        self._exact_states = (state_name,)
-        self.add_state("events", torch.zeros(NUM_EVENTS, dtype=torch.int64), dist_reduce_fx="sum")
+    def __init__(self, statistic: Aggregate, **kwargs: Any) -> None:
+        statistic.check()
+        super().__init__(statistic, **kwargs)
+        self.state_name = next(iter(statistic.views()))
 
-    def _add(self, value: Any, weight: Any = None) -> None:
-        """Add a number or a tensor to the state; what else there is becomes a tensor."""
-        state: Tensor = self.__dict__[self.state_name]
-        if isinstance(value, (int, float)) and (weight is None or isinstance(weight, (int, float))):
-            amount = 1.0 if weight is None else weight
-            if (value == value and amount == amount) or self.nan_strategy == "disable":
-                aggregate_value_(state, value, amount, self._reduction)
-            else:
-                self._add_nan(state)
-            return
-        device = state.device
-        rule = _STRATEGIES.get(self.nan_strategy, FILL)
-        aggregate_(
-            state,
-            self.events,
-            _as_tensor(value, device),
-            None if weight is None else _as_tensor(weight, device),
-            self._reduction,
-            rule,
-            self.nan_strategy if rule == FILL else 0.0,  # type: ignore[arg-type]  # FILL: a float
-        )
+    @counts_only
+    def update(self, value: float | Tensor) -> None:  # type: ignore[override]
+        """Add ``value``: a number, or numbers of any real dtype and shape.
 
-    def _add_nan(self, state: Tensor) -> None:
-        """Do with a number that is NaN what the op does with those in tensors."""
-        if self.nan_strategy == "error":
-            raise RuntimeError(f"{type(self).__name__}: `value` {_REFUSED}, got NaN.")
-        if isinstance(self.nan_strategy, float):
-            aggregate_value_(state, self.nan_strategy, 1.0, self._reduction)
-        else:
-            self.events[NAN] += 1
-
-    def _report(self) -> None:
-        """Raise for NaN that an update on the GPU left out, or warn of those left out."""
-        if self.nan_strategy not in ("error", "warn"):
-            return
-        count = self.events.tolist()[NAN]
-        if not count:
-            return
-        name = type(self).__name__
-        if self.nan_strategy == "error":
-            raise RuntimeError(f"{name}: `value` {_REFUSED}, got {count} of them.")
-        rank_zero_warn(f"{name}: {count} values were NaN and left out.", UserWarning)
+        Raises:
+            ValueError: a complex tensor.
+            RuntimeError: NaN with ``nan_strategy="error"`` (GPU tensors: raised by ``compute``).
+        """
+        self.statistic.add(self._states, value)
 
     def compute(self) -> Tensor:
         """Return the aggregate, a scalar in the dtype of the metric."""
-        state: Tensor = getattr(self, self.state_name)
-        return state[0].to(self.dtype)
-
-    def _statistic(self) -> Hashable:
-        return (type(self).__name__, self.nan_strategy)
-
-
-def _as_tensor(value: Any, device: torch.device) -> Tensor:
-    """Return ``value`` as a tensor; numbers keep the precision they have in Python."""
-    if isinstance(value, Tensor):
-        # A GPU metric takes numbers from the CPU, not the other way round.
-        return value.to(device) if value.device != device and value.is_cpu else value
-    if isinstance(value, (int, float)):
-        return torch.full((), value, dtype=torch.float64, device=device)
-    return torch.as_tensor(value, dtype=torch.float64, device=device)
+        return self.aggregate[0].to(self.dtype)
 
 
 class SumMetric(_Aggregate):
@@ -239,20 +183,9 @@ class SumMetric(_Aggregate):
     """
 
     sum_value: Tensor
-    _reduction = SUM
 
     def __init__(self, nan_strategy: str | float = "warn", **kwargs: Any) -> None:
-        zero = torch.zeros(1, dtype=torch.float64)
-        super().__init__("sum", zero, nan_strategy, "sum_value", **kwargs)
-
-    def update(self, value: float | Tensor) -> None:
-        """Add ``value``: a number, or numbers of any real dtype and shape.
-
-        Raises:
-            ValueError: a complex tensor.
-            RuntimeError: NaN with ``nan_strategy="error"`` (GPU tensors: raised by ``compute``).
-        """
-        self._add(value)
+        super().__init__(Aggregate(SUM, nan_strategy), **kwargs)
 
 
 class MeanMetric(_Aggregate):
@@ -279,24 +212,16 @@ class MeanMetric(_Aggregate):
         tensor(2.2500)
     """
 
-    sums: Tensor
-    _reduction = SUM
+    mean_value: Tensor
+    weight: Tensor
 
     def __init__(self, nan_strategy: str | float = "warn", **kwargs: Any) -> None:
-        zeros = torch.zeros(2, dtype=torch.float64)
-        super().__init__("sum", zeros, nan_strategy, "sums", **kwargs)
+        super().__init__(Aggregate(SUM, nan_strategy, weighted=True), **kwargs)
 
-    @property
-    def mean_value(self) -> Tensor:
-        """The sum of the weighted values, float64."""
-        return self.sums[0]
-
-    @property
-    def weight(self) -> Tensor:
-        """The sum of the weights, float64."""
-        return self.sums[1]
-
-    def update(self, value: float | Tensor, weight: float | Tensor | None = None) -> None:
+    @counts_only
+    def update(  # type: ignore[override]  # upstream's
+        self, value: float | Tensor, weight: float | Tensor | None = None
+    ) -> None:
         """Add ``value`` with ``weight``, which is broadcast to the shape of ``value``; 1 if None.
 
         Raises:
@@ -304,11 +229,11 @@ class MeanMetric(_Aggregate):
             RuntimeError: the weight cannot be broadcast, or there are NaN with
                 ``nan_strategy="error"`` (GPU tensors: raised by ``compute``).
         """
-        self._add(value, weight)
+        self.statistic.add(self._states, value, weight)
 
     def compute(self) -> Tensor:
         """Return the mean, a scalar in the dtype of the metric."""
-        total, weight = self.sums.unbind()
+        total, weight = self.aggregate.unbind()
         return (total / weight).to(self.dtype)
 
 
@@ -333,15 +258,9 @@ class MaxMetric(_Aggregate):
     """
 
     max_value: Tensor
-    _reduction = MAX
 
     def __init__(self, nan_strategy: str | float = "warn", **kwargs: Any) -> None:
-        lowest = torch.full((1,), -math.inf, dtype=torch.float64)
-        super().__init__("max", lowest, nan_strategy, "max_value", **kwargs)
-
-    def update(self, value: float | Tensor) -> None:
-        """Take note of ``value``; arguments and errors as for :meth:`SumMetric.update`."""
-        self._add(value)
+        super().__init__(Aggregate(MAX, nan_strategy), **kwargs)
 
 
 class MinMetric(_Aggregate):
@@ -365,15 +284,9 @@ class MinMetric(_Aggregate):
     """
 
     min_value: Tensor
-    _reduction = MIN
 
     def __init__(self, nan_strategy: str | float = "warn", **kwargs: Any) -> None:
-        highest = torch.full((1,), math.inf, dtype=torch.float64)
-        super().__init__("min", highest, nan_strategy, "min_value", **kwargs)
-
-    def update(self, value: float | Tensor) -> None:
-        """Take note of ``value``; arguments and errors as for :meth:`SumMetric.update`."""
-        self._add(value)
+        super().__init__(Aggregate(MIN, nan_strategy), **kwargs)
 
 
 class CatMetric(BaseAggregator):

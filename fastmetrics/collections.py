@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import (
     Callable,
     Generator,
@@ -21,50 +20,27 @@ import torch
 from torch.nn import ModuleDict
 from typing_extensions import Self
 
-from fastmetrics.distributed import PendingValue, SyncHandle, read_states, write_states
-from fastmetrics.metric import (
-    Metric,
+from fastmetrics.core.composition import is_metric
+from fastmetrics.core.sharing import CollectionPlan, Group, explain, make_groups
+from fastmetrics.core.syncing import (
     independent_copy,
-    is_metric,
     named_metrics,
     sync_for_compute,
     sync_metrics,
 )
-from fastmetrics.sharing import Group, Plan, explain, make_groups
+from fastmetrics.core.upstream import CollectionLookalike, is_upstream_collection
+from fastmetrics.distributed import PendingValue, SyncHandle, read_states, write_states
+from fastmetrics.metric import Metric
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 from fastmetrics.utilities.prints import rank_zero_warn
 
 
 def _is_collection(value: object) -> bool:
     """Whether ``value`` is a collection, be it of this package or of torchmetrics."""
-    module = sys.modules.get("torchmetrics.collections")
-    return isinstance(value, (MetricCollection, getattr(module, "MetricCollection", ())))
+    return isinstance(value, MetricCollection) or is_upstream_collection(value)
 
 
-# A subclass of a collection class and of torchmetrics' one, for each pair of them.
-_lookalikes: dict[tuple[type, type], type] = {}
-
-
-class _TorchmetricsLookalike:
-    """Makes ``isinstance(collection, torchmetrics.MetricCollection)`` true without importing it.
-
-    That class has no ABC to register with; ``isinstance`` also believes ``__class__``, which
-    names a subclass of both once torchmetrics is loaded.
-    """
-
-    @property  # type: ignore[misc]  # read-only is enough here
-    def __class__(self) -> type:
-        own = type(self)
-        module = sys.modules.get("torchmetrics.collections")
-        upstream = getattr(module, "MetricCollection", None)
-        if upstream is None:
-            return own
-        if (own, upstream) not in _lookalikes:
-            _lookalikes[own, upstream] = type(own.__name__, (own, upstream), {})
-        return _lookalikes[own, upstream]
-
-
-class MetricCollection(_TorchmetricsLookalike, ModuleDict):
+class MetricCollection(CollectionLookalike, ModuleDict):
     """Metrics that are called together and return one dict.
 
     Metrics whose declared statistic (family and arguments) is the same share one state, which is
@@ -110,7 +86,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
         self.postfix = self._check_arg(postfix, "postfix")
         self._enable_compute_groups = compute_groups
         self._groups: dict[int, list[str]] = {}
-        self._plan = Plan([], False, False)  # who shares what
+        self._plan = CollectionPlan()  # who shares what
         # The affixes of the nested collection a metric came from.
         self._affixes: dict[str, tuple[str, str]] = {}
         self.add_metrics(metrics, *additional_metrics)
@@ -193,8 +169,8 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def __delitem__(self, key: str) -> None:
         metric = self._modules[key]
-        if isinstance(metric, Metric) and metric._link is not None:
-            metric._leave_group()
+        if isinstance(metric, Metric):
+            metric._private()
         super().__delitem__(key)
         self._affixes.pop(key, None)
         self._plan.broken = True
@@ -204,33 +180,22 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
         for key in list(self._modules):
             del self[key]
 
-    def _make_plan(self) -> Plan:
+    def _make_plan(self) -> CollectionPlan:
         """Decide which metrics share a state, and let them."""
-        together = make_groups(self._modules, self._enable_compute_groups)
+        self._plan.end()
+        together, apart = make_groups(self._modules, self._enable_compute_groups)
         self._groups = dict(enumerate(together)) if self._enable_compute_groups else {}
-        plan = Plan(
+        self._plan = CollectionPlan(
             [Group([self._modules[name] for name in group]) for group in together],
             derives=self._enable_compute_groups is True,
             fuses=bool(self._enable_compute_groups),
+            apart=apart,
         )
-        self._plan.release()
-        plan.link()
-        self._plan = plan
-        return plan
+        return self._plan
 
-    def _live_plan(self) -> Plan:
+    def _live_plan(self) -> CollectionPlan:
         """Return the plan, made again when a metric left its group, came or went."""
-        return self._make_plan() if self._plan.broken else self._plan
-
-    @contextmanager
-    def _one_by_one(self) -> Generator[None, None, None]:
-        """Let metrics be changed one by one, all in the same way, and share again."""
-        plan = self._live_plan()
-        plan.release()
-        try:
-            yield
-        finally:
-            plan.link()
+        return self._plan if self._plan.holds() else self._make_plan()
 
     @property
     def compute_groups(self) -> dict[int, list[str]]:
@@ -412,9 +377,12 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def reset(self) -> None:
         """Reset all metrics; those that went their own way share a state again."""
-        with self._one_by_one():
-            for metric in self._modules.values():
-                metric.reset()
+        plan = self._plan
+        if plan.holds() and not plan.apart:
+            plan.reset()
+            return
+        for metric in self._modules.values():
+            metric.reset()
         self._make_plan()
 
     def state_bytes(self) -> bytes:
@@ -446,9 +414,6 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def _merge_earlier(self, part: Self) -> None:
         """Merge the states of ``part``, a collection like this one that saw its data before."""
-        self._live_plan().release()
-        for group in self._plan.groups:
-            group.separate()
         for name, metric in self._modules.items():
             metric._merge_earlier(part._modules[name])
         self._make_plan()
@@ -469,7 +434,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def set_dtype(self, dst_type: str | torch.dtype) -> Self:
         """Convert the floating-point states of the metrics to ``dst_type``."""
-        with self._one_by_one():
+        with self._live_plan().alone():
             for metric in self._modules.values():
                 metric.set_dtype(dst_type)
         return self
@@ -479,20 +444,14 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
         if all(isinstance(m, Metric) and m._stays_under(fn) for m in self._modules.values()):
             apply(fn, recurse)
             return self
-        with self._one_by_one():
+        with self._live_plan().alone():
             apply(fn, recurse)
         self._make_plan()  # what passes hold beside states has moved too
         return self
 
-    def __getstate__(self) -> dict[str, Any]:
-        """Return all attributes; copies form their groups anew."""
-        plan = Plan([], False, False)
-        plan.broken = True
-        return {**self.__dict__, "_plan": plan}
-
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Name the real class: pickle would compare it with ``__class__``."""
-        return object.__new__, (type(self),), self.__getstate__()
+        return object.__new__, (type(self),), self.__dict__
 
     def _set_name(self, base: str) -> str:
         return f"{self.prefix or ''}{base}{self.postfix or ''}"
@@ -502,8 +461,7 @@ class MetricCollection(_TorchmetricsLookalike, ModuleDict):
 
     def _separate(self, copy_state: bool) -> None:
         if copy_state:
-            for group in self._live_plan().groups:
-                group.separate()
+            self._live_plan().lend()
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names."""

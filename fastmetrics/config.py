@@ -10,7 +10,8 @@ from typing import TextIO
 
 import torch
 
-from fastmetrics.ops import backend, library
+from fastmetrics.ops import backend
+from fastmetrics.ops.define import REFERENCES
 
 
 def version(distribution: str) -> str:
@@ -60,7 +61,7 @@ def _system_lines() -> list[str]:
 
 def _op_lines() -> list[str]:
     rows = [("op", "device", "implementation", "why")]
-    for name in library.REFERENCES:
+    for name in REFERENCES:
         rows += [(name, *row) for row in backend.describe(name)]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return [

@@ -12,30 +12,16 @@ from torch.nn import Module
 from typing_extensions import Self
 
 from fastmetrics.distributed import gather_all_tensors
-from fastmetrics.metric import Merger, Metric
-from fastmetrics.ops import merge_top_samples_, tensor_stats_, top_samples_
+from fastmetrics.metric import Metric
 from fastmetrics.ops import tensor_stats as stats_of
+from fastmetrics.ops import tensor_stats_, top_samples_
 from fastmetrics.ops import top_samples as top_of
-from fastmetrics.ops.library import NUM_EVENTS, raise_events
+from fastmetrics.ops.faults import NUM_EVENTS, raise_events
 from fastmetrics.utilities.data import normal_tensor
 
 __all__ = ["GradientStats", "TopSamples"]
 
 _COLUMNS = ("min", "mean", "max", "norm", "nan", "inf")
-
-
-class _MergeStats(Merger):
-    """Merges statistics ``[L, 8]``; ``[1, 8]`` before the layers are known."""
-
-    def __call__(self, parts: Tensor) -> Tensor:
-        """Return the statistics of all parts ``[R, L, 8]``."""
-        return stats_of.merged(parts)
-
-    def absorb(self, total: Tensor, batch: Tensor) -> Tensor:
-        """Merge ``batch`` into ``total``."""
-        if total.shape != batch.shape:
-            total = normal_tensor(total.expand(len(batch), -1).clone)
-        return total.copy_(stats_of.merged(torch.stack([total, batch])))
 
 
 class GradientStats(Metric):
@@ -93,7 +79,7 @@ class GradientStats(Metric):
         self._names = tuple(names or ())
         rows = len(self._names) if self._chosen else 1
         zeros = torch.zeros(rows, stats_of.NUM_COLUMNS, dtype=torch.float64)
-        self.add_state("stats", zeros, dist_reduce_fx=_MergeStats())
+        self.add_state("stats", zeros, dist_reduce_fx=stats_of.MergeTensorStats())
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -141,13 +127,11 @@ class GradientStats(Metric):
 
     def _set_names(self, names: tuple[str, ...]) -> None:
         """Keep to these layers; from now on a reset state has their number of rows."""
-        zeros = self._defaults["stats"]
-        own = self.__dict__
-        own["_names"] = names
-        if isinstance(zeros, Tensor):
-            rows = normal_tensor(lambda: zeros.new_zeros(len(names), stats_of.NUM_COLUMNS))
-            self._defaults["stats"] = rows
-        own["_scratch"] = None
+        self.__dict__["_names"] = names
+        states = self._states
+        default: Tensor = states.defaults["stats"]
+        rows = normal_tensor(lambda: default.new_zeros(len(names), stats_of.NUM_COLUMNS))
+        states.defaults["stats"] = rows
 
     def compute(self) -> dict[str, Tensor]:
         """Return ``min``, ``mean``, ``max`` and ``norm``, and the counts ``nan`` and ``inf``.
@@ -220,21 +204,6 @@ class GradientStats(Metric):
     _traced_tensor = _own_tensor
 
 
-class _MergeSamples(Merger):
-    """Merges top samples ``[3, 2, k]``."""
-
-    def __call__(self, parts: Tensor) -> Tensor:
-        """Return the top samples of all parts ``[R, 3, 2, k]``."""
-        total = torch.zeros_like(parts[0])
-        merge_top_samples_(total, parts.contiguous())
-        return total
-
-    def absorb(self, total: Tensor, batch: Tensor) -> Tensor:
-        """Merge ``batch`` into ``total``."""
-        merge_top_samples_(total, batch.unsqueeze(0))
-        return total
-
-
 class TopSamples(Metric):
     """The k samples with the highest scores and the k with the lowest, with their ids.
 
@@ -276,7 +245,7 @@ class TopSamples(Metric):
             raise ValueError(f"`k` must be a positive integer, got {k!r}.")
         self.k = k
         empty = torch.zeros(3, 2, k, dtype=torch.int64)
-        self.add_state("top", empty, dist_reduce_fx=_MergeSamples())
+        self.add_state("top", empty, dist_reduce_fx=top_of.MergeTopSamples())
         self.add_state("events", torch.zeros(NUM_EVENTS, dtype=torch.int64), dist_reduce_fx="sum")
         # No state: `forward` looks at a batch with states of its own, and numbers it all the same.
         self._next_id = normal_tensor(lambda: torch.zeros(1, dtype=torch.int64, device=self.device))
@@ -294,7 +263,7 @@ class TopSamples(Metric):
             ValueError: a shape, dtype or device does not fit; the state is unchanged.
         """
         next_id = self._next_id
-        if self._partial and self.dist_sync_on_step:  # `forward` has numbered the batch before
+        if self._states.batch and self.dist_sync_on_step:  # `forward` has numbered the batch before
             next_id = next_id - len(scores)
         top_samples_(self.top, self.events, next_id, scores, ids)
 
@@ -324,7 +293,7 @@ class TopSamples(Metric):
     def reset(self) -> None:
         """Return the states to their defaults, and number samples from 0 on again."""
         super().reset()
-        if not self._partial:  # `forward` puts its own states in place by a reset, too
+        if not self._states.batch:  # `forward` puts its own states in place by a reset, too
             self._next_id.zero_()
 
     def _apply(  # type: ignore[override]  # as in Metric

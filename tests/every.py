@@ -13,14 +13,14 @@ from typing import Any
 
 import torch
 
-import fastmetrics
+import fastmetrics.aggregation
 import fastmetrics.classification
 import fastmetrics.regression
 from fastmetrics import functional
 
 C = 3
 GROUPS = 2
-MODES = {"exact": None, "binned": 20, "certified": "auto"}
+MODES = {"exact": None, "binned": 20, "ranked": "auto"}
 
 # Inputs of what is no classification, by the name without underscores.
 _INPUTS = {
@@ -119,13 +119,14 @@ def classes() -> list[tuple[str, str, type]]:
     curated = (
         ("classification", fastmetrics.classification, fastmetrics.classification.__all__),
         ("regression", fastmetrics.regression, fastmetrics.regression.__all__),
-        ("aggregation", fastmetrics, fastmetrics._AGGREGATION),
+        ("aggregation", fastmetrics.aggregation, fastmetrics.aggregation.__all__),
     )
     return [
         (domain, name, getattr(home, name))
         for domain, home, names in curated
         for name in names
         if domain != "classification" or name.startswith(("Binary", "Multi"))
+        if name != "BaseAggregator"
     ]
 
 

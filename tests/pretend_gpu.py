@@ -18,7 +18,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils import _pytree as pytree
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from fastmetrics.ops import library
+from fastmetrics.ops.backend import launcher_of
+from fastmetrics.ops.define import CHECKS, REFERENCES, WITHOUT_TRITON
 
 DEVICE = "meta"
 
@@ -74,7 +75,7 @@ class _Operations(TorchDispatchMode):
         kwargs = kwargs or {}
         space, name = func._schema.name.split("::")
         if space == "fastmetrics":
-            library.CHECKS[name](*args)
+            CHECKS[name](*args)
             with _Functions(self.waits):  # the one outside has called this, and sees no more
                 return _gpu_side(name, self.references)(*args)
         out = func(*args, **kwargs)
@@ -91,11 +92,9 @@ class _Operations(TorchDispatchMode):
 
 
 def _gpu_side(name: str, reference: bool) -> Callable[..., None]:
-    if reference or name in library.WITHOUT_TRITON:
-        return library.REFERENCES[name]
-    from fastmetrics.ops import triton as kernels
-
-    return getattr(kernels, name)
+    if reference or name in WITHOUT_TRITON:
+        return REFERENCES[name]
+    return launcher_of(name)
 
 
 @contextmanager
@@ -104,7 +103,7 @@ def pretend_gpu(references: bool = False) -> Iterator[tuple[list[str], list[Any]
 
     With ``references`` no kernel is launched, as on a GPU without Triton.
     """
-    from fastmetrics.ops.triton import aot
+    from tools import aot
 
     waits: list[str] = []
     launches: list[aot.Launch] = []

@@ -29,7 +29,7 @@ def test_the_example_prints_what_the_page_says():
 
 def test_the_metric_of_the_example_is_right():
     """One minus precision, however the data is split, in forward, and in a copy."""
-    names: dict = {}
+    names: dict = {"__name__": "docs.example"}
     for block in blocks("python"):
         exec(block, names)
     preds, target = torch.rand(1000), torch.randint(2, (1000,))

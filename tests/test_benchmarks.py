@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -11,8 +14,11 @@ import torch
 pytest.importorskip("rich")
 pytest.importorskip("torchmetrics")
 
-from benchmarks import cuda, memory, page, plots, run
+from rich.console import Console
+
+from benchmarks import against, cuda, memory, page, plots, run
 from benchmarks.calls import function
+from benchmarks.life import life
 from benchmarks.registry import quick_part, workloads
 from benchmarks.report import Failure, geometric_means, save
 from benchmarks.run import Result, checked, flat, measure, time_rounds
@@ -58,7 +64,7 @@ def test_every_workload_belongs_to_an_area():
 
 
 def test_every_workload_has_a_peer_or_says_why_not():
-    ours_alone = ("auroc/binary/certified", "GradientStats", "TopSamples")
+    ours_alone = ("auroc/binary/ranked", "GradientStats", "TopSamples")
     for row in ROWS:
         if not any(part in row.name for part in ours_alone):
             assert "torchmetrics" in row.calls or row.note or "SciPy" in row.calls, row.name
@@ -263,3 +269,102 @@ def test_kernels_are_told_from_copies_and_host_events():
 def test_syncs_are_told_from_other_warnings():
     texts = ("called a synchronizing CUDA operation (Triggered internally)", "deprecated")
     assert cuda.count_syncs([SimpleNamespace(message=UserWarning(text)) for text in texts]) == 1
+
+
+def test_every_metric_has_workloads_for_the_steps_of_its_life():
+    names = {row.name for row in against.every_workload()}
+    assert {row.name for row in ROWS} <= names
+    for step in ("construct", "update", "compute", "reset", "clone", "pickle", "forward"):
+        assert {f"{step}/MulticlassF1Score/64", f"{step}/SumMetric/64"} <= names
+
+
+def test_steps_of_a_life_run():
+    rows = [row for row in ROWS if row.name in ("forward/MeanMetric/64", "forward/BinaryROC/20/64")]
+    for row in life(rows):
+        inputs = row.inputs(CPU)
+        for _ in range(2):
+            row.calls[OURS](inputs).run()
+
+
+def made_up() -> against.Comparison:
+    """Ten workloads as before, one slower, one faster, and one whose noise is larger than that."""
+    results = [against.Compared(f"update/a/{n}", [1.0, 1.02], [1.01, 1.0]) for n in range(10)]
+    results += [
+        against.Compared("update/slower/1", [1.0, 1.01], [1.2, 1.21]),
+        against.Compared("update/faster/1", [1.0, 1.01], [0.8, 0.81]),
+        against.Compared("update/noisy/1", [1.0, 1.5], [1.2, 1.3]),
+    ]
+    return against.Comparison(results)
+
+
+def test_slower_is_what_noise_does_not_explain():
+    found = made_up()
+    assert found.usual_noise() == pytest.approx(1.02)
+    assert [one.name for one in found.slower()] == ["update/slower/1"]
+    assert [one.name for one in found.faster()] == ["update/faster/1"]
+
+
+def test_what_is_slower_once_is_not_slower():
+    found = made_up()
+    found.add(against.Comparison([against.Compared("update/slower/1", [1.0, 1.0], [1.0, 1.2])]))
+    assert found.slower() == []
+    assert found.results[10].ratio == 1.0
+
+
+def test_a_comparison_says_what_is_slower_raises_or_is_missing():
+    console = Console(file=io.StringIO(), width=40)
+    found = made_up()
+    found.failures, found.missing = [Failure("update/x/1", "ValueError: no")], ["update/new/1"]
+    against.show(found, console)
+    printed = console.file.getvalue()
+    assert "13 workloads: 1 slower, 1 faster" in " ".join(printed.split())
+    assert printed.count("update/slower/1") == 2
+    assert "update/new/1" in printed
+    assert "ValueError: no" in printed
+
+
+def test_processes_of_two_commits_take_turns():
+    here = against.Side(sys.executable, against.ROOT)
+    names = ["update/add/2", "update/fail/2", "update/sub/2"]
+    found = against.compare((here, here), names, 3, 1, source="tests.fake_workloads:rows")
+    assert [one.name for one in found.results] == ["update/add/2", "update/sub/2"]
+    assert [failure.error for failure in found.failures] == ["ValueError: no such thing"]
+    for one in found.results:
+        assert len(one.old) == len(one.new) == against.PROCESSES
+        assert all(0 < seconds < 1e-2 for seconds in (*one.old, *one.new))
+
+
+def test_what_only_the_new_commit_has_is_no_failure():
+    found = against.Comparison()
+    names = "update/add/2", "update/sub/2"
+
+    class Process:
+        def __init__(self, *known):
+            self.known = known
+
+        def ask(self, question, name, *count):
+            if name not in self.known:
+                raise RuntimeError(f"KeyError: {name}")
+            return 1.0 if count else 1
+
+    old, new = [Process(names[0])] * 2, [Process(*names)] * 2
+    for name in names:
+        against._compare_one(found, name, old, new, rounds=2)
+    assert found.missing == ["update/sub/2"]
+    assert [one.ratio for one in found.results] == [1.0]
+    assert not found.failures
+
+
+@pytest.mark.skipif(not (against.ROOT / ".git").exists(), reason="builds a commit")
+def test_a_commit_is_built_in_an_environment_of_its_own(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTMETRICS_NO_NATIVE", "1")
+    side = against.built("HEAD", tmp_path)
+    assert Path(side.python).is_relative_to(tmp_path)
+    assert (side.folder / "fastmetrics" / "__init__.py").exists()
+    assert not list(tmp_path.glob("*/source"))
+    assert against.built("HEAD", tmp_path) == side
+    worker = against.Worker(side, "tests.fake_workloads:rows", 1)
+    assert worker.ask("prepare", "update/add/2") >= 1
+    worker.close()
+    with pytest.raises(SystemExit, match="no commit 'nowhere'"):
+        against.built("nowhere", tmp_path)

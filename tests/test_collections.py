@@ -13,6 +13,7 @@ import torchmetrics
 from torch import Tensor, nn
 
 from fastmetrics.collections import MetricCollection
+from fastmetrics.core.statistic import counts_only
 from fastmetrics.metric import Metric
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 from tests.user_metrics import OURS, THEIRS
@@ -30,9 +31,11 @@ class Above(Metric):
         self.threshold = threshold
         self.add_state("counts", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
 
-    def _statistic(self) -> Hashable:
+    @property
+    def statistic(self) -> Hashable:
         return ("above", self.threshold)
 
+    @counts_only
     def update(self, x: Tensor, weight: float | None = None) -> None:
         if x.isnan().any():
             raise RuntimeError("`x` must not be NaN")
@@ -63,8 +66,13 @@ class Doubling(Above):
 
 
 class Listed(OURS.Samples):
-    def _statistic(self) -> Hashable:
+    @property
+    def statistic(self) -> Hashable:
         return "samples"
+
+    @counts_only
+    def update(self, x: Tensor) -> None:
+        super().update(x)
 
 
 class Largest(Listed):

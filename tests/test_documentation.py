@@ -9,11 +9,14 @@ import pkgutil
 import re
 import sys
 from collections.abc import Iterator
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
 
 import fastmetrics
+from fastmetrics import ops
+from fastmetrics.ops.define import REFERENCES
 
 PUBLIC = (
     "fastmetrics",
@@ -46,7 +49,7 @@ MODULES = sorted(
 def public_names() -> Iterator[tuple[str, Any]]:
     for place in PUBLIC:
         module = importlib.import_module(place)
-        for name in module.__all__:
+        for name in REFERENCES if module is ops else module.__all__:
             value = getattr(module, name)
             if callable(value):
                 yield f"{place}.{name}", value
@@ -64,13 +67,39 @@ def doc_of(value: Any) -> str:
     return value.__doc__ or ""
 
 
+def declared_in(module: ModuleType) -> list[FunctionType]:
+    """Return the public functions of a module whose code stands in another one."""
+    return [
+        value
+        for name, value in vars(module).items()
+        if name in getattr(module, "__all__", ())
+        and inspect.isfunction(value)
+        and value.__module__ == module.__name__
+        and value.__globals__ is not vars(module)
+    ]
+
+
 @pytest.mark.parametrize("name", MODULES)
 def test_examples(name, monkeypatch):
     monkeypatch.setenv("MPLBACKEND", "agg")
-    failed, _ = doctest.testmod(importlib.import_module(name))
+    module = importlib.import_module(name)
+    failed, _ = doctest.testmod(module)
+    for function in declared_in(module):
+        for example in doctest.DocTestFinder().find(function, globs={}):
+            failed += doctest.DocTestRunner().run(example).failed
     if "matplotlib.pyplot" in sys.modules:
         sys.modules["matplotlib.pyplot"].close("all")
     assert not failed
+
+
+def test_declared_functions_are_looked_at():
+    module = importlib.import_module("fastmetrics.functional.classification.specificity")
+    assert [function.__name__ for function in declared_in(module)] == [
+        "binary_specificity",
+        "multiclass_specificity",
+        "multilabel_specificity",
+        "specificity",
+    ]
 
 
 def test_all_names_are_looked_at():

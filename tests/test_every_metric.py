@@ -95,7 +95,7 @@ def test_copies_stand_alone(case):
     for other in copies:
         same(other.compute(), value)
         other.update(*more)
-    metric.__dict__["_computed"] = None
+    metric._computed = None
     same(metric.compute(), value)
     metric.update(*more)
     for other in copies:
@@ -160,7 +160,7 @@ def test_a_refused_batch_leaves_no_trace(case):
         for call in (metric.update, metric):
             with pytest.raises((ValueError, RuntimeError)):
                 call(*bad)
-    metric.__dict__["_computed"] = None
+    metric._computed = None
     same(metric.compute(), value)
     metric.update(*inputs)
 

@@ -383,11 +383,11 @@ def test_forward_promotes_the_total_with_the_batch() -> None:
 def test_scratch_of_forward_is_no_part_of_the_metric() -> None:
     metric = Counter()
     metric(torch.tensor([0]))
-    assert metric._scratch is not None
-    assert pickled(metric)._scratch is None
-    assert copy.deepcopy(metric)._scratch is None
+    assert metric._states.scratch is not None
+    assert pickled(metric)._states.scratch is None
+    assert copy.deepcopy(metric)._states.scratch is None
     metric.to("meta")
-    assert metric._scratch is None
+    assert metric._states.scratch is None
     metric.persistent(True)
     assert set(metric.state_dict()) == {"counts", "events"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import io
 import json
 import os
@@ -12,7 +13,8 @@ from pathlib import Path
 import pytest
 
 import fastmetrics
-from fastmetrics.ops import backend, library
+from fastmetrics.ops import backend
+from fastmetrics.ops.define import REFERENCES
 
 ROOT = Path(__file__).parents[1]
 
@@ -52,7 +54,7 @@ def test_the_module_uses_the_stable_abi_only(native):
 @pytest.mark.smoke
 def test_show_config_names_every_op_and_its_implementation():
     lines = config().splitlines()
-    for op in library.REFERENCES:
+    for op in REFERENCES:
         rows = [line.split() for line in lines if line.startswith(f"{op} ")]
         assert [row[1] for row in rows] == ["cpu", "cuda/xpu", "other"]
         expected = "C++" if backend.native is not None else "torch"
@@ -74,6 +76,14 @@ def test_show_config_describes_the_process():
 def test_show_config_prints_to_standard_output(capsys):
     fastmetrics.show_config()
     assert capsys.readouterr().out == config()
+
+
+@pytest.mark.smoke
+def test_the_distribution_holds_nothing_but_the_package():
+    files = importlib.metadata.files("torch-fastmetrics")
+    folders = {path.name for path in ROOT.iterdir() if path.is_dir()} - {"fastmetrics"}
+    assert files and {"tests", "tools"} <= folders
+    assert not {path.parts[0] for path in files} & folders
 
 
 @pytest.mark.smoke

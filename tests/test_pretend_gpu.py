@@ -16,10 +16,10 @@ if importlib.util.find_spec("triton") is None or os.environ.get("TRITON_INTERPRE
 
 import fastmetrics
 from fastmetrics import ops
-from fastmetrics.ops import library
-from fastmetrics.ops.triton import aot
+from fastmetrics.ops import faults
 from tests.every import metrics
 from tests.pretend_gpu import DEVICE, pretend_gpu
+from tools import aot
 
 CASES = metrics()
 # Their values are chosen by what the state holds, and here it holds nothing.
@@ -142,7 +142,7 @@ def test_ops_run_their_gpu_side():
     state, target = torch.empty(3, 4, dtype=torch.int64, device=DEVICE), torch.ones(5).long()
     with pretend_gpu() as (waits, launches):
         ops.stat_scores_(
-            state, library.new_events(DEVICE), *[target.to(DEVICE, non_blocking=True)] * 2,
+            state, faults.new_events(DEVICE), *[target.to(DEVICE, non_blocking=True)] * 2,
             num_classes=3,
         )  # fmt: skip
     assert not waits

@@ -239,9 +239,9 @@ def batch(n: int = 50, seed: int = 0) -> tuple[Tensor, Tensor]:
 
 def test_one_op_updates_a_collection(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = []
-    run = fused.Program.run
+    run = fused.FusedCall.run
     monkeypatch.setattr(
-        fused.Program, "run", lambda self, *args: (calls.append(len(args[0])), run(self, *args))
+        fused.FusedCall, "run", lambda self, *args: (calls.append(len(args[0])), run(self, *args))
     )
     collection = MetricCollection(members())
     collection.update(*batch())

@@ -5,9 +5,7 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
-
+from fastmetrics.classification._tasks import by_task
 from fastmetrics.classification.stat_scores import (
     BinaryRatio,
     MulticlassRatio,
@@ -15,14 +13,8 @@ from fastmetrics.classification.stat_scores import (
     StatScoreWrapper,
 )
 from fastmetrics.functional.classification.accuracy import ACCURACY, MULTICLASS_ACCURACY
-from fastmetrics.metric import Metric
 
-__all__ = [
-    "Accuracy",
-    "BinaryAccuracy",
-    "MulticlassAccuracy",
-    "MultilabelAccuracy",
-]
+__all__ = ["Accuracy", "BinaryAccuracy", "MulticlassAccuracy", "MultilabelAccuracy"]
 
 
 class BinaryAccuracy(BinaryRatio):
@@ -33,8 +25,7 @@ class BinaryAccuracy(BinaryRatio):
     >>> import torch
     >>> from fastmetrics.classification import BinaryAccuracy
     >>> metric = BinaryAccuracy()
-    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
     tensor(0.5000)
     """
 
@@ -50,8 +41,7 @@ class MulticlassAccuracy(MulticlassRatio):
     >>> import torch
     >>> from fastmetrics.classification import MulticlassAccuracy
     >>> metric = MulticlassAccuracy(num_classes=3)
-    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
     tensor(0.6667)
     """
 
@@ -68,8 +58,7 @@ class MultilabelAccuracy(MultilabelRatio):
     >>> from fastmetrics.classification import MultilabelAccuracy
     >>> metric = MultilabelAccuracy(num_labels=2)
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
-    >>> metric.compute()
+    >>> metric(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
     tensor(0.6667)
     """
 
@@ -90,8 +79,4 @@ class Accuracy(StatScoreWrapper):
     MulticlassAccuracy()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinaryAccuracy,
-        "multiclass": MulticlassAccuracy,
-        "multilabel": MultilabelAccuracy,
-    }
+    tasks = by_task(BinaryAccuracy, MulticlassAccuracy, MultilabelAccuracy)

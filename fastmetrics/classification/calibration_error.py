@@ -6,77 +6,43 @@ Formulas, and what a confidence is, in the module of the same name under
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from functools import partial
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
-from typing_extensions import Self
 
-from fastmetrics.classification._statistic import CountMetric, TaskWrapper
-from fastmetrics.functional.classification._statistic import choose_reading
+from fastmetrics.classification._tasks import TaskWrapper
+from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.calibration_error import (
-    NAN_TREATMENT,
-    bin_edges,
     calibration_formula,
-    check_calibration_arguments,
+    check_norm,
 )
 from fastmetrics.metric import Metric
-from fastmetrics.ops import calibration_bins_
-from fastmetrics.ops.fused import Update
-from fastmetrics.ops.library import NUM_EVENTS
+from fastmetrics.ops.calibration import CalibrationBins
 
 __all__ = ["BinaryCalibrationError", "CalibrationError", "MulticlassCalibrationError"]
 
 
-class CalibrationMetric(CountMetric):
-    """Sums per bin of confidence, ``counts`` ``[H, n_bins + 1, 3]``.
+class CalibrationMetric(StatisticMetric):
+    """Sums per bin of confidence, of which ``norm`` makes the error."""
 
-    See :func:`fastmetrics.ops.calibration.calibration_bins_` for the readings H and the columns.
-    """
-
-    _nan_treatment = NAN_TREATMENT
-
+    is_differentiable = False
     higher_is_better = False
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
-    counts: Tensor
+    statistic: CalibrationBins
+    n_bins = StatisticField[int]()
+    ignore_index = StatisticField[int | None]()
+    validate_args = StatisticField[bool]()
+    input = StatisticField[str]()
 
-    def __init__(
-        self,
-        num_classes: int | None,
-        n_bins: int,
-        norm: str,
-        ignore_index: int | None,
-        validate_args: bool,
-        input: str,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            check_calibration_arguments(n_bins, norm, ignore_index, input, num_classes)
-        super().__init__(validate_args, **kwargs)
-        self.n_bins = n_bins
+    def __init__(self, statistic: CalibrationBins, norm: str, **kwargs: Any) -> None:
+        if statistic.validate_args:
+            check_norm(norm)
+        super().__init__(statistic.checked(), **kwargs)
         self.norm = norm
-        self.ignore_index = ignore_index
-        self.input = input
-        self._classes = num_classes or 0
-        self._logits = input == "logits"
-        self._edges = bin_edges(n_bins, self.device)
-        shape = (2 if input == "auto" else 1, n_bins + 1, 3)
-        self.add_state("counts", torch.zeros(shape, dtype=torch.float64), dist_reduce_fx="sum")
-        self.add_state("events", torch.zeros(NUM_EVENTS, dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
-        """Count one batch; arguments as in `calibration_bins_`."""
-        calibration_bins_(self.counts, self.events, preds, target, weight, *self._arguments())
-
-    def _arguments(self) -> tuple[Tensor, int, bool, int | None, bool]:
-        return self._edges, self._classes, self._logits, self.ignore_index, self.validate_args
-
-    def _op(self) -> Update:
-        return Update("calibration_bins_", self._arguments())
 
     @property
     def bins(self) -> Tensor:
@@ -84,7 +50,7 @@ class CalibrationMetric(CountMetric):
 
         The last bin holds the confidences of exactly 1.
         """
-        return choose_reading(self.counts, self.events, -3)
+        return self.statistic.read(self._states)
 
     def compute(self) -> Tensor:
         """Return the calibration error, a float32 scalar."""
@@ -103,21 +69,6 @@ class CalibrationMetric(CountMetric):
         from fastmetrics.utilities.plot_reliability import plot_reliability
 
         return plot_reliability(self.bins, ax)
-
-    def _statistic(self) -> Hashable:
-        return (
-            "calibration_bins",
-            self.n_bins,
-            self._classes,
-            self.input,
-            self.ignore_index,
-            self.validate_args,
-        )
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], *args: Any, **kwargs: Any) -> Self:
-        super()._apply(fn, *args, **kwargs)
-        self._edges = self._edges.to(self.device)
-        return self
 
 
 class BinaryCalibrationError(CalibrationMetric):
@@ -152,7 +103,13 @@ class BinaryCalibrationError(CalibrationMetric):
         input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        super().__init__(None, n_bins, norm, ignore_index, validate_args, input, **kwargs)
+        statistic = CalibrationBins(
+            n_bins=n_bins,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
+        super().__init__(statistic, norm, **kwargs)
 
 
 class MulticlassCalibrationError(CalibrationMetric):
@@ -179,6 +136,7 @@ class MulticlassCalibrationError(CalibrationMetric):
     """
 
     plot_legend_name = "Class"
+    num_classes = StatisticField[int]()
 
     def __init__(
         self,
@@ -191,8 +149,14 @@ class MulticlassCalibrationError(CalibrationMetric):
         input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_classes, n_bins, norm, ignore_index, validate_args, input, **kwargs)
-        self.num_classes = num_classes
+        statistic = CalibrationBins(
+            num_classes=num_classes,
+            n_bins=n_bins,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
+        super().__init__(statistic, norm, **kwargs)
 
 
 class CalibrationError(TaskWrapper):

@@ -6,8 +6,12 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.classification._statistic import TaskWrapper
-from fastmetrics.classification.confusion_matrix import BinaryMatrixMetric, MulticlassMatrixMetric
+from fastmetrics.classification._tasks import TaskWrapper, by_task
+from fastmetrics.classification.confusion_matrix import (
+    BinaryMatrixMetric,
+    MatrixMetric,
+    MulticlassMatrixMetric,
+)
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.cohen_kappa import check_weights, cohen_kappa_formula
 from fastmetrics.metric import Metric
@@ -15,8 +19,7 @@ from fastmetrics.metric import Metric
 __all__ = ["BinaryCohenKappa", "CohenKappa", "MulticlassCohenKappa"]
 
 
-class _KappaValue(Metric):
-    confmat: Tensor
+class _KappaValue(MatrixMetric):
     weights: str | None
     higher_is_better = True
     plot_lower_bound = 0.0
@@ -24,7 +27,7 @@ class _KappaValue(Metric):
 
     def compute(self) -> Tensor:
         """Return kappa, a float32 scalar; see :func:`cohen_kappa_formula`."""
-        return cohen_kappa_formula(self.confmat, self.weights)
+        return cohen_kappa_formula(self.statistic.matrix(self._states), self.weights)
 
 
 class BinaryCohenKappa(_KappaValue, BinaryMatrixMetric):
@@ -51,7 +54,7 @@ class BinaryCohenKappa(_KappaValue, BinaryMatrixMetric):
     ) -> None:
         if validate_args:
             check_weights(weights)
-        super().__init__(threshold, ignore_index, validate_args, input, **kwargs)
+        super().__init__(threshold, ignore_index, validate_args, input=input, **kwargs)
         self.weights = weights
 
 
@@ -94,6 +97,8 @@ class CohenKappa(TaskWrapper):
     'BinaryCohenKappa'
     """
 
+    tasks = by_task(BinaryCohenKappa, MulticlassCohenKappa)
+
     def __new__(  # type: ignore[misc]  # makes another class, as in torchmetrics
         cls,
         task: str,
@@ -107,7 +112,7 @@ class CohenKappa(TaskWrapper):
         """Return the metric of ``task``."""
         return call_for_task(
             task,
-            {"binary": BinaryCohenKappa, "multiclass": MulticlassCohenKappa},
+            cls.tasks,
             threshold=threshold,
             num_classes=num_classes,
             weights=weights,

@@ -7,23 +7,16 @@ takes ``preds``, ``target`` and optionally ``weight``; further keywords go to
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from fastmetrics.classification._statistic import CountMetric, LabelCountMetric, TaskWrapper
+from fastmetrics.classification._tasks import TaskWrapper, by_task
+from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.functional.classification.confusion_matrix import (
-    check_binary_arguments,
-    check_multiclass_arguments,
-    check_multilabel_arguments,
-    check_normalize,
-    normalize_matrix,
-)
+from fastmetrics.functional.classification.confusion_matrix import check_normalize, normalize_matrix
 from fastmetrics.metric import Metric
-from fastmetrics.ops import confusion_
-from fastmetrics.ops.fused import Update
+from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
 from fastmetrics.utilities.plot_confusion import plot_confusion_matrix
 
 if TYPE_CHECKING:
@@ -39,96 +32,104 @@ __all__ = [
 ]
 
 
-class BinaryMatrixMetric(LabelCountMetric):
+class MatrixMetric(StatisticMetric):
+    """A metric that reads a matrix of counts, ``confmat``; rows are targets, columns predictions.
+
+    Args:
+        statistic: what is counted.
+        settings: as for :class:`~fastmetrics.metric.Metric`.
+    """
+
+    is_differentiable = False
+    statistic: Confusion | LabelTables
+    counts: Tensor
+    events: Tensor
+    confmat: Tensor
+    ignore_index = StatisticField[int | None]()
+    validate_args = StatisticField[bool]()
+
+    def __init__(self, statistic: Confusion | LabelTables, **settings: Any) -> None:
+        if statistic.validate_args:
+            statistic.check()
+        super().__init__(statistic, **settings)
+
+
+class BinaryMatrixMetric(MatrixMetric):
     """One table ``[[tn, fp], [fn, tp]]`` from binary scores and a threshold."""
+
+    statistic: LabelTables
+    threshold = StatisticField[float]()
+    input = StatisticField[str]()
 
     def __init__(
         self,
-        threshold: float,
-        ignore_index: int | None,
-        validate_args: bool,
-        input: str,
+        threshold: float = 0.5,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        if validate_args:
-            check_binary_arguments(threshold, ignore_index, input)
-        super().__init__(1, threshold, ignore_index, validate_args, input, **kwargs)
-
-    @property
-    def confmat(self) -> Tensor:
-        """The counts ``[2, 2]``; rows are targets, columns predictions."""
-        return self._final_tables()[0]
+        super().__init__(
+            BinaryTable(
+                threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
+            ),
+            **kwargs,
+        )
 
 
-class MulticlassMatrixMetric(CountMetric):
+class MulticlassMatrixMetric(MatrixMetric):
     """A matrix ``[C, C]`` of targets against predicted classes."""
 
-    counts: Tensor
+    num_classes = StatisticField[int]()
 
     def __init__(
-        self, num_classes: int, ignore_index: int | None, validate_args: bool, **kwargs: Any
+        self,
+        num_classes: int,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        **kwargs: Any,
     ) -> None:
-        if validate_args:
-            check_multiclass_arguments(num_classes, ignore_index)
-        super().__init__(validate_args, **kwargs)
-        self.num_classes = num_classes
-        self.ignore_index = ignore_index
-        self._add_counts((num_classes, num_classes))
-
-    def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
-        """Count one batch; arguments as in :func:`fastmetrics.ops.confusion.confusion_`."""
-        counts = self._open_counts(target, weight)
-        confusion_(counts, self.events, preds, target, weight, *self._arguments())
-        self._keep_counts(counts)
-
-    def _arguments(self) -> tuple[int | None, bool]:
-        return self.ignore_index, self.validate_args
-
-    def _op(self) -> Update:
-        return Update("confusion_", self._arguments())
-
-    @property
-    def confmat(self) -> Tensor:
-        """The counts ``[C, C]``; rows are targets, columns predictions."""
-        return self.counts
-
-    def _statistic(self) -> Hashable:
-        return ("confusion", self.num_classes, self.ignore_index, self.validate_args)
+        super().__init__(Confusion(num_classes, ignore_index, validate_args), **kwargs)
 
 
-class MultilabelMatrixMetric(LabelCountMetric):
+class MultilabelMatrixMetric(MatrixMetric):
     """One table ``[[tn, fp], [fn, tp]]`` per label from scores and a threshold."""
+
+    statistic: LabelTables
+    num_labels = StatisticField[int]()
+    threshold = StatisticField[float]()
+    input = StatisticField[str]()
 
     def __init__(
         self,
         num_labels: int,
-        threshold: float,
-        ignore_index: int | None,
-        validate_args: bool,
-        input: str,
+        threshold: float = 0.5,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        if validate_args:
-            check_multilabel_arguments(num_labels, threshold, ignore_index, input)
-        super().__init__(num_labels, threshold, ignore_index, validate_args, input, **kwargs)
-        self.num_labels = num_labels
+        tables = LabelTables(
+            num_labels,
+            threshold,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
+        super().__init__(tables, **kwargs)
 
-    @property
-    def confmat(self) -> Tensor:
-        """The counts ``[L, 2, 2]``; rows are targets, columns predictions."""
-        return self._final_tables()
 
-
-class _MatrixValue(Metric):
+class _MatrixValue(MatrixMetric):
     """The value is the matrix itself, normalised as ``normalize`` says, and plots as a heat map."""
 
-    confmat: Tensor
     normalize: str | None
     higher_is_better = None
 
     def compute(self) -> Tensor:
         """Return the matrix: int64, float64 when weighted, float32 when normalised."""
-        return normalize_matrix(self.confmat, self.normalize)
+        return normalize_matrix(self.statistic.matrix(self._states), self.normalize)
 
     def plot(
         self,
@@ -177,7 +178,7 @@ class BinaryConfusionMatrix(_MatrixValue, BinaryMatrixMetric):
     ) -> None:
         if validate_args:
             check_normalize(normalize)
-        super().__init__(threshold, ignore_index, validate_args, input, **kwargs)
+        super().__init__(threshold, ignore_index, validate_args, input=input, **kwargs)
         self.normalize = normalize
 
 
@@ -240,7 +241,7 @@ class MultilabelConfusionMatrix(_MatrixValue, MultilabelMatrixMetric):
     ) -> None:
         if validate_args:
             check_normalize(normalize)
-        super().__init__(num_labels, threshold, ignore_index, validate_args, input, **kwargs)
+        super().__init__(num_labels, threshold, ignore_index, validate_args, input=input, **kwargs)
         self.normalize = normalize
 
 
@@ -258,6 +259,8 @@ class ConfusionMatrix(TaskWrapper):
     'MulticlassConfusionMatrix'
     """
 
+    tasks = by_task(BinaryConfusionMatrix, MulticlassConfusionMatrix, MultilabelConfusionMatrix)
+
     def __new__(  # type: ignore[misc]  # makes another class, as in torchmetrics
         cls,
         task: str,
@@ -272,11 +275,7 @@ class ConfusionMatrix(TaskWrapper):
         """Return the metric of ``task``."""
         return call_for_task(
             task,
-            {
-                "binary": BinaryConfusionMatrix,
-                "multiclass": MulticlassConfusionMatrix,
-                "multilabel": MultilabelConfusionMatrix,
-            },
+            cls.tasks,
             threshold=threshold,
             num_classes=num_classes,
             num_labels=num_labels,

@@ -5,18 +5,14 @@ Ties and ``average`` are explained in :mod:`fastmetrics.functional.classificatio
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from torch import Tensor
-
-from fastmetrics.classification._curve import CurveValue
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._curve import CurveValue, metric_of_task
+from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.classification.roc import BinaryROC, MulticlassROC, MultilabelROC
-from fastmetrics.functional.classification._curve import Thresholds
-from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.functional.classification.eer import eer_formula
+from fastmetrics.functional.classification.eer import EER as FORMULA
 from fastmetrics.metric import Metric
+from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = ["EER", "BinaryEER", "MulticlassEER", "MultilabelEER"]
 
@@ -33,11 +29,8 @@ class BinaryEER(CurveValue, BinaryROC):
     tensor(0.2500)
     """
 
+    formula = FORMULA
     higher_is_better = False
-
-    def compute(self) -> Tensor:
-        """Return the rate, a float32 scalar."""
-        return eer_formula(self._curves(True), None, self.undefined)
 
 
 class MulticlassEER(CurveValue, MulticlassROC):
@@ -52,11 +45,8 @@ class MulticlassEER(CurveValue, MulticlassROC):
     tensor([0.2500, 0.2500])
     """
 
+    formula = FORMULA
     higher_is_better = False
-
-    def compute(self) -> Tensor:
-        """Return the rates ``[C]``, or a scalar with ``average`` "micro" or "macro"; float32."""
-        return eer_formula(self._curves(self.average == "micro"), self.average, self.undefined)
 
 
 class MultilabelEER(CurveValue, MultilabelROC):
@@ -71,11 +61,8 @@ class MultilabelEER(CurveValue, MultilabelROC):
     tensor([0., 0.])
     """
 
+    formula = FORMULA
     higher_is_better = False
-
-    def compute(self) -> Tensor:
-        """Return the rates, float32 ``[L]``."""
-        return eer_formula(self._curves(False), None, self.undefined)
 
 
 class EER(TaskWrapper):
@@ -91,28 +78,10 @@ class EER(TaskWrapper):
     MulticlassEER()
     """
 
-    def __new__(  # type: ignore[misc]  # makes the metric of the task
-        cls,
-        task: str,
-        thresholds: Thresholds = None,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        average: str | None = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> Metric:
+    @metric_of_task(BinaryEER, MulticlassEER, MultilabelEER)
+    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+        cls, task: str, thresholds: Thresholds = None, num_classes: int | None = None,
+        num_labels: int | None = None, average: str | None = None, ignore_index: int | None = None,
+        validate_args: bool = True, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
         """Make the metric of ``task``."""
-        return call_for_task(
-            task,
-            {
-                "binary": partial(BinaryEER, **kwargs),
-                "multiclass": partial(MulticlassEER, average=average, **kwargs),
-                "multilabel": partial(MultilabelEER, **kwargs),
-            },
-            thresholds=thresholds,
-            num_classes=num_classes,
-            num_labels=num_labels,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-        )

@@ -5,49 +5,36 @@ Arguments, shapes and errors as in :mod:`fastmetrics.functional.classification.e
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from torch import Tensor
 
-from fastmetrics.classification._statistic import CountMetric, TaskWrapper
-from fastmetrics.functional.classification._statistic import choose_reading
+from fastmetrics.classification._tasks import TaskWrapper
+from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.exact_match import exact_match_formula
-from fastmetrics.functional.classification.stat_scores import (
-    check_multiclass_arguments,
-    check_multilabel_arguments,
-)
 from fastmetrics.metric import Metric
-from fastmetrics.ops import exact_match_, label_exact_match_
+from fastmetrics.ops.exact_match import ClassMatches, LabelMatches, MatchCounts
+from fastmetrics.utilities.checks import is_samplewise
 
 __all__ = ["ExactMatch", "MulticlassExactMatch", "MultilabelExactMatch"]
 
 
-class ExactMatchMetric(CountMetric):
-    """Counts ``[right, total]``."""
+class ExactMatchMetric(StatisticMetric):
+    """Counts samples with every position right, and all samples."""
 
+    is_differentiable = False
     higher_is_better = True
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
+    statistic: MatchCounts
+    ignore_index = StatisticField[int | None]()
+    validate_args = StatisticField[bool]()
 
     def compute(self) -> Tensor:
         """Divide the samples with every position right by all samples."""
-        return exact_match_formula(self._rows())
-
-    def _rows(self) -> Tensor:
-        """Return the counts of all updates, ``[..., 2]``."""
-        return self._final_counts()
-
-    @property
-    def correct(self) -> Tensor:
-        """Samples with every position right."""
-        return self._rows()[..., 0]
-
-    @property
-    def total(self) -> Tensor:
-        """All samples."""
-        return self._rows()[..., 1]
+        return exact_match_formula(self.statistic.read(self._states))
 
 
 class MulticlassExactMatch(ExactMatchMetric):
@@ -74,6 +61,7 @@ class MulticlassExactMatch(ExactMatchMetric):
     """
 
     plot_legend_name = "Class"
+    num_classes = StatisticField[int]()
 
     def __init__(
         self,
@@ -83,37 +71,15 @@ class MulticlassExactMatch(ExactMatchMetric):
         validate_args: bool = True,
         **kwargs: Any,
     ) -> None:
-        if validate_args:
-            check_multiclass_arguments(num_classes, 1, None, multidim_average, ignore_index, 0)
-        super().__init__(validate_args, **kwargs)
-        self.num_classes = num_classes
+        samplewise = is_samplewise(multidim_average, validate_args)
+        statistic = ClassMatches(
+            num_classes=num_classes,
+            samplewise=samplewise,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+        )
+        super().__init__(statistic.checked(), **kwargs)
         self.multidim_average = multidim_average
-        self.ignore_index = ignore_index
-        self._add_counts((2,), multidim_average == "samplewise")
-
-    def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
-        """Count one batch; arguments as in :func:`fastmetrics.ops.exact_match_`."""
-        counts = self._open_counts(target, weight)
-        exact_match_(
-            counts,
-            self.events,
-            preds,
-            target,
-            weight,
-            self.num_classes,
-            self.ignore_index,
-            self.validate_args,
-        )
-        self._keep_counts(counts)
-
-    def _statistic(self) -> Hashable:
-        return (
-            "exact_match",
-            self.num_classes,
-            self._samplewise,
-            self.ignore_index,
-            self.validate_args,
-        )
 
 
 class MultilabelExactMatch(ExactMatchMetric):
@@ -143,6 +109,9 @@ class MultilabelExactMatch(ExactMatchMetric):
     """
 
     plot_legend_name = "Label"
+    num_labels = StatisticField[int]()
+    threshold = StatisticField[float]()
+    input = StatisticField[str]()
 
     def __init__(
         self,
@@ -155,49 +124,17 @@ class MultilabelExactMatch(ExactMatchMetric):
         input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        if validate_args:
-            check_multilabel_arguments(
-                num_labels, threshold, None, multidim_average, ignore_index, 0, input
-            )
-        super().__init__(validate_args, **kwargs)
-        self.num_labels = num_labels
-        self.threshold = threshold
+        samplewise = is_samplewise(multidim_average, validate_args)
+        statistic = LabelMatches(
+            num_labels=num_labels,
+            threshold=threshold,
+            samplewise=samplewise,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
+        super().__init__(statistic.checked(), **kwargs)
         self.multidim_average = multidim_average
-        self.ignore_index = ignore_index
-        self.input = input
-        readings = 2 if input == "auto" else 1
-        self._add_counts((readings, 2), multidim_average == "samplewise", label_axes=1)
-
-    def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
-        """Count one batch; arguments as in :func:`fastmetrics.ops.label_exact_match_`."""
-        counts = self._open_counts(target, weight)
-        label_exact_match_(
-            counts,
-            self.events,
-            preds,
-            target,
-            weight,
-            self.num_labels,
-            self.threshold,
-            self.input == "logits",
-            self.ignore_index,
-            self.validate_args,
-        )
-        self._keep_counts(counts)
-
-    def _rows(self) -> Tensor:
-        return choose_reading(self._final_counts(), self.events, -2)
-
-    def _statistic(self) -> Hashable:
-        return (
-            "label_exact_match",
-            self.num_labels,
-            self._samplewise,
-            self.threshold,
-            self.input,
-            self.ignore_index,
-            self.validate_args,
-        )
 
 
 class ExactMatch(TaskWrapper):

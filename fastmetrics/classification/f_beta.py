@@ -5,10 +5,9 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any
 
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._tasks import TaskWrapper, by_task
 from fastmetrics.classification.stat_scores import (
     BinaryRatio,
     MulticlassRatio,
@@ -42,8 +41,7 @@ class BinaryFBetaScore(BinaryRatio):
     >>> import torch
     >>> from fastmetrics.classification import BinaryFBetaScore
     >>> metric = BinaryFBetaScore(beta=0.5)
-    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
     tensor(0.5000)
     """
 
@@ -87,8 +85,7 @@ class MulticlassFBetaScore(MulticlassRatio):
     >>> import torch
     >>> from fastmetrics.classification import MulticlassFBetaScore
     >>> metric = MulticlassFBetaScore(beta=0.5, num_classes=3)
-    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
     tensor(0.6296)
     """
 
@@ -134,8 +131,7 @@ class MultilabelFBetaScore(MultilabelRatio):
     >>> from fastmetrics.classification import MultilabelFBetaScore
     >>> metric = MultilabelFBetaScore(beta=0.5, num_labels=2)
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
-    >>> metric.compute()
+    >>> metric(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
     tensor(0.6944)
     """
 
@@ -181,8 +177,7 @@ class BinaryF1Score(BinaryFBetaScore):
     >>> import torch
     >>> from fastmetrics.classification import BinaryF1Score
     >>> metric = BinaryF1Score()
-    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
     tensor(0.5000)
     """
 
@@ -198,8 +193,7 @@ class MulticlassF1Score(MulticlassFBetaScore):
     >>> import torch
     >>> from fastmetrics.classification import MulticlassF1Score
     >>> metric = MulticlassF1Score(num_classes=3)
-    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
     tensor(0.6111)
     """
 
@@ -216,8 +210,7 @@ class MultilabelF1Score(MultilabelFBetaScore):
     >>> from fastmetrics.classification import MultilabelF1Score
     >>> metric = MultilabelF1Score(num_labels=2)
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
-    >>> metric.compute()
+    >>> metric(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
     tensor(0.6667)
     """
 
@@ -238,11 +231,7 @@ class FBetaScore(TaskWrapper):
     MulticlassFBetaScore()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinaryFBetaScore,
-        "multiclass": MulticlassFBetaScore,
-        "multilabel": MultilabelFBetaScore,
-    }
+    tasks = by_task(BinaryFBetaScore, MulticlassFBetaScore, MultilabelFBetaScore)
 
     def __new__(  # type: ignore[misc]  # makes the metric of the task
         cls,
@@ -290,8 +279,4 @@ class F1Score(StatScoreWrapper):
     MulticlassF1Score()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinaryF1Score,
-        "multiclass": MulticlassF1Score,
-        "multilabel": MultilabelF1Score,
-    }
+    tasks = by_task(BinaryF1Score, MulticlassF1Score, MultilabelF1Score)

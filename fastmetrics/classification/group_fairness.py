@@ -6,48 +6,38 @@ takes ``preds``, ``target``, ``groups`` and optionally ``weight``.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.classification._statistic import LabelCountMetric
-from fastmetrics.functional.classification.confusion_matrix import check_binary_arguments
+from fastmetrics.core.statistic import counts_only
+from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.classification.group_fairness import (
     check_fairness_task,
-    check_num_groups,
+    check_target,
     fairness_formula,
-    fairness_target,
-    flatten_groups,
     group_stat_rates_formula,
 )
-from fastmetrics.ops import label_confusion_
+from fastmetrics.ops.confusion import GroupTables
 
 __all__ = ["BinaryFairness", "BinaryGroupStatRates"]
 
 
-class _GroupCountMetric(LabelCountMetric):
-    """One table ``[[tn, fp], [fn, tp]]`` per group; ``counts`` is ``[H, G, 2, 2]``."""
+class _GroupMetric(StatisticMetric):
+    """True and false positives and negatives of each group."""
 
+    is_differentiable = False
     higher_is_better = False
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
+    statistic: GroupTables
+    num_groups = StatisticField[int]()
+    threshold = StatisticField[float]()
+    ignore_index = StatisticField[int | None]()
+    validate_args = StatisticField[bool]()
+    input = StatisticField[str]()
 
-    def __init__(
-        self,
-        num_groups: int,
-        threshold: float,
-        ignore_index: int | None,
-        validate_args: bool,
-        input: str,
-        **kwargs: Any,
-    ) -> None:
-        check_num_groups(num_groups)
-        if validate_args:
-            check_binary_arguments(threshold, ignore_index, input)
-        super().__init__(num_groups, threshold, ignore_index, validate_args, input, **kwargs)
-        self.num_groups = num_groups
-
+    @counts_only
     def update(  # type: ignore[override]  # groups are an input of their own
         self, preds: Tensor, target: Tensor, groups: Tensor, weight: Tensor | None = None
     ) -> None:
@@ -63,46 +53,10 @@ class _GroupCountMetric(LabelCountMetric):
             ValueError: shapes, dtypes or devices do not fit.
             RuntimeError: a label or a group is out of range (CPU); the state is unchanged.
         """
-        counts = self._open_counts(target, weight)
-        label_confusion_(
-            counts,
-            self.events,
-            preds,
-            target,
-            weight,
-            flatten_groups(groups),
-            self.threshold,
-            self._logits,
-            self.ignore_index,
-            self.validate_args,
-        )
-        self._keep_counts(counts)
-
-    @property
-    def tp(self) -> Tensor:
-        """True positives ``[G]``."""
-        return self._final_tables()[:, 1, 1]
-
-    @property
-    def fp(self) -> Tensor:
-        """False positives ``[G]``."""
-        return self._final_tables()[:, 0, 1]
-
-    @property
-    def tn(self) -> Tensor:
-        """True negatives ``[G]``."""
-        return self._final_tables()[:, 0, 0]
-
-    @property
-    def fn(self) -> Tensor:
-        """False negatives ``[G]``."""
-        return self._final_tables()[:, 1, 0]
-
-    def _statistic(self) -> Hashable:
-        return ("groups", super()._statistic())
+        self.statistic.add(self._states, preds, target, groups, weight)
 
 
-class BinaryGroupStatRates(_GroupCountMetric):
+class BinaryGroupStatRates(_GroupMetric):
     """Shares of true and false positives and negatives, ``[tp, fp, tn, fn]``, in each group.
 
     ``(tp, fp, tn, fn) / (tp + fp + tn + fn)`` of each group.
@@ -129,14 +83,21 @@ class BinaryGroupStatRates(_GroupCountMetric):
         input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        super().__init__(num_groups, threshold, ignore_index, validate_args, input, **kwargs)
+        statistic = GroupTables(
+            num_groups=num_groups,
+            threshold=threshold,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
+        super().__init__(statistic.checked(), **kwargs)
 
     def compute(self) -> dict[str, Tensor]:
         """Return the rates of each group."""
-        return group_stat_rates_formula(self._final_tables())
+        return group_stat_rates_formula(self.statistic.read(self._states))
 
 
-class BinaryFairness(_GroupCountMetric):
+class BinaryFairness(_GroupMetric):
     """Lowest over highest rate among the groups: demographic parity, equal opportunity or both.
 
     ``task`` is ``"demographic_parity"`` (share of positive predictions; ``target`` may be None, and
@@ -165,9 +126,18 @@ class BinaryFairness(_GroupCountMetric):
         **kwargs: Any,
     ) -> None:
         check_fairness_task(task)
-        super().__init__(num_groups, threshold, ignore_index, validate_args, input, **kwargs)
+        statistic = GroupTables(
+            num_groups=num_groups,
+            threshold=threshold,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+            reads_target=task != "demographic_parity",
+        )
+        super().__init__(statistic.checked(), **kwargs)
         self.task = task
 
+    @counts_only
     def update(  # type: ignore[override]  # demographic parity needs no target
         self,
         preds: Tensor,
@@ -176,12 +146,9 @@ class BinaryFairness(_GroupCountMetric):
         weight: Tensor | None = None,
     ) -> None:
         """Count one batch; arguments and errors as in :meth:`BinaryGroupStatRates.update`."""
-        super().update(preds, fairness_target(preds, target, self.task), groups, weight)
+        check_target(target, self.task)
+        self.statistic.add(self._states, preds, target, groups, weight)
 
     def compute(self) -> dict[str, Tensor]:
         """Return the ratio of each rate."""
-        return fairness_formula(self._final_tables(), self.task)
-
-    def _statistic(self) -> Hashable:
-        # Demographic parity replaces the targets, so its counts are others.
-        return (self.task == "demographic_parity", super()._statistic())
+        return fairness_formula(self.statistic.read(self._states), self.task)

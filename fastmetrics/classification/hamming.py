@@ -5,9 +5,7 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
-
+from fastmetrics.classification._tasks import by_task
 from fastmetrics.classification.stat_scores import (
     BinaryRatio,
     MulticlassRatio,
@@ -18,7 +16,6 @@ from fastmetrics.functional.classification.hamming import (
     HAMMING_DISTANCE,
     MULTICLASS_HAMMING_DISTANCE,
 )
-from fastmetrics.metric import Metric
 
 __all__ = [
     "BinaryHammingDistance",
@@ -36,8 +33,7 @@ class BinaryHammingDistance(BinaryRatio):
     >>> import torch
     >>> from fastmetrics.classification import BinaryHammingDistance
     >>> metric = BinaryHammingDistance()
-    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
     tensor(0.5000)
     """
 
@@ -53,8 +49,7 @@ class MulticlassHammingDistance(MulticlassRatio):
     >>> import torch
     >>> from fastmetrics.classification import MulticlassHammingDistance
     >>> metric = MulticlassHammingDistance(num_classes=3)
-    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
     tensor(0.3333)
     """
 
@@ -71,8 +66,7 @@ class MultilabelHammingDistance(MultilabelRatio):
     >>> from fastmetrics.classification import MultilabelHammingDistance
     >>> metric = MultilabelHammingDistance(num_labels=2)
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
-    >>> metric.compute()
+    >>> metric(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
     tensor(0.3333)
     """
 
@@ -93,8 +87,4 @@ class HammingDistance(StatScoreWrapper):
     MulticlassHammingDistance()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinaryHammingDistance,
-        "multiclass": MulticlassHammingDistance,
-        "multilabel": MultilabelHammingDistance,
-    }
+    tasks = by_task(BinaryHammingDistance, MulticlassHammingDistance, MultilabelHammingDistance)

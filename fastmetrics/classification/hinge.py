@@ -5,100 +5,37 @@ Arguments, shapes and errors as in :mod:`fastmetrics.functional.classification.h
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from functools import partial
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from fastmetrics.classification._statistic import CountMetric, TaskWrapper
-from fastmetrics.functional.classification._statistic import choose_reading
+from fastmetrics.classification._tasks import TaskWrapper
+from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.functional.classification.hinge import (
-    NAN_TREATMENT,
-    check_hinge_arguments,
-    check_multiclass_arguments,
-    hinge_formula,
-    sums_shape,
-)
+from fastmetrics.functional.classification.hinge import hinge_formula
 from fastmetrics.metric import Metric
-from fastmetrics.ops import hinge_sums_
-from fastmetrics.ops.library import NUM_EVENTS
+from fastmetrics.ops.hinge import HingeSums
 
 __all__ = ["BinaryHingeLoss", "HingeLoss", "MulticlassHingeLoss"]
 
 
-class HingeMetric(CountMetric):
-    """Float64 sums ``[H, K + 1]``, see :func:`fastmetrics.ops.hinge.hinge_sums_`."""
+class HingeMetric(StatisticMetric):
+    """Sums of losses, and of samples."""
 
-    _nan_treatment = NAN_TREATMENT
-
+    is_differentiable = False
     higher_is_better = False
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
-    counts: Tensor
-
-    def __init__(
-        self,
-        num_losses: int,
-        multiclass: bool,
-        squared: bool,
-        ignore_index: int | None,
-        validate_args: bool,
-        input: str,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(validate_args, **kwargs)
-        self.squared = squared
-        self.ignore_index = ignore_index
-        self.input = input
-        self._multiclass = multiclass
-        self._logits = input == "logits"
-        sums = torch.zeros(sums_shape(num_losses, input), dtype=torch.float64)
-        self.add_state("counts", sums, dist_reduce_fx="sum")
-        self.add_state("events", torch.zeros(NUM_EVENTS, dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
-        """Add one batch; arguments as in :func:`fastmetrics.ops.hinge.hinge_sums_`."""
-        hinge_sums_(
-            self.counts,
-            self.events,
-            preds,
-            target,
-            self._multiclass,
-            self.squared,
-            self._logits,
-            weight,
-            self.ignore_index,
-            self.validate_args,
-        )
+    statistic: HingeSums
+    squared = StatisticField[bool]()
+    ignore_index = StatisticField[int | None]()
+    validate_args = StatisticField[bool]()
+    input = StatisticField[str]()
 
     def compute(self) -> Tensor:
         """Return the mean loss, float32: a scalar, or ``[C]`` for one-vs-all."""
-        return hinge_formula(self.counts, self.events)
-
-    @property
-    def measures(self) -> Tensor:
-        """Sums of losses, float64: a scalar, or ``[C]`` for one-vs-all."""
-        losses = choose_reading(self.counts, self.events, -2)[:-1]
-        return losses if len(losses) > 1 else losses[0]
-
-    @property
-    def total(self) -> Tensor:
-        """Positions that count, or the sum of their weights, float64."""
-        return self.counts[0, -1]
-
-    def _statistic(self) -> Hashable:
-        return (
-            "hinge_sums",
-            tuple(self.counts.shape),
-            self._multiclass,
-            self.squared,
-            self.input,
-            self.ignore_index,
-            self.validate_args,
-        )
+        return hinge_formula(self.statistic.read(self._states))
 
 
 class BinaryHingeLoss(HingeMetric):
@@ -131,9 +68,10 @@ class BinaryHingeLoss(HingeMetric):
         input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        if validate_args:
-            check_hinge_arguments(squared, ignore_index, input)
-        super().__init__(1, False, squared, ignore_index, validate_args, input, **kwargs)
+        statistic = HingeSums(
+            squared=squared, ignore_index=ignore_index, validate_args=validate_args, input=input
+        )
+        super().__init__(statistic.checked(), **kwargs)
 
 
 class MulticlassHingeLoss(HingeMetric):
@@ -161,6 +99,8 @@ class MulticlassHingeLoss(HingeMetric):
     """
 
     plot_legend_name = "Class"
+    num_classes = StatisticField[int]()
+    multiclass_mode = StatisticField[str]()
 
     def __init__(
         self,
@@ -173,12 +113,16 @@ class MulticlassHingeLoss(HingeMetric):
         input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        if validate_args:
-            check_multiclass_arguments(num_classes, squared, multiclass_mode, ignore_index, input)
-        num_losses = 1 if multiclass_mode == "crammer-singer" else num_classes
-        super().__init__(num_losses, True, squared, ignore_index, validate_args, input, **kwargs)
-        self.num_classes = num_classes
-        self.multiclass_mode = multiclass_mode
+        statistic = HingeSums(
+            multiclass=True,
+            num_classes=num_classes,
+            squared=squared,
+            multiclass_mode=multiclass_mode,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
+        super().__init__(statistic.checked(), **kwargs)
 
 
 class HingeLoss(TaskWrapper):

@@ -11,28 +11,22 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._tasks import TaskWrapper, by_task
 from fastmetrics.classification.confusion_matrix import (
     BinaryMatrixMetric,
     MulticlassMatrixMetric,
     MultilabelMatrixMetric,
 )
+from fastmetrics.functional.classification._count_functions import check_averaging
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.jaccard import (
-    binary_jaccard_formula,
-    check_averaging,
+    jaccard_formula,
     multiclass_jaccard_formula,
-    multilabel_jaccard_formula,
 )
 from fastmetrics.metric import Metric
 from fastmetrics.utilities.checks import check_zero_division
 
-__all__ = [
-    "BinaryJaccardIndex",
-    "JaccardIndex",
-    "MulticlassJaccardIndex",
-    "MultilabelJaccardIndex",
-]
+__all__ = ["BinaryJaccardIndex", "JaccardIndex", "MulticlassJaccardIndex", "MultilabelJaccardIndex"]
 
 
 class BinaryJaccardIndex(BinaryMatrixMetric):
@@ -62,12 +56,13 @@ class BinaryJaccardIndex(BinaryMatrixMetric):
     ) -> None:
         if validate_args:
             check_zero_division(zero_division)
-        super().__init__(threshold, ignore_index, validate_args, input, **kwargs)
+        super().__init__(threshold, ignore_index, validate_args, input=input, **kwargs)
         self.zero_division = zero_division
 
     def compute(self) -> Tensor:
         """Return the index, a float32 scalar."""
-        return binary_jaccard_formula(self.confmat, self.zero_division)
+        counts = self.statistic.read(self._states)
+        return jaccard_formula(counts, "micro", self.zero_division)
 
 
 class MulticlassJaccardIndex(MulticlassMatrixMetric):
@@ -97,7 +92,7 @@ class MulticlassJaccardIndex(MulticlassMatrixMetric):
         **kwargs: Any,
     ) -> None:
         if validate_args:
-            check_averaging(average, zero_division)
+            check_averaging(average, zero_division=zero_division)
         super().__init__(num_classes, ignore_index, validate_args, **kwargs)
         self.average = average
         self.zero_division = zero_division
@@ -105,7 +100,7 @@ class MulticlassJaccardIndex(MulticlassMatrixMetric):
     def compute(self) -> Tensor:
         """Return the index, float32: a scalar, or ``[C]`` without averaging."""
         return multiclass_jaccard_formula(
-            self.counts, self.average, self.ignore_index, self.zero_division
+            self.statistic.matrix(self._states), self.average, self.ignore_index, self.zero_division
         )
 
 
@@ -139,14 +134,15 @@ class MultilabelJaccardIndex(MultilabelMatrixMetric):
         **kwargs: Any,
     ) -> None:
         if validate_args:
-            check_averaging(average, zero_division)
-        super().__init__(num_labels, threshold, ignore_index, validate_args, input, **kwargs)
+            check_averaging(average, zero_division=zero_division)
+        super().__init__(num_labels, threshold, ignore_index, validate_args, input=input, **kwargs)
         self.average = average
         self.zero_division = zero_division
 
     def compute(self) -> Tensor:
         """Return the index, float32: a scalar, or ``[L]`` without averaging."""
-        return multilabel_jaccard_formula(self.confmat, self.average, self.zero_division)
+        counts = self.statistic.read(self._states)
+        return jaccard_formula(counts, self.average, self.zero_division)
 
 
 class JaccardIndex(TaskWrapper):
@@ -158,6 +154,8 @@ class JaccardIndex(TaskWrapper):
     >>> type(JaccardIndex(task="multiclass", num_classes=3)).__name__
     'MulticlassJaccardIndex'
     """
+
+    tasks = by_task(BinaryJaccardIndex, MulticlassJaccardIndex, MultilabelJaccardIndex)
 
     def __new__(  # type: ignore[misc]  # makes another class, as in torchmetrics
         cls,
@@ -173,11 +171,7 @@ class JaccardIndex(TaskWrapper):
         """Return the metric of ``task``."""
         return call_for_task(
             task,
-            {
-                "binary": BinaryJaccardIndex,
-                "multiclass": MulticlassJaccardIndex,
-                "multilabel": MultilabelJaccardIndex,
-            },
+            cls.tasks,
             threshold=threshold,
             num_classes=num_classes,
             num_labels=num_labels,

@@ -6,24 +6,16 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from torch import Tensor
+from typing_extensions import Unpack
 
-from fastmetrics.classification._curve import CurveValue
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._curve import CurveOptions, CurveValue, metric_of_task
+from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.classification.roc import BinaryROC, MulticlassROC, MultilabelROC
-from fastmetrics.functional.classification._curve import Thresholds
-from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.functional.classification.logauc import (
-    AVERAGES,
-    FprRange,
-    check_fpr_range,
-    logauc_formula,
-)
+from fastmetrics.functional.classification.logauc import LOGAUC, FprRange
 from fastmetrics.metric import Metric
-from fastmetrics.utilities.checks import check_choice
+from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = ["BinaryLogAUC", "LogAUC", "MulticlassLogAUC", "MultilabelLogAUC"]
 
@@ -42,27 +34,15 @@ class BinaryLogAUC(CurveValue, BinaryROC):
     tensor(0.5000)
     """
 
-    def __init__(
-        self,
-        fpr_range: FprRange = (0.001, 0.1),
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = False,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            check_fpr_range(fpr_range)
-        super().__init__(
-            thresholds, ignore_index, validate_args, input=input, undefined=undefined, **kwargs
-        )
-        self.fpr_range = fpr_range
+    formula = LOGAUC
 
-    def compute(self) -> Tensor:
-        """Return the area, a float32 scalar."""
-        return logauc_formula(self._curves(True), None, self.fpr_range, self.undefined)
+    def __init__(
+        self, fpr_range: FprRange = (0.001, 0.1), thresholds: Thresholds = None,
+        ignore_index: int | None = None, validate_args: bool = False,
+        **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(thresholds, ignore_index, validate_args, **options)
+        self._configure(fpr_range=fpr_range)
 
 
 class MulticlassLogAUC(CurveValue, MulticlassROC):
@@ -77,38 +57,15 @@ class MulticlassLogAUC(CurveValue, MulticlassROC):
     tensor([1., 1.])
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        fpr_range: FprRange = (0.001, 0.1),
-        average: str | None = None,
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            check_fpr_range(fpr_range)
-            check_choice("average", average, AVERAGES)
-        super().__init__(
-            num_classes,
-            thresholds,
-            None,
-            ignore_index,
-            validate_args,
-            input=input,
-            undefined=undefined,
-            **kwargs,
-        )
-        self.fpr_range = fpr_range
-        self.average = average
+    formula = LOGAUC
 
-    def compute(self) -> Tensor:
-        """Return the areas, float32 ``[C]``, or their average, a scalar."""
-        return logauc_formula(self._curves(False), self.average, self.fpr_range, self.undefined)
+    def __init__(
+        self, num_classes: int, fpr_range: FprRange = (0.001, 0.1), average: str | None = None,
+        thresholds: Thresholds = None, ignore_index: int | None = None, validate_args: bool = True,
+        **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(num_classes, thresholds, None, ignore_index, validate_args, **options)
+        self._configure(average=average, fpr_range=fpr_range)
 
 
 class MultilabelLogAUC(CurveValue, MultilabelROC):
@@ -123,37 +80,15 @@ class MultilabelLogAUC(CurveValue, MultilabelROC):
     tensor([1., 1.])
     """
 
-    def __init__(
-        self,
-        num_labels: int,
-        fpr_range: FprRange = (0.001, 0.1),
-        average: str | None = None,
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            check_fpr_range(fpr_range)
-            check_choice("average", average, AVERAGES)
-        super().__init__(
-            num_labels,
-            thresholds,
-            ignore_index,
-            validate_args,
-            input=input,
-            undefined=undefined,
-            **kwargs,
-        )
-        self.fpr_range = fpr_range
-        self.average = average
+    formula = LOGAUC
 
-    def compute(self) -> Tensor:
-        """Return the areas, float32 ``[L]``, or their average, a scalar."""
-        return logauc_formula(self._curves(False), self.average, self.fpr_range, self.undefined)
+    def __init__(
+        self, num_labels: int, fpr_range: FprRange = (0.001, 0.1), average: str | None = None,
+        thresholds: Thresholds = None, ignore_index: int | None = None, validate_args: bool = True,
+        **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(num_labels, thresholds, ignore_index, validate_args, **options)
+        self._configure(average=average, fpr_range=fpr_range)
 
 
 class LogAUC(TaskWrapper):
@@ -169,29 +104,10 @@ class LogAUC(TaskWrapper):
     MulticlassLogAUC()
     """
 
-    def __new__(  # type: ignore[misc]  # makes the metric of the task
-        cls,
-        task: str,
-        thresholds: Thresholds = None,
-        fpr_range: FprRange = (0.001, 0.1),
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> Metric:
+    @metric_of_task(BinaryLogAUC, MulticlassLogAUC, MultilabelLogAUC)
+    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+        cls, task: str, thresholds: Thresholds = None, fpr_range: FprRange = (0.001, 0.1),
+        num_classes: int | None = None, num_labels: int | None = None,
+        ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
         """Make the metric of ``task``."""
-        return call_for_task(
-            task,
-            {
-                "binary": partial(BinaryLogAUC, **kwargs),
-                "multiclass": partial(MulticlassLogAUC, **kwargs),
-                "multilabel": partial(MultilabelLogAUC, **kwargs),
-            },
-            thresholds=thresholds,
-            fpr_range=fpr_range,
-            num_classes=num_classes,
-            num_labels=num_labels,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-        )

@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._tasks import TaskWrapper, by_task
 from fastmetrics.classification.confusion_matrix import (
     BinaryMatrixMetric,
+    MatrixMetric,
     MulticlassMatrixMetric,
     MultilabelMatrixMetric,
 )
@@ -24,15 +25,14 @@ __all__ = [
 ]
 
 
-class _CorrelationValue(Metric):
-    confmat: Tensor
+class _CorrelationValue(MatrixMetric):
     higher_is_better = True
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
 
     def compute(self) -> Tensor:
         """Return the correlation, a float32 scalar; see :func:`matthews_corrcoef_formula`."""
-        return matthews_corrcoef_formula(self.confmat)
+        return matthews_corrcoef_formula(self.statistic.matrix(self._states))
 
 
 class BinaryMatthewsCorrCoef(_CorrelationValue, BinaryMatrixMetric):
@@ -43,17 +43,6 @@ class BinaryMatthewsCorrCoef(_CorrelationValue, BinaryMatrixMetric):
     >>> BinaryMatthewsCorrCoef()(torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 0, 0]))
     tensor(0.5774)
     """
-
-    def __init__(
-        self,
-        threshold: float = 0.5,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(threshold, ignore_index, validate_args, input, **kwargs)
 
 
 class MulticlassMatthewsCorrCoef(_CorrelationValue, MulticlassMatrixMetric):
@@ -68,15 +57,6 @@ class MulticlassMatthewsCorrCoef(_CorrelationValue, MulticlassMatrixMetric):
 
     plot_legend_name = "Class"
 
-    def __init__(
-        self,
-        num_classes: int,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(num_classes, ignore_index, validate_args, **kwargs)
-
 
 class MultilabelMatthewsCorrCoef(_CorrelationValue, MultilabelMatrixMetric):
     """Correlation over all labels taken together, in ``[-1, 1]``.
@@ -90,18 +70,6 @@ class MultilabelMatthewsCorrCoef(_CorrelationValue, MultilabelMatrixMetric):
 
     plot_legend_name = "Label"
 
-    def __init__(
-        self,
-        num_labels: int,
-        threshold: float = 0.5,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(num_labels, threshold, ignore_index, validate_args, input, **kwargs)
-
 
 class MatthewsCorrCoef(TaskWrapper):
     """Make the Matthews correlation metric of ``task``: binary, multiclass or multilabel.
@@ -112,6 +80,8 @@ class MatthewsCorrCoef(TaskWrapper):
     >>> type(MatthewsCorrCoef(task="multilabel", num_labels=3)).__name__
     'MultilabelMatthewsCorrCoef'
     """
+
+    tasks = by_task(BinaryMatthewsCorrCoef, MulticlassMatthewsCorrCoef, MultilabelMatthewsCorrCoef)
 
     def __new__(  # type: ignore[misc]  # makes another class, as in torchmetrics
         cls,
@@ -126,11 +96,7 @@ class MatthewsCorrCoef(TaskWrapper):
         """Return the metric of ``task``."""
         return call_for_task(
             task,
-            {
-                "binary": BinaryMatthewsCorrCoef,
-                "multiclass": MulticlassMatthewsCorrCoef,
-                "multilabel": MultilabelMatthewsCorrCoef,
-            },
+            cls.tasks,
             threshold=threshold,
             num_classes=num_classes,
             num_labels=num_labels,

@@ -5,9 +5,7 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
-
+from fastmetrics.classification._tasks import by_task
 from fastmetrics.classification.stat_scores import (
     BinaryRatio,
     MulticlassRatio,
@@ -17,7 +15,6 @@ from fastmetrics.classification.stat_scores import (
 from fastmetrics.functional.classification.negative_predictive_value import (
     NEGATIVE_PREDICTIVE_VALUE,
 )
-from fastmetrics.metric import Metric
 
 __all__ = [
     "BinaryNegativePredictiveValue",
@@ -35,8 +32,7 @@ class BinaryNegativePredictiveValue(BinaryRatio):
     >>> import torch
     >>> from fastmetrics.classification import BinaryNegativePredictiveValue
     >>> metric = BinaryNegativePredictiveValue()
-    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
     tensor(0.5000)
     """
 
@@ -51,8 +47,7 @@ class MulticlassNegativePredictiveValue(MulticlassRatio):
     >>> import torch
     >>> from fastmetrics.classification import MulticlassNegativePredictiveValue
     >>> metric = MulticlassNegativePredictiveValue(num_classes=3)
-    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
     tensor(0.8056)
     """
 
@@ -68,8 +63,7 @@ class MultilabelNegativePredictiveValue(MultilabelRatio):
     >>> from fastmetrics.classification import MultilabelNegativePredictiveValue
     >>> metric = MultilabelNegativePredictiveValue(num_labels=2)
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
-    >>> metric.compute()
+    >>> metric(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
     tensor(0.7500)
     """
 
@@ -89,8 +83,8 @@ class NegativePredictiveValue(StatScoreWrapper):
     MulticlassNegativePredictiveValue()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinaryNegativePredictiveValue,
-        "multiclass": MulticlassNegativePredictiveValue,
-        "multilabel": MultilabelNegativePredictiveValue,
-    }
+    tasks = by_task(
+        BinaryNegativePredictiveValue,
+        MulticlassNegativePredictiveValue,
+        MultilabelNegativePredictiveValue,
+    )

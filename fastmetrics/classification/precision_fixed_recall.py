@@ -7,22 +7,20 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from torch import Tensor
+from typing_extensions import Unpack
 
-from fastmetrics.classification._curve import CurvePoint
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._curve import CurveOptions, CurvePoint, metric_of_task
+from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.classification.precision_recall_curve import (
     BinaryPrecisionRecallCurve,
     MulticlassPrecisionRecallCurve,
     MultilabelPrecisionRecallCurve,
 )
-from fastmetrics.functional.classification._curve import Thresholds
-from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.precision_fixed_recall import PRECISION_AT_RECALL
 from fastmetrics.metric import Metric
+from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = [
     "BinaryPrecisionAtFixedRecall",
@@ -44,28 +42,14 @@ class BinaryPrecisionAtFixedRecall(CurvePoint, BinaryPrecisionRecallCurve):
     (tensor(1.), tensor(0.7500))
     """
 
-    def __init__(
-        self,
-        min_recall: float,
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            PRECISION_AT_RECALL.check(min_recall)
-        super().__init__(
-            thresholds, ignore_index, validate_args, input=input, undefined=undefined, **kwargs
-        )
-        self.min_recall = min_recall
+    formula = PRECISION_AT_RECALL
 
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Return the precision, a float32 scalar, and its threshold."""
-        curves = self._curves(True)
-        return PRECISION_AT_RECALL.of_curves(curves, self.min_recall, self.undefined)
+    def __init__(
+        self, min_recall: float, thresholds: Thresholds = None, ignore_index: int | None = None,
+        validate_args: bool = True, **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(thresholds, ignore_index, validate_args, **options)
+        self._configure(min_recall=min_recall)
 
 
 class MulticlassPrecisionAtFixedRecall(CurvePoint, MulticlassPrecisionRecallCurve):
@@ -80,38 +64,16 @@ class MulticlassPrecisionAtFixedRecall(CurvePoint, MulticlassPrecisionRecallCurv
     (tensor([1., 1.]), tensor([0.2500, 0.7500]))
     """
 
+    formula = PRECISION_AT_RECALL
     plot_legend_name = "Class"
 
     def __init__(
-        self,
-        num_classes: int,
-        min_recall: float,
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            PRECISION_AT_RECALL.check(min_recall)
-        super().__init__(
-            num_classes,
-            thresholds,
-            None,
-            ignore_index,
-            validate_args,
-            input=input,
-            undefined=undefined,
-            **kwargs,
-        )
-        self.min_recall = min_recall
-
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Return the precisions, float32 ``[C]``, and their thresholds ``[C]``."""
-        curves = self._curves(False)
-        return PRECISION_AT_RECALL.of_curves(curves, self.min_recall, self.undefined)
+        self, num_classes: int, min_recall: float, thresholds: Thresholds = None,
+        ignore_index: int | None = None, validate_args: bool = True,
+        **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(num_classes, thresholds, None, ignore_index, validate_args, **options)
+        self._configure(min_recall=min_recall)
 
 
 class MultilabelPrecisionAtFixedRecall(CurvePoint, MultilabelPrecisionRecallCurve):
@@ -126,37 +88,16 @@ class MultilabelPrecisionAtFixedRecall(CurvePoint, MultilabelPrecisionRecallCurv
     (tensor([1., 1.]), tensor([0.5000, 0.5000]))
     """
 
+    formula = PRECISION_AT_RECALL
     plot_legend_name = "Label"
 
     def __init__(
-        self,
-        num_labels: int,
-        min_recall: float,
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            PRECISION_AT_RECALL.check(min_recall)
-        super().__init__(
-            num_labels,
-            thresholds,
-            ignore_index,
-            validate_args,
-            input=input,
-            undefined=undefined,
-            **kwargs,
-        )
-        self.min_recall = min_recall
-
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Return the precisions, float32 ``[L]``, and their thresholds ``[L]``."""
-        curves = self._curves(False)
-        return PRECISION_AT_RECALL.of_curves(curves, self.min_recall, self.undefined)
+        self, num_labels: int, min_recall: float, thresholds: Thresholds = None,
+        ignore_index: int | None = None, validate_args: bool = True,
+        **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(num_labels, thresholds, ignore_index, validate_args, **options)
+        self._configure(min_recall=min_recall)
 
 
 class PrecisionAtFixedRecall(TaskWrapper):
@@ -172,29 +113,14 @@ class PrecisionAtFixedRecall(TaskWrapper):
     MulticlassPrecisionAtFixedRecall()
     """
 
-    def __new__(  # type: ignore[misc]  # makes the metric of the task
-        cls,
-        task: str,
-        min_recall: float,
-        thresholds: Thresholds = None,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> Metric:
+    @metric_of_task(
+        BinaryPrecisionAtFixedRecall,
+        MulticlassPrecisionAtFixedRecall,
+        MultilabelPrecisionAtFixedRecall,
+    )
+    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+        cls, task: str, min_recall: float, thresholds: Thresholds = None,
+        num_classes: int | None = None, num_labels: int | None = None,
+        ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
         """Make the metric of ``task``."""
-        return call_for_task(
-            task,
-            {
-                "binary": partial(BinaryPrecisionAtFixedRecall, **kwargs),
-                "multiclass": partial(MulticlassPrecisionAtFixedRecall, **kwargs),
-                "multilabel": partial(MultilabelPrecisionAtFixedRecall, **kwargs),
-            },
-            min_recall=min_recall,
-            thresholds=thresholds,
-            num_classes=num_classes,
-            num_labels=num_labels,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-        )

@@ -5,9 +5,7 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
-
+from fastmetrics.classification._tasks import by_task
 from fastmetrics.classification.stat_scores import (
     BinaryRatio,
     MulticlassRatio,
@@ -15,7 +13,6 @@ from fastmetrics.classification.stat_scores import (
     StatScoreWrapper,
 )
 from fastmetrics.functional.classification.precision_recall import PRECISION, RECALL
-from fastmetrics.metric import Metric
 
 __all__ = [
     "BinaryPrecision",
@@ -37,8 +34,7 @@ class BinaryPrecision(BinaryRatio):
     >>> import torch
     >>> from fastmetrics.classification import BinaryPrecision
     >>> metric = BinaryPrecision()
-    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
     tensor(0.5000)
     """
 
@@ -54,8 +50,7 @@ class MulticlassPrecision(MulticlassRatio):
     >>> import torch
     >>> from fastmetrics.classification import MulticlassPrecision
     >>> metric = MulticlassPrecision(num_classes=3)
-    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
     tensor(0.6667)
     """
 
@@ -72,8 +67,7 @@ class MultilabelPrecision(MultilabelRatio):
     >>> from fastmetrics.classification import MultilabelPrecision
     >>> metric = MultilabelPrecision(num_labels=2)
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
-    >>> metric.compute()
+    >>> metric(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
     tensor(0.7500)
     """
 
@@ -89,8 +83,7 @@ class BinaryRecall(BinaryRatio):
     >>> import torch
     >>> from fastmetrics.classification import BinaryRecall
     >>> metric = BinaryRecall()
-    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
     tensor(0.5000)
     """
 
@@ -106,8 +99,7 @@ class MulticlassRecall(MulticlassRatio):
     >>> import torch
     >>> from fastmetrics.classification import MulticlassRecall
     >>> metric = MulticlassRecall(num_classes=3)
-    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
     tensor(0.6667)
     """
 
@@ -124,8 +116,7 @@ class MultilabelRecall(MultilabelRatio):
     >>> from fastmetrics.classification import MultilabelRecall
     >>> metric = MultilabelRecall(num_labels=2)
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
-    >>> metric.compute()
+    >>> metric(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
     tensor(0.7500)
     """
 
@@ -146,11 +137,7 @@ class Precision(StatScoreWrapper):
     MulticlassPrecision()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinaryPrecision,
-        "multiclass": MulticlassPrecision,
-        "multilabel": MultilabelPrecision,
-    }
+    tasks = by_task(BinaryPrecision, MulticlassPrecision, MultilabelPrecision)
 
 
 class Recall(StatScoreWrapper):
@@ -166,8 +153,4 @@ class Recall(StatScoreWrapper):
     MulticlassRecall()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinaryRecall,
-        "multiclass": MulticlassRecall,
-        "multilabel": MultilabelRecall,
-    }
+    tasks = by_task(BinaryRecall, MulticlassRecall, MultilabelRecall)

@@ -1,35 +1,40 @@
 """Precision-recall curve metrics, and the statistics of every metric that is made of a curve.
 
 Arguments are explained in :mod:`fastmetrics.functional.classification.precision_recall_curve`;
-``normalization=None`` of binary ones is the same as ``input="probs"``. ``update`` takes ``preds``,
-``target`` and optionally ``weight``; further keywords go to :class:`fastmetrics.Metric`. Metrics
-with the same thresholds share one state within a collection. With ``thresholds=None`` metrics keep
-every score: 4 bytes and a byte for the target of a float32 score. 16-bit scores become counts once
-65 536 rows are kept, 1 MiB for each of up to 64 classes (multiclass scores only with
-``input="probs"``). ``thresholds="auto"`` always counts, in at most 64 MiB as long as 10 bits are
-left.
+``normalization=None`` of binary ones is the same as ``input="probs"``. ``options`` are ``input``,
+``undefined`` and what :class:`fastmetrics.Metric` takes. ``update`` takes ``preds``, ``target`` and
+optionally ``weight``. Metrics with the same thresholds share one state within a collection. With
+``thresholds=None`` metrics keep every score: 4 bytes and a byte for the target of a float32 score.
+16-bit scores become counts once 65 536 rows are kept, 1 MiB for each of up to 64 classes
+(multiclass scores only with ``input="probs"``). ``thresholds="auto"`` always counts, in at most 64
+MiB as long as 10 bits are left.
 """
 
 from __future__ import annotations
 
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
+from typing_extensions import Unpack
 
-from fastmetrics.classification._curve import CurveMetric, check_normalization
-from fastmetrics.classification._statistic import TaskWrapper
-from fastmetrics.functional.classification._curve import Thresholds, check_curve_arguments
-from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.classification._curve import (
+    NORMALIZATIONS,
+    CurveMetric,
+    CurveOptions,
+    metric_of_task,
+)
+from fastmetrics.classification._tasks import TaskWrapper
+from fastmetrics.core.statistic_metric import StatisticField
+from fastmetrics.functional.classification._scores import Formula
 from fastmetrics.functional.classification.precision_recall_curve import (
+    PRECISION_RECALL_CURVE,
     PointLists,
     Points,
-    check_multiclass_curve_arguments,
-    check_multilabel_curve_arguments,
-    precision_recall_formula,
 )
 from fastmetrics.metric import Metric
+from fastmetrics.ops.thresholds import Thresholds
+from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.plot_curve import plot_curve
 
 if TYPE_CHECKING:
@@ -54,6 +59,8 @@ def line_areas(y: Tensor | list[Tensor], x: Tensor | list[Tensor]) -> Tensor:
 
 class _PrecisionRecall(CurveMetric):
     """Draws recall on the x axis."""
+
+    formula: ClassVar[Formula] = PRECISION_RECALL_CURVE
 
     def plot(
         self,
@@ -91,28 +98,16 @@ class BinaryPrecisionRecallCurve(_PrecisionRecall):
     """
 
     def __init__(
-        self,
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        normalization: str | None = "sigmoid",
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
+        self, thresholds: Thresholds = None, ignore_index: int | None = None,
+        validate_args: bool = True, normalization: str | None = "sigmoid",
+        **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
         if validate_args:
-            check_curve_arguments(thresholds, ignore_index, input, undefined)
-            check_normalization(normalization)
-        input = "probs" if normalization is None else input
-        super().__init__(
-            1, False, thresholds, ignore_index, validate_args, input, undefined, **kwargs
-        )
+            check_choice("normalization", normalization, NORMALIZATIONS)
+        if normalization is None:
+            options["input"] = "probs"
+        super().__init__("binary", 1, thresholds, ignore_index, validate_args, **options)
         self.normalization = normalization
-
-    def compute(self) -> Any:
-        """Return precision, recall and thresholds."""
-        return precision_recall_formula(self._curves(True), None, self.undefined)
 
 
 class MulticlassPrecisionRecallCurve(_PrecisionRecall):
@@ -133,32 +128,17 @@ class MulticlassPrecisionRecallCurve(_PrecisionRecall):
             [1.0000, 1.0000, 0.0000, 0.0000]])
     """
 
-    def __init__(
-        self,
-        num_classes: int,
-        thresholds: Thresholds = None,
-        average: str | None = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            check_multiclass_curve_arguments(
-                num_classes, thresholds, average, ignore_index, input, undefined
-            )
-        super().__init__(
-            num_classes, True, thresholds, ignore_index, validate_args, input, undefined, **kwargs
-        )
-        self.num_classes = num_classes
-        self.average = average
+    num_classes = StatisticField[int]()
 
-    def compute(self) -> Any:
-        """Return precision, recall and thresholds."""
-        curves = self._curves(self.average == "micro")
-        return precision_recall_formula(curves, self.average, "nan")
+    def __init__(
+        self, num_classes: int, thresholds: Thresholds = None, average: str | None = None,
+        ignore_index: int | None = None, validate_args: bool = True,
+        **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(
+            "multiclass", num_classes, thresholds, ignore_index, validate_args, **options
+        )
+        self._configure(average=average)
 
 
 class MultilabelPrecisionRecallCurve(_PrecisionRecall):
@@ -179,27 +159,15 @@ class MultilabelPrecisionRecallCurve(_PrecisionRecall):
             [0.5000, 1.0000,    nan, 1.0000]])
     """
 
-    def __init__(
-        self,
-        num_labels: int,
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            check_multilabel_curve_arguments(num_labels, thresholds, ignore_index, input, undefined)
-        super().__init__(
-            num_labels, False, thresholds, ignore_index, validate_args, input, undefined, **kwargs
-        )
-        self.num_labels = num_labels
+    num_labels = StatisticField[int]("num_classes")
 
-    def compute(self) -> Any:
-        """Return precision, recall and thresholds."""
-        return precision_recall_formula(self._curves(False), None, self.undefined)
+    def __init__(
+        self, num_labels: int, thresholds: Thresholds = None, ignore_index: int | None = None,
+        validate_args: bool = True, **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(
+            "multilabel", num_labels, thresholds, ignore_index, validate_args, **options
+        )
 
 
 class PrecisionRecallCurve(TaskWrapper):
@@ -215,27 +183,12 @@ class PrecisionRecallCurve(TaskWrapper):
     MulticlassPrecisionRecallCurve()
     """
 
-    def __new__(  # type: ignore[misc]  # makes the metric of the task
-        cls,
-        task: str,
-        thresholds: Thresholds = None,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
+    @metric_of_task(
+        BinaryPrecisionRecallCurve, MulticlassPrecisionRecallCurve, MultilabelPrecisionRecallCurve
+    )
+    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+        cls, task: str, thresholds: Thresholds = None, num_classes: int | None = None,
+        num_labels: int | None = None, ignore_index: int | None = None, validate_args: bool = True,
         **kwargs: Any,
-    ) -> Metric:
+    ) -> Metric:  # fmt: skip
         """Make the metric of ``task``."""
-        return call_for_task(
-            task,
-            {
-                "binary": partial(BinaryPrecisionRecallCurve, **kwargs),
-                "multiclass": partial(MulticlassPrecisionRecallCurve, **kwargs),
-                "multilabel": partial(MultilabelPrecisionRecallCurve, **kwargs),
-            },
-            thresholds=thresholds,
-            num_classes=num_classes,
-            num_labels=num_labels,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-        )

@@ -6,22 +6,22 @@ precision and loss share one state in a :class:`~fastmetrics.MetricCollection`.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-import torch
 from torch import Tensor
+from typing_extensions import override
 
-from fastmetrics.classification._statistic import CountMetric
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import View
+from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.classification.ranking import (
-    COUNTED,
-    check_num_labels,
-    check_ranking_arguments,
-    ranking_formula,
+    AVERAGE_PRECISION,
+    COVERAGE_ERROR,
+    RANKING_LOSS,
+    RankingMean,
 )
-from fastmetrics.ops import ranking_sums_
-from fastmetrics.ops.library import NAN_RANKS_LAST, NUM_EVENTS
-from fastmetrics.ops.ranking import COVERAGE, LOSS, NUM_SUMS, PRECISION
+from fastmetrics.ops.ranking import RankingSums
 
 __all__ = [
     "MultilabelCoverageError",
@@ -30,8 +30,8 @@ __all__ = [
 ]
 
 
-class RankingMetric(CountMetric):
-    """Float64 sums ``[4]``, see :func:`fastmetrics.ops.ranking.ranking_sums_`.
+class RankingMetric(StatisticMetric):
+    """Sums of measures of each sample, and of samples.
 
     Args:
         num_labels: L, at least 2.
@@ -43,14 +43,16 @@ class RankingMetric(CountMetric):
         ValueError: an argument is out of range.
     """
 
-    _nan_treatment = NAN_RANKS_LAST
-
+    is_differentiable = False
     higher_is_better = False
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
     plot_legend_name = "Label"
-    counts: Tensor
-    _measure: ClassVar[int]
+    statistic: RankingSums
+    formula: ClassVar[RankingMean]
+    num_labels = StatisticField[int]()
+    ignore_index = StatisticField[int | None]()
+    validate_args = StatisticField[bool]()
 
     def __init__(
         self,
@@ -59,52 +61,27 @@ class RankingMetric(CountMetric):
         validate_args: bool = True,
         **kwargs: Any,
     ) -> None:
-        if validate_args:
-            check_ranking_arguments(num_labels, ignore_index)
-        super().__init__(validate_args, **kwargs)
-        self.num_labels = num_labels
-        self.ignore_index = ignore_index
-        self._counted = COUNTED[self._measure]
-        sums = torch.zeros(NUM_SUMS, dtype=torch.float64)
-        self.add_state("counts", sums, dist_reduce_fx="sum")
-        self.add_state("events", torch.zeros(NUM_EVENTS, dtype=torch.int64), dist_reduce_fx="sum")
-
-    def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
-        """Add one batch; arguments as in :func:`fastmetrics.ops.ranking.ranking_sums_`."""
-        check_num_labels(preds, self.num_labels)
-        ranking_sums_(
-            self.counts,
-            self.events,
-            preds,
-            target,
-            self._counted,
-            weight,
-            self.ignore_index,
-            self.validate_args,
+        statistic = RankingSums(
+            num_labels=num_labels,
+            measures=self.formula.counted_with,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
         )
+        super().__init__(statistic.checked(), **kwargs)
 
     def compute(self) -> Tensor:
         """Return the mean over all samples, a float32 scalar."""
-        return ranking_formula(self.counts, self._measure)
+        return self.formula(self.statistic.read(self._states))
 
-    @property
-    def measure(self) -> Tensor:
-        """Sum of the values of all samples, float64."""
-        return self.counts[self._measure.bit_length() - 1]
+    @override
+    def _views(self) -> Mapping[str, View]:
+        def measure(states: States) -> Tensor:
+            return self.formula.sum_of(self.statistic.read(states))
 
-    @property
-    def total(self) -> Tensor:
-        """Samples that count, or the sum of their weights, float64."""
-        return self.counts[-1]
-
-    def _statistic(self) -> Hashable:
-        return (
-            "ranking_sums",
-            self.num_labels,
-            self._counted,
-            self.ignore_index,
-            self.validate_args,
-        )
+        return {
+            "measure": self.statistic.part(measure, self.formula.column),
+            "total": self.statistic.part(lambda states: self.statistic.read(states).total, -1),
+        }
 
 
 class MultilabelCoverageError(RankingMetric):
@@ -121,7 +98,7 @@ class MultilabelCoverageError(RankingMetric):
     tensor(2.)
     """
 
-    _measure = COVERAGE
+    formula = COVERAGE_ERROR
 
 
 class MultilabelRankingAveragePrecision(RankingMetric):
@@ -139,7 +116,7 @@ class MultilabelRankingAveragePrecision(RankingMetric):
     """
 
     higher_is_better = True
-    _measure = PRECISION
+    formula = AVERAGE_PRECISION
 
 
 class MultilabelRankingLoss(RankingMetric):
@@ -156,4 +133,4 @@ class MultilabelRankingLoss(RankingMetric):
     tensor(0.2500)
     """
 
-    _measure = LOSS
+    formula = RANKING_LOSS

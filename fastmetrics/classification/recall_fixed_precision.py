@@ -7,22 +7,20 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from torch import Tensor
+from typing_extensions import Unpack
 
-from fastmetrics.classification._curve import CurvePoint
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._curve import CurveOptions, CurvePoint, metric_of_task
+from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.classification.precision_recall_curve import (
     BinaryPrecisionRecallCurve,
     MulticlassPrecisionRecallCurve,
     MultilabelPrecisionRecallCurve,
 )
-from fastmetrics.functional.classification._curve import Thresholds
-from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.recall_fixed_precision import RECALL_AT_PRECISION
 from fastmetrics.metric import Metric
+from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = [
     "BinaryRecallAtFixedPrecision",
@@ -44,28 +42,14 @@ class BinaryRecallAtFixedPrecision(CurvePoint, BinaryPrecisionRecallCurve):
     (tensor(1.), tensor(0.5000))
     """
 
-    def __init__(
-        self,
-        min_precision: float,
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            RECALL_AT_PRECISION.check(min_precision)
-        super().__init__(
-            thresholds, ignore_index, validate_args, input=input, undefined=undefined, **kwargs
-        )
-        self.min_precision = min_precision
+    formula = RECALL_AT_PRECISION
 
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Return the recall, a float32 scalar, and its threshold."""
-        curves = self._curves(True)
-        return RECALL_AT_PRECISION.of_curves(curves, self.min_precision, self.undefined)
+    def __init__(
+        self, min_precision: float, thresholds: Thresholds = None, ignore_index: int | None = None,
+        validate_args: bool = True, **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(thresholds, ignore_index, validate_args, **options)
+        self._configure(min_precision=min_precision)
 
 
 class MulticlassRecallAtFixedPrecision(CurvePoint, MulticlassPrecisionRecallCurve):
@@ -80,39 +64,16 @@ class MulticlassRecallAtFixedPrecision(CurvePoint, MulticlassPrecisionRecallCurv
     (tensor([1., 1.]), tensor([0.2500, 0.7500]))
     """
 
+    formula = RECALL_AT_PRECISION
     plot_legend_name = "Class"
 
     def __init__(
-        self,
-        num_classes: int,
-        min_precision: float,
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            RECALL_AT_PRECISION.check(min_precision)
-        super().__init__(
-            num_classes,
-            thresholds,
-            None,
-            ignore_index,
-            validate_args,
-            input=input,
-            undefined=undefined,
-            **kwargs,
-        )
-        self.min_precision = min_precision
-
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Return the recalls, float32 ``[C]``, and their thresholds ``[C]``."""
-        return RECALL_AT_PRECISION.of_curves(
-            self._curves(False), self.min_precision, self.undefined
-        )
+        self, num_classes: int, min_precision: float, thresholds: Thresholds = None,
+        ignore_index: int | None = None, validate_args: bool = True,
+        **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(num_classes, thresholds, None, ignore_index, validate_args, **options)
+        self._configure(min_precision=min_precision)
 
 
 class MultilabelRecallAtFixedPrecision(CurvePoint, MultilabelPrecisionRecallCurve):
@@ -127,38 +88,16 @@ class MultilabelRecallAtFixedPrecision(CurvePoint, MultilabelPrecisionRecallCurv
     (tensor([1., 1.]), tensor([0.5000, 0.5000]))
     """
 
+    formula = RECALL_AT_PRECISION
     plot_legend_name = "Label"
 
     def __init__(
-        self,
-        num_labels: int,
-        min_precision: float,
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            RECALL_AT_PRECISION.check(min_precision)
-        super().__init__(
-            num_labels,
-            thresholds,
-            ignore_index,
-            validate_args,
-            input=input,
-            undefined=undefined,
-            **kwargs,
-        )
-        self.min_precision = min_precision
-
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Return the recalls, float32 ``[L]``, and their thresholds ``[L]``."""
-        return RECALL_AT_PRECISION.of_curves(
-            self._curves(False), self.min_precision, self.undefined
-        )
+        self, num_labels: int, min_precision: float, thresholds: Thresholds = None,
+        ignore_index: int | None = None, validate_args: bool = True,
+        **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(num_labels, thresholds, ignore_index, validate_args, **options)
+        self._configure(min_precision=min_precision)
 
 
 class RecallAtFixedPrecision(TaskWrapper):
@@ -174,29 +113,14 @@ class RecallAtFixedPrecision(TaskWrapper):
     MulticlassRecallAtFixedPrecision()
     """
 
-    def __new__(  # type: ignore[misc]  # makes the metric of the task
-        cls,
-        task: str,
-        min_precision: float,
-        thresholds: Thresholds = None,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> Metric:
+    @metric_of_task(
+        BinaryRecallAtFixedPrecision,
+        MulticlassRecallAtFixedPrecision,
+        MultilabelRecallAtFixedPrecision,
+    )
+    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+        cls, task: str, min_precision: float, thresholds: Thresholds = None,
+        num_classes: int | None = None, num_labels: int | None = None,
+        ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
         """Make the metric of ``task``."""
-        return call_for_task(
-            task,
-            {
-                "binary": partial(BinaryRecallAtFixedPrecision, **kwargs),
-                "multiclass": partial(MulticlassRecallAtFixedPrecision, **kwargs),
-                "multilabel": partial(MultilabelRecallAtFixedPrecision, **kwargs),
-            },
-            min_precision=min_precision,
-            thresholds=thresholds,
-            num_classes=num_classes,
-            num_labels=num_labels,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-        )

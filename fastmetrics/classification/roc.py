@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from torch import Tensor
 
-from fastmetrics.classification._curve import CurveMetric
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._curve import CurveMetric, metric_of_task
+from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.classification.precision_recall_curve import (
     BinaryPrecisionRecallCurve,
     MulticlassPrecisionRecallCurve,
     MultilabelPrecisionRecallCurve,
     line_areas,
 )
-from fastmetrics.functional.classification._curve import Thresholds
-from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification._scores import Formula
 from fastmetrics.functional.classification.precision_recall_curve import PointLists, Points
-from fastmetrics.functional.classification.roc import roc_formula
+from fastmetrics.functional.classification.roc import ROC as FORMULA
 from fastmetrics.metric import Metric
+from fastmetrics.ops.thresholds import Thresholds
 from fastmetrics.utilities.plot_curve import plot_curve
 
 if TYPE_CHECKING:
@@ -33,6 +32,7 @@ __all__ = ["BinaryROC", "MulticlassROC", "MultilabelROC", "ROC"]
 class _Rates(CurveMetric):
     """Draws the false positive rate on the x axis."""
 
+    formula: ClassVar[Formula] = FORMULA
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
 
@@ -70,10 +70,6 @@ class BinaryROC(_Rates, BinaryPrecisionRecallCurve):
     (tensor([0.0000, 0.5000, 1.0000]), tensor([0., 1., 1.]), tensor([1.0000, 0.5000, 0.0000]))
     """
 
-    def compute(self) -> Any:
-        """Return false positive rate, true positive rate and thresholds."""
-        return roc_formula(self._curves(True), None, self.undefined)
-
 
 class MulticlassROC(_Rates, MulticlassPrecisionRecallCurve):
     """True against false positive rate of each class against all others.
@@ -93,10 +89,6 @@ class MulticlassROC(_Rates, MulticlassPrecisionRecallCurve):
     """
 
     plot_legend_name = "Class"
-
-    def compute(self) -> Any:
-        """Return false positive rates, true positive rates and thresholds."""
-        return roc_formula(self._curves(self.average == "micro"), self.average, self.undefined)
 
 
 class MultilabelROC(_Rates, MultilabelPrecisionRecallCurve):
@@ -118,10 +110,6 @@ class MultilabelROC(_Rates, MultilabelPrecisionRecallCurve):
 
     plot_legend_name = "Label"
 
-    def compute(self) -> Any:
-        """Return false positive rates, true positive rates and thresholds."""
-        return roc_formula(self._curves(False), None, self.undefined)
-
 
 class ROC(TaskWrapper):
     """Make the ROC of ``task``: binary, multiclass or multilabel.
@@ -136,27 +124,10 @@ class ROC(TaskWrapper):
     MultilabelROC()
     """
 
-    def __new__(  # type: ignore[misc]  # makes the metric of the task
-        cls,
-        task: str,
-        thresholds: Thresholds = None,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
+    @metric_of_task(BinaryROC, MulticlassROC, MultilabelROC)
+    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+        cls, task: str, thresholds: Thresholds = None, num_classes: int | None = None,
+        num_labels: int | None = None, ignore_index: int | None = None, validate_args: bool = True,
         **kwargs: Any,
-    ) -> Metric:
+    ) -> Metric:  # fmt: skip
         """Make the metric of ``task``."""
-        return call_for_task(
-            task,
-            {
-                "binary": partial(BinaryROC, **kwargs),
-                "multiclass": partial(MulticlassROC, **kwargs),
-                "multilabel": partial(MultilabelROC, **kwargs),
-            },
-            thresholds=thresholds,
-            num_classes=num_classes,
-            num_labels=num_labels,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-        )

@@ -7,22 +7,20 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from torch import Tensor
+from typing_extensions import Unpack
 
-from fastmetrics.classification._curve import CurvePoint
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._curve import CurveOptions, CurvePoint, metric_of_task
+from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.classification.precision_recall_curve import (
     BinaryPrecisionRecallCurve,
     MulticlassPrecisionRecallCurve,
     MultilabelPrecisionRecallCurve,
 )
-from fastmetrics.functional.classification._curve import Thresholds
-from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.sensitivity_specificity import SENSITIVITY_AT_SPECIFICITY
 from fastmetrics.metric import Metric
+from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = [
     "BinarySensitivityAtSpecificity",
@@ -44,29 +42,15 @@ class BinarySensitivityAtSpecificity(CurvePoint, BinaryPrecisionRecallCurve):
     (tensor(1.), tensor(0.5000))
     """
 
-    def __init__(
-        self,
-        min_specificity: float,
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            SENSITIVITY_AT_SPECIFICITY.check(min_specificity)
-        super().__init__(
-            thresholds, ignore_index, validate_args, input=input, undefined=undefined, **kwargs
-        )
-        self.min_specificity = min_specificity
+    formula = SENSITIVITY_AT_SPECIFICITY
 
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Return the sensitivity, a float32 scalar, and its threshold."""
-        return SENSITIVITY_AT_SPECIFICITY.of_curves(
-            self._curves(True), self.min_specificity, self.undefined
-        )
+    def __init__(
+        self, min_specificity: float, thresholds: Thresholds = None,
+        ignore_index: int | None = None, validate_args: bool = True,
+        **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(thresholds, ignore_index, validate_args, **options)
+        self._configure(min_specificity=min_specificity)
 
 
 class MulticlassSensitivityAtSpecificity(CurvePoint, MulticlassPrecisionRecallCurve):
@@ -81,39 +65,16 @@ class MulticlassSensitivityAtSpecificity(CurvePoint, MulticlassPrecisionRecallCu
     (tensor([1., 1.]), tensor([0.2500, 0.7500]))
     """
 
+    formula = SENSITIVITY_AT_SPECIFICITY
     plot_legend_name = "Class"
 
     def __init__(
-        self,
-        num_classes: int,
-        min_specificity: float,
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            SENSITIVITY_AT_SPECIFICITY.check(min_specificity)
-        super().__init__(
-            num_classes,
-            thresholds,
-            None,
-            ignore_index,
-            validate_args,
-            input=input,
-            undefined=undefined,
-            **kwargs,
-        )
-        self.min_specificity = min_specificity
-
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Return the sensitivities, float32 ``[C]``, and their thresholds ``[C]``."""
-        return SENSITIVITY_AT_SPECIFICITY.of_curves(
-            self._curves(False), self.min_specificity, self.undefined
-        )
+        self, num_classes: int, min_specificity: float, thresholds: Thresholds = None,
+        ignore_index: int | None = None, validate_args: bool = True,
+        **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(num_classes, thresholds, None, ignore_index, validate_args, **options)
+        self._configure(min_specificity=min_specificity)
 
 
 class MultilabelSensitivityAtSpecificity(CurvePoint, MultilabelPrecisionRecallCurve):
@@ -128,38 +89,16 @@ class MultilabelSensitivityAtSpecificity(CurvePoint, MultilabelPrecisionRecallCu
     (tensor([1., 1.]), tensor([0.5000, 0.5000]))
     """
 
+    formula = SENSITIVITY_AT_SPECIFICITY
     plot_legend_name = "Label"
 
     def __init__(
-        self,
-        num_labels: int,
-        min_specificity: float,
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            SENSITIVITY_AT_SPECIFICITY.check(min_specificity)
-        super().__init__(
-            num_labels,
-            thresholds,
-            ignore_index,
-            validate_args,
-            input=input,
-            undefined=undefined,
-            **kwargs,
-        )
-        self.min_specificity = min_specificity
-
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Return the sensitivities, float32 ``[L]``, and their thresholds ``[L]``."""
-        return SENSITIVITY_AT_SPECIFICITY.of_curves(
-            self._curves(False), self.min_specificity, self.undefined
-        )
+        self, num_labels: int, min_specificity: float, thresholds: Thresholds = None,
+        ignore_index: int | None = None, validate_args: bool = True,
+        **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(num_labels, thresholds, ignore_index, validate_args, **options)
+        self._configure(min_specificity=min_specificity)
 
 
 class SensitivityAtSpecificity(TaskWrapper):
@@ -175,29 +114,14 @@ class SensitivityAtSpecificity(TaskWrapper):
     MulticlassSensitivityAtSpecificity()
     """
 
-    def __new__(  # type: ignore[misc]  # makes the metric of the task
-        cls,
-        task: str,
-        min_specificity: float,
-        thresholds: Thresholds = None,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> Metric:
+    @metric_of_task(
+        BinarySensitivityAtSpecificity,
+        MulticlassSensitivityAtSpecificity,
+        MultilabelSensitivityAtSpecificity,
+    )
+    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+        cls, task: str, min_specificity: float, thresholds: Thresholds = None,
+        num_classes: int | None = None, num_labels: int | None = None,
+        ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
         """Make the metric of ``task``."""
-        return call_for_task(
-            task,
-            {
-                "binary": partial(BinarySensitivityAtSpecificity, **kwargs),
-                "multiclass": partial(MulticlassSensitivityAtSpecificity, **kwargs),
-                "multilabel": partial(MultilabelSensitivityAtSpecificity, **kwargs),
-            },
-            min_specificity=min_specificity,
-            thresholds=thresholds,
-            num_classes=num_classes,
-            num_labels=num_labels,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-        )

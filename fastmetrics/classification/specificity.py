@@ -5,9 +5,7 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scor
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar
-
+from fastmetrics.classification._tasks import by_task
 from fastmetrics.classification.stat_scores import (
     BinaryRatio,
     MulticlassRatio,
@@ -15,14 +13,8 @@ from fastmetrics.classification.stat_scores import (
     StatScoreWrapper,
 )
 from fastmetrics.functional.classification.specificity import SPECIFICITY
-from fastmetrics.metric import Metric
 
-__all__ = [
-    "BinarySpecificity",
-    "MulticlassSpecificity",
-    "MultilabelSpecificity",
-    "Specificity",
-]
+__all__ = ["BinarySpecificity", "MulticlassSpecificity", "MultilabelSpecificity", "Specificity"]
 
 
 class BinarySpecificity(BinaryRatio):
@@ -33,8 +25,7 @@ class BinarySpecificity(BinaryRatio):
     >>> import torch
     >>> from fastmetrics.classification import BinarySpecificity
     >>> metric = BinarySpecificity()
-    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
     tensor(0.5000)
     """
 
@@ -49,8 +40,7 @@ class MulticlassSpecificity(MulticlassRatio):
     >>> import torch
     >>> from fastmetrics.classification import MulticlassSpecificity
     >>> metric = MulticlassSpecificity(num_classes=3)
-    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
     tensor(0.8056)
     """
 
@@ -66,8 +56,7 @@ class MultilabelSpecificity(MultilabelRatio):
     >>> from fastmetrics.classification import MultilabelSpecificity
     >>> metric = MultilabelSpecificity(num_labels=2)
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
-    >>> metric.compute()
+    >>> metric(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
     tensor(0.7500)
     """
 
@@ -87,8 +76,4 @@ class Specificity(StatScoreWrapper):
     MulticlassSpecificity()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinarySpecificity,
-        "multiclass": MulticlassSpecificity,
-        "multilabel": MultilabelSpecificity,
-    }
+    tasks = by_task(BinarySpecificity, MulticlassSpecificity, MultilabelSpecificity)

@@ -7,22 +7,20 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
-from torch import Tensor
+from typing_extensions import Unpack
 
-from fastmetrics.classification._curve import CurvePoint
-from fastmetrics.classification._statistic import TaskWrapper
+from fastmetrics.classification._curve import CurveOptions, CurvePoint, metric_of_task
+from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.classification.precision_recall_curve import (
     BinaryPrecisionRecallCurve,
     MulticlassPrecisionRecallCurve,
     MultilabelPrecisionRecallCurve,
 )
-from fastmetrics.functional.classification._curve import Thresholds
-from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.specificity_sensitivity import SPECIFICITY_AT_SENSITIVITY
 from fastmetrics.metric import Metric
+from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = [
     "BinarySpecificityAtSensitivity",
@@ -44,29 +42,15 @@ class BinarySpecificityAtSensitivity(CurvePoint, BinaryPrecisionRecallCurve):
     (tensor(1.), tensor(0.7500))
     """
 
-    def __init__(
-        self,
-        min_sensitivity: float,
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            SPECIFICITY_AT_SENSITIVITY.check(min_sensitivity)
-        super().__init__(
-            thresholds, ignore_index, validate_args, input=input, undefined=undefined, **kwargs
-        )
-        self.min_sensitivity = min_sensitivity
+    formula = SPECIFICITY_AT_SENSITIVITY
 
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Return the specificity, a float32 scalar, and its threshold."""
-        return SPECIFICITY_AT_SENSITIVITY.of_curves(
-            self._curves(True), self.min_sensitivity, self.undefined
-        )
+    def __init__(
+        self, min_sensitivity: float, thresholds: Thresholds = None,
+        ignore_index: int | None = None, validate_args: bool = True,
+        **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(thresholds, ignore_index, validate_args, **options)
+        self._configure(min_sensitivity=min_sensitivity)
 
 
 class MulticlassSpecificityAtSensitivity(CurvePoint, MulticlassPrecisionRecallCurve):
@@ -81,39 +65,16 @@ class MulticlassSpecificityAtSensitivity(CurvePoint, MulticlassPrecisionRecallCu
     (tensor([1., 1.]), tensor([0.2500, 0.7500]))
     """
 
+    formula = SPECIFICITY_AT_SENSITIVITY
     plot_legend_name = "Class"
 
     def __init__(
-        self,
-        num_classes: int,
-        min_sensitivity: float,
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            SPECIFICITY_AT_SENSITIVITY.check(min_sensitivity)
-        super().__init__(
-            num_classes,
-            thresholds,
-            None,
-            ignore_index,
-            validate_args,
-            input=input,
-            undefined=undefined,
-            **kwargs,
-        )
-        self.min_sensitivity = min_sensitivity
-
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Return the specificities, float32 ``[C]``, and their thresholds ``[C]``."""
-        return SPECIFICITY_AT_SENSITIVITY.of_curves(
-            self._curves(False), self.min_sensitivity, self.undefined
-        )
+        self, num_classes: int, min_sensitivity: float, thresholds: Thresholds = None,
+        ignore_index: int | None = None, validate_args: bool = True,
+        **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(num_classes, thresholds, None, ignore_index, validate_args, **options)
+        self._configure(min_sensitivity=min_sensitivity)
 
 
 class MultilabelSpecificityAtSensitivity(CurvePoint, MultilabelPrecisionRecallCurve):
@@ -128,38 +89,16 @@ class MultilabelSpecificityAtSensitivity(CurvePoint, MultilabelPrecisionRecallCu
     (tensor([1., 1.]), tensor([0.5000, 0.5000]))
     """
 
+    formula = SPECIFICITY_AT_SENSITIVITY
     plot_legend_name = "Label"
 
     def __init__(
-        self,
-        num_labels: int,
-        min_sensitivity: float,
-        thresholds: Thresholds = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        input: str = "auto",
-        undefined: str | None = None,
-        **kwargs: Any,
-    ) -> None:
-        if validate_args:
-            SPECIFICITY_AT_SENSITIVITY.check(min_sensitivity)
-        super().__init__(
-            num_labels,
-            thresholds,
-            ignore_index,
-            validate_args,
-            input=input,
-            undefined=undefined,
-            **kwargs,
-        )
-        self.min_sensitivity = min_sensitivity
-
-    def compute(self) -> tuple[Tensor, Tensor]:
-        """Return the specificities, float32 ``[L]``, and their thresholds ``[L]``."""
-        return SPECIFICITY_AT_SENSITIVITY.of_curves(
-            self._curves(False), self.min_sensitivity, self.undefined
-        )
+        self, num_labels: int, min_sensitivity: float, thresholds: Thresholds = None,
+        ignore_index: int | None = None, validate_args: bool = True,
+        **options: Unpack[CurveOptions],
+    ) -> None:  # fmt: skip
+        super().__init__(num_labels, thresholds, ignore_index, validate_args, **options)
+        self._configure(min_sensitivity=min_sensitivity)
 
 
 class SpecificityAtSensitivity(TaskWrapper):
@@ -175,29 +114,14 @@ class SpecificityAtSensitivity(TaskWrapper):
     MulticlassSpecificityAtSensitivity()
     """
 
-    def __new__(  # type: ignore[misc]  # makes the metric of the task
-        cls,
-        task: str,
-        min_sensitivity: float,
-        thresholds: Thresholds = None,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> Metric:
+    @metric_of_task(
+        BinarySpecificityAtSensitivity,
+        MulticlassSpecificityAtSensitivity,
+        MultilabelSpecificityAtSensitivity,
+    )
+    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+        cls, task: str, min_sensitivity: float, thresholds: Thresholds = None,
+        num_classes: int | None = None, num_labels: int | None = None,
+        ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
         """Make the metric of ``task``."""
-        return call_for_task(
-            task,
-            {
-                "binary": partial(BinarySpecificityAtSensitivity, **kwargs),
-                "multiclass": partial(MulticlassSpecificityAtSensitivity, **kwargs),
-                "multilabel": partial(MultilabelSpecificityAtSensitivity, **kwargs),
-            },
-            min_sensitivity=min_sensitivity,
-            thresholds=thresholds,
-            num_classes=num_classes,
-            num_labels=num_labels,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-        )

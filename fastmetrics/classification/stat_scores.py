@@ -10,79 +10,90 @@ or ``average`` share one state within a collection.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
 
+import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
-from fastmetrics.classification._statistic import CountMetric, LabelCountMetric, TaskWrapper
-from fastmetrics.classification.confusion_matrix import MulticlassMatrixMetric
-from fastmetrics.distributed import State
-from fastmetrics.functional.classification._statistic import (
-    Formula,
-    split_counts,
-    sum_of_classes,
-    tallies_of,
-)
+from fastmetrics.classification._tasks import TaskWrapper, by_task
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import View
+from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
+from fastmetrics.functional.classification._count_functions import check_averaging
+from fastmetrics.functional.classification._ratio import Formula
 from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.functional.classification.stat_scores import (
-    check_binary_arguments,
-    check_multiclass_arguments,
-    check_multilabel_arguments,
-    stat_scores_formula,
-)
+from fastmetrics.functional.classification.stat_scores import stat_scores_formula
 from fastmetrics.metric import Metric
-from fastmetrics.ops import stat_scores_
-from fastmetrics.ops.fused import Update
+from fastmetrics.ops.confusion import BinaryTable, LabelTables
+from fastmetrics.ops.counted import COUNTS
+from fastmetrics.ops.stat_scores import ClassCounts
 
 __all__ = ["BinaryStatScores", "MulticlassStatScores", "MultilabelStatScores", "StatScores"]
 
 
-class StatScoreMetric(CountMetric):
-    """The four counts by name; a subclass has a ``formula`` over them."""
+class StatScoreMetric(StatisticMetric):
+    """Counts of each class; a subclass has a ``formula`` over them.
 
+    Args:
+        statistic: what is counted.
+        multidim_average: over the axes behind the first, as in ``statistic``.
+        zero_division: the value of 0/0.
+        settings: as for :class:`~fastmetrics.metric.Metric`.
+    """
+
+    is_differentiable = False
     formula: Formula = staticmethod(stat_scores_formula)
+    statistic: ClassCounts | LabelTables
+    counts: Tensor | list[Tensor]
+    events: Tensor
+    tp: Tensor
+    fp: Tensor
+    tn: Tensor
+    fn: Tensor
+    average: str | None = "micro"
+    ignore_index = StatisticField[int | None]()
+    validate_args = StatisticField[bool]()
 
-    def _rows(self) -> Tensor:
-        """Return the counts of all updates, ``[..., C, 4]``."""
-        raise NotImplementedError
+    def __init__(
+        self,
+        statistic: ClassCounts | LabelTables,
+        multidim_average: str,
+        zero_division: float,
+        **settings: Any,
+    ) -> None:
+        if statistic.validate_args:
+            statistic.check()
+        super().__init__(statistic, **settings)
+        self.multidim_average = multidim_average
+        self.zero_division = zero_division
 
-    def _split(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """Return ``tp, fp, tn, fn``."""
-        raise NotImplementedError
+    def compute(self) -> Tensor:
+        """Apply the formula to the counts."""
+        counts = self.statistic.read(self._states)
+        return self.formula(counts, self.average, self.zero_division)
 
-    @property
-    def tp(self) -> Tensor:
-        """True positives."""
-        return self._split()[0]
+    def _views(self) -> Mapping[str, View]:
+        if self.statistic.samplewise:
+            return {name: View(partial(self._shown, name)) for name in COUNTS}
+        return {
+            name: View(partial(self._shown, name), partial(self._write, name)) for name in COUNTS
+        }
 
-    @property
-    def fp(self) -> Tensor:
-        """False positives."""
-        return self._split()[1]
+    def _shown(self, name: str, states: States) -> Tensor:
+        counts = self.statistic.read(states)
+        if self.average == "micro":
+            counts = counts.micro(keepdim=not self.statistic.samplewise)
+        shown: Tensor = getattr(counts, name)
+        return shown
 
-    @property
-    def tn(self) -> Tensor:
-        """True negatives."""
-        return self._split()[2]
-
-    @property
-    def fn(self) -> Tensor:
-        """False negatives."""
-        return self._split()[3]
-
-
-class LabelStatScoreMetric(LabelCountMetric, StatScoreMetric):
-    """Counts from scores and a threshold."""
-
-    def _rows(self) -> Tensor:
-        return self._final_tables().flatten(-2)
-
-    def _split(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return split_counts(self._rows(), thresholded=True)
+    def _write(self, name: str, states: States, value: Any) -> None:
+        self.statistic.write_column(states, name, value)
 
 
-class BinaryStatScores(LabelStatScoreMetric):
+class BinaryStatScores(StatScoreMetric):
     """Counts ``[tp, fp, tn, fn, tp + fn]`` of binary inputs, ``[5]`` or samplewise ``[N, 5]``.
 
     Args:
@@ -100,10 +111,12 @@ class BinaryStatScores(LabelStatScoreMetric):
     >>> import torch
     >>> from fastmetrics.classification import BinaryStatScores
     >>> metric = BinaryStatScores()
-    >>> metric.update(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1]))
     tensor([1, 1, 1, 1, 2])
     """
+
+    threshold = StatisticField[float]()
+    input = StatisticField[str]()
 
     def __init__(
         self,
@@ -117,18 +130,15 @@ class BinaryStatScores(LabelStatScoreMetric):
         **kwargs: Any,
     ) -> None:
         if validate_args:
-            check_binary_arguments(threshold, multidim_average, ignore_index, zero_division, input)
-        samplewise = multidim_average == "samplewise"
-        super().__init__(1, threshold, ignore_index, validate_args, input, samplewise, **kwargs)
-        self.multidim_average = multidim_average
-        self.zero_division = zero_division
-
-    def compute(self) -> Tensor:
-        """Apply the formula to the counts."""
-        return self.formula(self._rows(), True, "micro", zero_division=self.zero_division)
-
-    def _split(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        return split_counts(self._rows().flatten(0, -2), thresholded=True)
+            check_averaging("micro", multidim_average, zero_division)
+        table = BinaryTable(
+            threshold,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
+        )
+        super().__init__(table, multidim_average, zero_division, **kwargs)
 
 
 class MulticlassStatScores(StatScoreMetric):
@@ -150,12 +160,14 @@ class MulticlassStatScores(StatScoreMetric):
     >>> import torch
     >>> from fastmetrics.classification import MulticlassStatScores
     >>> metric = MulticlassStatScores(num_classes=3, average=None)
-    >>> metric.update(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
-    >>> metric.compute()
+    >>> metric(torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2]))
     tensor([[1, 1, 3, 0, 1],
             [1, 0, 3, 1, 2],
             [1, 1, 2, 1, 2]])
     """
+
+    num_classes = StatisticField[int | None]()
+    top_k = StatisticField[int]()
 
     def __init__(
         self,
@@ -169,75 +181,26 @@ class MulticlassStatScores(StatScoreMetric):
         **kwargs: Any,
     ) -> None:
         if validate_args:
-            check_multiclass_arguments(
-                num_classes, top_k, average, multidim_average, ignore_index, zero_division
+            check_averaging(
+                average, multidim_average, zero_division=zero_division, num_classes=num_classes
             )
-        super().__init__(validate_args, **kwargs)
-        self.num_classes = num_classes
-        self.top_k = top_k
-        self.average = average
-        self.multidim_average = multidim_average
-        self.ignore_index = ignore_index
-        self.zero_division = zero_division
-        self._add_counts((num_classes or 1, 4), multidim_average == "samplewise")
-
-    def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
-        """Count one batch; arguments as in :func:`fastmetrics.ops.stat_scores_`."""
-        counts = self._open_counts(target, weight)
-        stat_scores_(counts, self.events, preds, target, weight, *self._arguments())
-        self._keep_counts(counts)
-
-    def _arguments(self) -> tuple[int, int, int | None, bool]:
-        return self.num_classes or 0, self.top_k, self.ignore_index, self.validate_args
-
-    def _op(self) -> Update | None:
-        return None if self._samplewise else Update("stat_scores_", self._arguments())
-
-    def compute(self) -> Tensor:
-        """Apply the formula to the counts."""
-        return self.formula(self._rows(), False, self.average, self.top_k, self.zero_division)
-
-    def _rows(self) -> Tensor:
-        return self._final_counts()
-
-    def _split(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        counts = self._final_counts()
-        if self.average == "micro":
-            counts = counts.sum(-2, keepdim=not self._samplewise)
-        return split_counts(counts, thresholded=False)
-
-    def _statistic(self) -> Hashable:
-        return (
-            "stat_scores",
-            self.num_classes,
-            self._samplewise,
-            self.top_k,
-            self.ignore_index,
-            self.validate_args,
+        counts = ClassCounts(
+            num_classes,
+            top_k,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
         )
+        super().__init__(counts, multidim_average, zero_division, **kwargs)
+        self.average = average
 
-    def _derive(self, source: Metric) -> dict[str, State] | None:
-        """Read the counts off a confusion matrix, or those of all classes together off each."""
-        if not isinstance(source, (MulticlassMatrixMetric, MulticlassStatScores)):
-            return None
-        rules = (self.ignore_index, self.validate_args)
-        if self._samplewise or (source.ignore_index, source.validate_args) != rules:
-            return None
-        # Unchecked labels of any size count where the number of classes is unknown.
-        summed = self.num_classes is None and source.num_classes and self.validate_args
-        if not summed and self.num_classes != source.num_classes:
-            return None
-        if isinstance(source, MulticlassMatrixMetric):
-            rows = tallies_of(source.counts) if self.top_k == 1 else None
-        else:
-            alike = not source._samplewise and source.top_k == self.top_k
-            rows = source._final_counts() if alike and summed else None
-        if rows is None:
-            return None
-        return {"counts": sum_of_classes(rows) if summed else rows, "events": source.events}
+    def _write(self, name: str, states: States, value: Any) -> None:
+        if self.average == "micro":  # only the sum is known, which any class may hold
+            value = pad(torch.as_tensor(value).view(1), (0, self.statistic.shape[0] - 1))
+        super()._write(name, states, value)
 
 
-class MultilabelStatScores(LabelStatScoreMetric):
+class MultilabelStatScores(StatScoreMetric):
     """Counts ``[tp, fp, tn, fn, tp + fn]`` of each label, averaged as ``average`` says.
 
     Args:
@@ -258,11 +221,14 @@ class MultilabelStatScores(LabelStatScoreMetric):
     >>> from fastmetrics.classification import MultilabelStatScores
     >>> metric = MultilabelStatScores(num_labels=2, average=None)
     >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> metric.update(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
-    >>> metric.compute()
+    >>> metric(preds, torch.tensor([[0, 1], [1, 0], [1, 0]]))
     tensor([[1, 0, 1, 1, 2],
             [1, 1, 1, 0, 1]])
     """
+
+    num_labels = StatisticField[int]()
+    threshold = StatisticField[float]()
+    input = StatisticField[str]()
 
     def __init__(
         self,
@@ -278,21 +244,21 @@ class MultilabelStatScores(LabelStatScoreMetric):
         **kwargs: Any,
     ) -> None:
         if validate_args:
-            check_multilabel_arguments(
-                num_labels, threshold, average, multidim_average, ignore_index, zero_division, input
-            )
-        samplewise = multidim_average == "samplewise"
-        super().__init__(
-            num_labels, threshold, ignore_index, validate_args, input, samplewise, **kwargs
+            check_averaging(average, multidim_average, zero_division)
+        tables = LabelTables(
+            num_labels,
+            threshold,
+            samplewise=multidim_average == "samplewise",
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+            input=input,
         )
-        self.num_labels = num_labels
+        super().__init__(tables, multidim_average, zero_division, **kwargs)
         self.average = average
-        self.multidim_average = multidim_average
-        self.zero_division = zero_division
 
-    def compute(self) -> Tensor:
-        """Apply the formula to the counts."""
-        return self.formula(self._rows(), True, self.average, zero_division=self.zero_division)
+    def _shown(self, name: str, states: States) -> Tensor:
+        shown: Tensor = getattr(self.statistic.read(states), name)
+        return shown
 
 
 class BinaryRatio(BinaryStatScores):
@@ -320,8 +286,6 @@ class MultilabelRatio(MultilabelStatScores):
 
 class StatScoreWrapper(TaskWrapper):
     """The choice of a task for metrics with the arguments of the stat scores."""
-
-    tasks: ClassVar[dict[str, Callable[..., Metric]]]
 
     def __new__(  # type: ignore[misc]  # makes the metric of the task
         cls,
@@ -367,8 +331,4 @@ class StatScores(StatScoreWrapper):
     MulticlassStatScores()
     """
 
-    tasks: ClassVar[dict[str, Callable[..., Metric]]] = {
-        "binary": BinaryStatScores,
-        "multiclass": MulticlassStatScores,
-        "multilabel": MultilabelStatScores,
-    }
+    tasks = by_task(BinaryStatScores, MulticlassStatScores, MultilabelStatScores)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from fastmetrics.utilities.data import dim_zero_cat, dim_zero_mean
+from fastmetrics.core.reductions import Mean, Reduction
+from fastmetrics.core.states import State
+from fastmetrics.utilities.data import dim_zero_cat
 
-State = Tensor | list[Tensor]
-Reduction = Callable[..., Any] | None
-Gather = Callable[..., list[Tensor]]
+__all__ = ["distributed_available", "gather_all_tensors", "gather_state"]
+
+# A function that gathers a tensor, bound to its process group.
+Gather = partial[list[Tensor]]
 
 # The header of a tensor on the wire: its dtype, its number of axes, its sizes.
 _MAX_NDIM = 30
@@ -84,43 +87,35 @@ def _all_gather(tensor: Tensor, group: Any) -> list[Tensor]:
     return received
 
 
-def sync_tensor_state(
-    state: Tensor, reduction: Reduction, gather: Gather, group: Any, update_count: int
+def gather_state(
+    state: State, reduction: Reduction, gather: Gather, *, updates: int, empty: Tensor
 ) -> Any:
-    """Return the tensor ``state`` of all processes, reduced; stacked when there is no reduction.
+    """Return the state of all processes; ``empty`` stands in for what a list lacks.
 
     A process that has seen no data may still hold a default of another shape (a scalar zero beside
-    vectors): it is broadcast. It takes no part in a mean.
+    vectors): it is broadcast.
     """
-    parts = gather(state, group=group)
-    if reduction is dim_zero_cat:
-        return dim_zero_cat(parts)
-    if reduction is dim_zero_mean:
-        counts = gather(torch.tensor(update_count, device=state.device), group=group)
-        parts = [p for p, n in zip(parts, counts, strict=True) if n > 0] or parts
-    if any(part.shape != parts[0].shape for part in parts):
+    if isinstance(state, list):
+        return _gather_list(state, reduction, gather, empty)
+    parts = gather(state)
+    updated = [True] * len(parts)
+    if isinstance(reduction, Mean):
+        updated = [int(n) > 0 for n in gather(torch.tensor(updates, device=state.device))]
+    if not reduction.concatenates and any(part.shape != parts[0].shape for part in parts):
         parts = list(torch.broadcast_tensors(*parts))
-    stacked = torch.stack(list(parts))
-    return stacked if reduction is None else reduction(stacked)
+    return reduction.gather(parts, updated)
 
 
-def sync_list_state(
-    state: Sequence[Tensor], reduction: Reduction, gather: Gather, group: Any, empty: Tensor
-) -> Any:
-    """Return the list ``state`` of all processes, reduced; one flat list without a reduction.
-
-    Processes may hold lists of different lengths, or nothing: ``empty`` stands in for what they
-    lack.
-    """
-    if reduction is dim_zero_cat:
-        return dim_zero_cat(gather(dim_zero_cat(state) if state else empty, group=group))
-    if gather is gather_all_tensors:
-        length = torch.tensor(len(state), device=empty.device)
-        lengths = [int(n) for n in gather(length, group=group)]
-    else:  # a user's function sees the elements of the state and nothing else
-        lengths = []
+def _gather_list(state: list[Tensor], reduction: Reduction, gather: Gather, empty: Tensor) -> Any:
+    """Return one tensor, or one flat list; processes may hold lists of different lengths."""
+    if reduction.concatenates:
+        parts = gather(dim_zero_cat(state) if state else empty)
+        return reduction.gather(parts, [True] * len(parts))
+    lengths: list[int] = []
+    if gather.func is gather_all_tensors:  # a user's function sees the elements and nothing else
+        lengths = [int(n) for n in gather(torch.tensor(len(state), device=empty.device))]
     elements: list[Tensor] = []
     for i in range(max(lengths, default=len(state))):
-        parts = gather(state[i] if i < len(state) else empty, group=group)
+        parts = gather(state[i] if i < len(state) else empty)
         elements += [part for r, part in enumerate(parts) if not lengths or i < lengths[r]]
-    return elements if reduction is None or not elements else reduction(elements)
+    return reduction.gather_lists(elements)

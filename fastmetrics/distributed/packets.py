@@ -15,35 +15,32 @@ import json
 import math
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-from fastmetrics.distributed.gathering import SENDABLE, Reduction, State
-from fastmetrics.utilities.data import (
-    dim_zero_cat,
-    dim_zero_max,
-    dim_zero_mean,
-    dim_zero_min,
-    dim_zero_sum,
-)
+from fastmetrics.core.reductions import Reduction
+from fastmetrics.core.states import State
+from fastmetrics.distributed.gathering import SENDABLE
+from fastmetrics.utilities.data import dim_zero_cat
+
+__all__ = ["Parcel", "canonical", "exchange"]
 
 _MAGIC = 0x666D_7061_636B_6574  # "fmpacket"
-_VERSION = 1
+_VERSION = 2
 _ALIGNMENT = 16
 _LARGEST = torch.iinfo(torch.int64).max
 # What runs, and how to read it once it is done.
 _Started = tuple[Any, Callable[[], list[Any]]]
-_REDUCED = (dim_zero_sum, dim_zero_max, dim_zero_min)
 # What float64 and int64 hold without loss.
 _EXACT = frozenset(dtype for dtype in SENDABLE if not dtype.is_complex)
 
 
 @dataclass(frozen=True)
-class Statistic:
+class Parcel:
     """The states of one metric, and what all processes must agree on.
 
     ``source`` is the name of the first metric with the same states, often its own. ``config`` says
@@ -62,7 +59,7 @@ class Statistic:
     device: torch.device
     dtype: torch.dtype
 
-    def snapshot(self) -> Statistic:
+    def snapshot(self) -> Parcel:
         """Return a copy that later updates leave alone; the tensors in lists are never written.
 
         What shares the states of another is not looked at.
@@ -78,7 +75,7 @@ class Statistic:
     def outline(self) -> list[Any]:
         """Return what must be the same in all processes."""
         states = [
-            [name, label(reduction), _form(self.defaults[name])]
+            [name, reduction.name, _form(self.defaults[name])]
             for name, reduction in self.reductions.items()
         ]
         return [self.name, self.kind, self.config, states]
@@ -91,34 +88,34 @@ class _Slot:
     owner: int
     name: str
     where: str
-    statistic: Statistic
+    parcel: Parcel
     tensors: list[Tensor]
 
     @property
     def reduction(self) -> Reduction:
-        return self.statistic.reductions[self.name]
+        return self.parcel.reductions[self.name]
 
     @property
     def is_joined(self) -> bool:
         """Whether processes may hold any number of rows."""
-        return self.reduction is dim_zero_cat
+        return self.reduction.concatenates
 
     @property
     def is_list(self) -> bool:
-        return isinstance(self.statistic.states[self.name], list) and not self.is_joined
+        return isinstance(self.parcel.states[self.name], list) and not self.is_joined
 
     @property
     def device(self) -> torch.device:
-        state = self.statistic.states[self.name]
-        return state.device if isinstance(state, Tensor) else self.statistic.device
+        state = self.parcel.states[self.name]
+        return state.device if isinstance(state, Tensor) else self.parcel.device
 
     def layout(self) -> list[Any]:
         shapes = [[dtype_name(t.dtype), [*t.shape]] for t in self.tensors]
-        return [self.is_list, self.statistic.updated, shapes]
+        return [self.is_list, self.parcel.updated, shapes]
 
     def is_blank(self) -> bool:
         """Whether the state is that of no data, so that it may take any shape."""
-        default = self.statistic.defaults[self.name]
+        default = self.parcel.defaults[self.name]
         return (
             not self.is_list
             and isinstance(default, Tensor)
@@ -142,15 +139,7 @@ class _Parts:
 
     def adds_up(self, reduction: Reduction) -> bool:
         """Whether an all-reduce brings the parts together."""
-        return not self.is_list and reduction in _REDUCED and self.dtype in _EXACT
-
-
-def label(reduction: Reduction) -> str:
-    """Return a name of ``reduction`` that is the same in all processes."""
-    if reduction is None:
-        return "none"
-    named = reduction if hasattr(reduction, "__qualname__") else type(reduction)
-    return f"{named.__module__}.{named.__qualname__}"
+        return not self.is_list and reduction.wire is not None and self.dtype in _EXACT
 
 
 def dtype_name(dtype: torch.dtype) -> str:
@@ -169,6 +158,8 @@ def canonical(value: Any) -> str:
         return f"({', '.join(map(canonical, value))})"
     if isinstance(value, (set, frozenset)):
         return f"{{{', '.join(sorted(map(canonical, value)))}}}"
+    if is_dataclass(value) and not isinstance(value, type):
+        return repr(value)
     named = value if isinstance(value, type) else type(value)
     return f"<{named.__module__}.{named.__qualname__}>"
 
@@ -268,7 +259,7 @@ class _Wire:
 
 @torch.no_grad()
 def exchange(
-    statistics: Sequence[Statistic], group: Any = None, channel: Any = None
+    parcels: Sequence[Parcel], group: Any = None, channel: Any = None
 ) -> list[dict[str, State]]:
     """Return the states of all processes of ``group``, reduced; each process must call this.
 
@@ -278,10 +269,10 @@ def exchange(
         RuntimeError: processes bring different metrics or states that do not fit together, with the
             same words in all of them; or one does not answer.
     """
-    slots, problem = _slots_of(statistics)
+    slots, problem = _slots_of(parcels)
     devices = {tensor.device for slot in slots for tensor in slot.tensors}
     wire = _Wire(group, devices, channel)
-    sources, parts = _agree(statistics, slots, problem, wire)
+    sources, parts = _agree(parcels, slots, problem, wire)
     sent = [i for i, slot in enumerate(slots) if sources[slot.owner] == slot.owner]
     slots, parts = [slots[i] for i in sent], [parts[i] for i in sent]
     collected = _collect(slots, parts, wire)
@@ -291,26 +282,26 @@ def exchange(
     return [found[source] for source in sources]
 
 
-def _slots_of(statistics: Sequence[Statistic]) -> tuple[list[_Slot], str]:
+def _slots_of(parcels: Sequence[Parcel]) -> tuple[list[_Slot], str]:
     """Return what there is to send, and why it cannot be sent, if so: the others must know."""
     slots: dict[tuple[str, str], _Slot] = {}
-    for i, statistic in enumerate(statistics):
-        for name in statistic.reductions:
-            where = f"state {name!r} of {statistic.name}"
+    for i, parcel in enumerate(parcels):
+        for name in parcel.reductions:
+            where = f"state {name!r} of {parcel.name}"
             try:
-                shared = slots.get((statistic.source, name))
-                tensors = shared.tensors if shared else _tensors_of(statistic, name)
+                shared = slots.get((parcel.source, name))
+                tensors = shared.tensors if shared else _tensors_of(parcel, name)
             except (TypeError, ValueError, RuntimeError) as error:
                 return [], f"the {where}: {error}"
-            slots[statistic.name, name] = _Slot(i, name, where, statistic, tensors)
+            slots[parcel.name, name] = _Slot(i, name, where, parcel, tensors)
     return [*slots.values()], ""
 
 
-def _tensors_of(statistic: Statistic, name: str) -> list[Tensor]:
-    state = statistic.states[name]
+def _tensors_of(parcel: Parcel, name: str) -> list[Tensor]:
+    state = parcel.states[name]
     tensors = list(state) if isinstance(state, list) else [state]
-    if statistic.reductions[name] is dim_zero_cat:
-        empty = torch.empty(0, device=statistic.device, dtype=statistic.dtype)
+    if parcel.reductions[name].concatenates:
+        empty = torch.empty(0, device=parcel.device, dtype=parcel.dtype)
         tensors = [dim_zero_cat(tensors) if tensors else empty]
     for tensor in tensors:
         if not isinstance(tensor, Tensor) or tensor.dtype not in SENDABLE:
@@ -320,12 +311,12 @@ def _tensors_of(statistic: Statistic, name: str) -> list[Tensor]:
 
 
 def _agree(
-    statistics: Sequence[Statistic], slots: Sequence[_Slot], problem: str, wire: _Wire
+    parcels: Sequence[Parcel], slots: Sequence[_Slot], problem: str, wire: _Wire
 ) -> tuple[list[int], list[_Parts]]:
     """Return whose states each metric shares and what all processes hold, or raise in all."""
-    places = {statistic.name: i for i, statistic in enumerate(statistics)}
-    outlines = [statistic.outline() for statistic in statistics]
-    sources = [places[statistic.source] for statistic in statistics]
+    places = {parcel.name: i for i, parcel in enumerate(parcels)}
+    outlines = [parcel.outline() for parcel in parcels]
+    sources = [places[parcel.source] for parcel in parcels]
     layouts = [slot.layout() for slot in slots]
     record = json.dumps([outlines, sources, layouts, problem]).encode()
     header = [_MAGIC, _VERSION, _fingerprint(record), len(record), wire.own_accelerator]
@@ -472,7 +463,7 @@ def _collect(slots: Sequence[_Slot], parts: Sequence[_Parts], wire: _Wire) -> li
 def _way(slot: _Slot, part: _Parts) -> Callable[..., _Started]:
     if not part.adds_up(slot.reduction):
         return _start_bytes
-    if slot.reduction is not dim_zero_sum:
+    if slot.reduction.wire != "sum":
         return _start_extremes
     return _start_numbers if part.dtype.is_floating_point else _start_integers
 
@@ -499,14 +490,14 @@ _start_numbers = functools.partial(_start_sums, torch.float64)
 def _start_extremes(slots: Sequence[_Slot], parts: Sequence[_Parts], wire: _Wire) -> _Started:
     """Reduce the largest and the smallest values of any dtype together, as integers."""
     own = [
-        _to_order(s.tensors[0].expand(p.shape), p.dtype, s.reduction is dim_zero_min)
+        _to_order(s.tensors[0].expand(p.shape), p.dtype, s.reduction.wire == "min")
         for s, p in zip(slots, parts, strict=True)
     ]
     buffer = wire.flat(own, torch.int64)
 
     def finish() -> list[Tensor]:
         return [
-            _from_order(state, part.dtype, slot.reduction is dim_zero_min)
+            _from_order(state, part.dtype, slot.reduction.wire == "min")
             for state, slot, part in zip(_split(buffer, slots, parts), slots, parts, strict=True)
         ]
 
@@ -607,15 +598,11 @@ def _combine(slot: _Slot, part: _Parts, collected: Any) -> Any:
     """Return the state of all processes from what they sent."""
     if part.adds_up(slot.reduction):
         return collected  # reduced on the way
-    reduction = slot.reduction
     if slot.is_list:
         longest = max(map(len, collected))
         elements = [each[i] for i in range(longest) for each in collected if i < len(each)]
-        return elements if reduction is None or not elements else reduction(elements)
+        return slot.reduction.gather_lists(elements)
     tensors = [each[0] for each in collected]
-    if slot.is_joined:
-        return dim_zero_cat(tensors)
-    if reduction is dim_zero_mean:
-        tensors = [t for t, seen in zip(tensors, part.updated, strict=True) if seen] or tensors
-    stacked = torch.stack([tensor.expand(part.shape) for tensor in tensors])
-    return stacked if reduction is None else reduction(stacked)
+    if not slot.is_joined:
+        tensors = [tensor.expand(part.shape) for tensor in tensors]
+    return slot.reduction.gather(tensors, part.updated)

@@ -13,8 +13,10 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from fastmetrics.distributed.gathering import State
-from fastmetrics.distributed.packets import Statistic, exchange, explaining
+from fastmetrics.core.states import State
+from fastmetrics.distributed.packets import Parcel, exchange, explaining
+
+__all__ = ["PendingValue", "SyncHandle", "exchange_later"]
 
 _Exchanged = list[dict[str, State]]
 
@@ -99,9 +101,9 @@ class _Channel:
         thread.start()
         weakref.finalize(self, _stop, self._jobs, thread)
 
-    def submit(self, statistics: Sequence[Statistic]) -> Future[_Exchanged]:
+    def submit(self, parcels: Sequence[Parcel]) -> Future[_Exchanged]:
         future: Future[_Exchanged] = Future()
-        devices = {statistic.device for statistic in statistics if statistic.device.type != "cpu"}
+        devices = {parcel.device for parcel in parcels if parcel.device.type != "cpu"}
         # The copies of the states must be complete before the thread reads them.
         copied = [torch.accelerator.current_stream(device).record_event() for device in devices]
         group, backend = self._group(), self._backend
@@ -110,7 +112,7 @@ class _Channel:
             try:
                 for event in copied:
                     event.synchronize()
-                exchanged = exchange(statistics, group, backend)
+                exchanged = exchange(parcels, group, backend)
                 for device in devices:
                     torch.accelerator.current_stream(device).synchronize()
                 future.set_result(exchanged)
@@ -147,7 +149,7 @@ def _timeout(group: Any) -> timedelta:
 _channels: weakref.WeakKeyDictionary[Any, _Channel] = weakref.WeakKeyDictionary()
 
 
-def exchange_later(statistics: Sequence[Statistic], group: Any = None) -> Future[_Exchanged]:
+def exchange_later(parcels: Sequence[Parcel], group: Any = None) -> Future[_Exchanged]:
     """Copy the states and exchange them in the background; each process must call this.
 
     Where torch was built without gloo, the exchange takes place at once.
@@ -155,8 +157,8 @@ def exchange_later(statistics: Sequence[Statistic], group: Any = None) -> Future
     group = dist.group.WORLD if group is None else group
     if not dist.is_gloo_available():
         done: Future[_Exchanged] = Future()
-        done.set_result(exchange(statistics, group))
+        done.set_result(exchange(parcels, group))
         return done
     if group not in _channels:
         _channels[group] = _Channel(group)
-    return _channels[group].submit([statistic.snapshot() for statistic in statistics])
+    return _channels[group].submit([parcel.snapshot() for parcel in parcels])

@@ -17,17 +17,20 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 from torch import Tensor
 
-from fastmetrics.distributed.gathering import SENDABLE, State
+from fastmetrics.core.states import State
+from fastmetrics.distributed.gathering import SENDABLE
 from fastmetrics.distributed.packets import dtype_name
 
 if TYPE_CHECKING:
     from fastmetrics.collections import MetricCollection
     from fastmetrics.metric import Metric
 
+__all__ = ["merge_states", "read_states", "write_states"]
+
 Measured = TypeVar("Measured", "Metric", "MetricCollection")
 
 _MARK = b"\x89fmstate"
-_VERSION = 1
+_VERSION = 2
 _START = struct.Struct("<8sIQ")
 _END = struct.Struct("<I")
 _NAMES = frozenset(map(dtype_name, SENDABLE))
@@ -38,16 +41,17 @@ def write_states(metrics: dict[str, Metric]) -> bytes:
     first: dict[int, str] = {}
     records, tensors = [], []
     for name, metric in metrics.items():
-        source = first.setdefault(id(metric._link or metric), name)
-        states = metric._own_states() if source == name else {}
+        source = first.setdefault(id(metric._own_states()), name)
+        held_by = metric._own_states()
+        states = held_by.values if source == name else {}
         held = {key: state if isinstance(state, list) else [state] for key, state in states.items()}
         tensors += [tensor for each in held.values() for tensor in each]
         records.append(
             {
-                "outline": metric._described(name).outline(),
+                "outline": metric._parcel(name).outline(),
                 "extras": metric._extras(),
-                "count": metric._count,
-                "traced": metric._traced,
+                "count": held_by.count,
+                "traced": held_by.touched,
                 "source": source,
                 "states": {
                     key: [isinstance(states[key], list), *map(_form, each)]
@@ -80,7 +84,7 @@ def read_states(data: bytes, metrics: dict[str, Metric]) -> None:
     found: dict[str, dict[str, State]] = {}
     for record, (name, metric) in zip(records, metrics.items(), strict=True):
         metric._take_extras(record["extras"])
-        outline = metric._described(name).outline()
+        outline = metric._parcel(name).outline()
         if outline != record["outline"]:
             raise ValueError(
                 f"The states of {name!r} were saved by {record['outline'][1:]}, which are not the"
@@ -89,7 +93,8 @@ def read_states(data: bytes, metrics: dict[str, Metric]) -> None:
         found[name], start = _states(data, start, record["states"])
     for record, metric in zip(records, metrics.values(), strict=True):
         metric._take_states(found[record["source"]])
-        metric.__dict__.update(_count=record["count"], _traced=record["traced"])
+        states = metric._states
+        states.count, states.touched = record["count"], record["traced"]
 
 
 def _form(tensor: Tensor) -> list[Any]:

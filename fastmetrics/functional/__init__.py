@@ -1,7 +1,13 @@
 """The stateless API: one call from predictions and targets to a value."""
 
-from fastmetrics.functional import classification, regression
-from fastmetrics.functional.classification import *  # noqa: F403  (the domain's __all__)
-from fastmetrics.functional.regression import *  # noqa: F403  (the domain's __all__)
+from typing import TYPE_CHECKING
 
-__all__ = [*classification.__all__, *regression.__all__]
+from fastmetrics.functional.classification import *
+from fastmetrics.functional.regression import *
+from fastmetrics.utilities.lazy import exported
+
+if TYPE_CHECKING:
+    from fastmetrics.functional import classification as classification
+    from fastmetrics.functional import regression as regression
+else:
+    __all__ = exported(__name__)

@@ -3,17 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import NAN, WEIGHT_DTYPES, shape_text
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import Statistic, View
+from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
+from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import NAN, new_events
+from fastmetrics.utilities.prints import rank_zero_warn
+
+__all__ = ["aggregate_", "aggregate_value_"]
 
 # What a state holds.
 SUM, MAX, MIN = 0, 1, 2
 # What becomes of NaN: a value like others; left out; refused; replaced.
 KEEP, DROP, REFUSE, FILL = 0, 1, 2, 3
+# By the names that users choose them by; a float fills.
+NAN_STRATEGIES: dict[object, int] = {"error": REFUSE, "warn": DROP, "ignore": DROP, "disable": KEEP}
 
 _NEUTRAL = {SUM: 0.0, MAX: -math.inf, MIN: math.inf}
 
@@ -124,14 +136,14 @@ def aggregate_value_reference(state: Tensor, value: float, weight: float, reduct
     flat.copy_((torch.maximum if reduction == MAX else torch.minimum)(flat, number))
 
 
-_aggregate = library.define(
+_aggregate = define(
     "aggregate_",
     "(Tensor(a!) state, Tensor(b!) events, Tensor value, Tensor? weight, int reduction, int nans,"
     " float fill)",
     aggregate_reference,
     check_aggregate,
 )
-_aggregate_value = library.define(
+_aggregate_value = define(
     "aggregate_value_",
     "(Tensor(a!) state, float value, float weight, int reduction)",
     aggregate_value_reference,
@@ -173,7 +185,7 @@ def aggregate_(
 
     >>> import torch
     >>> from fastmetrics.ops import aggregate_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(2, dtype=torch.float64)
     >>> aggregate_(state, new_events(), torch.tensor([1.0, 2.0, 6.0]))
     >>> state
@@ -195,3 +207,137 @@ def aggregate_value_(
     tensor([2.0000, 0.5000], dtype=torch.float64)
     """
     _aggregate_value(state, value, weight, reduction)
+
+
+def check_nan_strategy(nan_strategy: Any) -> None:
+    """Raise ``ValueError`` unless this is a name of ``NAN_STRATEGIES`` or a float."""
+    if nan_strategy not in NAN_STRATEGIES and not isinstance(nan_strategy, float):
+        raise ValueError(
+            f"`nan_strategy` must be a float or one of {(*NAN_STRATEGIES,)}, got {nan_strategy!r}."
+        )
+
+
+def refused_text(count: int | str) -> str:
+    """Say that NaN, so many of them, were refused."""
+    return f"`value` must not hold NaN with nan_strategy='error', got {count}."
+
+
+@dataclass(frozen=True)
+class Aggregate(Statistic):
+    """A sum, the largest or the smallest of all numbers, ``aggregate`` ``[1]``, and ``events``.
+
+    The state has an axis: torch takes float64 tensors without one for numbers that a compiled step
+    may depend on, and traces such a step twice.
+
+    Attributes:
+        reduction: ``SUM``, ``MAX`` or ``MIN``.
+        nan_strategy: what becomes of NaN: a name of ``NAN_STRATEGIES``, or what replaces them.
+        weighted: whether the state has a second element, the sum of the weights.
+    """
+
+    reduction: int
+    nan_strategy: str | float = "warn"
+    weighted: bool = False
+
+    op = staticmethod(aggregate_)
+    exact = ("aggregate",)
+
+    def check(self) -> None:
+        """Raise ``ValueError`` for an unknown ``nan_strategy``."""
+        check_nan_strategy(self.nan_strategy)
+
+    @property
+    @override
+    def reductions(self) -> Mapping[str, Any]:
+        kind = {SUM: "sum", MAX: "max", MIN: "min"}[self.reduction]
+        return {"aggregate": kind, "events": "sum"}
+
+    @override
+    def empty(self, device: torch.device | None = None) -> dict[str, Any]:
+        nothing = _NEUTRAL[self.reduction]
+        size = 2 if self.weighted else 1
+        return {
+            "aggregate": torch.full((size,), nothing, dtype=torch.float64, device=device),
+            "events": new_events(device),
+        }
+
+    @override
+    def add(self, states: States, value: Any, weight: Any = None) -> None:  # type: ignore[override]  # numbers have no target
+        """Add a number or a tensor with a weight; what else there is becomes a tensor.
+
+        Raises:
+            ValueError: a complex tensor.
+            RuntimeError: the weight cannot be broadcast, or NaN are refused.
+        """
+        state = states.values["aggregate"]
+        if isinstance(value, (int, float)) and (weight is None or isinstance(weight, (int, float))):
+            amount = 1.0 if weight is None else weight
+            if (value == value and amount == amount) or self.nan_strategy == "disable":
+                aggregate_value_(state, value, amount, self.reduction)
+            else:
+                self._add_nan(states)
+            return
+        rule = NAN_STRATEGIES.get(self.nan_strategy, FILL)
+        aggregate_(
+            state,
+            states.values["events"],
+            _as_tensor(value, state.device),
+            None if weight is None else _as_tensor(weight, state.device),
+            self.reduction,
+            rule,
+            self.nan_strategy if rule == FILL else 0.0,  # type: ignore[arg-type]  # FILL: a float
+        )
+
+    def _add_nan(self, states: States) -> None:
+        """Do with a number that is NaN what the op does with those in tensors."""
+        if self.nan_strategy == "error":
+            raise RuntimeError(f"aggregate_: {refused_text('NaN')}")
+        if isinstance(self.nan_strategy, float):
+            state = states.values["aggregate"]
+            aggregate_value_(state, self.nan_strategy, 1.0, self.reduction)
+        else:
+            states.values["events"][NAN] += 1
+
+    @override
+    def report(self, owner: str, states: States) -> None:
+        """Raise for NaN that an update on the GPU left out, or warn of those left out."""
+        if self.nan_strategy not in ("error", "warn"):
+            return
+        count = states.values["events"].tolist()[NAN]
+        if not count:
+            return
+        if self.nan_strategy == "error":
+            raise RuntimeError(f"{owner}: {refused_text(f'{count} of them')}")
+        rank_zero_warn(f"{owner}: {count} values were NaN and left out.", UserWarning)
+
+    @override
+    def views(self) -> Mapping[str, View]:
+        return _UPSTREAM[self.reduction, self.weighted]
+
+
+def _as_tensor(value: Any, device: torch.device) -> Tensor:
+    """Return ``value`` as a tensor; numbers keep the precision they have in Python."""
+    if isinstance(value, Tensor):
+        # A GPU metric takes numbers from the CPU, not the other way round.
+        return value.to(device) if value.device != device and value.is_cpu else value
+    if isinstance(value, (int, float)):
+        return torch.full((), value, dtype=torch.float64, device=device)
+    return torch.as_tensor(value, dtype=torch.float64, device=device)
+
+
+def _element(place: int) -> View:
+    """Return a view of an element of the state."""
+
+    def write(states: States, value: Any) -> None:
+        states.values["aggregate"][place] = value
+
+    return View(lambda states: states.values["aggregate"][place], write)
+
+
+# The states of torchmetrics, by what is aggregated and whether with weights.
+_UPSTREAM: dict[tuple[int, bool], dict[str, View]] = {
+    (SUM, False): {"sum_value": _element(0)},
+    (SUM, True): {"mean_value": _element(0), "weight": _element(1)},
+    (MAX, False): {"max_value": _element(0)},
+    (MIN, False): {"min_value": _element(0)},
+}

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from fastmetrics.ops import library
+from fastmetrics.ops.define import CHECKS, LIBRARY, REFERENCES, WITHOUT_TRITON
 
 CHOICES = ("auto", "reference", "native", "triton")
 GPU_KEYS = ("CUDA", "XPU")
@@ -26,7 +26,7 @@ native: ModuleType | None = None
 native_reason = "not loaded"
 triton_reason = "not loaded"
 
-_gpu_kernels: dict[str, Callable[..., None]] = {}
+_launchers: dict[str, Callable[..., None]] = {}
 
 
 def load() -> None:
@@ -64,34 +64,38 @@ def _load_triton() -> None:
         triton_reason = "triton is not installed"
     else:
         triton_reason = "triton is installed"
-        for name in library.REFERENCES.keys() - library.WITHOUT_TRITON:
+        for name in REFERENCES.keys() - WITHOUT_TRITON:
             for key in GPU_KEYS:
-                library.LIBRARY.impl(name, _gpu_entry(name), key)
+                LIBRARY.impl(name, _gpu_entry(name), key)
 
 
 def _gpu_entry(name: str) -> Callable[..., None]:
-    check = library.CHECKS[name]
+    check = CHECKS[name]
 
     def entry(*args: Any) -> None:
-        kernel = _gpu_kernels.get(name)
-        if kernel is None:
-            kernel = _gpu_kernels[name] = _find_gpu_kernel(name)
         check(*args)
-        kernel(*args)
+        launcher_of(name)(*args)
 
     return entry
 
 
-def _find_gpu_kernel(name: str) -> Callable[..., None]:
-    kernels = importlib.import_module("fastmetrics.ops.triton")
-    return getattr(kernels, name)  # type: ignore[no-any-return]  # modules are untyped
+def launcher_of(name: str) -> Callable[..., None]:
+    """Return what launches the Triton kernels of an op: a function of its name.
+
+    It stands in the module under ``triton`` that is called as the one with the reference.
+    """
+    if name not in _launchers:
+        family = REFERENCES[name].__module__.rpartition(".")[2]
+        module = importlib.import_module(f"fastmetrics.ops.triton.{family}")
+        _launchers[name] = getattr(module, name)
+    return _launchers[name]
 
 
 def describe(name: str) -> list[tuple[str, str, str]]:
     """Rows ``(device, implementation, reason)`` for one op."""
     has_native = torch._C._dispatch_has_kernel_for_dispatch_key(f"fastmetrics::{name}", "CPU")
     cpu = ("C++", native_reason) if has_native else ("torch reference", native_reason)
-    if name in library.WITHOUT_TRITON:
+    if name in WITHOUT_TRITON:
         gpu = ("torch reference", "torch's device kernels do the work")
     elif triton_reason == "triton is installed":
         gpu = ("Triton", triton_reason)

@@ -5,12 +5,19 @@ From the sums per bin follow the calibration errors in every norm, and reliabili
 
 from __future__ import annotations
 
+import copy
+from dataclasses import dataclass, field
+
 import torch
 from torch import Tensor
+from typing_extensions import Self, override
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import INVALID, NAN, OUTSIDE, SCORE_DTYPES, shape_text
-from fastmetrics.ops.reading import (
+from fastmetrics.core.states import States
+from fastmetrics.ops.checks import SCORE_DTYPES, raise_first_invalid, shape_text
+from fastmetrics.ops.counted import CountStatistic, choose_interpretation
+from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import INVALID, NAN, OUTSIDE
+from fastmetrics.ops.inputs import (
     LOGITS,
     PROBS,
     check_class_inputs,
@@ -18,6 +25,9 @@ from fastmetrics.ops.reading import (
     int_sum,
     sample_weights,
 )
+from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
+
+__all__ = ["calibration_bins_"]
 
 _NAME = "calibration_bins_"
 
@@ -81,7 +91,7 @@ def calibration_bins_reference(
     validate: bool,
 ) -> None:
     """Plain torch twin of the compiled kernels."""
-    num_readings, num_bins, _ = state.shape
+    num_interpretations, num_bins, _ = state.shape
     if target.numel() == 0:
         return
     limit = num_classes or 2
@@ -95,13 +105,13 @@ def calibration_bins_reference(
         if target.device.type != "cpu":
             events[INVALID] += int_sum(invalid)
         elif invalid.any():
-            library.raise_first_invalid(_NAME, "target", labels, invalid, limit, ignore_index)
+            raise_first_invalid(_NAME, "target", labels, invalid, limit, ignore_index)
     scores = preds.movedim(1, -1) if num_classes else preds.unsqueeze(-1)
     outside = ((scores < 0) | (scores > 1)) & counted.unsqueeze(-1)
     nan = scores.isnan().any(-1) & counted
     counted = counted & ~nan
     events[NAN] += int_sum(nan)
-    if num_readings > 1:
+    if num_interpretations > 1:
         events[OUTSIDE] += int_sum(outside)
     correct = scores.argmax(-1) == labels if num_classes else labels == 1
     confidences = {
@@ -110,9 +120,9 @@ def calibration_bins_reference(
     }
     num_samples = target.shape[0]
     amount = sample_weights(counted.reshape(num_samples, -1), weight).double().flatten()
-    readings = (PROBS, LOGITS) if num_readings > 1 else (int(logits),)
-    for index, reading in enumerate(readings):
-        confidence = confidences[reading]()
+    interpretations = (PROBS, LOGITS) if num_interpretations > 1 else (int(logits),)
+    for index, interpretation in enumerate(interpretations):
+        confidence = confidences[interpretation]()
         wide = not num_classes and confidence.dtype == torch.float64
         confidence = confidence.to(torch.float64 if wide else torch.float32).double()
         confidence = torch.where(counted, confidence, 0.0).flatten()
@@ -123,12 +133,13 @@ def calibration_bins_reference(
         state[index] += delta
 
 
-_calibration_bins = library.define(
+_calibration_bins = define(
     _NAME,
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
     " Tensor edges, int num_classes, bool logits, int? ignore_index, bool validate)",
     calibration_bins_reference,
     check_calibration_bins,
+    fusible_axes=3,
 )
 
 
@@ -155,7 +166,7 @@ def calibration_bins_(
     float32, those of binary float64 scores as float64. Positions with a NaN score have no
     confidence: they are left out and counted in ``events``.
 
-    With two readings (H = 2) the batch is counted both as probabilities and as logits, and
+    With two interpretations (H = 2) the batch is counted both as probabilities and as logits, and
     ``events`` counts the scores outside ``[0, 1]``, so that whoever reads the state decides for all
     of the data at once.
 
@@ -169,7 +180,7 @@ def calibration_bins_(
         edges: float64 ``[2, B]``, the lower edges of the bins, ascending from 0 to 1 in equal
             steps: as float32 numbers, and for float64 confidences.
         num_classes: C; 0 for binary inputs.
-        logits: which reading a state with H = 1 holds.
+        logits: which interpretation a state with H = 1 holds.
         ignore_index: positions with this target are left out.
         validate: as in :func:`fastmetrics.ops.stat_scores.stat_scores_`.
 
@@ -182,7 +193,7 @@ def calibration_bins_(
 
     >>> import torch
     >>> from fastmetrics.ops import calibration_bins_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(1, 2, 3, dtype=torch.float64)
     >>> edges = torch.tensor([[0.0, 1.0]] * 2, dtype=torch.float64)
     >>> scores, target = torch.tensor([0.25, 0.75]), torch.tensor([0, 1])
@@ -203,3 +214,71 @@ def calibration_bins_(
         ignore_index,
         validate,
     )
+
+
+def bin_edges(n_bins: int, device: torch.device | None = None) -> Tensor:
+    """Lower edges of the bins as float32 and as float64 numbers, float64 ``[2, n_bins + 1]``."""
+    check_int("n_bins", n_bins, 1)
+    # Made on the CPU: other devices round differently.
+    rows = [torch.linspace(0, 1, n_bins + 1, dtype=d) for d in (torch.float32, torch.float64)]
+    return torch.stack([row.double() for row in rows]).to(device)
+
+
+@dataclass(frozen=True)
+class CalibrationBins(CountStatistic):
+    """Positions, confidences and right predictions of each bin, ``[H, n_bins + 1, 3]``.
+
+    The last bin holds the confidences of exactly 1; see :func:`calibration_bins_`.
+
+    Attributes:
+        num_classes: C; None for binary inputs.
+        edges: of the bins, as the op takes them.
+    """
+
+    num_classes: int | None = None
+    n_bins: int = 15
+    ignore_index: int | None = None
+    validate_args: bool = True
+    input: str = "auto"
+    edges: Tensor = field(init=False, compare=False, repr=False)
+
+    op = staticmethod(calibration_bins_)
+    dtype = torch.float64
+    nan_treatment = "they have no confidence and are left out."
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "edges", bin_edges(self.n_bins))
+
+    @override
+    def check(self) -> None:
+        if self.num_classes is not None:
+            check_int("num_classes", self.num_classes, 2)
+        check_ignore_index(self.ignore_index)
+        check_choice("input", self.input, INPUTS)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, int, int]:
+        return (2 if self.input == "auto" else 1), self.n_bins + 1, 3
+
+    @property
+    @override
+    def rows(self) -> str:
+        return "classes" if self.num_classes else "labels"
+
+    @override
+    def arguments(self) -> tuple[Tensor, int, bool, int | None, bool]:
+        logits = self.input == "logits"
+        return self.edges, self.num_classes or 0, logits, self.ignore_index, self.validate_args
+
+    def read(self, states: States) -> Tensor:
+        """Return the number of positions, sums of confidences and of right ones, ``[B, 3]``."""
+        return choose_interpretation(states.values["counts"], states.values["events"], -3)
+
+    @override
+    def to(self, device: torch.device) -> Self:
+        if self.edges.device == device:
+            return self
+        moved = copy.copy(self)
+        object.__setattr__(moved, "edges", bin_edges(self.n_bins, device))
+        return moved

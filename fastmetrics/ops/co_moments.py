@@ -8,11 +8,23 @@ those of the two columns give the error of a good prediction only by cancellatio
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import WEIGHT_DTYPES, check_devices, check_weight, shape_text
+from fastmetrics.core.reductions import Merger
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import Statistic
+from fastmetrics.ops.checks import WEIGHT_DTYPES, check_devices, check_weight, shape_text
+from fastmetrics.ops.define import define
+from fastmetrics.utilities.checks import check_int
+from fastmetrics.utilities.data import normal_tensor
+
+__all__ = ["co_moments_", "merge_co_moments_"]
 
 # Columns of the state.
 COUNT = 0
@@ -159,13 +171,14 @@ def merge_co_moments_reference(state: Tensor, others: Tensor) -> None:
         state.copy_(total)
 
 
-_co_moments = library.define(
+_co_moments = define(
     "co_moments_",
     "(Tensor(a!) state, Tensor preds, Tensor target, Tensor? weight)",
     co_moments_reference,
     check_co_moments,
+    fusible_axes=2,
 )
-_merge_co_moments = library.define(
+_merge_co_moments = define(
     "merge_co_moments_",
     "(Tensor(a!) state, Tensor others)",
     merge_co_moments_reference,
@@ -232,3 +245,118 @@ def merge_co_moments_(state: Tensor, others: Tensor) -> None:
     [4.0, 4.0, 2.0, 3.0]
     """
     _merge_co_moments(state, others)
+
+
+class MergeMoments(Merger):
+    """Merges moments ``[D, 12]``."""
+
+    def __call__(self, parts: Tensor) -> Tensor:
+        """Return the moments of all parts ``[R, D, 12]``."""
+        total = torch.zeros_like(parts[0])
+        merge_co_moments_(total, parts.contiguous())
+        return total
+
+    def absorb(self, total: Tensor, batch: Tensor) -> Tensor:
+        """Merge ``batch`` into ``total``, which may date from before the outputs were known."""
+        if total.shape != batch.shape:
+            total = with_outputs(total, batch.shape[0])
+        merge_co_moments_(total, batch.detach().unsqueeze(0))
+        return total
+
+
+def with_outputs(moments: Tensor, outputs: int) -> Tensor:
+    """Return a copy of the moments of one output for each of ``outputs``."""
+    return normal_tensor(moments.expand(outputs, -1).clone)
+
+
+@dataclass(frozen=True)
+class Moments(Statistic):
+    """The moments of each output, ``moments`` ``[D, 12]``.
+
+    Two that differ in nothing but the batches they take count those alike that both do.
+
+    Attributes:
+        num_outputs: D, of no data where ``adapts``.
+        flat: whether inputs of any shape are so many samples of one output.
+        adapts: whether the first batch decides about D.
+        flattens: whether a sample with several axes has as many outputs as numbers.
+    """
+
+    num_outputs: int = 1
+    flat: bool = False
+    adapts: bool = field(default=False, compare=False, repr=False)
+    flattens: bool = field(default=False, compare=False, repr=False)
+
+    op = staticmethod(co_moments_)
+    exact = ("moments",)
+
+    def check(self) -> None:
+        """Raise ``ValueError`` unless ``num_outputs`` is a positive integer."""
+        check_int("num_outputs", self.num_outputs, 1)
+
+    @property
+    @override
+    def reductions(self) -> Mapping[str, Any]:
+        return {"moments": MergeMoments()}
+
+    @property
+    @override
+    def rows(self) -> str:
+        return "numbers"
+
+    @override
+    def empty(self, device: torch.device | None = None) -> dict[str, Any]:
+        shape = (self.num_outputs, NUM_COLUMNS)
+        return {"moments": torch.zeros(shape, dtype=torch.float64, device=device)}
+
+    @override
+    def open(
+        self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None
+    ) -> Tensor | None:
+        takes_as_is = preds.ndim == 1 if self.flat else preds.ndim < 3
+        return self._wide_enough(states, preds) if takes_as_is else None
+
+    @override
+    def keep(self, states: States, state: Tensor) -> None:
+        if state is not states.values["moments"]:
+            states.values["moments"] = state
+
+    @override
+    def add(
+        self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> None:
+        if preds.ndim == 1:  # one output, as it is
+            co_moments_(states.values["moments"], preds, target, weight)
+            return
+        preds, target = self._columns(preds, target)
+        state = self._wide_enough(states, preds)
+        co_moments_(state, preds, target, weight)
+        self.keep(states, state)
+
+    @override
+    def with_gradients(
+        self, preds: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> dict[str, Any]:
+        preds, target = self._columns(preds, target)
+        state = self._wide_enough(States(self.empty(preds.device)), preds)
+        check_co_moments(state, preds, target, weight)
+        return {"moments": moments_of(preds, target, weight) if preds.numel() else state}
+
+    def _columns(self, preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both as ``[N]`` or ``[N, D]`` where this statistic takes other shapes.
+
+        Inputs of two different shapes are left for the op to refuse.
+        """
+        if preds.shape == target.shape:
+            if self.flat and preds.ndim != 1:
+                return preds.reshape(-1), target.reshape(-1)
+            if self.flattens and preds.ndim > 2:
+                return preds.flatten(1), target.flatten(1)
+        return preds, target
+
+    def _wide_enough(self, states: States, preds: Tensor) -> Tensor:
+        """Return the state, or a copy for as many outputs as ``preds`` has."""
+        state: Tensor = states.values["moments"]
+        if self.adapts and preds.ndim == 2 and state.shape[0] == 1 != preds.shape[1]:
+            return with_outputs(state, preds.shape[1])
+        return state

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import INVALID, check_label_dtype, shape_text
-from fastmetrics.ops.reading import (
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import View
+from fastmetrics.ops.checks import check_label_dtype, raise_first_invalid, shape_text
+from fastmetrics.ops.counted import COUNTS, Counts, CountStatistic, choose_interpretation
+from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import INVALID
+from fastmetrics.ops.inputs import (
     LOGITS,
     PROBS,
     check_class_inputs,
@@ -17,6 +26,18 @@ from fastmetrics.ops.reading import (
     read_labels,
     sample_weights,
 )
+from fastmetrics.utilities.checks import (
+    INPUTS,
+    check_choice,
+    check_ignore_index,
+    check_int,
+    check_unit_interval,
+)
+
+# Where tp, fp, tn and fn stand in a table [[tn, fp], [fn, tp]] that is laid flat.
+TABLE_ORDER = (3, 1, 0, 2)
+
+__all__ = ["confusion_", "label_confusion_"]
 
 
 def check_confusion(
@@ -49,6 +70,11 @@ def check_label_confusion(
     check_label_inputs("label_confusion_", state, preds, target, weight, num_labels)
     if groups is not None:
         check_groups(preds, groups)
+
+
+def flatten_groups(groups: Tensor) -> Tensor:
+    """Return ``[N]`` for ``[N, 1]``."""
+    return groups.squeeze(1) if groups.ndim == 2 else groups
 
 
 def check_groups(preds: Tensor, groups: Tensor) -> None:
@@ -100,15 +126,15 @@ def label_confusion_reference(
     validate: bool,
 ) -> None:
     """Plain torch twin of the compiled kernels."""
-    num_readings, num_rows = state.shape[-4], state.shape[-3]
+    num_interpretations, num_rows = state.shape[-4], state.shape[-3]
     num_samples = target.shape[0]
-    readings = (PROBS, LOGITS) if num_readings == 2 else (int(logits),)
+    interpretations = (PROBS, LOGITS) if num_interpretations == 2 else (int(logits),)
     position = torch.arange(num_samples, device=target.device).view(-1, *[1] * (target.ndim - 1))
     invalid_groups = None
     if groups is not None:
         invalid_groups = (groups < 0) | (groups >= num_rows)
         if validate and target.device.type == "cpu" and invalid_groups.any():
-            library.raise_first_invalid(
+            raise_first_invalid(
                 "label_confusion_", "groups", groups, invalid_groups, num_rows, None
             )
         row = groups.long().where(~invalid_groups, 0).view(position.shape)
@@ -119,7 +145,14 @@ def label_confusion_reference(
     if state.ndim == 5:
         row = position * num_rows + row
     predicted, labels, counted, _ = read_labels(
-        "label_confusion_", events, preds, target, threshold, readings, ignore_index, validate
+        "label_confusion_",
+        events,
+        preds,
+        target,
+        threshold,
+        interpretations,
+        ignore_index,
+        validate,
     )
     if invalid_groups is not None:
         outside = invalid_groups.view(position.shape)
@@ -136,21 +169,23 @@ def label_confusion_reference(
         state.select(-4, index).add_(delta.view(state.select(-4, index).shape))
 
 
-_confusion = library.define(
+_confusion = define(
     "confusion_",
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
     " int? ignore_index, bool validate)",
     confusion_reference,
     check_confusion,
+    fusible_axes=2,
 )
 
 
-_label_confusion = library.define(
+_label_confusion = define(
     "label_confusion_",
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
     " Tensor? groups, float threshold, bool logits, int? ignore_index, bool validate)",
     label_confusion_reference,
     check_label_confusion,
+    fusible_axes=4,
 )
 
 
@@ -182,7 +217,7 @@ def confusion_(
 
     >>> import torch
     >>> from fastmetrics.ops import confusion_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(2, 2, dtype=torch.int64)
     >>> confusion_(state, new_events(), torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1]))
     >>> state
@@ -206,10 +241,11 @@ def label_confusion_(
 ) -> None:
     """Add one batch to the two-by-two tables ``[[tn, fp], [fn, tp]]`` of each label.
 
-    A score counts as positive above ``threshold``. With two readings (H = 2) the batch is counted
-    both as probabilities (``score > threshold``) and as logits (``sigmoid(score) > threshold``),
-    and ``events`` counts the scores outside ``[0, 1]``, so that whoever reads the state decides for
-    all of the data at once. With one reading, ``logits`` names it.
+    A score counts as positive above ``threshold``. With two interpretations (H = 2) the batch is
+    counted both as probabilities (``score > threshold``) and as logits
+    (``sigmoid(score) > threshold``), and ``events`` counts the scores outside ``[0, 1]``, so that
+    whoever reads the state decides for all of the data at once. With one interpretation,
+    ``logits`` names it.
 
     Args:
         state: ``[H, L, 2, 2]`` with H in {1, 2}; L is 1 for binary inputs, or the number of groups.
@@ -222,7 +258,7 @@ def label_confusion_(
         weight: optional ``[N]``.
         groups: optional ``[N]`` integers in ``[0, L)``: the table to which a sample belongs.
         threshold: in ``[0, 1]``.
-        logits: which reading a state with H = 1 holds.
+        logits: which interpretation a state with H = 1 holds.
         ignore_index: elements with this target are left out.
         validate: as in :func:`fastmetrics.ops.stat_scores.stat_scores_`.
 
@@ -235,7 +271,7 @@ def label_confusion_(
 
     >>> import torch
     >>> from fastmetrics.ops import label_confusion_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(1, 1, 2, 2, dtype=torch.int64)
     >>> scores, target = torch.tensor([0.1, 0.8, 0.7]), torch.tensor([0, 0, 1])
     >>> label_confusion_(state, new_events(), scores, target)
@@ -246,3 +282,211 @@ def label_confusion_(
     _label_confusion(
         state, events, preds, target, weight, groups, threshold, logits, ignore_index, validate
     )
+
+
+@dataclass(frozen=True)
+class Confusion(CountStatistic):
+    """The confusion matrix, ``[C, C]``: rows are targets, columns predictions.
+
+    Attributes:
+        num_classes: C.
+        ignore_index: samples with this target are left out.
+        validate_args: whether labels out of range are reported.
+    """
+
+    num_classes: int
+    ignore_index: int | None = None
+    validate_args: bool = True
+
+    op = staticmethod(confusion_)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        return self.num_classes, self.num_classes
+
+    @property
+    @override
+    def rows(self) -> str:
+        return "classes"
+
+    def check(self) -> None:
+        """Raise ``ValueError`` unless the arguments are in range."""
+        check_int("num_classes", self.num_classes, 2)
+        check_ignore_index(self.ignore_index)
+
+    @override
+    def arguments(self) -> tuple[int | None, bool]:
+        return self.ignore_index, self.validate_args
+
+    def matrix(self, states: States) -> Tensor:
+        """Return the matrix ``[C, C]``."""
+        return self.counts_of(states)
+
+    @override
+    def views(self) -> Mapping[str, View]:
+        return {"confmat": View(self.matrix, self.write_all)}
+
+
+@dataclass(frozen=True)
+class LabelTables(CountStatistic):
+    """One table ``[[tn, fp], [fn, tp]]`` per label, from scores and a threshold.
+
+    The state is ``[H, L, 2, 2]``: with ``input="auto"`` scores are counted in both
+    interpretations, as probabilities and as logits, and whoever reads chooses.
+
+    Attributes:
+        num_labels: L.
+        threshold: in [0, 1]; a probability above it is a positive.
+        samplewise: whether each sample is counted on its own.
+        ignore_index: elements with this target are left out.
+        validate_args: whether labels out of range are reported.
+        input: what scores are: "probs", "logits", or "auto".
+    """
+
+    num_labels: int
+    threshold: float = 0.5
+    samplewise: bool = False
+    ignore_index: int | None = None
+    validate_args: bool = True
+    input: str = "auto"
+
+    op = staticmethod(label_confusion_)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        return (2 if self.input == "auto" else 1), self.num_labels, 2, 2
+
+    @property
+    @override
+    def label_axes(self) -> int:
+        return int(self.num_labels > 1)
+
+    @property
+    @override
+    def rows(self) -> str | None:
+        return None if self.samplewise else "labels"
+
+    def check(self) -> None:
+        """Raise ``ValueError`` unless the arguments are in range."""
+        check_int("num_labels", self.num_labels, 2)
+        self._check_elements()
+
+    def _check_elements(self) -> None:
+        check_unit_interval("threshold", self.threshold)
+        check_ignore_index(self.ignore_index)
+        check_choice("input", self.input, INPUTS)
+
+    @override
+    def arguments(self) -> tuple[None, float, bool, int | None, bool]:
+        logits = self.input == "logits"
+        return None, self.threshold, logits, self.ignore_index, self.validate_args
+
+    def matrix(self, states: States) -> Tensor:
+        """Return the tables ``[L, 2, 2]`` in the interpretation that fits all scores.
+
+        Samplewise ``[N, L, 2, 2]``.
+        """
+        return choose_interpretation(self.counts_of(states), states.values["events"])
+
+    def read(self, states: States) -> Counts:
+        """Return the counts of each label, samplewise with a leading ``[N]``."""
+        return Counts(LabelTables.matrix(self, states).flatten(-2), TABLE_ORDER)
+
+    @override
+    def views(self) -> Mapping[str, View]:
+        return {"confmat": View(self.matrix, self.write_all)}
+
+    def write_column(self, states: States, name: str, value: Any) -> None:
+        """Set what is ``name`` of :data:`~fastmetrics.ops.counted.COUNTS`, for each label."""
+        self.write(states, (..., *divmod(TABLE_ORDER[COUNTS.index(name)], 2)), value)
+
+
+@dataclass(frozen=True)
+class BinaryTable(LabelTables):
+    """The table of binary inputs: one label, which has no axis in the inputs."""
+
+    num_labels: int = field(default=1, init=False)
+
+    @override
+    def check(self) -> None:
+        self._check_elements()
+
+    @override
+    def matrix(self, states: States) -> Tensor:
+        """Return the table ``[2, 2]``, samplewise ``[N, 2, 2]``."""
+        return super().matrix(states).select(-3, 0)
+
+
+@dataclass(frozen=True)
+class GroupTables(CountStatistic):
+    """A table ``[[tn, fp], [fn, tp]]`` for each group of binary samples, ``[H, G, 2, 2]``.
+
+    Attributes:
+        num_groups: G.
+        reads_target: whether ``target`` counts; otherwise all are taken as 0.
+    """
+
+    num_groups: int
+    threshold: float = 0.5
+    ignore_index: int | None = None
+    validate_args: bool = True
+    input: str = "auto"
+    reads_target: bool = True
+
+    op = staticmethod(label_confusion_)
+
+    @override
+    def check(self) -> None:
+        check_int("num_groups", self.num_groups, 2)
+        check_unit_interval("threshold", self.threshold)
+        check_ignore_index(self.ignore_index)
+        check_choice("input", self.input, INPUTS)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, int, int, int]:
+        return (2 if self.input == "auto" else 1), self.num_groups, 2, 2
+
+    @override
+    def add(  # type: ignore[override]  # groups are an input of their own
+        self,
+        states: States,
+        preds: Tensor,
+        target: Tensor | None,
+        groups: Tensor,
+        weight: Tensor | None = None,
+    ) -> None:
+        if not self.reads_target:
+            target = torch.zeros((), dtype=torch.uint8, device=preds.device).expand(preds.shape)
+        elif target is None:
+            raise ValueError("`target` must be a tensor, got None.")
+        counts = self.open(states, preds, target, weight)
+        label_confusion_(
+            counts,
+            states.values["events"],
+            preds,
+            target,
+            weight,
+            flatten_groups(groups),
+            self.threshold,
+            self.input == "logits",
+            self.ignore_index,
+            self.validate_args,
+        )
+        self.keep(states, counts)
+
+    def read(self, states: States) -> Counts:
+        """Return the counts of each group, ``[G]``."""
+        tables = choose_interpretation(states.values["counts"], states.values["events"])
+        return Counts(tables.flatten(-2), TABLE_ORDER)
+
+    @override
+    def views(self) -> Mapping[str, View]:
+        return {
+            "tp": self.part(lambda states: self.read(states).tp, ..., 1, 1),
+            "fp": self.part(lambda states: self.read(states).fp, ..., 0, 1),
+            "tn": self.part(lambda states: self.read(states).tn, ..., 0, 0),
+            "fn": self.part(lambda states: self.read(states).fn, ..., 1, 0),
+        }

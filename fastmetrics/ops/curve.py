@@ -1,5 +1,7 @@
 """Exact curves from all scores that a metric has kept: sorted once, in ``compute``.
 
+__all__ = ["curve_areas_", "curve_points_"]
+
 A kept row has C scores ``[M, C]``, one column per class or label. Its labels are, for binary and
 multilabel inputs, uint8 ``[M, C]``: 0, 1, or 255 for what is left out; for multiclass inputs the
 class ``[M]``, uint8 with 255 or int32 with -1 for what is left out, and column c has the samples of
@@ -17,8 +19,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import SCORE_DTYPES, shape_text
+from fastmetrics.ops.checks import SCORE_DTYPES, shape_text
+from fastmetrics.ops.define import define
 
 _AREAS = "curve_areas_"
 _POINTS = "curve_points_"
@@ -226,14 +228,14 @@ def _mark_class(classes: Tensor, column: int) -> Tensor:
     return torch.where(classes == left_out, 255, marks).unsqueeze(1)
 
 
-_curve_areas = library.define(
+_curve_areas = define(
     _AREAS,
     "(Tensor(a!) areas, Tensor[] preds, Tensor[] target, bool multiclass, bool pool)",
     curve_areas_reference,
     check_curve_areas,
     in_compute=True,
 )
-_curve_points = library.define(
+_curve_points = define(
     _POINTS,
     "(Tensor(a!) fps, Tensor(b!) tps, Tensor(c!) thresholds, Tensor(d!) count, Tensor[] preds,"
     " Tensor[] target, int column, bool multiclass, bool pool)",

@@ -18,13 +18,22 @@ With e = preds - target, p = preds and t = target in float64, the terms are:
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import WEIGHT_DTYPES, check_devices, check_weight, shape_text
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import Statistic, View
+from fastmetrics.ops.checks import WEIGHT_DTYPES, check_devices, check_weight, shape_text
+from fastmetrics.ops.define import define
+from fastmetrics.utilities.checks import check_int
+from fastmetrics.utilities.exceptions import TorchMetricsUserError
+
+__all__ = ["error_sums_"]
 
 SQUARED = 1 << 0
 ABSOLUTE = 1 << 1
@@ -222,18 +231,28 @@ def raise_outside_domain(op: str, preds: Tensor, target: Tensor, power: float) -
         )
 
 
-def raise_if_no_deviance(preds: Tensor, target: Tensor, terms: int, power: float) -> None:
+def explain_error_sums(
+    state: Tensor,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    terms: int,
+    p: float,
+    power: float,
+) -> None:
     """Word what a kernel refused, if it was a position outside the domain of the deviance."""
-    if terms & DEVIANCE and preds.shape == target.shape and preds.device.type == "cpu":
+    if terms & DEVIANCE and preds.device.type == "cpu":
         raise_outside_domain(_NAME, preds, target, power)
 
 
-_error_sums = library.define(
+_error_sums = define(
     _NAME,
     "(Tensor(a!) state, Tensor preds, Tensor target, Tensor? weight, int terms, float p,"
     " float power)",
     error_sums_reference,
     check_error_sums,
+    explain_error_sums,
+    fusible_axes=2,
 )
 
 
@@ -278,8 +297,146 @@ def error_sums_(
     >>> state
     tensor([[5., 2.]], dtype=torch.float64)
     """
-    try:
-        _error_sums(state, preds, target, weight, terms, p, power)
-    except RuntimeError:
-        raise_if_no_deviance(preds, target, terms, power)
-        raise
+    _error_sums(state, preds, target, weight, terms, p, power)
+
+
+@dataclass(frozen=True)
+class ErrorSums(Statistic):
+    """The sums of some error terms for each output, ``sums`` ``[D, K]``.
+
+    Attributes:
+        terms: sum of the constants of this module, which name the terms.
+        num_outputs: D; 1 takes all positions of any shape as one output.
+        p: the exponent of ``POWER``.
+        power: that of ``DEVIANCE``.
+    """
+
+    terms: int
+    num_outputs: int = 1
+    p: float = 1.0
+    power: float = 0.0
+
+    op = staticmethod(error_sums_)
+    exact = ("sums",)
+
+    def __post_init__(self) -> None:
+        """Make equal exponents look the same, too."""
+        for name in ("p", "power"):
+            if isinstance(getattr(self, name), int):
+                object.__setattr__(self, name, float(getattr(self, name)))
+
+    def check(self) -> None:
+        """Raise for arguments without a sum.
+
+        Raises:
+            ValueError: ``num_outputs`` is no positive integer, or ``power`` lies between 0 and 1.
+            TorchMetricsUserError: ``p`` is no number of at least 1.
+        """
+        check_int("num_outputs", self.num_outputs, 1)
+        if self.terms & POWER and not (isinstance(self.p, float) and self.p >= 1):
+            raise TorchMetricsUserError(
+                f"`p` must be a float or int of at least 1, got {self.p!r}."
+            )
+        if self.terms & DEVIANCE and 0 < self.power < 1:
+            raise ValueError(f"`power` must not lie between 0 and 1, got {self.power}.")
+
+    @property
+    @override
+    def reductions(self) -> Mapping[str, Any]:
+        return {"sums": "sum"}
+
+    @property
+    @override
+    def rows(self) -> str:
+        return "numbers"
+
+    @override
+    def empty(self, device: torch.device | None = None) -> dict[str, Any]:
+        shape = (self.num_outputs, num_columns(self.terms))
+        return {"sums": torch.zeros(shape, dtype=torch.float64, device=device)}
+
+    @override
+    def arguments(self) -> tuple[int, float, float]:
+        return self.terms, self.p, self.power
+
+    @override
+    def open(self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        sums: Tensor = states.values["sums"]
+        return sums
+
+    @override
+    def add(
+        self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> None:
+        error_sums_(states.values["sums"], preds, target, weight, self.terms, self.p, self.power)
+
+    @override
+    def with_gradients(
+        self, preds: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> dict[str, Any]:
+        state = self.empty(preds.device)["sums"]
+        check_error_sums(state, preds, target, weight, *self.arguments())
+        explain_error_sums(state, preds, target, weight, *self.arguments())
+        return {"sums": sum_errors(preds, target, weight, self.num_outputs, *self.arguments())}
+
+    @override
+    def report(self, owner: str, states: States) -> None:
+        """Raise ``ValueError`` for positions without a deviance that an update on a GPU left out.
+
+        Waits for the device.
+        """
+        if not self.terms & DEVIANCE:
+            return
+        sums = states.values["sums"]
+        if sums.is_cpu or torch.compiler.is_compiling():  # on a CPU the op itself has raised
+            return
+        outside = int(sums[..., 1].sum().item())
+        if outside:
+            raise ValueError(
+                f"{owner}: {domain_text(self.power)} for power={self.power}; {outside} positions"
+                " were not."
+            )
+
+    @override
+    def read_from(self, other: Statistic, states: States) -> dict[str, Any] | None:
+        """Take the columns of another choice of terms that has all of these and more."""
+        if not isinstance(other, ErrorSums) or other.num_outputs != self.num_outputs:
+            return None
+        own, others = self.terms, other.terms
+        same = (self.p, self.power) == (other.p, other.power) or not others & (POWER | DEVIANCE)
+        if own == others or own & ~others or not same:
+            return None
+        return {"sums": states.values["sums"][:, columns_of(own, others)]}
+
+    @override
+    def views(self) -> Mapping[str, View]:
+        return _UPSTREAM.get(self.terms, {})
+
+
+def _column(column: int, *, outputs: bool = False, factor: float = 1.0) -> View:
+    """Return a view of ``factor`` times a column: of all outputs, or a number that they share."""
+
+    def get(states: States) -> Tensor:
+        sums: Tensor = states.values["sums"]
+        found = sums[:, column] if outputs else sums[0, column]
+        return found if factor == 1.0 else found * factor
+
+    def write(states: States, value: Any) -> None:
+        states.values["sums"][:, column].copy_(torch.as_tensor(value).detach() / factor)
+
+    return View(get, write)
+
+
+_TOTAL = _column(-1)
+# By terms, the states that torchmetrics has for them.
+_UPSTREAM: dict[int, dict[str, View]] = {
+    SQUARED: {"sum_squared_error": _column(0, outputs=True), "total": _TOTAL},
+    ABSOLUTE: {"sum_abs_error": _column(0, outputs=True), "total": _TOTAL},
+    SQUARED_LOG: {"sum_squared_log_error": _column(0), "total": _TOTAL},
+    PERCENTAGE: {"sum_abs_per_error": _column(0), "total": _TOTAL},
+    SYMMETRIC: {"sum_abs_per_error": _column(0, factor=2.0), "total": _TOTAL},
+    ABSOLUTE | MAGNITUDE: {"sum_abs_error": _column(0), "sum_scale": _column(1)},
+    LOG_COSH: {"sum_log_cosh_error": _column(0, outputs=True), "total": _TOTAL},
+    POWER: {"minkowski_dist_sum": _column(0)},
+    DEVIANCE: {"sum_deviance_score": _column(0), "num_observations": _TOTAL},
+}

@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import shape_text
-from fastmetrics.ops.reading import (
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import View
+from fastmetrics.ops.checks import shape_text
+from fastmetrics.ops.counted import (
+    CountStatistic,
+    choose_interpretation,
+)
+from fastmetrics.ops.define import define
+from fastmetrics.ops.inputs import (
     LOGITS,
     PROBS,
     check_class_inputs,
@@ -16,6 +27,15 @@ from fastmetrics.ops.reading import (
     read_labels,
     sample_weights,
 )
+from fastmetrics.utilities.checks import (
+    INPUTS,
+    check_choice,
+    check_ignore_index,
+    check_int,
+    check_unit_interval,
+)
+
+__all__ = ["exact_match_", "label_exact_match_"]
 
 
 def check_exact_match(
@@ -94,10 +114,17 @@ def label_exact_match_reference(
     validate: bool,
 ) -> None:
     """Plain torch twin of the compiled kernels."""
-    num_readings = state.shape[-2]
-    readings = (PROBS, LOGITS) if num_readings == 2 else (int(logits),)
+    num_interpretations = state.shape[-2]
+    interpretations = (PROBS, LOGITS) if num_interpretations == 2 else (int(logits),)
     predicted, labels, counted, invalid = read_labels(
-        "label_exact_match_", events, preds, target, threshold, readings, ignore_index, validate
+        "label_exact_match_",
+        events,
+        preds,
+        target,
+        threshold,
+        interpretations,
+        ignore_index,
+        validate,
     )
     num_samples = target.shape[0]
     shape = (num_samples, num_labels, target[0, 0].numel() if num_samples else 0)
@@ -109,14 +136,14 @@ def label_exact_match_reference(
         state.select(-2, index).add_(delta if state.ndim == 3 else delta.sum(0))
 
 
-_exact_match = library.define(
+_exact_match = define(
     "exact_match_",
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
     " int num_classes, int? ignore_index, bool validate)",
     exact_match_reference,
     check_exact_match,
 )
-_label_exact_match = library.define(
+_label_exact_match = define(
     "label_exact_match_",
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
     " int num_labels, float threshold, bool logits, int? ignore_index, bool validate)",
@@ -142,7 +169,7 @@ def exact_match_(
 
     >>> import torch
     >>> from fastmetrics.ops import exact_match_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(2, dtype=torch.int64)
     >>> preds, target = torch.tensor([[0, 1], [1, 1]]), torch.tensor([[0, 1], [1, 0]])
     >>> exact_match_(state, new_events(), preds, target, None, 2)
@@ -172,7 +199,7 @@ def label_exact_match_(
 
     >>> import torch
     >>> from fastmetrics.ops import label_exact_match_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(1, 2, dtype=torch.int64)
     >>> preds, target = torch.tensor([[0.2, 0.9], [0.6, 0.7]]), torch.tensor([[0, 1], [1, 0]])
     >>> label_exact_match_(state, new_events(), preds, target, None, 2)
@@ -182,3 +209,97 @@ def label_exact_match_(
     _label_exact_match(
         state, events, preds, target, weight, num_labels, threshold, logits, ignore_index, validate
     )
+
+
+class Matches(NamedTuple):
+    """Samples with every position correct, and all samples; ``[N]`` each where kept apart."""
+
+    correct: Tensor
+    total: Tensor
+
+
+class MatchCounts(CountStatistic):
+    """What counts of samples with every position correct have in common."""
+
+    def read(self, states: States) -> Matches:
+        """Return the counts of all batches."""
+        correct, total = self.counts_of(states).unbind(-1)
+        return Matches(correct, total)
+
+    @override
+    def views(self) -> Mapping[str, View]:
+        if self.samplewise:  # batches in a list, of two numbers each
+            return {
+                "correct": View(lambda states: self.read(states).correct),
+                "total": View(lambda states: self.read(states).total),
+            }
+        return {
+            "correct": self.part(lambda s: self.read(s).correct.view(1), ..., slice(0, 1)),
+            "total": self.part(lambda s: self.read(s).total.view(1), ..., slice(1, 2)),
+        }
+
+
+@dataclass(frozen=True)
+class ClassMatches(MatchCounts):
+    """Multiclass samples with every position correct, and all samples, ``[2]``."""
+
+    num_classes: int
+    samplewise: bool = False
+    ignore_index: int | None = None
+    validate_args: bool = True
+
+    op = staticmethod(exact_match_)
+
+    @override
+    def check(self) -> None:
+        check_int("num_classes", self.num_classes, 2)
+        check_ignore_index(self.ignore_index)
+
+    @property
+    @override
+    def shape(self) -> tuple[int]:
+        return (2,)
+
+    @override
+    def arguments(self) -> tuple[int, int | None, bool]:
+        return self.num_classes, self.ignore_index, self.validate_args
+
+
+@dataclass(frozen=True)
+class LabelMatches(MatchCounts):
+    """Multilabel samples with every label correct, and all samples, ``[H, 2]``."""
+
+    num_labels: int
+    threshold: float = 0.5
+    samplewise: bool = False
+    ignore_index: int | None = None
+    validate_args: bool = True
+    input: str = "auto"
+
+    op = staticmethod(label_exact_match_)
+
+    @override
+    def check(self) -> None:
+        check_int("num_labels", self.num_labels, 2)
+        check_unit_interval("threshold", self.threshold)
+        check_ignore_index(self.ignore_index)
+        check_choice("input", self.input, INPUTS)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, int]:
+        return (2 if self.input == "auto" else 1), 2
+
+    @property
+    @override
+    def label_axes(self) -> int:
+        return 1
+
+    @override
+    def arguments(self) -> tuple[int, float, bool, int | None, bool]:
+        logits = self.input == "logits"
+        return self.num_labels, self.threshold, logits, self.ignore_index, self.validate_args
+
+    @override
+    def counts_of(self, states: States) -> Tensor:
+        return choose_interpretation(super().counts_of(states), states.values["events"], -2)

@@ -3,7 +3,7 @@
 The batch is read once, in blocks that stay in the cache while every statistic takes them, and
 either all states change or none. A job is what the op of a statistic takes besides the batch: its
 family, state, events and arguments. All jobs of a batch travel as one list of tensors and one of
-numbers per type, which a :class:`Program` prepares once.
+numbers per type, which a :class:`FusedCall` prepares once.
 """
 
 from __future__ import annotations
@@ -13,37 +13,22 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.error_sums import raise_if_no_deviance
-from fastmetrics.ops.library import shape_text
+from fastmetrics.ops.checks import shape_text
+from fastmetrics.ops.define import CHECKS, EXPLANATIONS, REFERENCES, define
+from fastmetrics.ops.fusible import (
+    ABSENT,
+    EDGES,
+    FAMILIES,
+    FLAG,
+    NUMBER,
+    OP_OF_CODE,
+    OPTIONAL_INT,
+    Family,
+)
+
+__all__ = ["fused_"]
 
 _NAME = "fused_"
-
-# How an argument travels: in `program` as one integer, or as two (whether there is one, and which),
-# in `numbers`, in `edges`, or not at all because it must be None.
-INT, FLAG, OPTIONAL_INT, NUMBER, EDGES, ABSENT = range(6)
-
-
-class Family(NamedTuple):
-    """What the op of a statistic takes besides the batch; csrc/fused.cpp reads the same order."""
-
-    op: str
-    global_axes: int  # of a state that does not count each sample on its own
-    has_events: bool
-    arguments: tuple[int, ...] = ()
-
-
-# The code of a family in `program` is its place here.
-FAMILIES = (
-    Family("stat_scores_", 2, True, (INT, INT, OPTIONAL_INT, FLAG)),
-    Family("confusion_", 2, True, (OPTIONAL_INT, FLAG)),
-    Family("label_confusion_", 4, True, (ABSENT, NUMBER, FLAG, OPTIONAL_INT, FLAG)),
-    Family("score_histogram_", 4, True, (EDGES, FLAG, FLAG, FLAG, OPTIONAL_INT, FLAG)),
-    Family("calibration_bins_", 3, True, (EDGES, INT, FLAG, OPTIONAL_INT, FLAG)),
-    Family("error_sums_", 2, False, (INT, NUMBER, NUMBER)),
-    Family("co_moments_", 2, False),
-)
-_CODES = {family.op: code for code, family in enumerate(FAMILIES)}
 
 
 class Update(NamedTuple):
@@ -61,7 +46,7 @@ class Job(NamedTuple):
     arguments: list[Any]
 
 
-class Program:
+class FusedCall:
     """Updates of several statistics, encoded once for many batches.
 
     Args:
@@ -74,14 +59,14 @@ class Program:
     Example:
         >>> import torch
         >>> from fastmetrics.ops.error_sums import SQUARED
-        >>> from fastmetrics.ops.fused import Program, Update
+        >>> from fastmetrics.ops.fused import FusedCall, Update
         >>> confusion = Update("confusion_", (None, True))
         >>> squares = Update("error_sums_", (SQUARED, 1.0, 0.0))
         >>> matrix = torch.zeros(2, 2, dtype=torch.int64)
         >>> sums = torch.zeros(1, 2, dtype=torch.float64)
         >>> events = torch.zeros(3, dtype=torch.int64)
         >>> preds, target = torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0])
-        >>> Program([confusion, squares]).run([matrix, sums], [events], preds, target, None)
+        >>> FusedCall([confusion, squares]).run([matrix, sums], [events], preds, target, None)
         >>> matrix.tolist(), sums.tolist()
         ([[1, 1], [0, 1]], [[1.0, 3.0]])
     """
@@ -94,16 +79,15 @@ class Program:
             self._encode(update)
 
     def _encode(self, update: Update) -> None:
-        if update.op not in _CODES:
-            raise ValueError(f"{_NAME}: `op` must be one of {tuple(_CODES)}, got {update.op!r}.")
-        code = _CODES[update.op]
-        kinds = FAMILIES[code].arguments
+        if update.op not in FAMILIES:
+            raise ValueError(f"{_NAME}: `op` must be one of {tuple(FAMILIES)}, got {update.op!r}.")
+        kinds = FAMILIES[update.op].arguments
         if len(update.arguments) != len(kinds):
             raise ValueError(
                 f"{_NAME}: {update.op} takes {len(kinds)} `arguments` after `weight`, got"
                 f" {len(update.arguments)}."
             )
-        self.program.append(code)
+        self.program.append(FAMILIES[update.op].code)
         for kind, value in zip(kinds, update.arguments, strict=True):
             if kind == EDGES:
                 self.edges.append(value)
@@ -173,7 +157,7 @@ def jobs_of(
     jobs = []
     try:
         for code in left_program:
-            family = FAMILIES[code]
+            family = FAMILIES[OP_OF_CODE[code]]
             written = [next(left_states)]
             if family.has_events:
                 written.append(next(left_events))
@@ -181,7 +165,7 @@ def jobs_of(
                 _decode(kind, left_edges, left_program, left_numbers) for kind in family.arguments
             ]
             jobs.append(Job(family, written, arguments))
-    except (StopIteration, IndexError):
+    except (StopIteration, KeyError):
         fits = False
     else:
         left = (left_states, left_events, left_edges, left_numbers)
@@ -206,12 +190,12 @@ def check_fused(
 ) -> None:
     """Metadata check of `fused_`, and its fake: that of every job."""
     for family, written, arguments in jobs_of(states, events, edges, program, numbers):
-        if written[0].ndim != family.global_axes:
+        if written[0].ndim != family.axes:
             raise ValueError(
                 f"{_NAME}: {family.op} cannot be fused when it counts each sample on its own; its"
-                f" state must have {family.global_axes} axes, got {shape_text(written[0])}."
+                f" state must have {family.axes} axes, got {shape_text(written[0])}."
             )
-        library.CHECKS[family.op](*written, preds, target, weight, *arguments)
+        CHECKS[family.op](*written, preds, target, weight, *arguments)
 
 
 def fused_reference(
@@ -228,17 +212,34 @@ def fused_reference(
     # Copies change first, so that all states do or none.
     new_states, new_events = [s.clone() for s in states], [e.clone() for e in events]
     for family, written, arguments in jobs_of(new_states, new_events, edges, program, numbers):
-        library.REFERENCES[family.op](*written, preds, target, weight, *arguments)
+        REFERENCES[family.op](*written, preds, target, weight, *arguments)
     for old, new in zip(states + events, new_states + new_events, strict=True):
         old.copy_(new)
 
 
-_fused = library.define(
+def explain_fused(
+    states: list[Tensor],
+    events: list[Tensor],
+    edges: list[Tensor],
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+    program: list[int],
+    numbers: list[float],
+) -> None:
+    """Word what the kernel of one of the jobs refused."""
+    for family, written, arguments in jobs_of(states, events, edges, program, numbers):
+        if family.op in EXPLANATIONS:
+            EXPLANATIONS[family.op](*written, preds, target, weight, *arguments)
+
+
+_fused = define(
     _NAME,
     "(Tensor(a!)[] states, Tensor(b!)[] events, Tensor[] edges, Tensor preds, Tensor target,"
     " Tensor? weight, int[] program, float[] numbers)",
     fused_reference,
     check_fused,
+    explain_fused,
 )
 
 
@@ -252,7 +253,7 @@ def fused_(
     program: list[int],
     numbers: list[float],
 ) -> None:
-    """Add one batch to several statistics; :class:`Program` writes the encoded arguments.
+    """Add one batch to several statistics; :class:`FusedCall` writes the encoded arguments.
 
     Args:
         states: one per job, no two the same. Changed in place.
@@ -261,7 +262,7 @@ def fused_(
         preds: as every one of the ops takes it.
         target: as every one of the ops takes it.
         weight: optional ``[N]``.
-        program: for each job the code of its family and its integers, as ``FAMILIES`` lists them.
+        program: for each job the code of its op and its integers.
         numbers: the float arguments of the jobs.
 
     Raises:
@@ -273,16 +274,12 @@ def fused_(
 
     >>> import torch
     >>> from fastmetrics.ops.fused import fused_
+    >>> from fastmetrics.ops.fusible import code_of
     >>> matrix, events = torch.zeros(2, 2, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
     >>> labels = torch.tensor([0, 1, 1])
-    >>> fused_([matrix], [events], [], labels, labels, None, [1, 0, 0, 1], [])
+    >>> program = [code_of("confusion_"), 0, 0, 1]
+    >>> fused_([matrix], [events], [], labels, labels, None, program, [])
     >>> matrix.tolist()
     [[1, 0], [0, 2]]
     """
-    try:
-        _fused(states, events, edges, preds, target, weight, program, numbers)
-    except RuntimeError:
-        for family, _, arguments in jobs_of(states, events, edges, program, numbers):
-            if family.op == "error_sums_":
-                raise_if_no_deviance(preds, target, arguments[0], arguments[2])
-        raise
+    _fused(states, events, edges, preds, target, weight, program, numbers)

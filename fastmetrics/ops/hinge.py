@@ -6,12 +6,24 @@ softmax those of a multiclass sample.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import NAN, OUTSIDE, SCORE_DTYPES, shape_text
-from fastmetrics.ops.reading import (
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import View
+from fastmetrics.ops.checks import SCORE_DTYPES, shape_text
+from fastmetrics.ops.counted import (
+    CountStatistic,
+    choose_interpretation,
+)
+from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import NAN, OUTSIDE
+from fastmetrics.ops.inputs import (
     LOGITS,
     PROBS,
     check_class_inputs,
@@ -21,6 +33,9 @@ from fastmetrics.ops.reading import (
     sample_weights,
 )
 from fastmetrics.ops.score_histogram import softmax
+from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
+
+__all__ = ["hinge_sums_"]
 
 _NAME = "hinge_sums_"
 
@@ -83,21 +98,22 @@ def hinge_sums_reference(
     """Plain torch twin of the compiled kernels."""
     if target.numel() == 0:
         return
-    num_readings, num_losses = state.shape[0], state.shape[1] - 1
+    num_interpretations, num_losses = state.shape[0], state.shape[1] - 1
     num_classes = preds.shape[1] if multiclass else 1
     limit = num_classes if multiclass else 2
     counted = count_targets(_NAME, events, target, limit, ignore_index, validate).flatten()
     scores = (preds.movedim(1, -1) if multiclass else preds).reshape(-1, num_classes)
     events[NAN] += int_sum(scores.isnan().any(-1) & counted)
-    if num_readings > 1:
+    if num_interpretations > 1:
         events[OUTSIDE] += int_sum(((scores < 0) | (scores > 1)) & counted.unsqueeze(-1))
     classes = torch.arange(num_classes, device=target.device) if multiclass else 1
     is_target = target.reshape(-1, 1).long() == classes
     amount = sample_weights(counted.view(target.shape[0], -1), weight).flatten().double()
     scores = scores.double()
-    for index, reading in enumerate((PROBS, LOGITS) if num_readings > 1 else (int(logits),)):
+    interpretations = (PROBS, LOGITS) if num_interpretations > 1 else (int(logits),)
+    for index, interpretation in enumerate(interpretations):
         values = scores
-        if reading == LOGITS:
+        if interpretation == LOGITS:
             values = softmax(scores) if multiclass else scores.sigmoid()
         if multiclass and num_losses == 1:
             margins = _crammer_singer_margins(values, is_target)
@@ -108,7 +124,7 @@ def hinge_sums_reference(
         state[index] += torch.cat([losses.sum(0), amount.sum().unsqueeze(0)])
 
 
-_hinge_sums = library.define(
+_hinge_sums = define(
     _NAME,
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, bool multiclass,"
     " bool squared, bool logits, Tensor? weight, int? ignore_index, bool validate)",
@@ -134,19 +150,19 @@ def hinge_sums_(
     The margin of a binary score is the score itself for target 1 and its negative for target 0. A
     multiclass sample has one loss (K = 1, Crammer and Singer), whose margin is the score of the
     target less the largest other score, or one per class (K = C), each class against the rest. With
-    two readings (H = 2) the losses are those of the scores as they are, and those after a sigmoid
-    or softmax; ``events`` counts the scores outside ``[0, 1]``, so that whoever reads the state
-    decides for all of the data at once. NaN makes the sums that it belongs to NaN.
+    two interpretations (H = 2) the losses are those of the scores as they are, and those after a
+    sigmoid or softmax; ``events`` counts the scores outside ``[0, 1]``, so that whoever reads the
+    state decides for all of the data at once. NaN makes the sums that it belongs to NaN.
 
     Args:
-        state: float64 ``[H, K + 1]`` with H in {1, 2}: for each reading K sums of losses, and last
-            the number of positions or the sum of their weights. Changed in place.
+        state: float64 ``[H, K + 1]`` with H in {1, 2}: for each interpretation K sums of losses,
+            and last the number of positions or the sum of their weights. Changed in place.
         events: int64 ``[3]``. Changed in place.
         preds: scores in a float type: binary ``[N, ...]``, multiclass ``[N, C, ...]``, C >= 2.
         target: any integer type or bool ``[N, ...]``: 0 and 1, or classes.
         multiclass: whether ``preds`` has a class axis.
         squared: add the squares of the losses.
-        logits: which reading a state with H = 1 holds.
+        logits: which interpretation a state with H = 1 holds.
         weight: optional ``[N]``; a sample of weight 0 adds nothing, whatever its scores.
         ignore_index: positions with this target are left out.
         validate: as in :func:`fastmetrics.ops.stat_scores.stat_scores_`.
@@ -159,7 +175,7 @@ def hinge_sums_(
 
     >>> import torch
     >>> from fastmetrics.ops import hinge_sums_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(1, 2, dtype=torch.float64)
     >>> hinge_sums_(state, new_events(), torch.tensor([-2.0, 0.5]), torch.tensor([0, 1]))
     >>> state
@@ -177,3 +193,83 @@ def hinge_sums_(
         ignore_index,
         validate,
     )
+
+
+MULTICLASS_MODES = ("crammer-singer", "one-vs-all")
+
+
+class LossSums(NamedTuple):
+    """K sums of losses ``[K]``, and the number of positions or the sum of their weights."""
+
+    losses: Tensor
+    total: Tensor
+
+
+@dataclass(frozen=True)
+class HingeSums(CountStatistic):
+    """Sums of hinge losses and of positions, ``[H, K + 1]``; see :func:`hinge_sums_`.
+
+    ``num_classes`` counts for one-vs-all only, which has a loss for each class.
+    """
+
+    multiclass: bool = False
+    num_classes: int = 0
+    squared: bool = False
+    multiclass_mode: str = "crammer-singer"
+    ignore_index: int | None = None
+    validate_args: bool = True
+    input: str = "auto"
+
+    op = staticmethod(hinge_sums_)
+    dtype = torch.float64
+    nan_treatment = "their loss is NaN."
+
+    @override
+    def check(self) -> None:
+        if not isinstance(self.squared, bool):
+            raise ValueError(f"`squared` must be True or False, got {self.squared!r}.")
+        check_ignore_index(self.ignore_index)
+        check_choice("input", self.input, INPUTS)
+        if self.multiclass:
+            check_int("num_classes", self.num_classes, 2)
+            check_choice("multiclass_mode", self.multiclass_mode, MULTICLASS_MODES)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, int]:
+        one_loss = not self.multiclass or self.multiclass_mode == "crammer-singer"
+        return (2 if self.input == "auto" else 1), (1 if one_loss else self.num_classes) + 1
+
+    @override
+    def add(
+        self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> None:
+        values = states.values
+        hinge_sums_(
+            values["counts"],
+            values["events"],
+            preds,
+            target,
+            self.multiclass,
+            self.squared,
+            self.input == "logits",
+            weight,
+            self.ignore_index,
+            self.validate_args,
+        )
+
+    def read(self, states: States) -> LossSums:
+        """Return the sums of the interpretation that all scores so far ask for."""
+        row = choose_interpretation(states.values["counts"], states.values["events"], -2)
+        return LossSums(row[:-1], row[-1])
+
+    @override
+    def views(self) -> Mapping[str, View]:
+        def measures(states: States) -> Tensor:
+            losses = self.read(states).losses
+            return losses if len(losses) > 1 else losses[0]
+
+        return {
+            "measures": self.part(measures, ..., slice(0, -1)),
+            "total": self.part(lambda states: self.read(states).total, ..., -1),
+        }

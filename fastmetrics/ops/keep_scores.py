@@ -9,9 +9,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import NAN, OUTSIDE, check_weight, shape_text
-from fastmetrics.ops.reading import check_score_inputs, count_targets, int_sum
+from fastmetrics.ops.checks import check_weight, shape_text
+from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import NAN, OUTSIDE
+from fastmetrics.ops.inputs import check_score_inputs, count_targets, int_sum
+
+__all__ = ["keep_scores_"]
 
 _NAME = "keep_scores_"
 
@@ -119,7 +122,7 @@ def keep_scores_reference(
         weights[start:end] = given.double().repeat_interleave(len(rows) // len(given))
 
 
-_keep_scores = library.define(
+_keep_scores = define(
     _NAME,
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
     " Tensor(c!) labels, Tensor(d!)? weights, SymInt start, bool multiclass, int? ignore_index,"
@@ -176,7 +179,7 @@ def keep_scores_(
 
     >>> import torch
     >>> from fastmetrics.ops import keep_scores_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> kept, labels = torch.zeros(4, 1), torch.zeros(4, 1, dtype=torch.uint8)
     >>> scores, target = torch.tensor([0.5, 0.25]), torch.tensor([1, 0])
     >>> keep_scores_(kept, new_events(), scores, target, None, labels, None, start=1)

@@ -2,17 +2,28 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import INVALID, NAN, SCORE_DTYPES
-from fastmetrics.ops.reading import check_label_inputs, int_sum, sample_weights
+from fastmetrics.core.states import States
+from fastmetrics.ops.checks import SCORE_DTYPES, raise_first_invalid
+from fastmetrics.ops.counted import CountStatistic
+from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import INVALID, NAN, NAN_RANKS_LAST
+from fastmetrics.ops.inputs import check_label_inputs, int_sum, sample_weights
+from fastmetrics.utilities.checks import check_ignore_index, check_int
+
+__all__ = ["ranking_sums_"]
 
 _NAME = "ranking_sums_"
 
 # Bits of `measures`, and columns of the state.
 COVERAGE, PRECISION, LOSS = 1, 2, 4
+ALL_MEASURES = COVERAGE | PRECISION | LOSS
 NUM_SUMS = 4
 
 
@@ -31,7 +42,7 @@ def check_ranking_sums(
         raise ValueError(f"{_NAME}: `preds` must be a float tensor, got dtype {preds.dtype}.")
     if state.dtype != torch.float64:
         raise ValueError(f"{_NAME}: the metric state must be float64, got {state.dtype}.")
-    if not 0 < measures <= COVERAGE | PRECISION | LOSS:
+    if not 0 < measures <= ALL_MEASURES:
         raise ValueError(f"{_NAME}: `measures` must be a sum of 1, 2 and 4, got {measures}.")
     check_label_inputs(_NAME, state, preds, target, weight, 1)
     if target.ndim < 2:
@@ -74,7 +85,7 @@ def ranking_sums_reference(
         ignored = labels == ignore_index
         positive, kept, bad = positive & ~ignored, kept & ~ignored, bad & ~ignored
     if validate and target.device.type == "cpu" and bad.any():
-        library.raise_first_invalid(_NAME, "target", labels, bad, 2, ignore_index)
+        raise_first_invalid(_NAME, "target", labels, bad, 2, ignore_index)
     width = target.shape[1]
     rows = [x.movedim(1, -1).reshape(-1, width) for x in (preds, positive, kept, bad)]
     scores, positive, kept, bad = rows
@@ -100,7 +111,7 @@ def ranking_sums_reference(
     state += (values * amount).sum(-1)
 
 
-_ranking_sums = library.define(
+_ranking_sums = define(
     _NAME,
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, int measures,"
     " Tensor? weight, int? ignore_index, bool validate)",
@@ -114,7 +125,7 @@ def ranking_sums_(
     events: Tensor,
     preds: Tensor,
     target: Tensor,
-    measures: int = COVERAGE | PRECISION | LOSS,
+    measures: int = ALL_MEASURES,
     weight: Tensor | None = None,
     ignore_index: int | None = None,
     validate: bool = True,
@@ -150,7 +161,7 @@ def ranking_sums_(
 
     >>> import torch
     >>> from fastmetrics.ops import ranking_sums_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(4, dtype=torch.float64)
     >>> scores, target = torch.tensor([[0.9, 0.5, 0.1]]), torch.tensor([[0, 1, 0]])
     >>> ranking_sums_(state, new_events(), scores, target)
@@ -158,3 +169,65 @@ def ranking_sums_(
     tensor([2.0000, 0.5000, 0.5000, 1.0000], dtype=torch.float64)
     """
     _ranking_sums(state, events, preds, target, measures, weight, ignore_index, validate)
+
+
+class Rankings(NamedTuple):
+    """Sums over samples, and the number of samples or the sum of their weights."""
+
+    coverage: Tensor
+    precision: Tensor
+    loss: Tensor
+    total: Tensor
+
+
+@dataclass(frozen=True)
+class RankingSums(CountStatistic):
+    """Sums of the ``measures`` of each sample, and of samples, ``[4]``; see :func:`ranking_sums_`.
+
+    Attributes:
+        measures: those that are worked out, as the op takes them; the sums of others stay 0.
+    """
+
+    num_labels: int
+    measures: int = ALL_MEASURES
+    ignore_index: int | None = None
+    validate_args: bool = True
+
+    op = staticmethod(ranking_sums_)
+    dtype = torch.float64
+    nan_treatment = NAN_RANKS_LAST
+
+    @override
+    def check(self) -> None:
+        check_int("num_labels", self.num_labels, 2)
+        check_ignore_index(self.ignore_index)
+
+    @property
+    @override
+    def shape(self) -> tuple[int]:
+        return (NUM_SUMS,)
+
+    @override
+    def add(
+        self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> None:
+        if preds.ndim < 2 or preds.shape[1] != self.num_labels:
+            raise ValueError(
+                f"`preds` and `target` must have shape (N, L, ...) with L={self.num_labels},"
+                f" got {tuple(preds.shape)}."
+            )
+        values = states.values
+        ranking_sums_(
+            values["counts"],
+            values["events"],
+            preds,
+            target,
+            self.measures,
+            weight,
+            self.ignore_index,
+            self.validate_args,
+        )
+
+    def read(self, states: States) -> Rankings:
+        """Return the sums of each measure."""
+        return Rankings(*states.values["counts"].unbind())

@@ -33,11 +33,23 @@ column meaning
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import WEIGHT_DTYPES, shape_text
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import Statistic
+from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
+from fastmetrics.ops.define import define
+from fastmetrics.utilities.checks import check_int
+from fastmetrics.utilities.data import dim_zero_cat
+
+__all__ = ["rank_moments_", "rank_orders_"]
 
 _MOMENTS = "rank_moments_"
 _ORDERS = "rank_orders_"
@@ -194,7 +206,7 @@ def rank_orders_reference(
     orders[:, NAN] = nan[:, 0]
 
 
-_rank_moments = library.define(
+_rank_moments = define(
     _MOMENTS,
     "(Tensor(a!) moments, Tensor[] preds, Tensor[] target)",
     rank_moments_reference,
@@ -202,7 +214,7 @@ _rank_moments = library.define(
     in_compute=True,
     triton=False,
 )
-_rank_orders = library.define(
+_rank_orders = define(
     _ORDERS,
     "(Tensor(a!) orders, Tensor(b!) triples, Tensor[] preds, Tensor[] target)",
     rank_orders_reference,
@@ -265,3 +277,103 @@ def rank_orders_(
     tensor([[3, 1, 0, 0, 0, 3, 3, 0]])
     """
     _rank_orders(orders, triples, preds, target)
+
+
+def keep_samples(
+    kept_preds: list[Tensor], kept_target: list[Tensor], preds: Tensor, target: Tensor
+) -> None:
+    """Append copies, which later changes of the inputs do not reach."""
+    for kept, x in ((kept_preds, preds), (kept_target, target)):
+        kept.append(x.detach().clone() if x.requires_grad else x.clone())
+
+
+@dataclass(frozen=True)
+class Samples(Statistic):
+    """All samples as they came: lists ``preds`` and ``target`` of ``[N]``, or ``[N, D]``.
+
+    Attributes:
+        num_outputs: D.
+        floating: whether samples must be floating point.
+    """
+
+    num_outputs: int = 1
+    floating: bool = False
+
+    op = staticmethod(keep_samples)
+
+    def check(self) -> None:
+        """Raise ``ValueError`` unless ``num_outputs`` is a positive integer."""
+        check_int("num_outputs", self.num_outputs, 1)
+
+    def check_batch(self, owner: str, preds: Tensor, target: Tensor) -> None:
+        """Raise unless both are real and ``[N, D]``, or ``[N]`` for one output.
+
+        Raises:
+            TypeError: an input is not floating point, where it must be.
+            ValueError: another shape, or complex inputs.
+            RuntimeError: ``preds`` and ``target`` have different shapes.
+        """
+        if self.floating and not (preds.is_floating_point() and target.is_floating_point()):
+            raise TypeError(
+                f"{owner}: `preds` and `target` must be floating point tensors, got {preds.dtype}"
+                f" and {target.dtype}."
+            )
+        shape, outputs = preds.shape, self.num_outputs
+        if shape != target.shape:
+            raise RuntimeError(
+                f"{owner}: `preds` and `target` must have the same shape, got {tuple(shape)} and"
+                f" {tuple(target.shape)}."
+            )
+        if shape[1:] != (outputs,) and (len(shape) != 1 or outputs != 1):
+            wanted = "(N,) or (N, 1)" if outputs == 1 else f"(N, {outputs})"
+            raise ValueError(
+                f"{owner}: `preds` and `target` must have shape {wanted}, got {tuple(shape)}."
+            )
+        if preds.dtype not in WEIGHT_DTYPES or target.dtype not in WEIGHT_DTYPES:
+            raise ValueError(
+                f"{owner}: `preds` and `target` must be real tensors, got {preds.dtype} and"
+                f" {target.dtype}."
+            )
+
+    @property
+    @override
+    def reductions(self) -> Mapping[str, Any]:
+        return {"preds": "cat", "target": "cat"}
+
+    @override
+    def empty(self, device: torch.device | None = None) -> dict[str, Any]:
+        return {"preds": [], "target": []}
+
+    @override
+    def add(
+        self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> None:
+        """Keep one batch that has been checked; there are no weights."""
+        if self.num_outputs == 1 and preds.ndim == 2:
+            preds, target = preds[:, 0], target[:, 0]
+        keep_samples(states.values["preds"], states.values["target"], preds, target)
+
+    def read(self, states: States) -> tuple[list[Tensor], list[Tensor]]:
+        """Return the chunks of predictions and of targets, each of one dtype; at least one."""
+        kept = []
+        for state in (states.values["preds"], states.values["target"]):
+            # A synchronised state is one tensor; of no samples, this says so.
+            whole = isinstance(state, Tensor) or not state
+            kept.append([dim_zero_cat(state)] if whole else _of_one_dtype(state))
+        return kept[0], kept[1]
+
+
+def _wider(a: torch.dtype, b: torch.dtype) -> torch.dtype:
+    """Return a dtype that keeps apart what is different in either, as far as there is one."""
+    # torch would have an integer and a float share that of the float.
+    mixed = a.is_floating_point != b.is_floating_point
+    return torch.float64 if mixed else torch.promote_types(a, b)
+
+
+def _of_one_dtype(chunks: list[Tensor]) -> list[Tensor]:
+    """Return chunks that can be compared: as they are, or in the widest of their dtypes."""
+    dtypes = {chunk.dtype for chunk in chunks}
+    if len(dtypes) < 2:
+        return chunks
+    widest = functools.reduce(_wider, dtypes)
+    return [chunk.to(widest) for chunk in chunks]

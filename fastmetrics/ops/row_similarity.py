@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
+from typing_extensions import Self, override
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import WEIGHT_DTYPES, shape_text
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import Statistic, View
+from fastmetrics.ops.checks import WEIGHT_DTYPES, check_devices, check_weight, shape_text
+from fastmetrics.ops.define import define
+from fastmetrics.utilities.checks import check_choice
+from fastmetrics.utilities.data import dim_zero_cat
+
+__all__ = ["row_similarity_"]
 
 # What is computed from the rows p of `preds` and q of `target`; `LOG`: they hold log-probabilities.
 COSINE, KL, KL_LOG, JS, JS_LOG = range(5)
 KINDS = (COSINE, KL, KL_LOG, JS, JS_LOG)
+REDUCTIONS = ("mean", "sum", "none", None)
 
 _NAME = "row_similarity_"
 
@@ -30,7 +42,7 @@ def check_row_similarity(state: Tensor, preds: Tensor, target: Tensor, kind: int
     for name, tensor in ((first, preds), (second, target)):
         if tensor.dtype not in WEIGHT_DTYPES:
             raise ValueError(f"{_NAME}: `{name}` must be a real tensor, got dtype {tensor.dtype}.")
-    library.check_devices(_NAME, state, preds, target)
+    check_devices(_NAME, state, preds, target)
     if kind not in KINDS:
         raise ValueError(f"{_NAME}: `kind` must be one of {KINDS}, got {kind}.")
     if state.dtype != torch.float64 or state.shape not in ((2,), (preds.shape[0], 1)):
@@ -78,7 +90,7 @@ def row_similarity_reference(state: Tensor, preds: Tensor, target: Tensor, kind:
         state[1] += len(values)
 
 
-_row_similarity = library.define(
+_row_similarity = define(
     _NAME,
     "(Tensor(a!) state, Tensor preds, Tensor target, int kind)",
     row_similarity_reference,
@@ -119,3 +131,114 @@ def row_similarity_(state: Tensor, preds: Tensor, target: Tensor, kind: int = CO
     tensor([0.6000, 1.0000], dtype=torch.float64)
     """
     _row_similarity(state, preds, target, kind)
+
+
+@dataclass(frozen=True)
+class RowSimilarity(Statistic):
+    """The similarities of all rows.
+
+    ``sums`` ``[2]``, their sum and number, with weights the weighted sum and that of the weights;
+    or ``measures``, a list with the values ``[N]`` of each batch.
+
+    Attributes:
+        kind: which similarity, as in :func:`row_similarity_`.
+        keeps_rows: whether the values of rows stay apart.
+    """
+
+    kind: int
+    keeps_rows: bool = False
+
+    op = staticmethod(row_similarity_)
+    exact = ("sums",)
+
+    @classmethod
+    def of(cls, kind: int, reduction: str | None) -> Self:
+        """Return what a value with this reduction needs.
+
+        Raises:
+            ValueError: ``reduction`` is not one of ``REDUCTIONS``.
+        """
+        check_choice("reduction", reduction, REDUCTIONS)
+        return cls(kind, keeps_rows=reduction in ("none", None))
+
+    @property
+    @override
+    def reductions(self) -> Mapping[str, Any]:
+        return {"measures": "cat"} if self.keeps_rows else {"sums": "sum"}
+
+    @override
+    def empty(self, device: torch.device | None = None) -> dict[str, Any]:
+        if self.keeps_rows:
+            return {"measures": []}
+        return {"sums": torch.zeros(2, dtype=torch.float64, device=device)}
+
+    @override
+    def arguments(self) -> tuple[int]:
+        return (self.kind,)
+
+    @override
+    def add(
+        self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> None:
+        if not self.keeps_rows and weight is None:
+            row_similarity_(states.values["sums"], preds, target, self.kind)
+            return
+        rows = preds.new_zeros((preds.shape[0] if preds.ndim else 0, 1), dtype=torch.float64)
+        row_similarity_(rows, preds.detach(), target.detach(), self.kind)
+        self._add_rows(states, rows[:, 0], None if weight is None else weight.detach())
+
+    @override
+    def with_gradients(
+        self, preds: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> dict[str, Any]:
+        values = self.empty(preds.device)
+        sums = preds.new_zeros(2, dtype=torch.float64)
+        check_row_similarity(sums, preds, target, self.kind)
+        self._add_rows(States(values), row_values(preds, target, self.kind), weight)
+        return values
+
+    def _add_rows(self, states: States, rows: Tensor, weight: Tensor | None) -> None:
+        """Add the values of rows ``[N]``."""
+        if self.keeps_rows:
+            if weight is not None:
+                raise ValueError("`weight` needs `reduction` to be 'mean' or 'sum', got neither.")
+            states.values["measures"].append(rows)
+            return
+        if weight is None:
+            sums = rows.sum(), torch.full_like(rows, 1.0).sum()
+        else:
+            check_weight("row_similarity_", rows, weight, len(rows))
+            amounts = weight.double()
+            sums = (rows * amounts).sum(), amounts.sum()
+        states.values["sums"] += torch.stack(sums)
+
+    def read(self, states: States, reduction: str | None) -> Tensor:
+        """Return the value: a float64 scalar, or that of each row ``[N]``."""
+        if self.keeps_rows:
+            return dim_zero_cat(states.values["measures"])
+        total: Tensor
+        total, count = states.values["sums"].unbind()
+        return total / count if reduction == "mean" else total
+
+    @override
+    def views(self) -> Mapping[str, View]:
+        """Return the states of divergences; cosine similarity keeps all inputs upstream."""
+        if self.kind == COSINE:
+            return {}
+        if self.keeps_rows:
+            return {"total": View(lambda states: _count(states.values["measures"]))}
+        return {"measures": _number(0), "total": _number(1)}
+
+
+def _number(place: int) -> View:
+    """Return a view of one of the two sums."""
+
+    def write(states: States, value: Any) -> None:
+        states.values["sums"][place] = value
+
+    return View(lambda states: states.values["sums"][place], write)
+
+
+def _count(rows: list[Tensor]) -> Tensor:
+    """Return the number of rows of all batches."""
+    return torch.tensor(sum(len(batch) for batch in rows))

@@ -16,9 +16,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import NAN, OUTSIDE, shape_text
-from fastmetrics.ops.reading import (
+from fastmetrics.ops.checks import shape_text
+from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import NAN, OUTSIDE
+from fastmetrics.ops.inputs import (
     LOGITS,
     PROBS,
     check_score_inputs,
@@ -26,6 +27,8 @@ from fastmetrics.ops.reading import (
     int_sum,
     sample_weights,
 )
+
+__all__ = ["score_histogram_", "score_image_histogram_"]
 
 _NAME = "score_histogram_"
 _IMAGE = "score_image_histogram_"
@@ -242,15 +245,16 @@ def score_image_histogram_reference(
     )
 
 
-_score_histogram = library.define(
+_score_histogram = define(
     _NAME,
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
     " Tensor edges, bool uniform, bool multiclass, bool logits, int? ignore_index, bool validate)",
     score_histogram_reference,
     check_score_histogram,
+    fusible_axes=4,
 )
 
-_score_image_histogram = library.define(
+_score_image_histogram = define(
     _IMAGE,
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight, bool half,"
     " bool multiclass, bool logits, int? ignore_index, bool validate)",
@@ -308,7 +312,7 @@ def score_histogram_(
 
     >>> import torch
     >>> from fastmetrics.ops import score_histogram_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(1, 1, 2, 3, dtype=torch.int64)
     >>> edges = torch.tensor([[0.0, 0.5]], dtype=torch.float64)
     >>> scores, target = torch.tensor([0.1, 0.5, 0.9]), torch.tensor([0, 1, 1])
@@ -374,7 +378,7 @@ def score_image_histogram_(
 
     >>> import torch
     >>> from fastmetrics.ops import score_image_histogram_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(1, 1, 2, 2, dtype=torch.int64)
     >>> scores, target = torch.tensor([-3.0, 2.0, 5.0]), torch.tensor([0, 1, 1])
     >>> score_image_histogram_(state, new_events(), scores, target, None)

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
 import torch
 from torch import Tensor
+from typing_extensions import override
 
-from fastmetrics.ops import library
-from fastmetrics.ops.reading import check_class_inputs, read_classes, sample_weights
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import Statistic
+from fastmetrics.ops.confusion import Confusion
+from fastmetrics.ops.counted import COUNTS, IN_ORDER, Counts, CountStatistic
+from fastmetrics.ops.define import define
+from fastmetrics.ops.inputs import check_class_inputs, read_classes, sample_weights
+from fastmetrics.utilities.checks import check_ignore_index, check_int, check_top_k
+
+__all__ = ["stat_scores_"]
 
 TP, FP, TN, FN = 0, 1, 2, 3
 
@@ -78,12 +89,13 @@ def stat_scores_reference(
     state += torch.stack((tp, fp, tn, fn), dim=-1).view(state.shape)
 
 
-_stat_scores = library.define(
+_stat_scores = define(
     "stat_scores_",
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
     " int num_classes, int top_k, int? ignore_index, bool validate)",
     stat_scores_reference,
     check_stat_scores,
+    fusible_axes=2,
 )
 
 
@@ -106,7 +118,7 @@ def stat_scores_(
     Args:
         state: ``[C, 4]``, or ``[1, 4]`` for the sums over classes; with a leading ``[N]`` axis each
             sample is counted on its own. int64, or float64 once weights are used. Changed in place.
-        events: int64 ``[3]``, see :mod:`fastmetrics.ops.library`. Changed in place.
+        events: int64 ``[3]``, see :mod:`fastmetrics.ops.faults`. Changed in place.
         preds: scores ``[N, C, ...]`` (float16, bfloat16, float32, float64) or labels ``[N, ...]``.
         target: labels ``[N, ...]`` in ``[0, C)``, any integer type or bool.
         weight: optional ``[N]``.
@@ -124,7 +136,7 @@ def stat_scores_(
 
     >>> import torch
     >>> from fastmetrics.ops import stat_scores_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state = torch.zeros(2, 4, dtype=torch.int64)
     >>> preds, target = torch.tensor([0, 1, 1]), torch.tensor([0, 0, 1])
     >>> stat_scores_(state, new_events(), preds, target, num_classes=2)
@@ -133,3 +145,97 @@ def stat_scores_(
             [1, 1, 1, 0]])
     """
     _stat_scores(state, events, preds, target, weight, num_classes, top_k, ignore_index, validate)
+
+
+def counts_of_matrix(matrix: Tensor) -> Tensor:
+    """Return the counts ``tp, fp, tn, fn`` of each class ``[C, 4]`` in a confusion matrix."""
+    tp = matrix.diagonal()
+    if not matrix.is_floating_point():
+        predicted, targets = matrix.sum(0), matrix.sum(1)
+        fn = targets - tp
+        return torch.stack((tp, predicted - tp, targets.sum() - predicted - fn, fn), -1)
+    # Weighted sums are rounded: what is not wrong must add up to exactly 0.
+    wrong = matrix - tp.diag()
+    tp, fp, fn = tp.unsqueeze(0), wrong.sum(0, keepdim=True), wrong.sum(1).unsqueeze(0)
+    return torch.stack((tp, fp, true_negatives(tp, fp, fn, len(matrix)), fn), -1)[0]
+
+
+def sum_of_classes(counts: Tensor) -> Tensor:
+    """Return ``[1, 4]``: the counts of all classes together, without the true negatives."""
+    return counts.sum(0, keepdim=True) * counts.new_tensor([1, 1, 0, 1])
+
+
+@dataclass(frozen=True)
+class ClassCounts(CountStatistic):
+    """True and false positives and negatives of each class, ``[C, 4]``.
+
+    Attributes:
+        num_classes: C; None where it is unknown, and all classes are counted together.
+        top_k: how many of the highest scores may hold the target.
+        samplewise: whether each sample is counted on its own.
+        ignore_index: samples with this target are left out.
+        validate_args: whether labels out of range are reported.
+    """
+
+    num_classes: int | None
+    top_k: int = 1
+    samplewise: bool = False
+    ignore_index: int | None = None
+    validate_args: bool = True
+
+    op = staticmethod(stat_scores_)
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        return self.num_classes or 1, 4
+
+    @property
+    @override
+    def rows(self) -> str | None:
+        return None if self.samplewise else "classes"
+
+    def check(self) -> None:
+        """Raise ``ValueError`` unless the arguments are in range."""
+        if self.num_classes is not None:
+            check_int("num_classes", self.num_classes, 2)
+        check_top_k(self.top_k, self.num_classes)
+        check_ignore_index(self.ignore_index)
+
+    @override
+    def arguments(self) -> tuple[int, int, int | None, bool]:
+        return self.num_classes or 0, self.top_k, self.ignore_index, self.validate_args
+
+    def read(self, states: States) -> Counts:
+        """Return the counts of each class, samplewise with a leading ``[N]``."""
+        return Counts(self.counts_of(states), IN_ORDER, self.top_k)
+
+    def write_column(self, states: States, name: str, value: Any) -> None:
+        """Set what is ``name`` of :data:`~fastmetrics.ops.counted.COUNTS`, for each class."""
+        self.write(states, (..., COUNTS.index(name)), value)
+
+    @override
+    def read_from(self, other: Statistic, states: States) -> dict[str, Any] | None:
+        """Read them off a confusion matrix, or those of all classes together off each."""
+        if not isinstance(other, (Confusion, ClassCounts)):
+            return None
+        rules = (self.ignore_index, self.validate_args)
+        if self.samplewise or (other.ignore_index, other.validate_args) != rules:
+            return None
+        # Unchecked labels of any size count where the number of classes is unknown.
+        summed = self.num_classes is None and other.num_classes and self.validate_args
+        if not summed and self.num_classes != other.num_classes:
+            return None
+        counts: Tensor
+        if isinstance(other, Confusion):
+            if self.top_k != 1:
+                return None
+            counts = counts_of_matrix(states.values["counts"])
+        elif summed and not other.samplewise and other.top_k == self.top_k:
+            counts = states.values["counts"]
+        else:
+            return None
+        return {
+            "counts": sum_of_classes(counts) if summed else counts,
+            "events": states.values["events"],
+        }

@@ -7,8 +7,12 @@ import math
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import SCORE_DTYPES, shape_text
+from fastmetrics.core.reductions import Merger
+from fastmetrics.ops.checks import SCORE_DTYPES, shape_text
+from fastmetrics.ops.define import define
+from fastmetrics.utilities.data import normal_tensor
+
+__all__ = ["tensor_stats_"]
 
 # Columns of the state.
 UPDATES, COUNT, SUM, SQUARES, MIN, MAX, NANS, INFINITIES = range(8)
@@ -84,7 +88,7 @@ def tensor_stats_reference(state: Tensor, tensors: list[Tensor]) -> None:
     state.copy_(merged(torch.stack([state, torch.stack(rows)])))
 
 
-_tensor_stats = library.define(
+_tensor_stats = define(
     "tensor_stats_",
     "(Tensor(a!) state, Tensor[] tensors)",
     tensor_stats_reference,
@@ -127,3 +131,17 @@ def tensor_stats_(state: Tensor, tensors: list[Tensor]) -> None:
     [[1.0, 2.0, -1.0, 5.0, -2.0, 1.0, 1.0, 0.0]]
     """
     _tensor_stats(state, tensors)
+
+
+class MergeTensorStats(Merger):
+    """Merges statistics ``[L, 8]``; ``[1, 8]`` before the layers are known."""
+
+    def __call__(self, parts: Tensor) -> Tensor:
+        """Return the statistics of all parts ``[R, L, 8]``."""
+        return merged(parts)
+
+    def absorb(self, total: Tensor, batch: Tensor) -> Tensor:
+        """Merge ``batch`` into ``total``."""
+        if total.shape != batch.shape:
+            total = normal_tensor(total.expand(len(batch), -1).clone)
+        return total.copy_(merged(torch.stack([total, batch])))

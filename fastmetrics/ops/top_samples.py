@@ -5,8 +5,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import NAN, WEIGHT_DTYPES, shape_text
+from fastmetrics.core.reductions import Merger
+from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
+from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import NAN
+
+__all__ = ["top_samples_", "merge_top_samples_"]
 
 # Planes of the state: whether there is a sample, the bits of its float64 score, its id.
 PRESENT, BITS, IDS = range(3)
@@ -114,14 +118,14 @@ def merge_top_samples_reference(state: Tensor, others: Tensor) -> None:
         state[:, side] = row
 
 
-_top_samples = library.define(
+_top_samples = define(
     "top_samples_",
     "(Tensor(a!) state, Tensor(b!) events, Tensor(c!) next_id, Tensor scores, Tensor? ids)",
     top_samples_reference,
     check_top_samples,
     triton=False,
 )
-_merge_top_samples = library.define(
+_merge_top_samples = define(
     "merge_top_samples_",
     "(Tensor(a!) state, Tensor others)",
     merge_top_samples_reference,
@@ -156,7 +160,7 @@ def top_samples_(
 
     >>> import torch
     >>> from fastmetrics.ops import top_samples_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state, next_id = torch.zeros(3, 2, 1, dtype=torch.int64), torch.tensor([10])
     >>> top_samples_(state, new_events(), next_id, torch.tensor([0.5, 0.9, 0.1]))
     >>> state[2]
@@ -178,7 +182,7 @@ def merge_top_samples_(state: Tensor, others: Tensor) -> None:
 
     >>> import torch
     >>> from fastmetrics.ops import merge_top_samples_, top_samples_
-    >>> from fastmetrics.ops.library import new_events
+    >>> from fastmetrics.ops.faults import new_events
     >>> state, next_id = torch.zeros(3, 2, 1, dtype=torch.int64), torch.tensor([10])
     >>> part = state.clone()
     >>> top_samples_(part, new_events(), next_id, torch.tensor([0.5, 0.9, 0.1]))
@@ -188,3 +192,18 @@ def merge_top_samples_(state: Tensor, others: Tensor) -> None:
             [12]])
     """
     _merge_top_samples(state, others)
+
+
+class MergeTopSamples(Merger):
+    """Merges top samples ``[3, 2, k]``."""
+
+    def __call__(self, parts: Tensor) -> Tensor:
+        """Return the top samples of all parts ``[R, 3, 2, k]``."""
+        total = torch.zeros_like(parts[0])
+        merge_top_samples_(total, parts.contiguous())
+        return total
+
+    def absorb(self, total: Tensor, batch: Tensor) -> Tensor:
+        """Merge ``batch`` into ``total``."""
+        merge_top_samples_(total, batch.unsqueeze(0))
+        return total

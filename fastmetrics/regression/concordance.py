@@ -32,6 +32,5 @@ class ConcordanceCorrCoef(PearsonCorrCoef):
 
     higher_is_better: bool | None = True
 
-    def compute(self) -> Tensor:
-        """Return the coefficient, a scalar, or ``[D]``."""
-        return concordance_formula(self._final(), self._wide)
+    def _formula(self, moments: Tensor, wide: bool) -> Tensor:
+        return concordance_formula(moments, wide)

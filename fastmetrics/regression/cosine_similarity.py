@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from fastmetrics.ops.row_similarity import COSINE
-from fastmetrics.regression._rows import RowMetric
+from fastmetrics.regression._bases import RowMetric
 
 __all__ = ["CosineSimilarity"]
 
@@ -40,12 +38,3 @@ class CosineSimilarity(RowMetric):
 
     def __init__(self, reduction: str | None = "sum", **kwargs: Any) -> None:
         super().__init__(COSINE, reduction, **kwargs)
-
-    def update(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> None:
-        """Add a batch of rows ``[N, D]``; ``weight`` is ``[N]``.
-
-        Raises:
-            RuntimeError: the shapes differ.
-            ValueError: inputs of another shape, or complex ones.
-        """
-        self._add(preds, target, weight)

@@ -38,20 +38,23 @@ class ContinuousRankedProbabilityScore(Metric):
     higher_is_better = False
     full_state_update = False
     fused_update = True
-    _exact_states = ("sums",)
+    _exact_states = ("score", "total")
     plot_lower_bound = 0.0
-    sums: Tensor
+    score: Tensor
+    total: Tensor
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # The sum of the scores, and their number.
-        self.add_state("sums", torch.zeros(2, dtype=torch.float64), dist_reduce_fx="sum")
+        for name in ("score", "total"):  # the sum of the scores, and their number
+            self.add_state(name, torch.zeros(1, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> None:
         """Add one batch; ``weight`` is ``[N]``."""
         scores = sample_scores(type(self).__name__, preds.detach(), target.detach())
-        self.sums += score_sums(scores, weight)
+        score, total = score_sums(scores, weight)
+        self.score.add_(score)
+        self.total.add_(total)
 
     def compute(self) -> Tensor:
         """Return the mean score."""
-        return (self.sums[0] / self.sums[1]).to(self.dtype)
+        return (self.score / self.total).to(self.dtype)

@@ -6,9 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._moments import MULTIOUTPUTS
+from fastmetrics.functional.regression._moment_values import MULTIOUTPUTS
 from fastmetrics.functional.regression.explained_variance import explained_variance_formula
-from fastmetrics.regression._moments import MomentsMetric
+from fastmetrics.ops.co_moments import Moments
+from fastmetrics.regression._bases import MomentsMetric
+from fastmetrics.regression._upstream_states import EXPLAINED
 from fastmetrics.utilities.checks import check_choice
 
 __all__ = ["ExplainedVariance"]
@@ -36,16 +38,15 @@ class ExplainedVariance(MomentsMetric):
     tensor(0.9572)
     """
 
+    _upstream = EXPLAINED
     higher_is_better = True
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
-    _any_shape = True
 
     def __init__(self, multioutput: str = "uniform_average", **kwargs: Any) -> None:
         check_choice("multioutput", multioutput, MULTIOUTPUTS)
-        super().__init__(None, **kwargs)
+        super().__init__(Moments(adapts=True, flattens=True), **kwargs)
         self.multioutput = multioutput
 
-    def compute(self) -> Tensor:
-        """Return the value, a scalar, or ``[D]`` for ``"raw_values"``."""
-        return explained_variance_formula(self._final(), self.multioutput, self._wide)
+    def _formula(self, moments: Tensor, wide: bool) -> Tensor:
+        return explained_variance_formula(moments, self.multioutput, wide)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from fastmetrics.ops.row_similarity import JS, JS_LOG
-from fastmetrics.regression._rows import DivergenceMetric
+from fastmetrics.regression._bases import DivergenceMetric
 
 __all__ = ["JensenShannonDivergence"]
 

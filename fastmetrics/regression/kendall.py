@@ -6,14 +6,14 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._ranks import check_samples
 from fastmetrics.functional.regression.kendall import check_kendall, order_correlation
-from fastmetrics.regression._ranks import KeptSamples
+from fastmetrics.ops.ranks import Samples
+from fastmetrics.regression._bases import SampleMetric
 
 __all__ = ["KendallRankCorrCoef"]
 
 
-class KendallRankCorrCoef(KeptSamples):
+class KendallRankCorrCoef(SampleMetric):
     r"""Kendall's correlation: how many pairs of samples are in the same order, in [-1, 1].
 
     With C concordant and D discordant pairs out of :math:`n_0 = N (N - 1) / 2`, of which
@@ -57,19 +57,10 @@ class KendallRankCorrCoef(KeptSamples):
         **kwargs: Any,
     ) -> None:
         chosen = check_kendall(variant, t_test, alternative)
-        super().__init__(num_outputs, **kwargs)
+        super().__init__(Samples(num_outputs), **kwargs)
         self.variant, self.alternative = chosen
-
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Keep a batch.
-
-        Raises:
-            ValueError: the shape is not that of the outputs, or the inputs are complex.
-            RuntimeError: ``preds`` and ``target`` have different shapes.
-        """
-        check_samples(type(self).__name__, preds, target, self.num_outputs)
-        self._keep(preds, target)
 
     def compute(self) -> Tensor | tuple[Tensor, Tensor]:
         """Return tau, a scalar or ``[D]``, or the pair of it and its p-value."""
-        return order_correlation(*self._kept(), self.num_outputs, self.variant, self.alternative)
+        samples = self.statistic.read(self._states)
+        return order_correlation(*samples, self.num_outputs, self.variant, self.alternative)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastmetrics.ops.row_similarity import KL, KL_LOG
-from fastmetrics.regression._rows import DivergenceMetric
+from fastmetrics.regression._bases import DivergenceMetric
 
 __all__ = ["KLDivergence"]
 

@@ -6,9 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.functional.regression.log_cosh import TERMS, check_outputs
-from fastmetrics.ops import error_sums_
-from fastmetrics.regression._errors import ErrorSumMetric
+from fastmetrics.core.statistic_metric import StatisticField
+from fastmetrics.functional.regression.log_cosh import check_outputs
+from fastmetrics.ops.error_sums import LOG_COSH, ErrorSums
+from fastmetrics.regression._bases import ErrorSumMetric
 
 __all__ = ["LogCoshError"]
 
@@ -35,12 +36,15 @@ class LogCoshError(ErrorSumMetric):
     tensor(0.4308)
     """
 
-    def __init__(self, num_outputs: int = 1, **kwargs: Any) -> None:
-        super().__init__(TERMS, num_outputs, **kwargs)
-        self.num_outputs = num_outputs
+    num_outputs = StatisticField[int]()
 
-    def update(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> None:
+    def __init__(self, num_outputs: int = 1, **kwargs: Any) -> None:
+        super().__init__(ErrorSums(LOG_COSH, num_outputs), **kwargs)
+
+    def update(  # type: ignore[override]  # upstream has no weights
+        self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None
+    ) -> None:
         """Add one batch of ``[N]`` or ``[N, num_outputs]``."""
         if preds.ndim != 1:
             check_outputs("LogCoshError", preds, self.num_outputs)
-        error_sums_(self.sums, preds, target, weight, TERMS)
+        self.statistic.add(self._states, preds, target, weight)

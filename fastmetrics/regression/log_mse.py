@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastmetrics.functional.regression.log_mse import TERMS
-from fastmetrics.regression._errors import ErrorSumMetric
+from fastmetrics.ops.error_sums import SQUARED_LOG, ErrorSums
+from fastmetrics.regression._bases import ErrorSumMetric
 
 __all__ = ["MeanSquaredLogError"]
 
@@ -28,4 +28,4 @@ class MeanSquaredLogError(ErrorSumMetric):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(TERMS, **kwargs)
+        super().__init__(ErrorSums(SQUARED_LOG), **kwargs)

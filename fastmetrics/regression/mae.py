@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastmetrics.functional.regression.mae import TERMS
-from fastmetrics.regression._errors import ErrorSumMetric
+from fastmetrics.core.statistic_metric import StatisticField
+from fastmetrics.ops.error_sums import ABSOLUTE, ErrorSums
+from fastmetrics.regression._bases import ErrorSumMetric
 
 __all__ = ["MeanAbsoluteError"]
 
@@ -32,6 +33,7 @@ class MeanAbsoluteError(ErrorSumMetric):
     tensor(0.8750)
     """
 
+    num_outputs = StatisticField[int]()
+
     def __init__(self, num_outputs: int = 1, **kwargs: Any) -> None:
-        super().__init__(TERMS, num_outputs, **kwargs)
-        self.num_outputs = num_outputs
+        super().__init__(ErrorSums(ABSOLUTE, num_outputs), **kwargs)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastmetrics.functional.regression.mape import TERMS
-from fastmetrics.regression._errors import ErrorSumMetric
+from fastmetrics.ops.error_sums import PERCENTAGE, ErrorSums
+from fastmetrics.regression._bases import ErrorSumMetric
 
 __all__ = ["MeanAbsolutePercentageError"]
 
@@ -28,4 +28,4 @@ class MeanAbsolutePercentageError(ErrorSumMetric):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(TERMS, **kwargs)
+        super().__init__(ErrorSums(PERCENTAGE), **kwargs)

@@ -6,10 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._errors import batch_sums
-from fastmetrics.functional.regression.minkowski import TERMS, check_exponent, distance_value
-from fastmetrics.ops import error_sums_
-from fastmetrics.regression._errors import ErrorSumMetric
+from fastmetrics.core.statistic import counts_only
+from fastmetrics.core.statistic_metric import StatisticField
+from fastmetrics.functional.regression.minkowski import distance
+from fastmetrics.ops.error_sums import POWER, ErrorSums
+from fastmetrics.regression._bases import ErrorSumMetric
 
 __all__ = ["MinkowskiDistance"]
 
@@ -35,17 +36,16 @@ class MinkowskiDistance(ErrorSumMetric):
     tensor(1.7517)
     """
 
-    def __init__(self, p: float, **kwargs: Any) -> None:
-        check_exponent(p)
-        super().__init__(TERMS, p=p, **kwargs)
-        self.p = p
+    p = StatisticField[float]()
+    _inputs = ("preds", "targets")
 
+    def __init__(self, p: float, **kwargs: Any) -> None:
+        super().__init__(ErrorSums(POWER, p=p), **kwargs)
+
+    @counts_only
     def update(self, preds: Tensor, targets: Tensor) -> None:  # type: ignore[override]  # upstream's
         """Add one batch."""
-        error_sums_(self.sums, preds, targets, None, TERMS, *self._exponents)
+        self.statistic.add(self._states, preds, targets)
 
-    def _with_grad(self, preds: Tensor, targets: Tensor) -> Tensor:  # type: ignore[override]
-        return batch_sums(preds, targets, None, TERMS, p=self.p)
-
-    def _value(self, sums: Tensor) -> Tensor:
-        return distance_value(sums, self.p)
+    def _formula(self, *columns: Tensor) -> Tensor:
+        return distance(*columns, p=self.p)

@@ -6,8 +6,10 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.functional.regression.mse import TERMS, squared_value
-from fastmetrics.regression._errors import ErrorSumMetric
+from fastmetrics.core.statistic_metric import StatisticField
+from fastmetrics.functional.regression._error_values import mean, root_mean
+from fastmetrics.ops.error_sums import SQUARED, ErrorSums
+from fastmetrics.regression._bases import ErrorSumMetric
 
 __all__ = ["MeanSquaredError"]
 
@@ -35,12 +37,13 @@ class MeanSquaredError(ErrorSumMetric):
     tensor([1.6250, 0.5000])
     """
 
+    num_outputs = StatisticField[int]()
+
     def __init__(self, squared: bool = True, num_outputs: int = 1, **kwargs: Any) -> None:
         if not isinstance(squared, bool):
             raise ValueError(f"`squared` must be a bool, got {squared!r}.")
-        super().__init__(TERMS, num_outputs, **kwargs)
+        super().__init__(ErrorSums(SQUARED, num_outputs), **kwargs)
         self.squared = squared
-        self.num_outputs = num_outputs
 
-    def _value(self, sums: Tensor) -> Tensor:
-        return squared_value(sums, self.squared)
+    def _formula(self, *columns: Tensor) -> Tensor:
+        return mean(*columns) if self.squared else root_mean(*columns)

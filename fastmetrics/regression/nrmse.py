@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
 from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.functional.regression.nrmse import check_nrmse, flattened, nrmse_formula
-from fastmetrics.regression._moments import MomentsMetric
+from fastmetrics.core.statistic_metric import StatisticField
+from fastmetrics.functional.regression.nrmse import check_nrmse, nrmse_formula
+from fastmetrics.ops.co_moments import Moments
+from fastmetrics.regression._bases import MomentsMetric
+from fastmetrics.regression._upstream_states import NORMALIZED
 
 __all__ = ["NormalizedRootMeanSquaredError"]
 
@@ -35,34 +37,16 @@ class NormalizedRootMeanSquaredError(MomentsMetric):
     tensor(0.2500)
     """
 
+    _upstream = NORMALIZED
     higher_is_better = False
     plot_lower_bound = 0.0
 
+    num_outputs = StatisticField[int]()
+
     def __init__(self, normalization: str = "mean", num_outputs: int = 1, **kwargs: Any) -> None:
         check_nrmse(normalization, num_outputs)
-        super().__init__(num_outputs, **kwargs)
+        super().__init__(Moments(num_outputs, flat=num_outputs == 1), **kwargs)
         self.normalization = normalization
-        self.num_outputs = num_outputs
 
-    def update(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> None:
-        """Add a batch.
-
-        Args:
-            preds: predictions, any shape for one output, ``[N, D]`` for D; any real dtype.
-            target: the truth, in the same shape.
-            weight: how much each sample counts, ``[N]``, for ``preds`` ``[N]`` or ``[N, D]``.
-
-        Raises:
-            ValueError: the shape is not that of the outputs, or a dtype is not real.
-            RuntimeError: ``preds`` and ``target`` have different shapes.
-        """
-        if self.num_outputs == 1:
-            preds, target = flattened(preds, target)
-        super().update(preds, target, weight=weight)
-
-    def compute(self) -> Tensor:
-        """Return the error, a scalar, or ``[D]``."""
-        return nrmse_formula(self._final(), self.normalization, self._wide)
-
-    def _statistic(self) -> Hashable:
-        return "flat co_moments" if self.num_outputs == 1 else super()._statistic()
+    def _formula(self, moments: Tensor, wide: bool) -> Tensor:
+        return nrmse_formula(moments, self.normalization, wide)

@@ -6,9 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
+from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.regression.pearson import pearson_formula
-from fastmetrics.regression._moments import MomentsMetric
-from fastmetrics.utilities.checks import check_int
+from fastmetrics.ops.co_moments import Moments
+from fastmetrics.regression._bases import MomentsMetric
+from fastmetrics.regression._upstream_states import CORRELATION
 
 __all__ = ["PearsonCorrCoef"]
 
@@ -33,15 +35,16 @@ class PearsonCorrCoef(MomentsMetric):
     tensor(0.9849)
     """
 
+    _upstream = CORRELATION
+    _not_kept = ("max_abs_dev_x", "max_abs_dev_y")
     higher_is_better: bool | None = None  # both -1 and 1 are best
     plot_lower_bound = -1.0
     plot_upper_bound = 1.0
 
-    def __init__(self, num_outputs: int = 1, **kwargs: Any) -> None:
-        check_int("num_outputs", num_outputs, 1)
-        super().__init__(num_outputs, **kwargs)
-        self.num_outputs = num_outputs
+    num_outputs = StatisticField[int]()
 
-    def compute(self) -> Tensor:
-        """Return the correlation, a scalar, or ``[D]``."""
-        return pearson_formula(self._final(), self._wide)
+    def __init__(self, num_outputs: int = 1, **kwargs: Any) -> None:
+        super().__init__(Moments(num_outputs), **kwargs)
+
+    def _formula(self, moments: Tensor, wide: bool) -> Tensor:
+        return pearson_formula(moments, wide)

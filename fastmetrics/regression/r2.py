@@ -7,7 +7,9 @@ from typing import Any
 from torch import Tensor
 
 from fastmetrics.functional.regression.r2 import check_r2, r2_formula
-from fastmetrics.regression._moments import MomentsMetric
+from fastmetrics.ops.co_moments import Moments
+from fastmetrics.regression._bases import MomentsMetric
+from fastmetrics.regression._upstream_states import R2
 
 __all__ = ["R2Score"]
 
@@ -35,6 +37,7 @@ class R2Score(MomentsMetric):
     tensor(0.9486)
     """
 
+    _upstream = R2
     higher_is_better = True
     plot_upper_bound = 1.0
 
@@ -42,10 +45,9 @@ class R2Score(MomentsMetric):
         self, adjusted: int = 0, multioutput: str = "uniform_average", **kwargs: Any
     ) -> None:
         check_r2(adjusted, multioutput)
-        super().__init__(None, **kwargs)
+        super().__init__(Moments(adapts=True), **kwargs)
         self.adjusted = adjusted
         self.multioutput = multioutput
 
-    def compute(self) -> Tensor:
-        """Return R2, a scalar, or ``[D]`` for ``"raw_values"``."""
-        return r2_formula(self._final(), self.adjusted, self.multioutput, self._wide)
+    def _formula(self, moments: Tensor, wide: bool) -> Tensor:
+        return r2_formula(moments, self.adjusted, self.multioutput, wide)

@@ -6,9 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
+from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.regression.rse import relative_squared_error_formula
-from fastmetrics.regression._moments import MomentsMetric
-from fastmetrics.utilities.checks import check_int
+from fastmetrics.ops.co_moments import Moments
+from fastmetrics.regression._bases import MomentsMetric
+from fastmetrics.regression._upstream_states import RELATIVE
 
 __all__ = ["RelativeSquaredError"]
 
@@ -34,14 +36,14 @@ class RelativeSquaredError(MomentsMetric):
     tensor(0.0514)
     """
 
+    _upstream = RELATIVE
     higher_is_better = False
 
+    num_outputs = StatisticField[int]()
+
     def __init__(self, num_outputs: int = 1, squared: bool = True, **kwargs: Any) -> None:
-        check_int("num_outputs", num_outputs, 1)
-        super().__init__(num_outputs, **kwargs)
-        self.num_outputs = num_outputs
+        super().__init__(Moments(num_outputs), **kwargs)
         self.squared = squared
 
-    def compute(self) -> Tensor:
-        """Return the mean error of the outputs, a scalar."""
-        return relative_squared_error_formula(self._final(), self.squared, self._wide)
+    def _formula(self, moments: Tensor, wide: bool) -> Tensor:
+        return relative_squared_error_formula(moments, self.squared, wide)

@@ -6,13 +6,14 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.functional.regression.spearman import check_spearman, rank_correlation
-from fastmetrics.regression._ranks import KeptSamples
+from fastmetrics.functional.regression.spearman import rank_correlation
+from fastmetrics.ops.ranks import Samples
+from fastmetrics.regression._bases import SampleMetric
 
 __all__ = ["SpearmanCorrCoef"]
 
 
-class SpearmanCorrCoef(KeptSamples):
+class SpearmanCorrCoef(SampleMetric):
     """Spearman's correlation, Pearson's correlation of the ranks, in [-1, 1].
 
     ``cov(rank_x, rank_y) / (sd(rank_x) * sd(rank_y))``, ties taking the mean of their ranks.
@@ -38,19 +39,8 @@ class SpearmanCorrCoef(KeptSamples):
     higher_is_better = True
 
     def __init__(self, num_outputs: int = 1, **kwargs: Any) -> None:
-        super().__init__(num_outputs, **kwargs)
-
-    def update(self, preds: Tensor, target: Tensor) -> None:
-        """Keep a batch.
-
-        Raises:
-            TypeError: an input is not floating point.
-            ValueError: the shape is not that of the outputs.
-            RuntimeError: ``preds`` and ``target`` have different shapes.
-        """
-        check_spearman(type(self).__name__, preds, target, self.num_outputs)
-        self._keep(preds, target)
+        super().__init__(Samples(num_outputs, floating=True), **kwargs)
 
     def compute(self) -> Tensor:
         """Return the correlation, a float32 scalar, or ``[D]``."""
-        return rank_correlation(*self._kept(), self.num_outputs)
+        return rank_correlation(*self.statistic.read(self._states), self.num_outputs)

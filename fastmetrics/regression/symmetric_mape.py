@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.functional.regression.symmetric_mape import TERMS, symmetric_value
-from fastmetrics.regression._errors import ErrorSumMetric
+from fastmetrics.functional.regression.symmetric_mape import twice_the_mean
+from fastmetrics.ops.error_sums import SYMMETRIC, ErrorSums
+from fastmetrics.regression._bases import ErrorSumMetric
 
 __all__ = ["SymmetricMeanAbsolutePercentageError"]
 
@@ -34,7 +35,7 @@ class SymmetricMeanAbsolutePercentageError(ErrorSumMetric):
     plot_upper_bound = 2.0
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(TERMS, **kwargs)
+        super().__init__(ErrorSums(SYMMETRIC), **kwargs)
 
-    def _value(self, sums: Tensor) -> Tensor:
-        return symmetric_value(sums)
+    def _formula(self, *columns: Tensor) -> Tensor:
+        return twice_the_mean(*columns)

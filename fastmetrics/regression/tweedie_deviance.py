@@ -6,10 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._errors import batch_sums, check_domain
-from fastmetrics.functional.regression.tweedie_deviance import TERMS, check_power
-from fastmetrics.ops import error_sums_
-from fastmetrics.regression._errors import ErrorSumMetric
+from fastmetrics.core.statistic import counts_only
+from fastmetrics.core.statistic_metric import StatisticField
+from fastmetrics.functional.regression.tweedie_deviance import mean_deviance
+from fastmetrics.ops.error_sums import DEVIANCE, ErrorSums
+from fastmetrics.regression._bases import ErrorSumMetric
 
 __all__ = ["TweedieDevianceScore"]
 
@@ -40,18 +41,18 @@ class TweedieDevianceScore(ErrorSumMetric):
 
     higher_is_better = None
 
+    power = StatisticField[float]()
+    _inputs = ("preds", "targets")
+
     def __init__(self, power: float = 0.0, **kwargs: Any) -> None:
-        check_power(power)
-        super().__init__(TERMS, power=power, **kwargs)
-        self.power = power
+        super().__init__(ErrorSums(DEVIANCE, power=power), **kwargs)
 
-    def update(self, preds: Tensor, targets: Tensor, *, weight: Tensor | None = None) -> None:
+    @counts_only
+    def update(  # type: ignore[override]  # upstream's names
+        self, preds: Tensor, targets: Tensor, *, weight: Tensor | None = None
+    ) -> None:
         """Add one batch."""
-        error_sums_(self.sums, preds, targets, weight, TERMS, *self._exponents)
+        self.statistic.add(self._states, preds, targets, weight)
 
-    def _with_grad(self, preds: Tensor, targets: Tensor, *, weight: Tensor | None = None) -> Tensor:
-        return batch_sums(preds, targets, weight, TERMS, power=self.power)
-
-    def _report(self) -> None:
-        """Raise for numbers outside the domain that an update on a GPU left out."""
-        check_domain("TweedieDevianceScore", self.sums, self.power)
+    def _formula(self, *columns: Tensor) -> Tensor:
+        return mean_deviance(*columns)

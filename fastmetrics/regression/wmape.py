@@ -6,8 +6,9 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.functional.regression.wmape import TERMS, scaled_value
-from fastmetrics.regression._errors import ErrorSumMetric
+from fastmetrics.functional.regression.wmape import share_of_targets
+from fastmetrics.ops.error_sums import ABSOLUTE, MAGNITUDE, ErrorSums
+from fastmetrics.regression._bases import ErrorSumMetric
 
 __all__ = ["WeightedMeanAbsolutePercentageError"]
 
@@ -32,7 +33,7 @@ class WeightedMeanAbsolutePercentageError(ErrorSumMetric):
     """
 
     def __init__(self, **kwargs: Any) -> None:
-        super().__init__(TERMS, **kwargs)
+        super().__init__(ErrorSums(ABSOLUTE | MAGNITUDE), **kwargs)
 
-    def _value(self, sums: Tensor) -> Tensor:
-        return scaled_value(sums)
+    def _formula(self, *columns: Tensor) -> Tensor:
+        return share_of_targets(*columns)

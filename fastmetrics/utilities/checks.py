@@ -12,6 +12,8 @@ from torch import Tensor
 if TYPE_CHECKING:
     from fastmetrics.metric import Metric
 
+__all__ = ["check_forward_full_state_property"]
+
 INPUTS = ("auto", "probs", "logits")
 AVERAGES = ("micro", "macro", "weighted", "none", None)
 NORMALIZATIONS = ("true", "pred", "all", "none", None)
@@ -49,6 +51,14 @@ def check_zero_division(value: Any) -> None:
     """Raise ``ValueError`` unless ``zero_division`` is 0, 1 or NaN."""
     if value not in (0, 1) and value == value:
         raise ValueError(f"`zero_division` must be 0, 1 or NaN, got {value!r}.")
+
+
+def is_samplewise(multidim_average: Any, validate_args: bool = True) -> bool:
+    """Return whether each sample has a value; raise ``ValueError`` unless that or "global"."""
+    if validate_args:
+        check_choice("multidim_average", multidim_average, MULTIDIM_AVERAGES)
+    samplewise: bool = multidim_average == "samplewise"
+    return samplewise
 
 
 def check_top_k(top_k: Any, num_classes: int | None) -> None:

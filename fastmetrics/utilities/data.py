@@ -11,6 +11,8 @@ from torch import Tensor
 
 from fastmetrics.utilities import compute
 
+__all__ = ["dim_zero_cat", "dim_zero_max", "dim_zero_mean", "dim_zero_min", "dim_zero_sum"]
+
 METRIC_EPS = 1e-6
 
 Made = TypeVar("Made", Tensor, tuple[Tensor, ...])

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.distributed import gather_all_tensors
+from fastmetrics.distributed import gather_all_tensors as gather_all_tensors
 from fastmetrics.utilities.checks import check_choice
 
-__all__ = ["class_reduce", "gather_all_tensors", "reduce"]
+__all__ = ["class_reduce", "reduce"]
 
 
 def reduce(x: Tensor, reduction: str | None) -> Tensor:

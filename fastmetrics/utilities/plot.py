@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.utilities import plot_curve as curves
+from fastmetrics.utilities._figures import new_axis, pyplot
 from fastmetrics.utilities.plot_confusion import plot_confusion_matrix
 
 __all__ = ["is_axis", "plot_confusion_matrix", "plot_curve", "plot_single_or_multi_val"]
@@ -18,16 +19,6 @@ _AX_TYPE = Any
 _PLOT_OUT_TYPE = tuple[Any, Any]
 
 
-def _pyplot() -> Any:
-    try:
-        import matplotlib.pyplot as plt
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "Plots need matplotlib, which is not installed: pip install matplotlib."
-        ) from error
-    return plt
-
-
 def is_axis(value: object) -> bool:
     """Whether ``value`` is a matplotlib axis.
 
@@ -35,15 +26,10 @@ def is_axis(value: object) -> bool:
     >>> is_axis("x")
     False
     """
-    _pyplot()
+    pyplot()
     from matplotlib.axes import Axes
 
     return isinstance(value, Axes)
-
-
-def _new_axis(ax: Any | None) -> tuple[Any, Any]:
-    plt = _pyplot()
-    return plt.subplots() if ax is None else (None, ax)
 
 
 def plot_single_or_multi_val(
@@ -80,7 +66,7 @@ def plot_single_or_multi_val(
     >>> axis.get_ylabel()
     'Accuracy'
     """
-    fig, ax = _new_axis(ax)
+    fig, ax = new_axis(ax)
     if isinstance(val, Tensor):
         steps = _draw_tensor(ax, val, legend_name)
     elif isinstance(val, dict):

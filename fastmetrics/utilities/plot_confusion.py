@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from fastmetrics.utilities._figures import pyplot
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
@@ -45,17 +47,11 @@ def plot_confusion_matrix(
     >>> [text.get_text() for text in axis.texts]
     ['3', '1', '0', '2']
     """
-    try:
-        from matplotlib import pyplot
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            "Plots need matplotlib: pip install 'torch-fastmetrics[plot]'."
-        ) from error
     matrix = confmat.detach().cpu()
     if labels is not None and len(labels) != matrix.shape[0]:
         raise ValueError(f"`labels` must have {matrix.shape[0]} entries, got {len(labels)}.")
     if matrix.ndim == 2:
-        figure: Any = pyplot.figure(layout="constrained") if ax is None else ax.get_figure()
+        figure: Any = pyplot().figure(layout="constrained") if ax is None else ax.get_figure()
         ax = figure.add_subplot() if ax is None else ax
         names = range(matrix.shape[0]) if labels is None else labels
         _draw_matrix(ax, matrix, names, add_text, cmap)
@@ -64,11 +60,10 @@ def plot_confusion_matrix(
         return figure, ax
     if ax is not None:
         raise ValueError(f"`ax` holds one matrix, got {matrix.shape[0]} tables.")
-    return _plot_tables(pyplot, matrix, add_text, labels, cmap)
+    return _plot_tables(matrix, add_text, labels, cmap)
 
 
 def _plot_tables(
-    pyplot: Any,
     tables: Tensor,
     add_text: bool,
     labels: Sequence[int | str] | None,
@@ -77,7 +72,7 @@ def _plot_tables(
     count = tables.shape[0]
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
-    figure, grid = pyplot.subplots(rows, columns, layout="constrained", squeeze=False)
+    figure, grid = pyplot().subplots(rows, columns, layout="constrained", squeeze=False)
     axes = grid.flatten()
     for unused in axes[count:]:
         unused.remove()

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from fastmetrics.utilities._figures import new_axis
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -47,9 +49,7 @@ def plot_curve(
     >>> len(axis.lines)
     1
     """
-    from fastmetrics.utilities.plot import _new_axis
-
-    fig, ax = _new_axis(ax)
+    fig, ax = new_axis(ax)
     single = isinstance(x, Tensor) and x.ndim == 1
     xs, ys = ([x], [y]) if single else (list(x), list(y))
     if labels is not None and len(labels) != len(xs):

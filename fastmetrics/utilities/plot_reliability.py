@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from fastmetrics.utilities._figures import new_axis
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -39,11 +41,9 @@ def plot_reliability(bins: Tensor, ax: Axes | None = None) -> tuple[Figure | Non
     >>> axis.get_xlabel()
     'Confidence'
     """
-    from fastmetrics.utilities.plot import _new_axis
-
     if bins.ndim != 2 or bins.shape[0] < 2 or bins.shape[1] != 3:
         raise ValueError(f"`bins` must have shape (n_bins + 1, 3), got {tuple(bins.shape)}.")
-    fig, ax = _new_axis(ax)
+    fig, ax = new_axis(ax)
     rows = bins.detach().cpu().double().tolist()
     n_bins, total = len(rows) - 1, sum(count for count, _, _ in rows)
     heights = [count / total if total else 0.0 for count, _, _ in rows]

@@ -9,6 +9,8 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+__all__ = ["rank_zero_debug", "rank_zero_info", "rank_zero_warn"]
+
 _log = logging.getLogger("fastmetrics")
 
 

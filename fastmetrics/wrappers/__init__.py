@@ -1,5 +1,9 @@
 """Metrics around metrics."""
 
-from fastmetrics.wrappers.running import Running
+from typing import TYPE_CHECKING
 
-__all__ = ["Running"]
+from fastmetrics.utilities.lazy import exported
+from fastmetrics.wrappers.running import *
+
+if not TYPE_CHECKING:
+    __all__ = exported(__name__)

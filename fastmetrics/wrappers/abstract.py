@@ -6,6 +6,8 @@ from typing import Any
 
 from fastmetrics.metric import Metric
 
+__all__ = ["WrapperMetric"]
+
 
 class WrapperMetric(Metric):
     """A metric around another one, which synchronises itself; subclasses define ``forward``."""

@@ -6,9 +6,13 @@ from typing import Any
 
 import torch
 
-from fastmetrics.metric import Metric, _merge, private_copy
+from fastmetrics.core.states import States, private_copy
+from fastmetrics.core.statistic_metric import StatisticMetric
+from fastmetrics.metric import Metric
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.wrappers.abstract import WrapperMetric
+
+__all__ = ["Running"]
 
 
 class Running(WrapperMetric):
@@ -49,19 +53,19 @@ class Running(WrapperMetric):
         self.base_metric = base_metric
         self.window = window
         self._num_vals_seen = 0
-        for name, default in base_metric._defaults.items():
+        states = base_metric._states
+        for name, default in states.defaults.items():
             for slot in range(window):
-                self.add_state(f"{name}_{slot}", default)
-                self._reductions[f"{name}_{slot}"] = base_metric._reductions[name]
+                self.add_state(f"{name}_{slot}", default, states.reductions[name])
 
     def _keep_batch(self) -> None:
         """Exchange the states of the metric, one batch, with the oldest of the window."""
-        own, base = self.__dict__, self.base_metric.__dict__
+        own, batch = self._private(), self.base_metric._private()
         slot = self._num_vals_seen % self.window
-        for name in self.base_metric._defaults:
-            own[f"{name}_{slot}"], base[name] = base[name], own[f"{name}_{slot}"]
+        for name in batch.defaults:
+            own.exchange(f"{name}_{slot}", batch, name)
         self.base_metric.reset()
-        own["_num_vals_seen"] += 1
+        self.__dict__["_num_vals_seen"] += 1
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Add a batch to the window; arguments as in ``update`` of the metric."""
@@ -72,33 +76,42 @@ class Running(WrapperMetric):
         """Add a batch to the window and return the value of the batch alone."""
         value = self.base_metric(*args, **kwargs)
         self._keep_batch()
-        own = self.__dict__
-        own["_count"] += 1
-        own["_forward_cache"] = value
+        self._states.note()
+        self.__dict__["_forward_cache"] = value
         return value
 
     def compute(self) -> Any:
         """Return the value of the metric over the batches of the window, oldest first."""
-        base = self.base_metric
         seen = self._num_vals_seen
         slots = [i % self.window for i in range(max(0, seen - self.window), seen)]
+        states = self.base_metric._private()
         with torch.no_grad():
-            for name, reduction in base._reductions.items():
-                for count, slot in enumerate(slots):
-                    part = getattr(self, f"{name}_{slot}")
-                    total = _merge(reduction, getattr(base, name), part, count, 1)
-                    base.__dict__[name] = private_copy(part) if not count else total
-        base._update_count = len(slots)
+            for name, reduction in states.reductions.items():
+                parts = [self._states.values[f"{name}_{slot}"] for slot in slots]
+                for count, part in enumerate(parts):
+                    total = reduction.merge(states.values[name], part, (count, 1))
+                    states.values[name] = total if count else private_copy(part)
+        states.count = len(slots)
+        states.changed()
         try:
-            return base.compute()
+            return self.base_metric.compute()
         finally:
-            base.reset()
+            self.base_metric.reset()
 
     def reset(self) -> None:
         """Empty the window."""
         super().reset()
         self.base_metric.reset()
         self.__dict__["_num_vals_seen"] = 0
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a state of a batch by the name that torchmetrics gives it."""
+        state, _, slot = name.rpartition("_")
+        base = self.__dict__.get("_modules", {}).get("base_metric")
+        if slot.isdecimal() and isinstance(base, StatisticMetric) and state in base._views():
+            values = {each: getattr(self, f"{each}_{slot}") for each in base._defaults}
+            return base._views()[state].get(States(values))
+        return super().__getattr__(name)
 
     def _extras(self) -> int:
         return self._num_vals_seen

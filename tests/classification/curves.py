@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._curve import Curve
+from fastmetrics.ops.scores import Curve
 
 
 @dataclass(frozen=True)

@@ -735,11 +735,11 @@ def test_absent_classes_do_not_make_the_average_nan(average):
 
 def test_metrics_on_one_statistic_say_so():
     def key(cls: str, **arguments: Any) -> Any:
-        return getattr(classification, cls)(**arguments)._statistic()
+        return getattr(classification, cls)(**arguments).statistic
 
     for task in TASKS:
         rows = [r for r in ROWS if r.task == task]
-        assert len({r.ours()._statistic() for r in rows}) == 1, task
+        assert len({r.ours().statistic for r in rows}) == 1, task
     assert key("BinaryConfusionMatrix") == key("BinaryConfusionMatrix", normalize="all")
     changes = (
         {"threshold": 0.3},
@@ -752,6 +752,45 @@ def test_metrics_on_one_statistic_say_so():
     keys += [key("MulticlassConfusionMatrix", num_classes=n) for n in (2, 3)]
     keys += [key("MulticlassConfusionMatrix", num_classes=3, ignore_index=0)]
     assert len(set(keys)) == len(keys)
+
+
+@every_row
+def test_state_of_torchmetrics_can_be_set(row: Row) -> None:
+    ours, theirs = row.ours(), row.theirs()
+    preds, target = make(row.task, "logits", (30,), 0)
+    theirs.update(preds, target)
+    ours.confmat = theirs.confmat
+    ours.confmat += theirs.confmat
+    assert torch.equal(ours.confmat, 2 * theirs.confmat)
+    theirs.update(preds, target)
+    ours.update(preds, target)
+    assert torch.equal(2 * ours.confmat, 3 * theirs.confmat)
+
+
+def test_setting_a_state_leaves_the_group() -> None:
+    metrics = fastmetrics.MetricCollection(
+        {
+            "matrix": classification.MulticlassConfusionMatrix(C),
+            "score": classification.MulticlassF1Score(C),
+            "recall": classification.MulticlassRecall(C),
+        }
+    )
+    preds, target = make("multiclass", "probs", (50,), 0)
+    metrics.update(preds, target)
+    metrics.update(preds, target)
+    before, recall = metrics["matrix"].confmat.clone(), metrics["recall"].tp.clone()
+    assert torch.equal(metrics["score"].tp, before.diagonal())
+    metrics["score"].tp = torch.ones(C)
+    assert torch.equal(metrics["score"].tp, torch.ones(C))
+    assert torch.equal(metrics["matrix"].confmat, before)
+    assert torch.equal(metrics["recall"].tp, recall)
+
+
+def test_assigning_an_argument_changes_what_is_counted() -> None:
+    metric = classification.BinaryConfusionMatrix()
+    metric.threshold = 0.9
+    assert metric.statistic == classification.BinaryAccuracy(threshold=0.9).statistic
+    assert metric(torch.tensor([0.95, 0.8]), torch.tensor([1, 1])).tolist() == [[0, 0], [1, 1]]
 
 
 @pytest.fixture

@@ -21,7 +21,8 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fastmetrics import MetricCollection
-from fastmetrics.classification._curve import FOLDED_ROWS
+from fastmetrics.core.states import States
+from fastmetrics.ops.kept_scores import FOLDED_ROWS
 from tests.classification.test_curves import (
     CURVES,
     ROWS,
@@ -236,7 +237,7 @@ def test_inputs_that_do_not_fit_leave_the_states_alone(row, thresholds):
             metric.update(preds, wrong)
         with pytest.raises(RuntimeError, match="got 7 at flat index"):
             metric(preds, wrong)
-        metric.__dict__["_computed"] = None
+        metric._computed = None
         expect(metric.compute(), value, rtol=0, atol=0)
         metric.update(preds[:0], target[:0])
     assert not metric.events.any()
@@ -475,7 +476,64 @@ def test_states_are_plain_tensors_in_files_and_copies():
         other.update(preds, target)
         other.update(preds, 1 - target)
         assert sum(map(len, other.preds)) == 180
-    assert torch.equal(torch.cat(metric.preds)[:, 0], preds)
+    assert torch.equal(torch.cat(metric.preds), preds)
+
+
+@pytest.mark.parametrize("ignore_index", [None, -1, 1])
+@pytest.mark.parametrize("task", TASKS)
+def test_lists_take_what_the_peer_keeps(task, ignore_index):
+    """Appended by a subclass, or taken from a checkpoint; updates go on behind."""
+    row = AUROC[task]
+    preds, target = make(task, ignore_index=ignore_index)
+    ours, theirs = row.ours(ignore_index=ignore_index), row.theirs(ignore_index=ignore_index)
+    theirs.update(preds[:40], target[:40])
+    ours.preds.append(theirs.preds[0])
+    ours.target.append(theirs.target[0])
+    ours.update(preds[40:], target[40:])
+    assert ours.preds[-1].shape == preds[40:].shape
+    value = row.call(preds, target, ignore_index=ignore_index)
+    expect(ours.compute(), value, rtol=0, atol=0)
+
+
+def test_rows_that_a_list_shows_stay_as_they_are():
+    preds, target = make("binary", shape=(60,))
+    metric = AUROC["binary"].ours()
+    for start in range(0, 15, 5):
+        metric.update(preds[start : start + 5], target[start : start + 5])
+    lists = metric.preds.copy(), metric.target.copy()
+    seen = [chunk.clone() for chunk in lists[0]]
+    others = [copy.copy(metric), copy.deepcopy(metric), pickle.loads(pickle.dumps(metric))]
+    for other in (*others, metric):
+        other.update(1 - preds[:5], target[:5])
+    # Back where it was, it may not write where it has written since.
+    metric.preds, metric.target = lists
+    later = metric.preds[-1]
+    metric.update(preds[15:20], target[15:20])
+    assert all(map(torch.equal, lists[0], seen))
+    assert torch.equal(later, seen[-1])
+    value = AUROC["binary"].call(preds[:20], target[:20])
+    expect(metric.compute(), value, rtol=0, atol=0)
+
+
+def test_joining_batches_is_adding_them():
+    preds, target = make("binary", shape=(60,))
+    preds = preds.half()
+    statistic = AUROC["binary"].ours().statistic
+    total = States(statistic.empty())
+    for start in range(0, 60, 5):
+        batch = States(statistic.empty(), batch=True)
+        statistic.add(batch, preds[start : start + 5], target[start : start + 5])
+        names = statistic.join(total, batch)
+    assert {*names, "events"} == {*total.values}
+    assert torch.equal(torch.cat(total.values["preds"]), preds)
+    assert torch.equal(torch.cat(total.values["target"]), target.byte())
+    assert len(total.values["preds"]) < 6
+    large = States(statistic.empty(), batch=True)
+    statistic.add(large, *many(torch.float16))
+    assert large.values["preds"]  # one batch is never folded
+    statistic.join(total, large)
+    assert not total.values["preds"]
+    assert total.values["float16_counts"].sum() == FOLDED_ROWS + 60
 
 
 @pytest.mark.parametrize("task", TASKS)

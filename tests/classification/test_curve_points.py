@@ -12,6 +12,7 @@ import inspect
 import itertools
 import math
 import pickle
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -28,7 +29,6 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from fastmetrics import MetricCollection
-from fastmetrics.functional.classification._curve import Curves
 from fastmetrics.functional.classification.eer import eer_formula
 from fastmetrics.functional.classification.logauc import logauc_formula
 from fastmetrics.functional.classification.precision_fixed_recall import PRECISION_AT_RECALL
@@ -39,6 +39,7 @@ from fastmetrics.functional.classification.sensitivity_specificity import (
 from fastmetrics.functional.classification.specificity_sensitivity import (
     SPECIFICITY_AT_SENSITIVITY,
 )
+from fastmetrics.ops.scores import Curves
 from tests.classification.curves import Counts, columns, count, exact_curve, mean_curve
 from tests.classification.test_curves import (
     TASKS,
@@ -52,6 +53,12 @@ from tests.classification.test_curves import (
     one_value,
 )
 
+MINIMUM = {
+    "recall_fixed_precision": "min_precision",
+    "precision_fixed_recall": "min_recall",
+    "sensitivity_specificity": "min_specificity",
+    "specificity_sensitivity": "min_sensitivity",
+}
 RULES = {
     "recall_fixed_precision": RECALL_AT_PRECISION,
     "precision_fixed_recall": PRECISION_AT_RECALL,
@@ -80,7 +87,7 @@ class PointRow(Row):
 
     @property
     def minimum(self) -> str:
-        return RULES[self.module].minimum
+        return MINIMUM[self.module]
 
     @property
     def required(self) -> dict[str, Any]:
@@ -93,8 +100,8 @@ AREAS = [
     PointRow(t, "LogAUC", "logauc", ("macro", "none", None)[: 3 * (t != "binary")]) for t in TASKS
 ]
 BEST = [
-    PointRow(t, SUFFIXES[module], rule.name, module=module)
-    for module, rule in RULES.items()
+    PointRow(t, suffix, re.sub("(?<=.)([A-Z])", r"_\1", suffix).lower(), module=module)
+    for module, suffix in SUFFIXES.items()
     for t in TASKS
 ]
 ROWS = EERS + AREAS + BEST
@@ -294,6 +301,11 @@ def test_ranges_that_do_not_fit(fpr_range):
 # The best of one rate where another reaches a minimum
 
 
+def best_of(module: str, curves: Curves, minimum: float, undefined: str | None = None) -> Any:
+    own = {MINIMUM[module]: minimum}
+    return RULES[module].of_curves(curves, average=None, undefined=undefined, **own)
+
+
 def best_by_hand(module: str, counts: Counts, exact: bool, minimum: float) -> tuple[float, float]:
     """Rate and threshold, from integers; a quotient of integers is the nearest float64."""
     by_recall = module in ("recall_fixed_precision", "precision_fixed_recall")
@@ -392,7 +404,7 @@ def test_best_point_at_every_score(row, kind):
         counts = counts_of(row, preds, target, None, ignore_index)
         curves = exact_curves(row, preds, target, ignore_index)
         for minimum in MINIMA:
-            value = RULES[row.module].of_curves(curves, minimum, None)
+            value = best_of(row.module, curves, minimum)
             by_hand = hand(row, counts, exact=True)
             expect_best(value, by_hand(minimum))
             call = partial(row.peer_call, preds, target, ignore_index=ignore_index)
@@ -443,7 +455,7 @@ def test_points_of_scikit_learn(task, weighted):
                 "specificity_sensitivity": [(1 - fpr, tpr) for fpr, tpr, _ in scikit_roc],
             }[row.module]
             expected = [np.max(rate[other >= minimum], initial=0.0) for rate, other in rates]
-            best = RULES[row.module].of_curves(curves, minimum, None)
+            best = best_of(row.module, curves, minimum)
             check(row, expected, best, **{row.minimum: minimum})
 
 
@@ -506,7 +518,7 @@ def formula_of(row: PointRow, curves: Curves, minimum: float, undefined: str | N
         return eer_formula(curves, None, undefined)
     if row in AREAS:
         return logauc_formula(curves, None, undefined=undefined)
-    return RULES[row.module].of_curves(curves, minimum, undefined)
+    return best_of(row.module, curves, minimum, undefined)
 
 
 def per_class(value: Any) -> list[Any]:
@@ -733,10 +745,10 @@ def test_a_threshold_of_nan_is_the_lowest():
     """As thresholds of the data are where scores are NaN."""
     curve = exact_curve(torch.tensor([0.2, 0.4, 0.6]), torch.tensor([True, False, True]))
     curve = curve._replace(thresholds=torch.tensor([0.6, 0.4, math.nan]))
-    rate, threshold = RECALL_AT_PRECISION.of_curves(curve, 0.6, None)
+    rate, threshold = best_of("recall_fixed_precision", curve, 0.6)
     assert rate == 1
     assert threshold.isnan()
-    assert [float(x) for x in SPECIFICITY_AT_SENSITIVITY.of_curves(curve, 0.5, None)] == [
+    assert [float(x) for x in best_of("specificity_sensitivity", curve, 0.5)] == [
         1.0,
         pytest.approx(0.6),
     ]

@@ -8,6 +8,7 @@ import inspect
 import itertools
 import math
 import pickle
+import re
 import warnings
 from dataclasses import dataclass
 from typing import Any
@@ -24,9 +25,9 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from fastmetrics import MetricCollection
-from fastmetrics.functional.classification import _curve
 from fastmetrics.functional.classification.precision_recall_curve import precision_recall_formula
 from fastmetrics.functional.classification.roc import roc_formula
+from fastmetrics.ops import thresholds as grids
 from tests.classification.curves import columns, count, exact_curve, mean_curve
 from tests.classification.inputs import SCORE_DTYPES
 
@@ -380,6 +381,64 @@ def test_tables_at_each_threshold(row):
     assert torch.equal(ours.thresholds, theirs.thresholds)
 
 
+@every_row
+def test_tables_can_be_assigned(row):
+    """The thresholds ascend: the peer's values are wrong for others."""
+    options = {"thresholds": [0.1, 0.5, 0.5, 0.7], "ignore_index": -1}
+    preds, target = make(row.task, ignore_index=-1)
+    ours, theirs = row.ours(**options), row.theirs(**options)
+    theirs.update(preds, target)
+    ours.confmat = theirs.confmat
+    assert torch.equal(ours.confmat, theirs.confmat)
+    assert ours.counts.dtype == torch.int64
+    value = row.call(preds, target, **options)
+    ours._update_count = 1
+    expect(ours.compute(), one_value(value), rtol=0, atol=0)
+    ours.confmat += theirs.confmat
+    ours.update(preds, target)
+    assert torch.equal(ours.confmat, 3 * theirs.confmat)
+    ours.confmat = ours.confmat / 2
+    expect(ours.compute(), one_value(value), rtol=1e-6, atol=1e-7)
+
+
+def test_statistics_of_equal_thresholds_are_equal():
+    """Whatever they were given as, on whatever device; in another order they tell the same."""
+    first = CURVES[0].ours(thresholds=5).statistic
+    for thresholds in ([0.0, 0.25, 0.5, 0.75, 1.0], torch.linspace(1, 0, 5)):
+        second = VALUES[0].ours(thresholds=thresholds).statistic
+        assert first == second
+        assert hash(first) == hash(second)
+        assert repr(first) == repr(second)
+    for other in (
+        VALUES[0].ours(thresholds=6),
+        VALUES[0].ours(thresholds=5, input="probs"),
+        VALUES[0].ours(thresholds=5, ignore_index=0),
+        VALUES[0].ours(thresholds="auto"),
+        VALUES[0].ours(),
+    ):
+        assert other.statistic != first
+        again = pickle.loads(pickle.dumps(other.statistic))
+        assert (again, repr(again)) == (other.statistic, repr(other.statistic))
+        assert copy.deepcopy(again) == again
+    moved = first.to(torch.device("meta"))
+    assert moved == first
+    assert moved.arguments()[0].device.type == "meta"
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda f, p, t: f(p), "binary_auroc() missing"),
+        (lambda f, p, t: f(p, t, weigth=p), "binary_auroc() got an unexpected"),
+        (lambda f, p, t: f(p, t, None, max_fpr=0.5), "binary_auroc() multiple values"),
+        (lambda f, p, t: f(p, t, None, None, None, True, p), "binary_auroc() too many"),
+    ],
+)
+def test_calls_that_python_refuses(call, text):
+    with pytest.raises(TypeError, match=re.escape(text)):
+        call(VALUES[0].functional(), *make("binary"))
+
+
 @of(ROWS)
 def test_weights_repeat_samples(row, arguments):
     preds, target = make(row.task, ignore_index=-1)
@@ -623,27 +682,29 @@ def test_changing_given_thresholds_later_changes_nothing():
 
 
 def test_changing_returned_thresholds_changes_no_other_call():
-    """Uniform thresholds are laid out once and copied for everyone."""
+    """Uniform thresholds are laid out once; everyone gets a copy."""
     cpu = torch.device("cpu")
-    first = _curve.make_grid(7, "auto", False, cpu)
-    second = _curve.make_grid(7, "auto", False, cpu)
-    assert first.edges is second.edges
-    first.thresholds.zero_()
-    metric = CURVES[0].ours(thresholds=7)
-    metric.thresholds.zero_()
-    for grid in (second, _curve.make_grid(7, "auto", False, cpu)):
-        assert torch.equal(grid.thresholds, torch.linspace(0, 1, 7))
+    assert grids.make_grid(7, "auto", False, cpu) is grids.make_grid(7, "auto", False, cpu)
+    preds, target = make("binary")
+    for row in CURVES:
+        if row.task == "binary":
+            metric = row.ours(thresholds=7)
+            for thresholds in (metric.thresholds, metric(preds, target)[2]):
+                thresholds.zero_()
+            row.call(preds, target, thresholds=7)[2].zero_()
+            assert torch.equal(metric.thresholds, torch.linspace(0, 1, 7))
+            assert row.call(preds, target, thresholds=7)[2].max() == 1
 
 
 def test_shared_thresholds_are_plain_tensors():
     """What is made while tracing or in inference mode does not stay for other calls."""
     cpu = torch.device("cpu")
     with FakeTensorMode():
-        assert not _curve._makes_plain_tensors()
-    assert not torch.compile(_curve._makes_plain_tensors, backend="eager")()
+        assert not grids.makes_plain_tensors()
+    assert not torch.compile(grids.makes_plain_tensors, backend="eager")()
     with torch.inference_mode():
-        _curve.make_grid(11, "auto", False, cpu)
-    grid = _curve.make_grid(11, "auto", False, cpu)
+        grids.make_grid(11, "auto", False, cpu)
+    grid = grids.make_grid(11, "auto", False, cpu)
     assert not grid.edges.is_inference() and not grid.thresholds.is_inference()
 
 

@@ -329,9 +329,9 @@ def test_signatures_and_constants_are_those_of_torchmetrics():
 
 def test_only_equal_statistics_are_shared():
     fairness, rates = classification.BinaryFairness, classification.BinaryGroupStatRates
-    assert fairness(G)._statistic() == fairness(G, task="equal_opportunity")._statistic()
+    assert fairness(G).statistic == fairness(G, task="equal_opportunity").statistic
     keys = [
-        metric._statistic()
+        metric.statistic
         for metric in (
             fairness(G),
             fairness(G, task="demographic_parity"),

@@ -25,7 +25,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import fastmetrics
 import fastmetrics.functional as wrappers
 from fastmetrics import classification, functional
-from fastmetrics.functional.classification import _statistic as statistic
+from fastmetrics.ops import counted
+from fastmetrics.ops.counted import Counts
 from tests.classification.inputs import (
     LABEL_DTYPES,
     SCORE_DTYPES,
@@ -404,8 +405,30 @@ def test_states_by_the_names_of_torchmetrics(task: str, how: str) -> None:
     for name in ("tp", "fp", "tn", "fn"):
         state = getattr(theirs, name)
         close(getattr(ours, name), torch.cat(state) if isinstance(state, list) else state)
-        with pytest.raises(AttributeError):
-            setattr(ours, name, torch.zeros(1))
+    if how == "samplewise":
+        with pytest.raises(AttributeError, match="`tp` of"):
+            ours.tp = torch.zeros(1)
+
+
+@every_task
+@pytest.mark.parametrize("average", ["micro", "macro"])
+def test_states_of_torchmetrics_can_be_set(task: str, average: str) -> None:
+    preds, target = inputs_for(task, "logits", (40,), SIZE[task])
+    options = {} if task == "binary" else {"average": average}
+    row = next(row for row in ROWS if row.suffix == "F1Score")
+    ours, theirs = row.metric(task, **options), row.theirs(task, **options)
+    theirs.update(preds, target)
+    for name in ("tp", "fp", "tn", "fn"):
+        setattr(ours, name, getattr(theirs, name))
+        assert torch.equal(getattr(ours, name), getattr(theirs, name))
+    theirs.update(preds, target)
+    ours.update(preds, target)
+    close(ours.compute(), theirs.compute())
+    ours.tp += 1
+    assert torch.equal(ours.tp, theirs.tp + 1)
+    ours.fp = ours.fp + 0.5
+    assert torch.equal(ours.fp, theirs.fp + 0.5) and ours.counts.dtype == torch.float64
+    assert torch.equal(ours.fn, theirs.fn)
 
 
 # -- scikit-learn ---------------------------------------------------------------------------------
@@ -519,10 +542,10 @@ def test_few_and_many_classes_take_the_same_formula(
     """Small states on the CPU are read by the host; a leading axis keeps them on the device."""
     formula = row.metric("multiclass").formula
     counts = torch.randint(0, 3, (size, 4)) * torch.randint(0, 2, (size, 1))
-    for thresholded, top_k in itertools.product((False, True), (1, 2)):
-        arguments = (thresholded, average, top_k, zero_division)
-        alone = formula(counts, *arguments)
-        stacked = formula(counts.expand(2, -1, -1), *arguments)
+    for top_k in (1, 2, None):
+        alone = formula(Counts(counts, (0, 1, 2, 3), top_k), average, zero_division)
+        twice = Counts(counts.expand(2, -1, -1), (0, 1, 2, 3), top_k)
+        stacked = formula(twice, average, zero_division)
         assert alone.dtype == stacked.dtype == torch.float32
         torch.testing.assert_close(stacked[1], alone, rtol=1e-6, atol=0, equal_nan=True)
 
@@ -765,7 +788,7 @@ def test_the_device_chooses_as_the_host_does(how: str, monkeypatch: pytest.Monke
         for row in [*ALL_ROWS, *exact]:
             expected = row.call(task, preds, target, multidim_average=how)
             with monkeypatch.context() as patch:
-                patch.setattr(statistic, "_readable", lambda tensor: False)
+                patch.setattr(counted, "is_readable", lambda tensor: False)
                 close(row.call(task, preds, target, multidim_average=how), expected)
                 close(row.metric(task, multidim_average=how)(preds, target), expected)
 
@@ -1024,10 +1047,10 @@ def test_update_is_one_op(row: Row, task: str) -> None:
 
 def test_metrics_that_count_the_same_say_so() -> None:
     for task in TASKS:
-        keys = {row.metric(task)._statistic() for row in ALL_ROWS}
+        keys = {row.metric(task).statistic for row in ALL_ROWS}
         assert len(keys) == 1
         hash(next(iter(keys)))
-    averages = {classification.MulticlassF1Score(C, average=a)._statistic() for a in AVERAGES}
+    averages = {classification.MulticlassF1Score(C, average=a).statistic for a in AVERAGES}
     assert len(averages) == 1
     default = {"num_labels": 2}
     different: list[dict[str, Any]] = [
@@ -1039,9 +1062,9 @@ def test_metrics_that_count_the_same_say_so() -> None:
         {"validate_args": False},
         {"num_labels": 3},
     ]
-    keys = {classification.MultilabelRecall(**{**default, **o})._statistic() for o in different}
+    keys = {classification.MultilabelRecall(**{**default, **o}).statistic for o in different}
     assert len(keys) == len(different)
-    keys = {classification.MultilabelExactMatch(**{**default, **o})._statistic() for o in different}
+    keys = {classification.MultilabelExactMatch(**{**default, **o}).statistic for o in different}
     assert len(keys) == len(different)
     different = [
         {},
@@ -1053,10 +1076,10 @@ def test_metrics_that_count_the_same_say_so() -> None:
     default = {"num_classes": 2}
     for name in ("MulticlassAccuracy", "MulticlassExactMatch"):
         cls = getattr(classification, name)
-        assert len({cls(**{**default, **o})._statistic() for o in different}) == len(different)
+        assert len({cls(**{**default, **o}).statistic for o in different}) == len(different)
     assert (
-        classification.MulticlassAccuracy(5)._statistic()
-        != classification.MulticlassAccuracy(5, top_k=2)._statistic()
+        classification.MulticlassAccuracy(5).statistic
+        != classification.MulticlassAccuracy(5, top_k=2).statistic
     )
 
 

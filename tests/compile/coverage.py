@@ -79,7 +79,7 @@ def _reason(name: str, use: str) -> str | None:
         return "list"
     if use == "update":
         return None
-    if re.search(r"(Curve|ROC|_curve|roc)-(exact|certified)$", name) and "AUROC" not in name:
+    if re.search(r"(Curve|ROC|_curve|roc)-(exact|ranked)$", name) and "AUROC" not in name:
         return None if "auroc" in name else "length"
     if name in ("BinaryFairness", "binary_fairness", "demographic_parity", "equal_opportunity"):
         return "names"

@@ -18,7 +18,7 @@ COMPUTED = {trial.name for trial in TRIALS if trial.use == "compute" and not tri
 SAMPLE = {
     "MulticlassAccuracy-forward",
     "BinaryAUROC-binned-forward",
-    "BinaryEER-certified-compute",
+    "BinaryEER-ranked-compute",
     "MultilabelExactMatch-forward",
     "PearsonCorrCoef-forward",
     "MeanMetric-forward",

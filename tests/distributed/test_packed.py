@@ -16,7 +16,8 @@ from torch import Tensor
 
 from fastmetrics import GradientStats as Layers
 from fastmetrics import MaxMetric, MeanMetric, MetricCollection, SumMetric, classification
-from fastmetrics.distributed import Statistic, exchange
+from fastmetrics.core.reductions import reduction_of
+from fastmetrics.distributed import Parcel, exchange
 from fastmetrics.metric import Metric
 from fastmetrics.regression import PearsonCorrCoef, R2Score
 from fastmetrics.utilities.data import dim_zero_max, dim_zero_min, dim_zero_sum
@@ -174,13 +175,13 @@ def number_of_collectives(rank: int, world: int) -> None:
         assert calls == [*["all_gather"] * (1 + uneven), "all_reduce", "all_gather"]
 
 
-def statistic(state: Tensor, default: Tensor, reduction: Any, name: str = "metric") -> Statistic:
-    return Statistic(
+def parcel(state: Tensor, default: Tensor, reduction: Any, name: str = "metric") -> Parcel:
+    return Parcel(
         name,
         name,
         "kind",
         "None",
-        {"state": reduction},
+        {"state": reduction_of(reduction)},
         {"state": default},
         {"state": state},
         True,
@@ -209,7 +210,7 @@ def reductions_as_torch_has_them(rank: int, world: int) -> None:
                     values = torch.tensor(ends if r == 0 else ends[::-1], dtype=dtype)
                 found.append(values)
             parts.append(found)
-        own = [statistic(x, torch.zeros_like(x), reduction, str(x.dtype)) for x in parts[rank]]
+        own = [parcel(x, torch.zeros_like(x), reduction, str(x.dtype)) for x in parts[rank]]
         with counted() as calls:
             synced = exchange(own)
         assert len(calls) == (2 if reduction is not dim_zero_sum else 3)
@@ -218,11 +219,11 @@ def reductions_as_torch_has_them(rank: int, world: int) -> None:
             assert isinstance(state, Tensor)
             assert state.dtype == expected.dtype, dtype
             torch.testing.assert_close(state, expected, rtol=0, atol=0, equal_nan=True)
-    huge = statistic(torch.tensor([2**62 + rank]), torch.zeros(1, dtype=torch.int64), dim_zero_max)
+    huge = parcel(torch.tensor([2**62 + rank]), torch.zeros(1, dtype=torch.int64), dim_zero_max)
     assert exchange([huge])[0]["state"].tolist() == [2**62 + world - 1]
-    complexes = statistic(torch.tensor([1j * rank]), torch.zeros(1) * 1j, dim_zero_sum)
+    complexes = parcel(torch.tensor([1j * rank]), torch.zeros(1) * 1j, dim_zero_sum)
     assert exchange([complexes])[0]["state"].tolist() == [1j * sum(range(world))]
-    factor = statistic(torch.tensor(2.0), torch.tensor(1.0), product)
+    factor = parcel(torch.tensor(2.0), torch.tensor(1.0), product)
     assert exchange([factor])[0]["state"] == 2**world
     assert exchange([]) == []
 
@@ -266,7 +267,7 @@ def metrics_that_part(rank: int, world: int) -> None:
         collection["BinaryRecall"].update(target, target)
     assert len(collection.compute_groups) == (2 if rank == 0 else 1)
     for metric in collection.values(copy_state=False):
-        metric.__dict__["_computed"] = None
+        metric._computed = None
     recall = torch.tensor((3 + world - 1) / (4 + 2 * (world - 1)))
     within_one_ulp(collection.compute()["BinaryRecall"], recall)
     assert collection.compute()["BinaryPrecision"] == 0.5

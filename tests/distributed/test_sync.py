@@ -11,6 +11,7 @@ import torch.distributed as dist
 from torch import Tensor
 
 from fastmetrics.collections import MetricCollection
+from fastmetrics.core.statistic import counts_only
 from fastmetrics.distributed import gather_all_tensors
 from fastmetrics.metric import Metric
 from tests.distributed.processes import run_checks
@@ -35,13 +36,15 @@ class Big(Metric):
         super().__init__(**kwargs)
         self.add_state("counts", torch.zeros(2, dtype=torch.int64), dist_reduce_fx="sum")
 
+    @counts_only
     def update(self, value: int) -> None:
         self.counts += value
 
     def compute(self) -> Tensor:
         return self.counts
 
-    def _statistic(self) -> Hashable:
+    @property
+    def statistic(self) -> Hashable:
         return "big"
 
 

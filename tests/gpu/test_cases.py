@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fastmetrics import ops
-from fastmetrics.ops import library
+from fastmetrics.ops.define import COMPUTE_OPS, REFERENCES, WITHOUT_TRITON
 from tests.gpu.cases import CASES
 from tests.pretend_gpu import DEVICE, pretend_gpu
 
@@ -20,12 +20,12 @@ def moved(value):
 
 
 def test_every_op_has_calls():
-    assert {op for op, _ in CASES.values()} == library.REFERENCES.keys()
+    assert {op for op, _ in CASES.values()} == REFERENCES.keys()
 
 
 @pytest.mark.skipif(os.environ.get("TRITON_INTERPRET") == "1", reason="needs triton's compiler")
 @pytest.mark.parametrize("references", [False, True], ids=["kernels", "references"])
-@pytest.mark.parametrize("op", sorted(library.REFERENCES.keys() - library.COMPUTE_OPS))
+@pytest.mark.parametrize("op", sorted(REFERENCES.keys() - COMPUTE_OPS))
 def test_no_update_waits(op, references):
     pytest.importorskip("triton")
     for args in (args for name, args in CASES.values() if name == op):
@@ -33,4 +33,4 @@ def test_no_update_waits(op, references):
         with pretend_gpu(references) as (waits, launches):
             getattr(ops, op)(*inputs)
         assert not waits
-        assert bool(launches) == (op not in library.WITHOUT_TRITON and not references)
+        assert bool(launches) == (op not in WITHOUT_TRITON and not references)

@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from fastmetrics import ops
-from fastmetrics.ops import library
+from fastmetrics.ops import faults
+from fastmetrics.ops.define import COMPUTE_OPS
 from tests.gpu.cases import CASES, N, counts, labels, scores
 
 REQUIRED = os.environ.get("FASTMETRICS_REQUIRE_CUDA") == "1"
@@ -92,7 +93,7 @@ def test_results_equal_the_cpu_without_waiting(name):
     changed = written(op)
     inputs = [*map(to_gpu, args)]
     getattr(ops, op)(*fresh(inputs, changed))  # compiles, which may wait
-    if op in library.COMPUTE_OPS:
+    if op in COMPUTE_OPS:
         getattr(ops, op)(*inputs)
     else:
         with no_waiting():
@@ -101,9 +102,7 @@ def test_results_equal_the_cpu_without_waiting(name):
     same(op, inputs[:changed], twice_on_the_cpu(name))
 
 
-@pytest.mark.parametrize(
-    "name", [name for name, (op, _) in CASES.items() if op not in library.COMPUTE_OPS]
-)
+@pytest.mark.parametrize("name", [name for name, (op, _) in CASES.items() if op not in COMPUTE_OPS])
 def test_updates_replay_in_a_cuda_graph(name):
     op, args = CASES[name]
     changed = written(op)
@@ -129,7 +128,7 @@ def test_updates_run_on_the_current_stream():
     side = torch.cuda.Stream()
     target = labels(10, 1 << 20).cuda()
     state = torch.zeros(10, 4, dtype=torch.int64, device="cuda")
-    events = library.new_events("cuda")
+    events = faults.new_events("cuda")
     ops.stat_scores_(state.clone(), events.clone(), target, target, num_classes=10)
     torch.cuda.synchronize()
     with torch.cuda.stream(side):
@@ -160,17 +159,17 @@ def test_float_sums_have_the_same_bits_every_time(name):
 def test_bad_labels_are_left_out_and_counted():
     target = labels(10, N).cuda()
     target[:7] = torch.tensor([-1, 10, 11, -100, 2**40, -(2**40), 10])
-    state, events = counts(10, 4).cuda(), library.new_events("cuda")
+    state, events = counts(10, 4).cuda(), faults.new_events("cuda")
     ops.stat_scores_(state, events, scores(N, 10).cuda(), target, num_classes=10)
     assert state.sum().item() == 10 * (N - 7)
     assert events.tolist() == [7, 0, 0]
     with pytest.raises(RuntimeError, match="7 samples were left out"):
-        library.raise_events("Metric", events)
+        faults.raise_events("Metric", events)
 
 
 def test_nan_and_outside_scores_are_counted():
     values = torch.tensor([0.2, 0.9, float("nan"), 3.0, -1.0, float("inf")]).cuda()
-    state, events = counts(2, 1, 2, 2).cuda(), library.new_events("cuda")
+    state, events = counts(2, 1, 2, 2).cuda(), faults.new_events("cuda")
     ops.label_confusion_(state, events, values, torch.ones(6, dtype=torch.int64).cuda())
     assert events.tolist() == [0, 1, 3]
     assert state[0, 0, 1].tolist() == [3, 3]
@@ -186,7 +185,7 @@ def test_positions_past_2_31():
     target[-3:] = True
     preds = target.clone()
     preds[-1] = False
-    state, events = counts(2, 1, 2, 2).cuda(), library.new_events("cuda")
+    state, events = counts(2, 1, 2, 2).cuda(), faults.new_events("cuda")
     ops.label_confusion_(state, events, preds, target)
     assert state[0, 0].tolist() == [[2**31, 0], [1, 2]]
     state = counts(2, 4).cuda()
@@ -202,9 +201,9 @@ def test_the_other_gpu_is_used_when_its_tensors_come():
     if torch.cuda.device_count() < 2:
         pytest.skip("needs two GPUs")
     preds, target = scores(N, 10).to("cuda:1"), labels(10, N).to("cuda:1")
-    state, events = counts(10, 4).to("cuda:1"), library.new_events("cuda:1")
+    state, events = counts(10, 4).to("cuda:1"), faults.new_events("cuda:1")
     with torch.cuda.device(0):
         ops.stat_scores_(state, events, preds, target, num_classes=10)
     expected = counts(10, 4)
-    ops.stat_scores_(expected, library.new_events(), preds.cpu(), target.cpu(), num_classes=10)
+    ops.stat_scores_(expected, faults.new_events(), preds.cpu(), target.cpu(), num_classes=10)
     assert torch.equal(state.cpu(), expected)

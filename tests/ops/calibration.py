@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from fastmetrics.functional.classification.calibration_error import bin_edges
+from fastmetrics.ops.calibration import bin_edges
 from tests.ops import oracles
 from tests.ops.inputs import INF, NAN, SCORE_DTYPES, Draw, draw_state, neighbours, spoil
 from tests.ops.laws import Answer, Call, Tested, same_bits

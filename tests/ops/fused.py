@@ -17,7 +17,7 @@ from fastmetrics.ops.error_sums import (
     SQUARED,
     num_columns,
 )
-from fastmetrics.ops.fused import Program, Update
+from fastmetrics.ops.fused import FusedCall, Update
 from tests.ops.inputs import SCORE_DTYPES, Draw
 from tests.ops.laws import Answer, Call, Tested, arguments_of, every_op, native_op, results
 
@@ -152,7 +152,7 @@ def has_events(op: str) -> bool:
 
 
 def fuse(updates: list[Update], states: list[Tensor], preds: Any, target: Any, weight: Any) -> Call:
-    program = Program(updates)
+    program = FusedCall(updates)
     arguments = {
         "states": states,
         "events": [torch.tensor([0, 5, 7]) for update in updates if has_events(update.op)],

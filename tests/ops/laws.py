@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fastmetrics.ops.library import REFERENCES
+from fastmetrics.ops.define import REFERENCES
 from tests.ops.inputs import LAYOUTS, SIZES, small_floats
 
 

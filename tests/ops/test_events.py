@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from fastmetrics.ops.library import new_events, raise_events
+from fastmetrics.ops.faults import new_events, raise_events
 
 
 @pytest.mark.smoke

@@ -6,9 +6,18 @@ import pytest
 import torch
 from torch._dynamo.testing import CompileCounterWithBackend
 
-from fastmetrics.ops import fused_, library
-from fastmetrics.ops.fused import FAMILIES
-from tests.ops.fused import TASKS, Program, Update, agree, fuse, has_events, make, separately
+from fastmetrics.ops import fused_
+from fastmetrics.ops.fusible import (
+    ABSENT,
+    EDGES,
+    FAMILIES,
+    FLAG,
+    INT,
+    NUMBER,
+    OPTIONAL_INT,
+    code_of,
+)
+from tests.ops.fused import TASKS, FusedCall, Update, agree, fuse, has_events, make, separately
 from tests.ops.inputs import LABEL_DTYPES, SCORE_DTYPES
 from tests.ops.laws import check_untouched, has_native, implementations, native_op, results, run
 
@@ -88,7 +97,7 @@ def test_a_missing_deviance_changes_nothing():
     call["preds"][7] = -2.0
     states = [state.clone() for state in call["states"]]
     with pytest.raises(ValueError, match=r"error_sums_: .* got -2\.0 and .* at flat index 7"):
-        Program(call.updates).run(states, [], call["preds"], call["target"], None)
+        FusedCall(call.updates).run(states, [], call["preds"], call["target"], None)
     assert all(map(torch.equal, states, call["states"]))
 
 
@@ -108,7 +117,7 @@ def test_unchecked_labels_are_left_out():
 def test_words_of_refusals():
     batch = everything("classes")
     state, events = torch.zeros(4, 4, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
-    program = Program([Update("confusion_", (None, True))])
+    program = FusedCall([Update("confusion_", (None, True))])
     with pytest.raises(ValueError, match=r"confusion_: `preds` must have shape \(N, C"):
         program.run(
             [torch.zeros(5, 5, dtype=torch.int64)], [events], batch["preds"], batch["target"], None
@@ -127,33 +136,34 @@ def test_words_of_refusals():
     ):
         each = torch.zeros(shape, dtype=torch.int64)
         with pytest.raises(ValueError, match=f"{op} cannot be fused when it counts each sample"):
-            Program([Update(op, arguments)]).run(
+            FusedCall([Update(op, arguments)]).run(
                 [each], [events], batch["target"], batch["target"], None
             )
     with pytest.raises(ValueError, match=r"`op` must be one of .*, got 'aggregate_'"):
-        Program([Update("aggregate_", ())])
+        FusedCall([Update("aggregate_", ())])
     with pytest.raises(ValueError, match="confusion_ takes 2 `arguments` after `weight`, got 3"):
-        Program([Update("confusion_", (None, True, 1))])
+        FusedCall([Update("confusion_", (None, True, 1))])
     with pytest.raises(ValueError, match="label_confusion_ cannot be fused with groups"):
-        Program([Update("label_confusion_", (batch["target"], 0.5, False, None, True))])
+        FusedCall([Update("label_confusion_", (batch["target"], 0.5, False, None, True))])
 
 
 @pytest.mark.smoke
 def test_families():
-    """Every family takes what its op takes, in that order."""
-    for family in FAMILIES:
-        schema = native_op(family.op)._schema
-        names = [argument.name for argument in schema.arguments]
-        assert ("events" in names) == family.has_events
-        assert len(names) == 4 + family.has_events + len(family.arguments)
-        assert library.CHECKS[family.op] is not None
+    """What follows from the schemas, and a code for each name that C++ works out as well."""
+    tables, errors = FAMILIES["label_confusion_"], FAMILIES["error_sums_"]
+    assert tables.arguments == (ABSENT, NUMBER, FLAG, OPTIONAL_INT, FLAG) and tables.has_events
+    assert errors.arguments == (INT, NUMBER, NUMBER) and not errors.has_events
+    assert FAMILIES["score_histogram_"].arguments[0] == EDGES
+    assert code_of("foobar") == 0xBF9CF968  # of the authors of the hash
+    assert len({family.code for family in FAMILIES.values()}) == len(FAMILIES)
+    assert FAMILIES.keys() == {update.op for task in TASKS for update in everything(task).updates}
 
 
 @pytest.mark.parametrize("backend", ["eager", "aot_eager"])
 def test_a_program_is_one_graph(backend):
     torch._dynamo.reset()
     counter = CompileCounterWithBackend(backend)
-    program = Program(everything("binary").updates)
+    program = FusedCall(everything("binary").updates)
 
     def step(states, events, preds, target):
         program.run(states, events, preds * 1, target, None)

@@ -12,7 +12,7 @@ import triton
 import triton.language as tl
 from triton.compiler import ASTSource
 
-from fastmetrics.ops.triton import aot
+from tools import aot
 
 UPDATES = {name: (op, args) for name, op, args in aot.updates()}
 COMPUTES = {name: (op, args) for name, op, args in aot.computes()}

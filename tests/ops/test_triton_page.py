@@ -13,9 +13,10 @@ import pytest
 if importlib.util.find_spec("triton") is None or os.environ.get("TRITON_INTERPRET") == "1":
     pytest.skip("needs triton, and its compiler", allow_module_level=True)
 
-from fastmetrics.ops.triton import aot
+from fastmetrics.ops import triton
+from tools import aot
 
-FOLDER = Path(aot.__file__).parent
+FOLDER = Path(triton.__file__).parent
 PAGE = (Path(__file__).parents[2] / "docs" / "kernels.md").read_text(encoding="utf-8")
 KERNELS = aot.distinct_launches()
 

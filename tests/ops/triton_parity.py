@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fastmetrics.ops import co_moments
 from fastmetrics.ops import triton as kernels
+from fastmetrics.ops.define import REFERENCES, WITHOUT_TRITON
 from fastmetrics.ops.error_sums import (
     ALL_TERMS,
     DEVIANCE,
@@ -24,7 +25,6 @@ from fastmetrics.ops.error_sums import (
     num_columns,
     sum_errors,
 )
-from fastmetrics.ops.library import REFERENCES, WITHOUT_TRITON
 from fastmetrics.ops.triton import reading
 from tests.ops import laws
 from tests.ops.curve import LEFT_OUT

@@ -21,8 +21,9 @@ from torchmetrics.utilities.exceptions import TorchMetricsUserError as PeerError
 
 import fastmetrics
 from fastmetrics import MetricCollection, regression
+from fastmetrics.core.states import States
 from fastmetrics.functional import regression as functional
-from fastmetrics.functional.regression._errors import check_domain
+from fastmetrics.ops.error_sums import DEVIANCE, ErrorSums
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 
 
@@ -407,10 +408,11 @@ def test_borders_of_the_domain(power, target):
 
 def test_positions_left_out_elsewhere_are_reported():
     sums = torch.tensor([[1.0, 2.0, 5.0]], dtype=torch.float64)
-    check_domain("TweedieDevianceScore", sums, 2.0)  # on the CPU the op itself raises
-    elsewhere = FakeDevice(sums)
+    statistic = ErrorSums(DEVIANCE, power=2.0)
+    here, elsewhere = States({"sums": sums}), States({"sums": FakeDevice(sums)})
+    statistic.report("TweedieDevianceScore", here)  # on the CPU the op itself raises
     with pytest.raises(ValueError, match=r"`preds` and `target` must be positive .* 2 positions"):
-        check_domain("TweedieDevianceScore", elsewhere, 2.0)
+        statistic.report("TweedieDevianceScore", elsewhere)
 
 
 class FakeDevice:
@@ -562,7 +564,7 @@ def test_crps_gradients():
         torch.testing.assert_close(x.grad, y.grad)
     metric = regression.ContinuousRankedProbabilityScore()
     metric.update(*inputs)
-    assert not metric.sums.requires_grad
+    assert not metric.score.requires_grad
 
 
 def test_crps_special_numbers():
@@ -587,7 +589,7 @@ def test_crps_refuses():
         for method in (metric.update, metric, functional.continuous_ranked_probability_score):
             with pytest.raises(error):
                 method(preds, target)
-    assert not metric.sums.any() and not metric.update_called
+    assert not metric.score.any() and not metric.update_called
 
 
 def test_root_names():

@@ -1,9 +1,9 @@
 """The best of one rate among the points of a curve where another rate reaches a minimum.
 
-Four metrics have this shape; each is one :class:`BestPoint`. Their functions take a minimum, a
-number in [0, 1], and the arguments that
-:mod:`fastmetrics.functional.classification.precision_recall_curve` explains. They return the best
-rate, float32, and the threshold where it is reached: scalars, or ``[C]`` for C classes or labels.
+Four metrics have this shape. Their functions take a minimum, a number in [0, 1], and the arguments
+that :mod:`fastmetrics.functional.classification.precision_recall_curve` explains. They return the
+best rate, float32, and the threshold where it is reached: scalars, or ``[C]`` for C classes or
+labels.
 """
 
 from __future__ import annotations
@@ -14,14 +14,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._curve import (
-    Curve,
-    Curves,
-    Thresholds,
-    check_curve_arguments,
-)
-from fastmetrics.functional.classification._scores import count_curves
-from fastmetrics.utilities.checks import check_int
+from fastmetrics.functional.classification._scores import CurveFormula, has_both
+from fastmetrics.ops.scores import Curve, Curves, Scores
 
 RateAndThreshold = tuple[Tensor, Tensor]
 
@@ -69,7 +63,7 @@ def roc_points(curve: Curve, rate: Tensor, constrained: Tensor) -> Candidates:
         constrained,
         rate,
         curve.descending(),
-        (curve.positives > 0) & (curve.negatives > 0),
+        has_both(curve),
         1e6,
     )
 
@@ -95,64 +89,27 @@ def choose(points: Candidates, minimum: float, undefined: str | None) -> RateAnd
     return rate.where(points.defined, torch.nan), threshold.where(points.defined, torch.nan)
 
 
-class BestPoint(NamedTuple):
-    """One metric of this shape.
+def best_point(minimum: str, candidates: Callable[[Curve, str | None], Candidates]) -> CurveFormula:
+    """Return the formula of one metric of this shape.
 
-    Attributes:
-        name: what its functions are called after the task.
+    Args:
         minimum: the argument that gives the minimum.
-        candidates: its points of a curve, given ``undefined``.
+        candidates: the points of a curve, given ``undefined``.
     """
 
-    name: str
-    minimum: str
-    candidates: Callable[[Curve, str | None], Candidates]
+    def check(scores: Scores, average: None, **own: Any) -> None:
+        value = own[minimum]
+        if not (isinstance(value, int | float) and 0 <= value <= 1):
+            raise ValueError(f"`{minimum}` must be a number in [0, 1], got {value!r}.")
 
-    def check(self, minimum: Any) -> None:
-        """Raise ``ValueError`` unless the minimum is a number in [0, 1]."""
-        if not (isinstance(minimum, int | float) and 0 <= minimum <= 1):
-            raise ValueError(f"`{self.minimum}` must be a number in [0, 1], got {minimum!r}.")
-
-    def of_curves(self, curves: Curves, minimum: float, undefined: str | None) -> RateAndThreshold:
-        """Return the best rate and its threshold, of one curve or of every class."""
+    def of_curves(
+        curves: Curves, average: None, undefined: str | None, **own: float
+    ) -> RateAndThreshold:
+        least = own[minimum]
         if isinstance(curves, Curve):
-            return choose(self.candidates(curves, undefined), minimum, undefined)
-        best = [choose(self.candidates(curve, undefined), minimum, undefined) for curve in curves]
+            return choose(candidates(curves, undefined), least, undefined)
+        best = [choose(candidates(curve, undefined), least, undefined) for curve in curves]
         rates, thresholds = zip(*best, strict=True)
         return torch.stack(rates), torch.stack(thresholds)
 
-    def of_batch(
-        self,
-        task: str,
-        preds: Tensor,
-        target: Tensor,
-        size: int,
-        minimum: float,
-        thresholds: Thresholds,
-        ignore_index: int | None,
-        validate_args: bool,
-        weight: Tensor | None,
-        input: str,
-        undefined: str | None,
-    ) -> RateAndThreshold:
-        """Return the best rate and its threshold for one batch; binary has the size 1."""
-        if validate_args:
-            if task != "binary":
-                check_int("num_classes" if task == "multiclass" else "num_labels", size, 2)
-            self.check(minimum)
-            check_curve_arguments(thresholds, ignore_index, input, undefined)
-        curves = count_curves(
-            f"{task}_{self.name}",
-            preds,
-            target,
-            size,
-            task == "multiclass",
-            task == "binary",
-            thresholds,
-            ignore_index,
-            validate_args,
-            weight,
-            input,
-            repeats=True,
-        )
-        return self.of_curves(curves, minimum, undefined)
+    return CurveFormula(of_curves=of_curves, check_own=check)

@@ -1,186 +1,19 @@
-"""Curves: thresholds, counts at each of them, averages over classes, interpolation.
+"""Formulas over curves: averages over classes, interpolation, bounds.
 
-Shapes use N samples, C classes (or L labels), T thresholds and K points of a curve. A formula takes
-a :class:`Curve`, whatever statistic it was made from.
+Shapes use C classes (or L labels) and K points of a curve.
 """
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
+from fastmetrics.ops.scores import Curve, Curves
 
-Thresholds = int | list[float] | Tensor | str | None
-
-RANKED = "auto"
-UNDEFINED = (None, "nan")
 CLASS_AVERAGES = ("macro", "weighted", "none", None)
 LABEL_AVERAGES = ("micro", *CLASS_AVERAGES)
-
-
-def check_thresholds(thresholds: Any) -> None:
-    """Raise ``ValueError`` unless ``thresholds`` says where a curve is evaluated."""
-    if thresholds is None or (isinstance(thresholds, str) and thresholds == RANKED):
-        return
-    if isinstance(thresholds, int):
-        check_int("thresholds", thresholds, 2)
-    elif isinstance(thresholds, list):
-        if not thresholds or not all(isinstance(t, float) and 0 <= t <= 1 for t in thresholds):
-            raise ValueError(
-                f"`thresholds` must be a list of at least one float in [0, 1], got {thresholds!r}."
-            )
-    elif isinstance(thresholds, Tensor):
-        if thresholds.ndim != 1 or not thresholds.numel():
-            raise ValueError(
-                "`thresholds` must be a tensor with one axis and at least one element, got shape"
-                f" {tuple(thresholds.shape)}."
-            )
-    else:
-        raise ValueError(
-            f"`thresholds` must be None, {RANKED!r}, an integer, a list of floats or a tensor,"
-            f" got {thresholds!r}."
-        )
-
-
-def check_curve_arguments(thresholds: Any, ignore_index: Any, input: Any, undefined: Any) -> None:
-    """Raise ``ValueError`` unless the arguments that all curve metrics have are in range."""
-    check_thresholds(thresholds)
-    check_ignore_index(ignore_index)
-    check_choice("input", input, INPUTS)
-    check_choice("undefined", undefined, UNDEFINED)
-
-
-class Grid(NamedTuple):
-    """Thresholds that were given: as the user sees them, and as the op compares them.
-
-    Attributes:
-        thresholds: ``[T]``, in the order and dtype in which they were given.
-        edges: float64 ``[H, T]``, ascending, for each reading of the scores.
-        uniform: whether they are ``linspace(0, 1, T)``.
-        order: ``[T]``, where each threshold stands among the descending ones; None when they are
-            known to ascend.
-    """
-
-    thresholds: Tensor
-    edges: Tensor
-    uniform: bool
-    order: Tensor | None
-
-    def to(self, device: torch.device) -> Grid:
-        """Return the same thresholds on ``device``."""
-        order = None if self.order is None else self.order.to(device)
-        return Grid(self.thresholds.to(device), self.edges.to(device), self.uniform, order)
-
-
-def _logit(probabilities: Tensor) -> Tensor:
-    """Logits in float64: -inf below 0, and NaN, which no score reaches, above 1."""
-    p = probabilities.clamp(min=0.0)
-    return p.log() - (-p).log1p()
-
-
-def make_grid(
-    thresholds: int | list[float] | Tensor,
-    input: str,
-    multiclass: bool,
-    device: torch.device | None = None,
-) -> Grid:
-    """Lay out thresholds for `score_histogram_`; softmax leaves probabilities, logits do not.
-
-    A number of uniform thresholds is laid out once per device. Their edges are shared, as nothing
-    writes them or returns them to the user; the thresholds, which the user gets, are a copy.
-    """
-    if not isinstance(thresholds, int) or device is None or not _makes_plain_tensors():
-        return _lay_out(thresholds, input, multiclass, device)
-    grid = _shared_grid(thresholds, input, multiclass, device)
-    return grid._replace(thresholds=grid.thresholds.clone())
-
-
-def _makes_plain_tensors() -> bool:
-    """Whether a tensor made now may be kept: not while compiling, nor under a fake mode."""
-    return not torch.compiler.is_compiling() and type(torch.empty(0, device="cpu")) is Tensor
-
-
-@functools.lru_cache(maxsize=32)
-def _shared_grid(thresholds: int, input: str, multiclass: bool, device: torch.device) -> Grid:
-    with torch.inference_mode(False):
-        return _lay_out(thresholds, input, multiclass, device)
-
-
-def _lay_out(
-    thresholds: int | list[float] | Tensor,
-    input: str,
-    multiclass: bool,
-    device: torch.device | None,
-) -> Grid:
-    uniform = isinstance(thresholds, int)
-    if isinstance(thresholds, int):
-        given = torch.linspace(0, 1, thresholds, device=device)
-    elif isinstance(thresholds, list):
-        given = torch.tensor(thresholds, device=device)
-    else:
-        given = thresholds.detach().to(device, copy=True)
-    ascending, index = given.double().sort(stable=True)
-    order = None if uniform else len(given) - 1 - index.argsort()
-    if order is not None and not torch.compiler.is_compiling():
-        even = torch.linspace(0, 1, len(given), device=given.device)
-        uniform = torch.equal(ascending, even.double())
-        if torch.equal(index, torch.arange(len(given), device=given.device)):
-            order = None
-    rows = {
-        "probs": lambda: [ascending],
-        "logits": lambda: [ascending if multiclass else _logit(ascending)],
-        "auto": lambda: [ascending, ascending if multiclass else _logit(ascending)],
-    }
-    edges = torch.stack(rows[input]())
-    return Grid(given, edges, uniform, order)
-
-
-class Curve(NamedTuple):
-    """How many scores reach each threshold, thresholds descending.
-
-    Attributes:
-        fps: float64 ``[..., K]``, negatives at or above each threshold.
-        tps: float64 ``[..., K]``, positives at or above each threshold.
-        negatives: float64 ``[...]``, all of them.
-        positives: float64 ``[...]``, all of them.
-        thresholds: ``[K]``: those of the data, or in the order in which they were given.
-        grid: whether they were given.
-        order: where each threshold that was given stands among the descending ones; None when they
-            were given ascending.
-    """
-
-    fps: Tensor
-    tps: Tensor
-    negatives: Tensor
-    positives: Tensor
-    thresholds: Tensor
-    grid: bool
-    order: Tensor | None = None
-
-    def as_given(self, values: Tensor) -> Tensor:
-        """Return ``values`` ``[..., K]`` of descending thresholds in ascending or given order."""
-        return values.flip(-1) if self.order is None else values[..., self.order]
-
-    def descending(self) -> Tensor:
-        """Return the thresholds ``[K]`` in the order of ``fps`` and ``tps``."""
-        return self.thresholds.sort(descending=True).values if self.grid else self.thresholds
-
-
-Curves = Curve | list[Curve]
-"""All classes at the same thresholds, or each class at its own."""
-
-
-def table_curve(table: Tensor, grid: Grid) -> Curve:
-    """Read a curve from counts ``[..., 2, T + 1]`` between thresholds that were given."""
-    reached = table.flip(-1).cumsum(-1).double()
-    negatives, positives = reached[..., -1].unbind(-1)
-    fps, tps = reached[..., :-1].unbind(-2)
-    return Curve(fps, tps, negatives, positives, grid.thresholds, True, grid.order)
 
 
 def staircase(table: Tensor, upper: bool) -> Curve:

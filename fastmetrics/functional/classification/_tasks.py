@@ -51,7 +51,14 @@ def call_for_task(
     """
     name = check_task(task, tuple(implementations))
     own = {key: value for key, value in options.items() if name in _TASKS_WITH.get(key, TASKS)}
-    for key in _INTEGERS:
-        if not isinstance(own.get(key, 0), int):
-            raise ValueError(f"`{key}` must be an integer for task={name!r}, got {own[key]!r}.")
+    check_sizes(name, own)
     return implementations[name](*args, **own)
+
+
+def check_sizes(task: str, arguments: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` unless those arguments that must be integers for ``task`` are."""
+    for key in _INTEGERS:
+        if not isinstance(arguments.get(key, 0), int):
+            raise ValueError(
+                f"`{key}` must be an integer for task={task!r}, got {arguments[key]!r}."
+            )

@@ -10,73 +10,27 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.classification._statistic import Ratio
-from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.functional.classification.stat_scores import (
-    binary_value,
-    multiclass_value,
-    multilabel_value,
+from fastmetrics.functional.classification import _count_functions as counting
+from fastmetrics.functional.classification._count_functions import check_averaging, counts_of
+from fastmetrics.functional.classification._ratio import Ratio
+from fastmetrics.ops.stat_scores import ClassCounts
+
+__all__ = ["accuracy", "binary_accuracy", "multiclass_accuracy", "multilabel_accuracy"]
+
+ACCURACY = Ratio(lambda tp, fp, tn, fn: (tp + tn, tp + tn + fp + fn), zero_division=0.0)
+MULTICLASS_ACCURACY = Ratio(
+    lambda tp, fp, tn, fn: (tp, tp + fn), zero_division=0.0, top_k_aware=True
 )
 
-__all__ = [
-    "accuracy",
+binary_accuracy: counting.BinaryFunction = counting.binary(
     "binary_accuracy",
-    "multiclass_accuracy",
-    "multilabel_accuracy",
-]
+    ACCURACY,
+    "Accuracy of binary inputs, ``(tp + tn) / (tp + fp + tn + fn)``; 0 where nothing was counted.",
+    shows="tensor(0.5000)",
+)
 
 
-def _right(tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> tuple[Tensor, Tensor]:
-    return tp + tn, tp + tn + fp + fn
-
-
-def _found(tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> tuple[Tensor, Tensor]:
-    return tp, tp + fn
-
-
-ACCURACY = Ratio(_right, zero_division=0.0)
-MULTICLASS_ACCURACY = Ratio(_found, zero_division=0.0, top_k_aware=True)
-
-
-def binary_accuracy(
-    preds: Tensor,
-    target: Tensor,
-    threshold: float = 0.5,
-    multidim_average: str = "global",
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-) -> Tensor:
-    """Accuracy of binary inputs, ``(tp + tn) / (tp + fp + tn + fn)``.
-
-    0 where nothing was counted.
-
-    Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import binary_accuracy
-    >>> preds, target = torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1])
-    >>> binary_accuracy(preds, target)
-    tensor(0.5000)
-    """
-    return binary_value(
-        "binary_accuracy",
-        ACCURACY,
-        preds,
-        target,
-        threshold,
-        multidim_average,
-        ignore_index,
-        validate_args,
-        0.0,
-        weight,
-        input,
-    )
-
-
-def multiclass_accuracy(
+def multiclass_accuracy(  # unlike its siblings it may be called without `num_classes`
     preds: Tensor,
     target: Tensor,
     num_classes: int | None = None,
@@ -88,11 +42,9 @@ def multiclass_accuracy(
     *,
     weight: Tensor | None = None,
 ) -> Tensor:
-    """Accuracy of each class, ``tp / (tp + fn)``, averaged.
+    """Accuracy of each class, ``tp / (tp + fn)``, averaged; 0 where nothing was counted.
 
-    0 where nothing was counted.
-
-    Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
+    Arguments, shapes and errors as in :mod:`fastmetrics.functional.classification.stat_scores`.
 
     >>> import torch
     >>> from fastmetrics.functional.classification import multiclass_accuracy
@@ -100,111 +52,31 @@ def multiclass_accuracy(
     >>> multiclass_accuracy(preds, target, num_classes=3)
     tensor(0.6667)
     """
-    return multiclass_value(
-        "multiclass_accuracy",
-        MULTICLASS_ACCURACY,
-        preds,
-        target,
+    counted = ClassCounts(
         num_classes,
-        average,
         top_k,
-        multidim_average,
-        ignore_index,
-        validate_args,
-        0.0,
-        weight,
-    )
-
-
-def multilabel_accuracy(
-    preds: Tensor,
-    target: Tensor,
-    num_labels: int,
-    threshold: float = 0.5,
-    average: str | None = "macro",
-    multidim_average: str = "global",
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-) -> Tensor:
-    """Accuracy of each label, ``(tp + tn) / (tp + fp + tn + fn)``, averaged.
-
-    0 where nothing was counted.
-
-    Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import multilabel_accuracy
-    >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> target = torch.tensor([[0, 1], [1, 0], [1, 0]])
-    >>> multilabel_accuracy(preds, target, num_labels=2)
-    tensor(0.6667)
-    """
-    return multilabel_value(
-        "multilabel_accuracy",
-        ACCURACY,
-        preds,
-        target,
-        num_labels,
-        threshold,
-        average,
-        multidim_average,
-        ignore_index,
-        validate_args,
-        0.0,
-        weight,
-        input,
-    )
-
-
-def accuracy(
-    preds: Tensor,
-    target: Tensor,
-    task: str,
-    threshold: float = 0.5,
-    num_classes: int | None = None,
-    num_labels: int | None = None,
-    average: str | None = "micro",
-    multidim_average: str = "global",
-    top_k: int = 1,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-) -> Tensor:
-    """Accuracy of ``task``, which is binary, multiclass or multilabel.
-
-    ``(tp + tn) / (tp + tn + fp + fn)``, the share of what is right.
-
-    Calls the function above that is named after ``task`` with those arguments that it has;
-    multiclass needs ``num_classes``, multilabel ``num_labels``.
-
-    >>> import torch
-    >>> from fastmetrics.functional import accuracy
-    >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
-    >>> accuracy(preds, target, task="multiclass", num_classes=3)
-    tensor(0.6000)
-    """
-    return call_for_task(
-        task,
-        {
-            "binary": binary_accuracy,
-            "multiclass": multiclass_accuracy,
-            "multilabel": multilabel_accuracy,
-        },
-        preds,
-        target,
-        threshold=threshold,
-        num_classes=num_classes,
-        num_labels=num_labels,
-        average=average,
-        multidim_average=multidim_average,
-        top_k=top_k,
+        samplewise=multidim_average == "samplewise",
         ignore_index=ignore_index,
         validate_args=validate_args,
-        weight=weight,
-        input=input,
     )
+    if validate_args:
+        check_averaging(average, multidim_average, num_classes=num_classes)
+    counts = counts_of(counted, "multiclass_accuracy", preds, target, weight)
+    return MULTICLASS_ACCURACY(counts, average)
+
+
+multilabel_accuracy: counting.MultilabelFunction = counting.multilabel(
+    "multilabel_accuracy",
+    ACCURACY,
+    "Accuracy of each label, ``(tp + tn) / (tp + fp + tn + fn)``, averaged; 0 where"
+    " nothing was counted.",
+    shows="tensor(0.6667)",
+)
+accuracy: counting.TaskFunction = counting.by_task(
+    "accuracy",
+    "Accuracy of ``task``: the share of what is right, ``(tp + tn) / (tp + tn + fp + fn)``.",
+    binary_accuracy,
+    multiclass_accuracy,
+    multilabel_accuracy,
+    shows="tensor(0.6000)",
+)

@@ -34,73 +34,52 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._statistic import (
-    _readable,
-    choose_reading,
-    divide,
-)
+from fastmetrics.core.statistic import count
+from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.ops import calibration_bins_
-from fastmetrics.ops.library import new_events, raise_events
-from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
+from fastmetrics.ops.calibration import CalibrationBins
+from fastmetrics.ops.counted import is_readable
+from fastmetrics.utilities.checks import check_choice
 
 __all__ = ["binary_calibration_error", "calibration_error", "multiclass_calibration_error"]
 
 NORMS = ("l1", "l2", "max")
-NAN_TREATMENT = "they have no confidence and are left out."
 
 # Up to here numbers are faster than tensors.
 _FEW_BINS = 64
 
 
-def check_calibration_arguments(
-    n_bins: Any, norm: Any, ignore_index: Any, input: Any, num_classes: Any = None
-) -> None:
-    """Raise ``ValueError`` unless all arguments are in range; None classes for binary inputs."""
-    if num_classes is not None:
-        check_int("num_classes", num_classes, 2)
-    check_int("n_bins", n_bins, 1)
+def check_norm(norm: str) -> None:
+    """Raise ``ValueError`` unless ``norm`` names one."""
     check_choice("norm", norm, NORMS)
-    check_ignore_index(ignore_index)
-    check_choice("input", input, INPUTS)
-
-
-def bin_edges(n_bins: int, device: torch.device | None = None) -> Tensor:
-    """Lower edges of the bins as float32 and as float64 numbers, float64 ``[2, n_bins + 1]``."""
-    # Made on the CPU: other devices round differently.
-    rows = [
-        torch.linspace(0, 1, n_bins + 1, dtype=dtype) for dtype in (torch.float32, torch.double)
-    ]
-    return torch.stack([row.double() for row in rows]).to(device)
 
 
 def calibration_formula(bins: Tensor, norm: str) -> Tensor:
     """Return the float32 error from sums ``[B, 3]``: positions, confidences, right ones."""
-    if len(bins) <= _FEW_BINS and _readable(bins):
+    if len(bins) <= _FEW_BINS and is_readable(bins):
         return torch.full((), _error_of_rows(bins.tolist(), norm), dtype=torch.float32)
-    count, confidence, right = bins.unbind(-1)
+    positions, confidence, right = bins.unbind(-1)
     gap = (right - confidence).abs()
     if norm == "l1":
-        return (gap.sum() / count.sum()).float()
-    gap = divide(gap, count)
+        return (gap.sum() / positions.sum()).float()
+    gap = divide(gap, positions)
     if norm == "max":
         return gap.amax().float()
-    return divide((gap * gap * count).sum(), count.sum()).sqrt().float()
+    return divide((gap * gap * positions).sum(), positions.sum()).sqrt().float()
 
 
 def _error_of_rows(rows: list[list[float]], norm: str) -> float:
     """Do the same with numbers."""
     total = mean = square = largest = 0.0
-    for count, confidence, right in rows:
-        if count:
+    for positions, confidence, right in rows:
+        if positions:
             distance = abs(right - confidence)
-            gap = distance / count
-            total += count
+            gap = distance / positions
+            total += positions
             mean += distance
             square += distance * gap
             largest = gap if gap > largest else largest
@@ -111,36 +90,19 @@ def _error_of_rows(rows: list[list[float]], norm: str) -> float:
     return math.sqrt(square / total) if total else 0.0
 
 
-def count_bins(
+def _calibration_error(
     owner: str,
+    statistic: CalibrationBins,
+    norm: str,
+    *,
     preds: Tensor,
     target: Tensor,
-    n_bins: int,
-    num_classes: int,
-    ignore_index: int | None,
-    validate_args: bool,
     weight: Tensor | None,
-    input: str,
 ) -> Tensor:
-    """Count one batch, ``[B, 3]``; ``num_classes=0`` for binary inputs."""
-    readings = 2 if input == "auto" else 1
-    bins = torch.zeros((readings, n_bins + 1, 3), dtype=torch.float64, device=target.device)
-    events = new_events(target.device)
-    calibration_bins_(
-        bins,
-        events,
-        preds,
-        target,
-        weight,
-        bin_edges(n_bins, target.device),
-        num_classes,
-        input == "logits",
-        ignore_index,
-        validate_args,
-    )
-    if validate_args:
-        raise_events(owner, events, NAN_TREATMENT)
-    return choose_reading(bins, events, -3)
+    if statistic.validate_args:
+        check_norm(norm)
+    states = count(statistic.checked(), owner, preds, target, weight)
+    return calibration_formula(statistic.read(states), norm)
 
 
 def binary_calibration_error(
@@ -166,20 +128,15 @@ def binary_calibration_error(
     >>> binary_calibration_error(preds, target, n_bins=2)
     tensor(0.2900)
     """
-    if validate_args:
-        check_calibration_arguments(n_bins, norm, ignore_index, input)
-    bins = count_bins(
-        "binary_calibration_error",
-        preds,
-        target,
-        n_bins,
-        0,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
+    statistic = CalibrationBins(
+        n_bins=n_bins,
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        input=input,
     )
-    return calibration_formula(bins, norm)
+    return _calibration_error(
+        "binary_calibration_error", statistic, norm, preds=preds, target=target, weight=weight
+    )
 
 
 def multiclass_calibration_error(
@@ -206,20 +163,16 @@ def multiclass_calibration_error(
     >>> multiclass_calibration_error(preds, torch.tensor([0, 2, 0]), num_classes=3, n_bins=3)
     tensor(0.0833)
     """
-    if validate_args:
-        check_calibration_arguments(n_bins, norm, ignore_index, input, num_classes)
-    bins = count_bins(
-        "multiclass_calibration_error",
-        preds,
-        target,
-        n_bins,
-        num_classes,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
+    statistic = CalibrationBins(
+        num_classes=num_classes,
+        n_bins=n_bins,
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        input=input,
     )
-    return calibration_formula(bins, norm)
+    return _calibration_error(
+        "multiclass_calibration_error", statistic, norm, preds=preds, target=target, weight=weight
+    )
 
 
 def calibration_error(

@@ -10,12 +10,8 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.functional.classification.confusion_matrix import (
-    check_binary_arguments,
-    check_multiclass_arguments,
-    count_matrix,
-    count_tables,
-)
+from fastmetrics.functional.classification.confusion_matrix import count_matrix
+from fastmetrics.ops.confusion import BinaryTable, Confusion
 from fastmetrics.utilities.checks import KAPPA_WEIGHTS, check_choice
 
 __all__ = ["binary_cohen_kappa", "cohen_kappa", "multiclass_cohen_kappa"]
@@ -77,20 +73,12 @@ def binary_cohen_kappa(
     tensor(0.5000)
     """
     if validate_args:
-        check_binary_arguments(threshold, ignore_index, input)
         check_weights(weights)
-    tables = count_tables(
-        "binary_cohen_kappa",
-        preds,
-        target,
-        1,
-        threshold,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
+    table = BinaryTable(
+        threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
     )
-    return cohen_kappa_formula(tables[0], weights)
+    matrix = count_matrix(table, "binary_cohen_kappa", preds, target, weight)
+    return cohen_kappa_formula(matrix, weights)
 
 
 def multiclass_cohen_kappa(
@@ -117,11 +105,9 @@ def multiclass_cohen_kappa(
     tensor(0.6364)
     """
     if validate_args:
-        check_multiclass_arguments(num_classes, ignore_index)
         check_weights(weights)
-    matrix = count_matrix(
-        "multiclass_cohen_kappa", preds, target, num_classes, ignore_index, validate_args, weight
-    )
+    confusion = Confusion(num_classes, ignore_index, validate_args)
+    matrix = count_matrix(confusion, "multiclass_cohen_kappa", preds, target, weight)
     return cohen_kappa_formula(matrix, weights)
 
 

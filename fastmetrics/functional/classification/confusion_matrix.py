@@ -32,18 +32,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.classification._statistic import count_labels, new_counts
+from fastmetrics.core.statistic import count
 from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.ops import confusion_
-from fastmetrics.ops.library import new_events, raise_events
-from fastmetrics.utilities.checks import (
-    INPUTS,
-    NORMALIZATIONS,
-    check_choice,
-    check_ignore_index,
-    check_int,
-    check_unit_interval,
-)
+from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
+from fastmetrics.utilities.checks import NORMALIZATIONS, check_choice
 
 __all__ = [
     "binary_confusion_matrix",
@@ -53,75 +45,25 @@ __all__ = [
 ]
 
 
-def check_binary_arguments(threshold: float, ignore_index: int | None, input: str) -> None:
-    """Raise ``ValueError`` unless the arguments of a thresholding metric are in range."""
-    check_unit_interval("threshold", threshold)
-    check_ignore_index(ignore_index)
-    check_choice("input", input, INPUTS)
-
-
-def check_multiclass_arguments(num_classes: int, ignore_index: int | None) -> None:
-    """Raise ``ValueError`` unless the arguments of an argmax metric are in range."""
-    check_int("num_classes", num_classes, 2)
-    check_ignore_index(ignore_index)
-
-
-def check_multilabel_arguments(
-    num_labels: int, threshold: float, ignore_index: int | None, input: str
-) -> None:
-    """Raise ``ValueError`` unless the arguments of a multilabel metric are in range."""
-    check_int("num_labels", num_labels, 2)
-    check_binary_arguments(threshold, ignore_index, input)
-
-
 def check_normalize(normalize: str | None) -> None:
     """Raise ``ValueError`` unless ``normalize`` names a normalisation."""
     check_choice("normalize", normalize, NORMALIZATIONS)
 
 
-def count_tables(
-    owner: str,
-    preds: Tensor,
-    target: Tensor,
-    num_labels: int,
-    threshold: float,
-    ignore_index: int | None,
-    validate_args: bool,
-    weight: Tensor | None,
-    input: str,
-) -> Tensor:
-    """Count one batch into tables ``[L, 2, 2]``, one per label."""
-    counts = count_labels(
-        owner,
-        preds,
-        target,
-        num_labels,
-        threshold,
-        False,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
-    )
-    return counts.view(num_labels, 2, 2)
-
-
 def count_matrix(
+    statistic: Confusion | LabelTables,
     owner: str,
     preds: Tensor,
     target: Tensor,
-    num_classes: int,
-    ignore_index: int | None,
-    validate_args: bool,
     weight: Tensor | None,
 ) -> Tensor:
-    """Count one batch into a matrix ``[C, C]``."""
-    counts = new_counts((num_classes, num_classes), target, weight, False, target.device)
-    events = new_events(target.device)
-    confusion_(counts, events, preds, target, weight, ignore_index, validate_args)
-    if validate_args:
-        raise_events(owner, events)
-    return counts
+    """Check the arguments and count one batch; for the function ``owner``.
+
+    Returns ``[C, C]``, ``[L, 2, 2]``, or ``[2, 2]`` for binary inputs.
+    """
+    if statistic.validate_args:
+        statistic.check()
+    return statistic.matrix(count(statistic, owner, preds, target, weight))
 
 
 def normalize_matrix(matrix: Tensor, normalize: str | None) -> Tensor:
@@ -165,20 +107,12 @@ def binary_confusion_matrix(
             [0, 1]])
     """
     if validate_args:
-        check_binary_arguments(threshold, ignore_index, input)
         check_normalize(normalize)
-    tables = count_tables(
-        "binary_confusion_matrix",
-        preds,
-        target,
-        1,
-        threshold,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
+    table = BinaryTable(
+        threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
     )
-    return normalize_matrix(tables[0], normalize)
+    matrix = count_matrix(table, "binary_confusion_matrix", preds, target, weight)
+    return normalize_matrix(matrix, normalize)
 
 
 def multiclass_confusion_matrix(
@@ -207,17 +141,9 @@ def multiclass_confusion_matrix(
             [0, 0, 1]])
     """
     if validate_args:
-        check_multiclass_arguments(num_classes, ignore_index)
         check_normalize(normalize)
-    matrix = count_matrix(
-        "multiclass_confusion_matrix",
-        preds,
-        target,
-        num_classes,
-        ignore_index,
-        validate_args,
-        weight,
-    )
+    confusion = Confusion(num_classes, ignore_index, validate_args)
+    matrix = count_matrix(confusion, "multiclass_confusion_matrix", preds, target, weight)
     return normalize_matrix(matrix, normalize)
 
 
@@ -251,19 +177,11 @@ def multilabel_confusion_matrix(
              [1, 1]]])
     """
     if validate_args:
-        check_multilabel_arguments(num_labels, threshold, ignore_index, input)
         check_normalize(normalize)
-    tables = count_tables(
-        "multilabel_confusion_matrix",
-        preds,
-        target,
-        num_labels,
-        threshold,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
+    statistic = LabelTables(
+        num_labels, threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
     )
+    tables = count_matrix(statistic, "multilabel_confusion_matrix", preds, target, weight)
     return normalize_matrix(tables, normalize)
 
 

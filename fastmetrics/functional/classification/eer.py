@@ -9,29 +9,20 @@ latter 1, or the value is NaN where ``undefined`` says so.
 Source: Maltoni, Maio, Jain and Prabhakar, Handbook of Fingerprint Recognition, Springer 2003.
 """
 
-from __future__ import annotations
+# mypy: disable-error-code="empty-body"
 
-from functools import partial
-from typing import Any
+from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._curve import (
-    Curve,
-    Curves,
-    Thresholds,
-    check_curve_arguments,
-    each_class,
-    mean_curve,
-)
-from fastmetrics.functional.classification._scores import count_curves
-from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.functional.classification.precision_recall_curve import (
-    check_multiclass_curve_arguments,
-    check_multilabel_curve_arguments,
-)
+from fastmetrics.functional.classification._curve import each_class, mean_curve
+from fastmetrics.functional.classification._curve_functions import by_task, of_batch
+from fastmetrics.functional.classification._scores import CurveFormula, has_both
+from fastmetrics.functional.classification.precision_recall_curve import CURVE_AVERAGES
 from fastmetrics.functional.classification.roc import rates
+from fastmetrics.ops.scores import Curve, Curves
+from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = ["binary_eer", "eer", "multiclass_eer", "multilabel_eer"]
 
@@ -52,7 +43,7 @@ def _known_rates(curve: Curve, undefined: str | None) -> tuple[Tensor, Tensor]:
     fpr, tpr = rates(curve)
     if undefined is None:
         return fpr.nan_to_num(0.0), tpr.nan_to_num(0.0)
-    defined = ((curve.negatives > 0) & (curve.positives > 0)).unsqueeze(-1)
+    defined = has_both(curve).unsqueeze(-1)
     return fpr.where(defined, torch.nan), tpr.where(defined, torch.nan)
 
 
@@ -78,173 +69,58 @@ def eer_formula(curves: Curves, average: str | None = None, undefined: str | Non
     return each_class(curves, lambda curve: equal_error(*_known_rates(curve, undefined))).float()
 
 
+EER = CurveFormula(of_curves=eer_formula, class_averages=CURVE_AVERAGES)
+
+
+@of_batch(EER, call="thresholds=5", shows="tensor(0.2500)")
 def binary_eer(
-    preds: Tensor,
-    target: Tensor,
-    thresholds: Thresholds = None,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-    undefined: str | None = None,
-) -> Tensor:
+    preds: Tensor, target: Tensor, thresholds: Thresholds = None, ignore_index: int | None = None,
+    validate_args: bool = True, *,
+    weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
+) -> Tensor:  # fmt: skip
     """Compute ``(fpr + 1 - tpr) / 2`` at the threshold where ``|fpr - (1 - tpr)|`` is least.
 
-    Arguments and ties as in the module docstring. Returns a float32 scalar.
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import binary_eer
-    >>> preds, target = torch.tensor([0.1, 0.6, 0.7, 0.8]), torch.tensor([0, 1, 0, 1])
-    >>> binary_eer(preds, target, thresholds=5)
-    tensor(0.2500)
+    Returns a float32 scalar.
     """
-    if validate_args:
-        check_curve_arguments(thresholds, ignore_index, input, undefined)
-    curve = count_curves(
-        "binary_eer",
-        preds,
-        target,
-        1,
-        False,
-        True,
-        thresholds,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
-        repeats=True,
-    )
-    return eer_formula(curve, None, undefined)
 
 
+@of_batch(EER, call="thresholds=3", shows="tensor([0.2500, 0.2500])")
 def multiclass_eer(
-    preds: Tensor,
-    target: Tensor,
-    num_classes: int,
-    thresholds: Thresholds = None,
-    average: str | None = None,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-    undefined: str | None = None,
-) -> Tensor:
-    """Compute the equal error rate of each class against all others, float32 ``[C]``.
+    preds: Tensor, target: Tensor, num_classes: int, thresholds: Thresholds = None,
+    average: str | None = None, ignore_index: int | None = None, validate_args: bool = True, *,
+    weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
+) -> Tensor:  # fmt: skip
+    """Compute ``(fpr + 1 - tpr) / 2`` at the threshold where ``|fpr - (1 - tpr)|`` is least.
 
-    ``average="micro"`` counts all classes into one curve, ``"macro"`` takes the mean of the
-    interpolated curves at the false positive rates of all of them; both give a scalar.
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import multiclass_eer
-    >>> preds, target = torch.tensor([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]), torch.tensor([0, 0, 1])
-    >>> multiclass_eer(preds, target, num_classes=2, thresholds=3)
-    tensor([0.2500, 0.2500])
+    Returns the rates of each class against all others, float32 ``[C]``. ``average="micro"`` counts
+    all classes into one curve, ``"macro"`` takes the mean of the interpolated curves at the false
+    positive rates of all of them; both give a scalar.
     """
-    if validate_args:
-        check_multiclass_curve_arguments(
-            num_classes, thresholds, average, ignore_index, input, undefined
-        )
-    curves = count_curves(
-        "multiclass_eer",
-        preds,
-        target,
-        num_classes,
-        True,
-        average == "micro",
-        thresholds,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
-        repeats=True,
-    )
-    return eer_formula(curves, average, undefined)
 
 
+@of_batch(EER, call="thresholds=3", shows="tensor([0., 0.])")
 def multilabel_eer(
-    preds: Tensor,
-    target: Tensor,
-    num_labels: int,
-    thresholds: Thresholds = None,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-    undefined: str | None = None,
-) -> Tensor:
-    """Compute the equal error rate of each label, float32 ``[L]``.
+    preds: Tensor, target: Tensor, num_labels: int, thresholds: Thresholds = None,
+    ignore_index: int | None = None, validate_args: bool = True, *,
+    weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
+) -> Tensor:  # fmt: skip
+    """Compute ``(fpr + 1 - tpr) / 2`` at the threshold where ``|fpr - (1 - tpr)|`` is least.
 
-    ``(fpr_t + 1 - tpr_t) / 2`` at the threshold t with the least ``|fpr_t - (1 - tpr_t)|``.
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import multilabel_eer
-    >>> preds, target = torch.tensor([[0.7, 0.3], [0.4, 0.6]]), torch.tensor([[1, 0], [0, 1]])
-    >>> multilabel_eer(preds, target, num_labels=2, thresholds=3)
-    tensor([0., 0.])
+    Returns the rates of each label, float32 ``[L]``.
     """
-    if validate_args:
-        check_multilabel_curve_arguments(num_labels, thresholds, ignore_index, input, undefined)
-    curves = count_curves(
-        "multilabel_eer",
-        preds,
-        target,
-        num_labels,
-        False,
-        False,
-        thresholds,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
-        repeats=True,
-    )
-    return eer_formula(curves, None, undefined)
 
 
+@by_task(
+    binary_eer,
+    multiclass_eer,
+    multilabel_eer,
+    call="thresholds=5",
+    shows="tensor(0.2500)",
+)
 def eer(
-    preds: Tensor,
-    target: Tensor,
-    task: str,
-    thresholds: Thresholds = None,
-    num_classes: int | None = None,
-    num_labels: int | None = None,
-    average: str | None = None,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-    undefined: str | None = None,
-) -> Tensor:
-    """Compute the equal error rate of ``task``, which is "binary", "multiclass" or "multilabel".
-
-    ``(fpr_t + 1 - tpr_t) / 2`` at the threshold t with the least ``|fpr_t - (1 - tpr_t)|``.
-
-    Passes the arguments that the task has to the function above that is named after it.
-
-    >>> import torch
-    >>> from fastmetrics.functional import eer
-    >>> preds, target = torch.tensor([0.1, 0.6, 0.7, 0.8]), torch.tensor([0, 1, 0, 1])
-    >>> eer(preds, target, task="binary", thresholds=5)
-    tensor(0.2500)
-    """
-    own: Any = {"input": input, "undefined": undefined}
-    return call_for_task(
-        task,
-        {
-            "binary": partial(binary_eer, **own),
-            "multiclass": partial(multiclass_eer, average=average, **own),
-            "multilabel": partial(multilabel_eer, **own),
-        },
-        preds,
-        target,
-        thresholds=thresholds,
-        num_classes=num_classes,
-        num_labels=num_labels,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        weight=weight,
-    )
+    preds: Tensor, target: Tensor, task: str, thresholds: Thresholds = None,
+    num_classes: int | None = None, num_labels: int | None = None, average: str | None = None,
+    ignore_index: int | None = None, validate_args: bool = True, *,
+    weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
+) -> Tensor:  # fmt: skip
+    """Compute ``(fpr + 1 - tpr) / 2`` at the threshold where ``|fpr - (1 - tpr)|`` is least."""

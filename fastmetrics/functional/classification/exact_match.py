@@ -14,22 +14,18 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.classification._statistic import choose_reading, divide, new_counts
+from fastmetrics.core.statistic import count
+from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.functional.classification.stat_scores import (
-    check_multiclass_arguments,
-    check_multilabel_arguments,
-)
-from fastmetrics.ops import exact_match_, label_exact_match_
-from fastmetrics.ops.library import new_events, raise_events
+from fastmetrics.ops.exact_match import ClassMatches, LabelMatches, Matches
+from fastmetrics.utilities.checks import is_samplewise
 
 __all__ = ["exact_match", "multiclass_exact_match", "multilabel_exact_match"]
 
 
-def exact_match_formula(counts: Tensor) -> Tensor:
-    """Divide ``counts`` ``[..., 2]``, samples with every position right and all samples."""
-    right, total = counts.double().unbind(-1)
-    return divide(right, total).float()
+def exact_match_formula(matches: Matches) -> Tensor:
+    """Divide the samples with every position right by all samples, float32."""
+    return divide(matches.correct.double(), matches.total.double()).float()
 
 
 def multiclass_exact_match(
@@ -52,15 +48,15 @@ def multiclass_exact_match(
     >>> multiclass_exact_match(preds, target, num_classes=3)
     tensor(0.5000)
     """
-    if validate_args:
-        check_multiclass_arguments(num_classes, 1, None, multidim_average, ignore_index, 0)
-    samplewise = multidim_average == "samplewise"
-    counts = new_counts((2,), target, weight, samplewise, target.device)
-    events = new_events(target.device)
-    exact_match_(counts, events, preds, target, weight, num_classes, ignore_index, validate_args)
-    if validate_args:
-        raise_events("multiclass_exact_match", events)
-    return exact_match_formula(counts)
+    samplewise = is_samplewise(multidim_average, validate_args)
+    statistic = ClassMatches(
+        num_classes=num_classes,
+        samplewise=samplewise,
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+    ).checked()
+    states = count(statistic, "multiclass_exact_match", preds, target, weight)
+    return exact_match_formula(statistic.read(states))
 
 
 def multilabel_exact_match(
@@ -86,29 +82,17 @@ def multilabel_exact_match(
     >>> multilabel_exact_match(preds, target, num_labels=2)
     tensor(0.3333)
     """
-    if validate_args:
-        check_multilabel_arguments(
-            num_labels, threshold, None, multidim_average, ignore_index, 0, input
-        )
-    shape = (2 if input == "auto" else 1, 2)
-    samplewise = multidim_average == "samplewise"
-    counts = new_counts(shape, target, weight, samplewise, target.device, label_axes=1)
-    events = new_events(target.device)
-    label_exact_match_(
-        counts,
-        events,
-        preds,
-        target,
-        weight,
-        num_labels,
-        threshold,
-        input == "logits",
-        ignore_index,
-        validate_args,
-    )
-    if validate_args:
-        raise_events("multilabel_exact_match", events)
-    return exact_match_formula(choose_reading(counts, events, -2))
+    samplewise = is_samplewise(multidim_average, validate_args)
+    statistic = LabelMatches(
+        num_labels=num_labels,
+        threshold=threshold,
+        samplewise=samplewise,
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        input=input,
+    ).checked()
+    states = count(statistic, "multilabel_exact_match", preds, target, weight)
+    return exact_match_formula(statistic.read(states))
 
 
 def exact_match(

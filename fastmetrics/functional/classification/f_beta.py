@@ -11,13 +11,12 @@ from functools import partial
 
 from torch import Tensor
 
-from fastmetrics.functional.classification._statistic import Ratio
+from fastmetrics.functional.classification import _count_functions as counting
+from fastmetrics.functional.classification._count_functions import check_averaging, counts_of
+from fastmetrics.functional.classification._ratio import Ratio
 from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.functional.classification.stat_scores import (
-    binary_value,
-    multiclass_value,
-    multilabel_value,
-)
+from fastmetrics.ops.confusion import BinaryTable, LabelTables
+from fastmetrics.ops.stat_scores import ClassCounts
 from fastmetrics.utilities.checks import check_beta
 
 __all__ = [
@@ -61,7 +60,8 @@ def binary_fbeta_score(
     """F-beta score of binary inputs, ``(1 + beta²) tp / ((1 + beta²) tp + beta² fn + fp)``.
 
     ``beta``: float above 0, how much more recall matters than precision.
-    Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
+    Arguments, shapes and errors as in
+    :mod:`fastmetrics.functional.classification.stat_scores`.
 
     >>> import torch
     >>> from fastmetrics.functional.classification import binary_fbeta_score
@@ -69,21 +69,18 @@ def binary_fbeta_score(
     >>> binary_fbeta_score(preds, target, beta=0.5)
     tensor(0.5000)
     """
+    table = BinaryTable(
+        threshold,
+        samplewise=multidim_average == "samplewise",
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        input=input,
+    )
     if validate_args:
         check_beta(beta)
-    return binary_value(
-        "binary_fbeta_score",
-        fbeta(beta),
-        preds,
-        target,
-        threshold,
-        multidim_average,
-        ignore_index,
-        validate_args,
-        zero_division,
-        weight,
-        input,
-    )
+        check_averaging("micro", multidim_average, zero_division)
+    counts = counts_of(table, "binary_fbeta_score", preds, target, weight)
+    return fbeta(beta)(counts, "micro", zero_division)
 
 
 def multiclass_fbeta_score(
@@ -104,7 +101,8 @@ def multiclass_fbeta_score(
 
     ``(1 + b^2) * tp / ((1 + b^2) * tp + b^2 * fn + fp)`` with b for ``beta``.
 
-    Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
+    Arguments, shapes and errors as in
+    :mod:`fastmetrics.functional.classification.stat_scores`.
 
     >>> import torch
     >>> from fastmetrics.functional.classification import multiclass_fbeta_score
@@ -112,22 +110,20 @@ def multiclass_fbeta_score(
     >>> multiclass_fbeta_score(preds, target, beta=0.5, num_classes=3)
     tensor(0.6296)
     """
+    counted = ClassCounts(
+        num_classes,
+        top_k,
+        samplewise=multidim_average == "samplewise",
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+    )
     if validate_args:
         check_beta(beta)
-    return multiclass_value(
-        "multiclass_fbeta_score",
-        fbeta(beta),
-        preds,
-        target,
-        num_classes,
-        average,
-        top_k,
-        multidim_average,
-        ignore_index,
-        validate_args,
-        zero_division,
-        weight,
-    )
+        check_averaging(
+            average, multidim_average, zero_division=zero_division, num_classes=num_classes
+        )
+    counts = counts_of(counted, "multiclass_fbeta_score", preds, target, weight)
+    return fbeta(beta)(counts, average, zero_division)
 
 
 def multilabel_fbeta_score(
@@ -149,7 +145,8 @@ def multilabel_fbeta_score(
 
     ``(1 + b^2) * tp / ((1 + b^2) * tp + b^2 * fn + fp)`` with b for ``beta``.
 
-    Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
+    Arguments, shapes and errors as in
+    :mod:`fastmetrics.functional.classification.stat_scores`.
 
     >>> import torch
     >>> from fastmetrics.functional.classification import multilabel_fbeta_score
@@ -158,23 +155,19 @@ def multilabel_fbeta_score(
     >>> multilabel_fbeta_score(preds, target, beta=0.5, num_labels=2)
     tensor(0.6944)
     """
-    if validate_args:
-        check_beta(beta)
-    return multilabel_value(
-        "multilabel_fbeta_score",
-        fbeta(beta),
-        preds,
-        target,
+    tables = LabelTables(
         num_labels,
         threshold,
-        average,
-        multidim_average,
-        ignore_index,
-        validate_args,
-        zero_division,
-        weight,
-        input,
+        samplewise=multidim_average == "samplewise",
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        input=input,
     )
+    if validate_args:
+        check_beta(beta)
+        check_averaging(average, multidim_average, zero_division)
+    counts = counts_of(tables, "multilabel_fbeta_score", preds, target, weight)
+    return fbeta(beta)(counts, average, zero_division)
 
 
 def fbeta_score(
@@ -232,172 +225,29 @@ def fbeta_score(
     )
 
 
-def binary_f1_score(
-    preds: Tensor,
-    target: Tensor,
-    threshold: float = 0.5,
-    multidim_average: str = "global",
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    zero_division: float = 0.0,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-) -> Tensor:
-    """F1 score of binary inputs, ``2 tp / (2 tp + fn + fp)``.
-
-    Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import binary_f1_score
-    >>> preds, target = torch.tensor([0.2, 0.9, 0.6, 0.4]), torch.tensor([0, 1, 0, 1])
-    >>> binary_f1_score(preds, target)
-    tensor(0.5000)
-    """
-    return binary_value(
-        "binary_f1_score",
-        F1,
-        preds,
-        target,
-        threshold,
-        multidim_average,
-        ignore_index,
-        validate_args,
-        zero_division,
-        weight,
-        input,
-    )
-
-
-def multiclass_f1_score(
-    preds: Tensor,
-    target: Tensor,
-    num_classes: int | None,
-    average: str | None = "macro",
-    top_k: int = 1,
-    multidim_average: str = "global",
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    zero_division: float = 0.0,
-    *,
-    weight: Tensor | None = None,
-) -> Tensor:
-    """F1 score of each class, ``2 tp / (2 tp + fn + fp)``, averaged.
-
-    Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import multiclass_f1_score
-    >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
-    >>> multiclass_f1_score(preds, target, num_classes=3)
-    tensor(0.6111)
-    """
-    return multiclass_value(
-        "multiclass_f1_score",
-        F1,
-        preds,
-        target,
-        num_classes,
-        average,
-        top_k,
-        multidim_average,
-        ignore_index,
-        validate_args,
-        zero_division,
-        weight,
-    )
-
-
-def multilabel_f1_score(
-    preds: Tensor,
-    target: Tensor,
-    num_labels: int,
-    threshold: float = 0.5,
-    average: str | None = "macro",
-    multidim_average: str = "global",
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    zero_division: float = 0.0,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-) -> Tensor:
-    """F1 score of each label, ``2 tp / (2 tp + fn + fp)``, averaged.
-
-    Arguments, shapes and errors as in the docstring of the ``stat_scores`` module.
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import multilabel_f1_score
-    >>> preds = torch.tensor([[0.1, 0.8], [0.7, 0.6], [0.3, 0.2]])
-    >>> target = torch.tensor([[0, 1], [1, 0], [1, 0]])
-    >>> multilabel_f1_score(preds, target, num_labels=2)
-    tensor(0.6667)
-    """
-    return multilabel_value(
-        "multilabel_f1_score",
-        F1,
-        preds,
-        target,
-        num_labels,
-        threshold,
-        average,
-        multidim_average,
-        ignore_index,
-        validate_args,
-        zero_division,
-        weight,
-        input,
-    )
-
-
-def f1_score(
-    preds: Tensor,
-    target: Tensor,
-    task: str,
-    threshold: float = 0.5,
-    num_classes: int | None = None,
-    num_labels: int | None = None,
-    average: str | None = "micro",
-    multidim_average: str = "global",
-    top_k: int = 1,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    zero_division: float = 0.0,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-) -> Tensor:
-    """F1 score of ``task``, which is binary, multiclass or multilabel.
-
-    ``2 * tp / (2 * tp + fn + fp)``.
-
-    Calls the function above that is named after ``task`` with those arguments that it has;
-    multiclass needs ``num_classes``, multilabel ``num_labels``.
-
-    >>> import torch
-    >>> from fastmetrics.functional import f1_score
-    >>> preds, target = torch.tensor([0, 2, 1, 2, 0]), torch.tensor([0, 1, 1, 2, 2])
-    >>> f1_score(preds, target, task="multiclass", num_classes=3)
-    tensor(0.6000)
-    """
-    return call_for_task(
-        task,
-        {
-            "binary": binary_f1_score,
-            "multiclass": multiclass_f1_score,
-            "multilabel": multilabel_f1_score,
-        },
-        preds,
-        target,
-        threshold=threshold,
-        num_classes=num_classes,
-        num_labels=num_labels,
-        average=average,
-        multidim_average=multidim_average,
-        top_k=top_k,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        zero_division=zero_division,
-        weight=weight,
-        input=input,
-    )
+binary_f1_score: counting.BinaryZeroDivisionFunction = counting.binary_zero_division(
+    "binary_f1_score",
+    F1,
+    "F1 score of binary inputs, ``2 tp / (2 tp + fn + fp)``.",
+    shows="tensor(0.5000)",
+)
+multiclass_f1_score: counting.MulticlassZeroDivisionFunction = counting.multiclass_zero_division(
+    "multiclass_f1_score",
+    F1,
+    "F1 score of each class, ``2 tp / (2 tp + fn + fp)``, averaged.",
+    shows="tensor(0.6111)",
+)
+multilabel_f1_score: counting.MultilabelZeroDivisionFunction = counting.multilabel_zero_division(
+    "multilabel_f1_score",
+    F1,
+    "F1 score of each label, ``2 tp / (2 tp + fn + fp)``, averaged.",
+    shows="tensor(0.6667)",
+)
+f1_score: counting.TaskZeroDivisionFunction = counting.by_task_zero_division(
+    "f1_score",
+    "F1 score of ``task``, ``2 tp / (2 tp + fn + fp)``.",
+    binary_f1_score,
+    multiclass_f1_score,
+    multilabel_f1_score,
+    shows="tensor(0.6000)",
+)

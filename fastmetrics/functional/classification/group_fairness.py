@@ -16,16 +16,16 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._statistic import choose_reading, divide, new_counts
-from fastmetrics.functional.classification.confusion_matrix import check_binary_arguments
-from fastmetrics.ops import label_confusion_
-from fastmetrics.ops.confusion import check_groups
-from fastmetrics.ops.library import new_events, raise_events
-from fastmetrics.utilities.checks import FAIRNESS_TASKS, check_choice, check_int
+from fastmetrics.core.states import States
+from fastmetrics.functional.classification._ratio import divide
+from fastmetrics.ops.confusion import GroupTables, check_groups, flatten_groups
+from fastmetrics.ops.counted import Counts
+from fastmetrics.utilities.checks import FAIRNESS_TASKS, check_choice
 
 __all__ = [
     "binary_fairness",
@@ -35,80 +35,38 @@ __all__ = [
 ]
 
 
-def check_num_groups(num_groups: int) -> None:
-    """Raise ``ValueError`` unless there are at least two groups."""
-    check_int("num_groups", num_groups, 2)
-
-
 def check_fairness_task(task: str) -> None:
     """Raise ``ValueError`` unless ``task`` names a comparison."""
     check_choice("task", task, FAIRNESS_TASKS)
 
 
-def flatten_groups(groups: Tensor) -> Tensor:
-    """Return ``[N]`` for ``[N, 1]``."""
-    return groups.squeeze(1) if groups.ndim == 2 else groups
-
-
-def fairness_target(preds: Tensor, target: Tensor | None, task: str) -> Tensor:
-    """Return the targets to count: all 0 for demographic parity, which looks at predictions only.
-
-    Warns when demographic parity is given a target.
-
-    Raises:
-        ValueError: the task needs a target and there is none.
-    """
+def check_target(target: Tensor | None, task: str) -> None:
+    """Raise ``ValueError`` where there must be a target, warn where it has no effect."""
     if task != "demographic_parity":
         if target is None:
             raise ValueError(f"`target` must be a tensor for task={task!r}, got None.")
-        return target
-    if target is not None:
+    elif target is not None:
         warnings.warn("`target` has no effect on demographic parity.", UserWarning, stacklevel=3)
-    return torch.zeros((), dtype=torch.uint8, device=preds.device).expand(preds.shape)
 
 
-def count_groups(
+def _count(
+    statistic: GroupTables,
     owner: str,
     preds: Tensor,
-    target: Tensor,
+    target: Tensor | None,
     groups: Tensor,
-    num_groups: int,
-    threshold: float,
-    ignore_index: int | None,
-    validate_args: bool,
     weight: Tensor | None,
-    input: str,
-) -> Tensor:
-    """Count one batch into tables ``[G, 2, 2]``, one per group."""
-    shape = (2 if input == "auto" else 1, num_groups, 2, 2)
-    counts = new_counts(shape, target, weight, False, target.device)
-    events = new_events(target.device)
-    label_confusion_(
-        counts,
-        events,
-        preds,
-        target,
-        weight,
-        groups,
-        threshold,
-        input == "logits",
-        ignore_index,
-        validate_args,
-    )
-    if validate_args:
-        raise_events(owner, events)
-    return choose_reading(counts, events)
+) -> Counts:
+    states = States(statistic.empty(preds.device), batch=True)
+    statistic.add(states, preds, target, groups, weight)
+    statistic.report(owner, states)
+    return statistic.read(states)
 
 
-def group_stat_rates_formula(tables: Tensor) -> dict[str, Tensor]:
-    """Shares of tp, fp, tn, fn in each group, ``{"group_0": [4], ...}``; NaN for an empty group.
-
-    Args:
-        tables: ``[G, 2, 2]`` counts ``[[tn, fp], [fn, tp]]``.
-    """
-    # Flat tables hold tn, fp, fn, tp.
-    counts = tables.double().flatten(1)[:, [3, 1, 0, 2]]
-    rates = (counts / counts.sum(1, keepdim=True)).float()
+def group_stat_rates_formula(counts: Counts) -> dict[str, Tensor]:
+    """Shares of tp, fp, tn, fn in each group, ``{"group_0": [4], ...}``; NaN for an empty group."""
+    table = torch.stack(counts.columns(torch.float64), -1)
+    rates = (table / table.sum(1, keepdim=True)).float()
     return {f"group_{index}": rate for index, rate in enumerate(rates.unbind())}
 
 
@@ -125,25 +83,25 @@ def _lowest_to_highest(
     return {f"{prefix}_{low}_{high}": ratio}
 
 
-def fairness_formula(tables: Tensor, task: str, names: Tensor | None = None) -> dict[str, Tensor]:
+def fairness_formula(counts: Counts, task: str, names: Tensor | None = None) -> dict[str, Tensor]:
     """Lowest over highest rate among the groups, by rate ``{"DP_<lowest>_<highest>": value, ...}``.
 
     DP compares the shares of positive predictions, ``(tp + fp) / n``, EO those among positive
     targets, ``tp / (tp + fn)``, which count as 0 without any. 0/0 is 0.
 
     Args:
-        tables: ``[G, 2, 2]`` counts ``[[tn, fp], [fn, tp]]``.
+        counts: of each group, ``[G]``.
         task: ``"demographic_parity"``, ``"equal_opportunity"`` or ``"all"``.
         names: ``[G]`` what to call the groups, by default their positions.
     """
-    counts = tables.double()
-    total = counts.sum((1, 2))
+    tp, fp, _, fn = counts.columns(torch.float64)
+    total = counts.table.double().sum(-1)
     present = total > 0
     values: dict[str, Tensor] = {}
     if task != "equal_opportunity":
-        values |= _lowest_to_highest("DP", counts[:, :, 1].sum(1), total, present, names)
+        values |= _lowest_to_highest("DP", tp + fp, total, present, names)
     if task != "demographic_parity":
-        values |= _lowest_to_highest("EO", counts[:, 1, 1], counts[:, 1].sum(1), present, names)
+        values |= _lowest_to_highest("EO", tp, tp + fn, present, names)
     return values
 
 
@@ -173,22 +131,16 @@ def binary_groups_stat_rates(
     >>> rates["group_1"]
     tensor([0.0000, 0.0000, 0.5000, 0.5000])
     """
-    if validate_args:
-        check_binary_arguments(threshold, ignore_index, input)
-        check_num_groups(num_groups)
-    tables = count_groups(
-        "binary_groups_stat_rates",
-        preds,
-        target,
-        flatten_groups(groups),
-        num_groups,
-        threshold,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
+    statistic = GroupTables(
+        num_groups=num_groups,
+        threshold=threshold,
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        input=input,
+    ).checked()
+    return group_stat_rates_formula(
+        _count(statistic, "binary_groups_stat_rates", preds, target, groups, weight)
     )
-    return group_stat_rates_formula(tables)
 
 
 def binary_fairness(
@@ -215,17 +167,18 @@ def binary_fairness(
     {'DP_1_0': tensor(0.5000), 'EO_0_0': tensor(1.)}
     """
     check_fairness_task(task)
+    check_target(target, task)
     return _compare_groups(
         "binary_fairness",
-        preds,
-        fairness_target(preds, target, task),
-        groups,
-        task,
-        threshold,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
+        task=task,
+        preds=preds,
+        target=target,
+        groups=groups,
+        weight=weight,
+        threshold=threshold,
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        input=input,
     )
 
 
@@ -251,15 +204,15 @@ def demographic_parity(
     """
     return _compare_groups(
         "demographic_parity",
-        preds,
-        fairness_target(preds, None, "demographic_parity"),
-        groups,
-        "demographic_parity",
-        threshold,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
+        task="demographic_parity",
+        preds=preds,
+        target=None,
+        groups=groups,
+        weight=weight,
+        threshold=threshold,
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        input=input,
     )
 
 
@@ -287,45 +240,43 @@ def equal_opportunity(
     """
     return _compare_groups(
         "equal_opportunity",
-        preds,
-        target,
-        groups,
-        "equal_opportunity",
-        threshold,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
+        task="equal_opportunity",
+        preds=preds,
+        target=target,
+        groups=groups,
+        weight=weight,
+        threshold=threshold,
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        input=input,
     )
 
 
 def _compare_groups(
     owner: str,
-    preds: Tensor,
-    target: Tensor,
-    groups: Tensor,
+    *,
     task: str,
+    preds: Tensor,
+    target: Tensor | None,
+    groups: Tensor,
+    weight: Tensor | None,
     threshold: float,
     ignore_index: int | None,
     validate_args: bool,
-    weight: Tensor | None,
     input: str,
 ) -> dict[str, Tensor]:
-    if validate_args:
-        check_binary_arguments(threshold, ignore_index, input)
+    # How many groups there are is yet to be seen; the op takes any number.
+    statistic = GroupTables(
+        num_groups=2,
+        threshold=threshold,
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        input=input,
+        reads_target=task != "demographic_parity",
+    ).checked()
     groups = flatten_groups(groups)
     check_groups(preds, groups)
     names, rows = torch.unique(groups, return_inverse=True)
-    tables = count_groups(
-        owner,
-        preds,
-        target,
-        rows,
-        max(len(names), 1),
-        threshold,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
-    )
-    return fairness_formula(tables, task, names if len(names) else None)
+    statistic = replace(statistic, num_groups=max(len(names), 1))
+    counts = _count(statistic, owner, preds, target, rows, weight)
+    return fairness_formula(counts, task, names if len(names) else None)

@@ -27,87 +27,20 @@ Machine Learning Research 2 (2001).
 from __future__ import annotations
 
 from functools import partial
-from typing import Any
 
-import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._statistic import choose_reading
+from fastmetrics.core.statistic import count
 from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.ops import hinge_sums_
-from fastmetrics.ops.library import new_events, raise_events
-from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
+from fastmetrics.ops.hinge import HingeSums, LossSums
 
 __all__ = ["binary_hinge_loss", "hinge_loss", "multiclass_hinge_loss"]
 
-MULTICLASS_MODES = ("crammer-singer", "one-vs-all")
 
-
-NAN_TREATMENT = "their loss is NaN."
-
-
-def check_hinge_arguments(squared: Any, ignore_index: Any, input: Any) -> None:
-    """Raise ``ValueError`` unless the arguments that all hinge losses have are in range."""
-    if not isinstance(squared, bool):
-        raise ValueError(f"`squared` must be True or False, got {squared!r}.")
-    check_ignore_index(ignore_index)
-    check_choice("input", input, INPUTS)
-
-
-def check_multiclass_arguments(
-    num_classes: Any, squared: Any, multiclass_mode: Any, ignore_index: Any, input: Any
-) -> None:
-    """Raise ``ValueError`` unless the arguments of a multiclass hinge loss are in range."""
-    check_hinge_arguments(squared, ignore_index, input)
-    check_int("num_classes", num_classes, 2)
-    check_choice("multiclass_mode", multiclass_mode, MULTICLASS_MODES)
-
-
-def sums_shape(num_losses: int, input: str) -> tuple[int, int]:
-    """Shape of the statistic: a row for each reading, K sums and the number of samples."""
-    return (2 if input == "auto" else 1, num_losses + 1)
-
-
-def hinge_formula(sums: Tensor, events: Tensor) -> Tensor:
-    """Divide the ``sums`` ``[H, K + 1]`` by the samples in the last column: float32 ``[K]``.
-
-    A single loss (K = 1) is a scalar.
-    """
-    row = choose_reading(sums, events, -2)
-    losses = (row[:-1] / row[-1]).float()
+def hinge_formula(sums: LossSums) -> Tensor:
+    """Divide the sums of losses by the samples: float32 ``[K]``, a scalar for a single loss."""
+    losses = (sums.losses / sums.total).float()
     return losses if len(losses) > 1 else losses[0]
-
-
-def _hinge_loss(
-    owner: str,
-    preds: Tensor,
-    target: Tensor,
-    num_losses: int,
-    multiclass: bool,
-    squared: bool,
-    ignore_index: int | None,
-    validate_args: bool,
-    weight: Tensor | None,
-    input: str,
-) -> Tensor:
-    shape = sums_shape(num_losses, input)
-    sums = torch.zeros(shape, dtype=torch.float64, device=target.device)
-    events = new_events(target.device)
-    hinge_sums_(
-        sums,
-        events,
-        preds,
-        target,
-        multiclass,
-        squared,
-        input == "logits",
-        weight,
-        ignore_index,
-        validate_args,
-    )
-    if validate_args:
-        raise_events(owner, events, NAN_TREATMENT)
-    return hinge_formula(sums, events)
 
 
 def binary_hinge_loss(
@@ -127,20 +60,11 @@ def binary_hinge_loss(
     >>> binary_hinge_loss(torch.tensor([0.3, 0.9, 0.5]), torch.tensor([0, 1, 1]))
     tensor(0.6333)
     """
-    if validate_args:
-        check_hinge_arguments(squared, ignore_index, input)
-    return _hinge_loss(
-        "binary_hinge_loss",
-        preds,
-        target,
-        1,
-        False,
-        squared,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
-    )
+    statistic = HingeSums(
+        squared=squared, ignore_index=ignore_index, validate_args=validate_args, input=input
+    ).checked()
+    states = count(statistic, "binary_hinge_loss", preds, target, weight)
+    return hinge_formula(statistic.read(states))
 
 
 def multiclass_hinge_loss(
@@ -166,20 +90,17 @@ def multiclass_hinge_loss(
     >>> multiclass_hinge_loss(preds, torch.tensor([1, 2]), num_classes=3)
     tensor(0.5500)
     """
-    if validate_args:
-        check_multiclass_arguments(num_classes, squared, multiclass_mode, ignore_index, input)
-    return _hinge_loss(
-        "multiclass_hinge_loss",
-        preds,
-        target,
-        1 if multiclass_mode == "crammer-singer" else num_classes,
-        True,
-        squared,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
-    )
+    statistic = HingeSums(
+        multiclass=True,
+        num_classes=num_classes,
+        squared=squared,
+        multiclass_mode=multiclass_mode,
+        ignore_index=ignore_index,
+        validate_args=validate_args,
+        input=input,
+    ).checked()
+    states = count(statistic, "multiclass_hinge_loss", preds, target, weight)
+    return hinge_formula(statistic.read(states))
 
 
 def hinge_loss(

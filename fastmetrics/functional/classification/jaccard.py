@@ -8,18 +8,16 @@ Source: Jaccard, The distribution of the flora in the alpine zone, New Phytologi
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._statistic import divide
+from fastmetrics.functional.classification._count_functions import check_averaging, counts_of
+from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.functional.classification.confusion_matrix import (
-    check_binary_arguments,
-    check_multiclass_arguments,
-    check_multilabel_arguments,
-    count_matrix,
-    count_tables,
-)
-from fastmetrics.utilities.checks import AVERAGES, check_choice, check_zero_division
+from fastmetrics.functional.classification.confusion_matrix import count_matrix
+from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
+from fastmetrics.ops.counted import Counts
+from fastmetrics.utilities.checks import check_zero_division
 
 __all__ = [
     "binary_jaccard_index",
@@ -27,23 +25,6 @@ __all__ = [
     "multiclass_jaccard_index",
     "multilabel_jaccard_index",
 ]
-
-
-def check_averaging(average: str | None, zero_division: float) -> None:
-    """Raise ``ValueError`` unless ``average`` and ``zero_division`` are allowed."""
-    check_choice("average", average, AVERAGES)
-    check_zero_division(zero_division)
-
-
-def _weighted_mean(overlap: Tensor, union: Tensor, support: Tensor) -> Tensor:
-    # 0/0 happens only where the support is 0 as well.
-    return (support * overlap / union).nansum() / support.sum()
-
-
-def binary_jaccard_formula(table: Tensor, zero_division: float) -> Tensor:
-    """``tp / (tp + fp + fn)`` of a table ``[2, 2]``, or ``zero_division`` where that is 0/0."""
-    counts = table.double()
-    return divide(counts[1, 1], counts[1].sum() + counts[0, 1], zero_division).float()
 
 
 def multiclass_jaccard_formula(
@@ -61,7 +42,7 @@ def multiclass_jaccard_formula(
     overlap, support = counts.diagonal(), counts.sum(1)
     union = support + counts.sum(0) - overlap
     if average == "weighted":
-        return _weighted_mean(overlap, union, support).float()
+        return _weighted_mean(overlap, union, support)
     if average not in ("micro", "macro"):
         return divide(overlap, union, zero_division).float()
     if ignore_index is not None and 0 <= ignore_index < counts.shape[0]:
@@ -71,22 +52,26 @@ def multiclass_jaccard_formula(
     return ((overlap / union).nansum() / (union > 0).sum()).float()
 
 
-def multilabel_jaccard_formula(tables: Tensor, average: str | None, zero_division: float) -> Tensor:
-    """Average ``tp / (tp + fp + fn)`` over the labels of tables ``[L, 2, 2]``.
+def jaccard_formula(counts: Counts, average: str | None, zero_division: float) -> Tensor:
+    """Average ``tp / (tp + fp + fn)`` over labels; binary inputs are one of them.
 
     ``"macro"`` is the mean over labels that are not NaN, ``"weighted"`` weighs by the number of
     positive targets (NaN without any), ``"micro"`` divides the sums, ``"none"`` and None return
     ``[L]``.
     """
-    counts = tables.double()
-    overlap, support = counts[:, 1, 1], counts[:, 1].sum(1)
-    union = support + counts[:, 0, 1]
+    tp, fp, _, fn = counts.columns(torch.float64)
+    union = tp + fn + fp
     if average == "weighted":
-        return _weighted_mean(overlap, union, support).float()
+        return _weighted_mean(tp, union, tp + fn)
     if average == "micro":
-        return divide(overlap.sum(), union.sum(), zero_division).float()
-    values = divide(overlap, union, zero_division)
+        return divide(tp.sum(), union.sum(), zero_division).float()
+    values = divide(tp, union, zero_division)
     return (values.nanmean() if average == "macro" else values).float()
+
+
+def _weighted_mean(overlap: Tensor, union: Tensor, support: Tensor) -> Tensor:
+    # 0/0 happens only where the support is 0 as well.
+    return ((support * overlap / union).nansum() / support.sum()).float()
 
 
 def binary_jaccard_index(
@@ -104,8 +89,7 @@ def binary_jaccard_index(
 
     ``tp / (tp + fp + fn)``, of each class before averages.
 
-    ``zero_division`` (0, 1 or NaN) is the value without any positives. See
-    :func:`binary_jaccard_formula`.
+    ``zero_division`` (0, 1 or NaN) is the value without any positives. See :func:`jaccard_formula`.
 
     >>> import torch
     >>> from fastmetrics.functional.classification import binary_jaccard_index
@@ -113,20 +97,12 @@ def binary_jaccard_index(
     tensor(0.5000)
     """
     if validate_args:
-        check_binary_arguments(threshold, ignore_index, input)
         check_zero_division(zero_division)
-    tables = count_tables(
-        "binary_jaccard_index",
-        preds,
-        target,
-        1,
-        threshold,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
+    table = BinaryTable(
+        threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
     )
-    return binary_jaccard_formula(tables[0], zero_division)
+    counts = counts_of(table, "binary_jaccard_index", preds, target, weight)
+    return jaccard_formula(counts, "micro", zero_division)
 
 
 def multiclass_jaccard_index(
@@ -154,11 +130,9 @@ def multiclass_jaccard_index(
     tensor(0.6667)
     """
     if validate_args:
-        check_multiclass_arguments(num_classes, ignore_index)
-        check_averaging(average, zero_division)
-    matrix = count_matrix(
-        "multiclass_jaccard_index", preds, target, num_classes, ignore_index, validate_args, weight
-    )
+        check_averaging(average, zero_division=zero_division)
+    confusion = Confusion(num_classes, ignore_index, validate_args)
+    matrix = count_matrix(confusion, "multiclass_jaccard_index", preds, target, weight)
     return multiclass_jaccard_formula(matrix, average, ignore_index, zero_division)
 
 
@@ -180,7 +154,7 @@ def multilabel_jaccard_index(
     ``tp / (tp + fp + fn)``, of each class before averages.
 
     ``average`` is ``"micro"``, ``"macro"``, ``"weighted"``, ``"none"`` or None; ``zero_division``
-    (0, 1 or NaN) is the value of a label without positives. See :func:`multilabel_jaccard_formula`.
+    (0, 1 or NaN) is the value of a label without positives. See :func:`jaccard_formula`.
 
     >>> import torch
     >>> from fastmetrics.functional.classification import multilabel_jaccard_index
@@ -190,20 +164,12 @@ def multilabel_jaccard_index(
     tensor(0.5000)
     """
     if validate_args:
-        check_multilabel_arguments(num_labels, threshold, ignore_index, input)
-        check_averaging(average, zero_division)
-    tables = count_tables(
-        "multilabel_jaccard_index",
-        preds,
-        target,
-        num_labels,
-        threshold,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
+        check_averaging(average, zero_division=zero_division)
+    tables = LabelTables(
+        num_labels, threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
     )
-    return multilabel_jaccard_formula(tables, average, zero_division)
+    counts = counts_of(tables, "multilabel_jaccard_index", preds, target, weight)
+    return jaccard_formula(counts, average, zero_division)
 
 
 def jaccard_index(

@@ -11,13 +11,8 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.functional.classification.confusion_matrix import (
-    check_binary_arguments,
-    check_multiclass_arguments,
-    check_multilabel_arguments,
-    count_matrix,
-    count_tables,
-)
+from fastmetrics.functional.classification.confusion_matrix import count_matrix
+from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
 
 __all__ = [
     "binary_matthews_corrcoef",
@@ -72,20 +67,11 @@ def binary_matthews_corrcoef(
     >>> binary_matthews_corrcoef(torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 0, 0]))
     tensor(0.5774)
     """
-    if validate_args:
-        check_binary_arguments(threshold, ignore_index, input)
-    tables = count_tables(
-        "binary_matthews_corrcoef",
-        preds,
-        target,
-        1,
-        threshold,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
+    table = BinaryTable(
+        threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
     )
-    return matthews_corrcoef_formula(tables[0])
+    matrix = count_matrix(table, "binary_matthews_corrcoef", preds, target, weight)
+    return matthews_corrcoef_formula(matrix)
 
 
 def multiclass_matthews_corrcoef(
@@ -107,17 +93,8 @@ def multiclass_matthews_corrcoef(
     >>> multiclass_matthews_corrcoef(preds, target, num_classes=3)
     tensor(0.7000)
     """
-    if validate_args:
-        check_multiclass_arguments(num_classes, ignore_index)
-    matrix = count_matrix(
-        "multiclass_matthews_corrcoef",
-        preds,
-        target,
-        num_classes,
-        ignore_index,
-        validate_args,
-        weight,
-    )
+    confusion = Confusion(num_classes, ignore_index, validate_args)
+    matrix = count_matrix(confusion, "multiclass_matthews_corrcoef", preds, target, weight)
     return matthews_corrcoef_formula(matrix)
 
 
@@ -143,19 +120,10 @@ def multilabel_matthews_corrcoef(
     >>> multilabel_matthews_corrcoef(preds, target, num_labels=3)
     tensor(0.3333)
     """
-    if validate_args:
-        check_multilabel_arguments(num_labels, threshold, ignore_index, input)
-    tables = count_tables(
-        "multilabel_matthews_corrcoef",
-        preds,
-        target,
-        num_labels,
-        threshold,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
+    statistic = LabelTables(
+        num_labels, threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
     )
+    tables = count_matrix(statistic, "multilabel_matthews_corrcoef", preds, target, weight)
     return matthews_corrcoef_formula(tables)
 
 

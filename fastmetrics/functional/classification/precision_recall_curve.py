@@ -28,24 +28,18 @@ labels out of range. Formulas run in float64 and return float32.
 Source: Davis and Goadrich, The relationship between Precision-Recall and ROC curves, ICML 2006.
 """
 
-from __future__ import annotations
+# mypy: disable-error-code="empty-body"
 
-from functools import partial
-from typing import Any
+from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._curve import (
-    Curve,
-    Curves,
-    Thresholds,
-    check_curve_arguments,
-    mean_curve,
-)
-from fastmetrics.functional.classification._scores import count_curves
-from fastmetrics.functional.classification._tasks import call_for_task
-from fastmetrics.utilities.checks import check_choice, check_int
+from fastmetrics.functional.classification._curve import mean_curve
+from fastmetrics.functional.classification._curve_functions import by_task, of_batch
+from fastmetrics.functional.classification._scores import CurveFormula
+from fastmetrics.ops.scores import Curve, Curves, Scores
+from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = [
     "binary_precision_recall_curve",
@@ -61,28 +55,6 @@ PointLists = tuple[list[Tensor], list[Tensor], list[Tensor]]
 """The same for classes that have thresholds of their own."""
 
 CURVE_AVERAGES = (None, "micro", "macro")
-
-
-def check_multiclass_curve_arguments(
-    num_classes: Any,
-    thresholds: Any,
-    average: Any,
-    ignore_index: Any,
-    input: Any,
-    undefined: Any,
-) -> None:
-    """Raise ``ValueError`` unless the arguments of a multiclass curve are in range."""
-    check_int("num_classes", num_classes, 2)
-    check_choice("average", average, CURVE_AVERAGES)
-    check_curve_arguments(thresholds, ignore_index, input, undefined)
-
-
-def check_multilabel_curve_arguments(
-    num_labels: Any, thresholds: Any, ignore_index: Any, input: Any, undefined: Any
-) -> None:
-    """Raise ``ValueError`` unless the arguments of a multilabel curve are in range."""
-    check_int("num_labels", num_labels, 2)
-    check_curve_arguments(thresholds, ignore_index, input, undefined)
 
 
 def precision_and_recall(curve: Curve, undefined: str | None = "nan") -> tuple[Tensor, Tensor]:
@@ -111,7 +83,7 @@ def precision_recall_formula(
     """Return precision, recall and thresholds as `binary_precision_recall_curve` documents them."""
     every = [curves] if isinstance(curves, Curve) else curves
     points = [_points(curve, undefined) for curve in every]
-    thresholds = [c.thresholds if c.grid else c.thresholds.flip(0) for c in every]
+    thresholds = [c.thresholds.clone() if c.grid else c.thresholds.flip(0) for c in every]
     if average == "macro":
         precision, recall = mean_curve(
             [row for p, _ in points for row in p.view(-1, p.shape[-1])],
@@ -125,182 +97,91 @@ def precision_recall_formula(
     return [p.float() for p, _ in points], [r.float() for _, r in points], thresholds
 
 
+def _absent(scores: Scores, undefined: str | None) -> str | None:
+    return "nan" if scores.multiclass else undefined
+
+
+PRECISION_RECALL_CURVE = CurveFormula(
+    of_curves=precision_recall_formula,
+    static_shape=False,
+    class_averages=CURVE_AVERAGES,
+    absent=_absent,
+)
+
+
+@of_batch(
+    PRECISION_RECALL_CURVE,
+    call="thresholds=[0.5]",
+    shows="(tensor([0.6667, 1.0000]), tensor([1., 0.]), tensor([0.5000]))",
+)
 def binary_precision_recall_curve(
-    preds: Tensor,
-    target: Tensor,
-    thresholds: Thresholds = None,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-    undefined: str | None = None,
-) -> Points:
+    preds: Tensor, target: Tensor, thresholds: Thresholds = None, ignore_index: int | None = None,
+    validate_args: bool = True, *,
+    weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
+) -> Points:  # fmt: skip
     """Compute ``tp / (tp + fp)`` and ``tp / (tp + fn)`` at each threshold.
 
-    Arguments as in the module docstring. Returns precision ``[K + 1]``, recall ``[K + 1]`` and
-    thresholds ``[K]``, ascending; the last point, precision 1 at recall 0, has no threshold. Where
-    nothing is predicted positive precision is NaN. Without positives recall is NaN; at thresholds
-    of the data it is 1 then, unless ``undefined`` is "nan".
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import binary_precision_recall_curve
-    >>> preds, target = torch.tensor([0.1, 0.6, 0.7, 0.8]), torch.tensor([0, 1, 0, 1])
-    >>> precision, recall, thresholds = binary_precision_recall_curve(preds, target, thresholds=3)
-    >>> precision, recall
-    (tensor([0.5000, 0.6667,    nan, 1.0000]), tensor([1., 1., 0., 0.]))
+    Returns precision ``[K + 1]``, recall ``[K + 1]`` and thresholds ``[K]``, ascending; the last
+    point, precision 1 at recall 0, has no threshold. Where nothing is predicted positive precision
+    is NaN. Without positives recall is NaN; at thresholds of the data it is 1 then, unless
+    ``undefined`` is "nan".
     """
-    if validate_args:
-        check_curve_arguments(thresholds, ignore_index, input, undefined)
-    curve = count_curves(
-        "binary_precision_recall_curve",
-        preds,
-        target,
-        1,
-        False,
-        True,
-        thresholds,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
-    )
-    return precision_recall_formula(curve, None, undefined)  # type: ignore[return-value]  # one curve, one tensor
 
 
+@of_batch(
+    PRECISION_RECALL_CURVE,
+    call="thresholds=[0.5]",
+    shows=(
+        "(tensor([[1.0000, 1.0000],\n        [0.5000, 1.0000]]), "
+        "tensor([[0.5000, 0.0000],\n        [1.0000, 0.0000]]), "
+        "tensor([0.5000]))"
+    ),
+)
 def multiclass_precision_recall_curve(
-    preds: Tensor,
-    target: Tensor,
-    num_classes: int,
-    thresholds: Thresholds = None,
-    average: str | None = None,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-    undefined: str | None = None,
-) -> Points | PointLists:
-    """Compute precision and recall of each class; arguments as in the module docstring.
+    preds: Tensor, target: Tensor, num_classes: int, thresholds: Thresholds = None,
+    average: str | None = None, ignore_index: int | None = None, validate_args: bool = True, *,
+    weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
+) -> Points | PointLists:  # fmt: skip
+    """Compute ``tp / (tp + fp)`` and ``tp / (tp + fn)`` of each class against all others.
 
     Returns precision and recall ``[C, T + 1]`` and thresholds ``[T]``, or three lists of C tensors
     where classes have thresholds of their own. ``average="micro"`` counts all classes into one
     curve; ``"macro"`` is the mean of the interpolated curves at the precisions of all of them.
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import multiclass_precision_recall_curve
-    >>> preds, target = torch.tensor([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]), torch.tensor([0, 0, 1])
-    >>> precision, recall, _ = multiclass_precision_recall_curve(preds, target, 2, thresholds=3)
-    >>> recall
-    tensor([[1.0000, 0.5000, 0.0000, 0.0000],
-            [1.0000, 1.0000, 0.0000, 0.0000]])
     """
-    if validate_args:
-        check_multiclass_curve_arguments(
-            num_classes, thresholds, average, ignore_index, input, undefined
-        )
-    curves = count_curves(
-        "multiclass_precision_recall_curve",
-        preds,
-        target,
-        num_classes,
-        True,
-        average == "micro",
-        thresholds,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
-    )
-    return precision_recall_formula(curves, average, "nan")
 
 
+@of_batch(
+    PRECISION_RECALL_CURVE,
+    call="thresholds=[0.5]",
+    shows=(
+        "(tensor([[1., 1.],\n        [1., 1.]]), "
+        "tensor([[1., 0.],\n        [1., 0.]]), "
+        "tensor([0.5000]))"
+    ),
+)
 def multilabel_precision_recall_curve(
-    preds: Tensor,
-    target: Tensor,
-    num_labels: int,
-    thresholds: Thresholds = None,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-    undefined: str | None = None,
-) -> Points | PointLists:
-    """Compute precision and recall of each label; arguments as in the module docstring.
+    preds: Tensor, target: Tensor, num_labels: int, thresholds: Thresholds = None,
+    ignore_index: int | None = None, validate_args: bool = True, *,
+    weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
+) -> Points | PointLists:  # fmt: skip
+    """Compute ``tp / (tp + fp)`` and ``tp / (tp + fn)`` of each label.
 
     Returns precision and recall ``[L, T + 1]`` and thresholds ``[T]``, or three lists of L tensors
     where labels have thresholds of their own.
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import multilabel_precision_recall_curve
-    >>> preds, target = torch.tensor([[0.7, 0.3], [0.4, 0.6]]), torch.tensor([[1, 0], [0, 1]])
-    >>> precision, recall, _ = multilabel_precision_recall_curve(preds, target, 2, thresholds=3)
-    >>> precision
-    tensor([[0.5000, 1.0000,    nan, 1.0000],
-            [0.5000, 1.0000,    nan, 1.0000]])
     """
-    if validate_args:
-        check_multilabel_curve_arguments(num_labels, thresholds, ignore_index, input, undefined)
-    curves = count_curves(
-        "multilabel_precision_recall_curve",
-        preds,
-        target,
-        num_labels,
-        False,
-        False,
-        thresholds,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
-    )
-    return precision_recall_formula(curves, None, undefined)
 
 
+@by_task(
+    binary_precision_recall_curve,
+    multiclass_precision_recall_curve,
+    multilabel_precision_recall_curve,
+    call="thresholds=[0.5]",
+    shows="(tensor([0.6667, 1.0000]), tensor([1., 0.]), tensor([0.5000]))",
+)
 def precision_recall_curve(
-    preds: Tensor,
-    target: Tensor,
-    task: str,
-    thresholds: Thresholds = None,
-    num_classes: int | None = None,
-    num_labels: int | None = None,
-    average: str | None = None,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-    undefined: str | None = None,
-) -> Points | PointLists:
-    """Compute the precision-recall curve of ``task``, "binary", "multiclass" or "multilabel".
-
-    ``precision = tp / (tp + fp)`` and ``recall = tp / (tp + fn)`` at each threshold.
-
-    Passes the arguments that the task has to the function above that is named after it.
-
-    >>> import torch
-    >>> from fastmetrics.functional import precision_recall_curve
-    >>> preds, target = torch.tensor([0.1, 0.6]), torch.tensor([0, 1])
-    >>> precision_recall_curve(preds, target, task="binary", thresholds=[0.5])
-    (tensor([1., 1.]), tensor([1., 0.]), tensor([0.5000]))
-    """
-    own: Any = {"input": input, "undefined": undefined}
-    implementations: Any = {
-        "binary": partial(binary_precision_recall_curve, **own),
-        "multiclass": partial(multiclass_precision_recall_curve, average=average, **own),
-        "multilabel": partial(multilabel_precision_recall_curve, **own),
-    }
-    points: Points | PointLists = call_for_task(
-        task,
-        implementations,
-        preds,
-        target,
-        thresholds=thresholds,
-        num_classes=num_classes,
-        num_labels=num_labels,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        weight=weight,
-    )
-    return points
+    preds: Tensor, target: Tensor, task: str, thresholds: Thresholds = None,
+    num_classes: int | None = None, num_labels: int | None = None, average: str | None = None,
+    ignore_index: int | None = None, validate_args: bool = True, *,
+    weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
+) -> Points | PointLists:  # fmt: skip
+    """Compute precision ``tp / (tp + fp)`` and recall ``tp / (tp + fn)`` of ``task``."""

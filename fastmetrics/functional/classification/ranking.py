@@ -22,15 +22,21 @@ Discovery Handbook, 2nd edition, Springer 2010.
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import NamedTuple, Protocol
 
-import torch
 from torch import Tensor
 
-from fastmetrics.ops import ranking_sums_
-from fastmetrics.ops.library import NAN_RANKS_LAST, new_events, raise_events
-from fastmetrics.ops.ranking import COVERAGE, LOSS, NUM_SUMS, PRECISION
-from fastmetrics.utilities.checks import check_ignore_index, check_int
+from fastmetrics.core.statistic import count
+from fastmetrics.functional._declare import declared
+from fastmetrics.ops.ranking import (
+    ALL_MEASURES,
+    COVERAGE,
+    LOSS,
+    PRECISION,
+    Rankings,
+    RankingSums,
+)
 
 __all__ = [
     "multilabel_coverage_error",
@@ -38,152 +44,110 @@ __all__ = [
     "multilabel_ranking_loss",
 ]
 
-# What is counted for each measure: one pass over ranks gives all of them.
-COUNTED = {
-    COVERAGE: COVERAGE,
-    PRECISION: COVERAGE | PRECISION | LOSS,
-    LOSS: COVERAGE | PRECISION | LOSS,
-}
+
+class RankingMean(NamedTuple):
+    """A measure of label rankings, averaged over samples: float32.
+
+    Attributes:
+        sum_of: its sum over samples.
+        measure: what the op calls it.
+        counted_with: the measures that a metric counts, so that metrics share a state; one pass
+            over ranks gives all of them.
+    """
+
+    sum_of: Callable[[Rankings], Tensor]
+    measure: int
+    counted_with: int
+
+    def __call__(self, sums: Rankings) -> Tensor:
+        """Return the mean."""
+        return (self.sum_of(sums) / sums.total).float()
+
+    @property
+    def column(self) -> int:
+        """Where the sum stands in the state."""
+        return self.measure.bit_length() - 1
 
 
-def check_ranking_arguments(num_labels: Any, ignore_index: Any) -> None:
-    """Raise ``ValueError`` unless the arguments are in range."""
-    check_int("num_labels", num_labels, 2)
-    check_ignore_index(ignore_index)
+COVERAGE_ERROR = RankingMean(lambda sums: sums.coverage, COVERAGE, COVERAGE)
+AVERAGE_PRECISION = RankingMean(lambda sums: sums.precision, PRECISION, ALL_MEASURES)
+RANKING_LOSS = RankingMean(lambda sums: sums.loss, LOSS, ALL_MEASURES)
 
 
-def check_num_labels(preds: Tensor, num_labels: int) -> None:
-    """Raise ``ValueError`` unless ``preds`` has this many labels."""
-    if preds.ndim < 2 or preds.shape[1] != num_labels:
-        raise ValueError(
-            f"`preds` and `target` must have shape (N, L, ...) with L={num_labels},"
-            f" got {tuple(preds.shape)}."
-        )
+class RankingFunction(Protocol):
+    """A measure of label rankings; see the docstring of the module."""
+
+    def __call__(
+        self,
+        preds: Tensor,
+        target: Tensor,
+        num_labels: int,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        """Return the mean over samples."""
 
 
-def ranking_formula(sums: Tensor, measure: int) -> Tensor:
-    """Divide the column of ``measure`` in ``sums`` ``[4]`` by the samples in the last: float32."""
-    return (sums[measure.bit_length() - 1] / sums[NUM_SUMS - 1]).float()
+def _ranking(name: str, formula: RankingMean, summary: str, value: str) -> RankingFunction:
+    def function(
+        preds: Tensor,
+        target: Tensor,
+        num_labels: int,
+        ignore_index: int | None = None,
+        validate_args: bool = True,
+        *,
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        statistic = RankingSums(
+            num_labels=num_labels,
+            measures=formula.measure,
+            ignore_index=ignore_index,
+            validate_args=validate_args,
+        ).checked()
+        return formula(statistic.read(count(statistic, name, preds, target, weight)))
+
+    example = f"""
+    >>> preds = torch.tensor([[0.9, 0.4, 0.6], [0.2, 0.7, 0.1]])
+    >>> target = torch.tensor([[1, 1, 0], [0, 1, 0]])
+    >>> {name}(preds, target, num_labels=3)
+    {value}
+    """
+    return declared(function, name, summary, arguments=_ARGUMENTS, example=example)
 
 
-def _ranking(
-    owner: str,
-    measure: int,
-    preds: Tensor,
-    target: Tensor,
-    num_labels: int,
-    ignore_index: int | None,
-    validate_args: bool,
-    weight: Tensor | None,
-) -> Tensor:
-    if validate_args:
-        check_ranking_arguments(num_labels, ignore_index)
-    check_num_labels(preds, num_labels)
-    sums = torch.zeros(NUM_SUMS, dtype=torch.float64, device=target.device)
-    events = new_events(target.device)
-    ranking_sums_(sums, events, preds, target, measure, weight, ignore_index, validate_args)
-    if validate_args:
-        raise_events(owner, events, NAN_RANKS_LAST)
-    return ranking_formula(sums, measure)
+_ARGUMENTS = (
+    "Arguments and errors as in the docstring of the module; the value is a float32 scalar."
+)
 
-
-def multilabel_coverage_error(
-    preds: Tensor,
-    target: Tensor,
-    num_labels: int,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-) -> Tensor:
+multilabel_coverage_error: RankingFunction = _ranking(
+    "multilabel_coverage_error",
+    COVERAGE_ERROR,
     """How many labels of a sample score at least as high as its lowest positive one, on average.
 
     Mean over samples of ``max over relevant l of #{k: s_k >= s_l}``.
 
-    In ``[0, L]``; a sample without positives counts 0.
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import multilabel_coverage_error
-    >>> preds = torch.tensor([[0.9, 0.4, 0.6], [0.2, 0.7, 0.1]])
-    >>> target = torch.tensor([[1, 1, 0], [0, 1, 0]])
-    >>> multilabel_coverage_error(preds, target, num_labels=3)
-    tensor(2.)
-    """
-    return _ranking(
-        "multilabel_coverage_error",
-        COVERAGE,
-        preds,
-        target,
-        num_labels,
-        ignore_index,
-        validate_args,
-        weight,
-    )
-
-
-def multilabel_ranking_average_precision(
-    preds: Tensor,
-    target: Tensor,
-    num_labels: int,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-) -> Tensor:
+    In ``[0, L]``; a sample without positives counts 0.""",
+    value="tensor(2.)",
+)
+multilabel_ranking_average_precision: RankingFunction = _ranking(
+    "multilabel_ranking_average_precision",
+    AVERAGE_PRECISION,
     """Share of positives among the labels that score at least as high as each positive, averaged.
 
     Mean over relevant l of ``#{relevant k: s_k >= s_l} / #{k: s_k >= s_l}``, then over samples.
 
-    In ``[0, 1]``; a sample without positives or without negatives counts 1.
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import multilabel_ranking_average_precision
-    >>> preds = torch.tensor([[0.9, 0.4, 0.6], [0.2, 0.7, 0.1]])
-    >>> target = torch.tensor([[1, 1, 0], [0, 1, 0]])
-    >>> multilabel_ranking_average_precision(preds, target, num_labels=3)
-    tensor(0.9167)
-    """
-    return _ranking(
-        "multilabel_ranking_average_precision",
-        PRECISION,
-        preds,
-        target,
-        num_labels,
-        ignore_index,
-        validate_args,
-        weight,
-    )
-
-
-def multilabel_ranking_loss(
-    preds: Tensor,
-    target: Tensor,
-    num_labels: int,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-) -> Tensor:
+    In ``[0, 1]``; a sample without positives or without negatives counts 1.""",
+    value="tensor(0.9167)",
+)
+multilabel_ranking_loss: RankingFunction = _ranking(
+    "multilabel_ranking_loss",
+    RANKING_LOSS,
     """Share of pairs of a positive and a negative label whose negative scores at least as high.
 
     Mean of ``#{relevant l, other k: s_k >= s_l} / (#relevant * #others)`` over samples.
 
-    In ``[0, 1]``; a sample without such pairs counts 0.
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import multilabel_ranking_loss
-    >>> preds = torch.tensor([[0.9, 0.4, 0.6], [0.2, 0.7, 0.1]])
-    >>> target = torch.tensor([[1, 1, 0], [0, 1, 0]])
-    >>> multilabel_ranking_loss(preds, target, num_labels=3)
-    tensor(0.2500)
-    """
-    return _ranking(
-        "multilabel_ranking_loss",
-        LOSS,
-        preds,
-        target,
-        num_labels,
-        ignore_index,
-        validate_args,
-        weight,
-    )
+    In ``[0, 1]``; a sample without such pairs counts 0.""",
+    value="tensor(0.2500)",
+)

@@ -5,29 +5,23 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.precision
 Source: Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 27 (2006).
 """
 
-from __future__ import annotations
+# mypy: disable-error-code="empty-body"
 
-from functools import partial
-from typing import Any
+from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._curve import (
-    Curve,
-    Curves,
-    Thresholds,
-    check_curve_arguments,
-    mean_curve,
-)
-from fastmetrics.functional.classification._scores import count_curves
-from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification._curve import mean_curve
+from fastmetrics.functional.classification._curve_functions import by_task, of_batch
+from fastmetrics.functional.classification._scores import CurveFormula
 from fastmetrics.functional.classification.precision_recall_curve import (
+    CURVE_AVERAGES,
     PointLists,
     Points,
-    check_multiclass_curve_arguments,
-    check_multilabel_curve_arguments,
 )
+from fastmetrics.ops.scores import Curve, Curves
+from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = ["binary_roc", "multiclass_roc", "multilabel_roc", "roc"]
 
@@ -87,180 +81,76 @@ def roc_formula(
     return [x.float() for x, _ in points], [y.float() for _, y in points], thresholds
 
 
+ROC = CurveFormula(of_curves=roc_formula, static_shape=False, class_averages=CURVE_AVERAGES)
+
+
+@of_batch(
+    ROC,
+    call="thresholds=[0.5]",
+    shows="(tensor([0.5000]), tensor([1.]), tensor([0.5000]))",
+)
 def binary_roc(
-    preds: Tensor,
-    target: Tensor,
-    thresholds: Thresholds = None,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-    undefined: str | None = None,
-) -> Points:
+    preds: Tensor, target: Tensor, thresholds: Thresholds = None, ignore_index: int | None = None,
+    validate_args: bool = True, *,
+    weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
+) -> Points:  # fmt: skip
     """Compute ``fp / (fp + tn)`` and ``tp / (tp + fn)`` at each threshold.
 
     Returns the false positive rate, the true positive rate and the thresholds, descending. Without
     negatives the former, without positives the latter is ``undefined``.
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import binary_roc
-    >>> preds, target = torch.tensor([0.1, 0.6, 0.7, 0.8]), torch.tensor([0, 1, 0, 1])
-    >>> binary_roc(preds, target, thresholds=3)
-    (tensor([0.0000, 0.5000, 1.0000]), tensor([0., 1., 1.]), tensor([1.0000, 0.5000, 0.0000]))
     """
-    if validate_args:
-        check_curve_arguments(thresholds, ignore_index, input, undefined)
-    curve = count_curves(
-        "binary_roc",
-        preds,
-        target,
-        1,
-        False,
-        True,
-        thresholds,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
-    )
-    return roc_formula(curve, None, undefined)  # type: ignore[return-value]  # one curve, one tensor
 
 
+@of_batch(
+    ROC,
+    call="thresholds=[0.5]",
+    shows=(
+        "(tensor([[0.0000],\n        [0.5000]]), "
+        "tensor([[0.5000],\n        [1.0000]]), "
+        "tensor([0.5000]))"
+    ),
+)
 def multiclass_roc(
-    preds: Tensor,
-    target: Tensor,
-    num_classes: int,
-    thresholds: Thresholds = None,
-    average: str | None = None,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-    undefined: str | None = None,
-) -> Points | PointLists:
-    """Compute the rates of each class against all others.
+    preds: Tensor, target: Tensor, num_classes: int, thresholds: Thresholds = None,
+    average: str | None = None, ignore_index: int | None = None, validate_args: bool = True, *,
+    weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
+) -> Points | PointLists:  # fmt: skip
+    """Compute ``fp / (fp + tn)`` and ``tp / (tp + fn)`` of each class against all others.
 
     Returns rates ``[C, T]`` and thresholds ``[T]``, or three lists of C tensors where classes have
     thresholds of their own. ``average="micro"`` counts all classes into one curve; ``"macro"`` is
     the mean of the interpolated curves at the false positive rates of all of them.
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import multiclass_roc
-    >>> preds, target = torch.tensor([[0.7, 0.3], [0.4, 0.6], [0.1, 0.9]]), torch.tensor([0, 0, 1])
-    >>> fpr, tpr, _ = multiclass_roc(preds, target, 2, thresholds=3)
-    >>> tpr
-    tensor([[0.0000, 0.5000, 1.0000],
-            [0.0000, 1.0000, 1.0000]])
     """
-    if validate_args:
-        check_multiclass_curve_arguments(
-            num_classes, thresholds, average, ignore_index, input, undefined
-        )
-    curves = count_curves(
-        "multiclass_roc",
-        preds,
-        target,
-        num_classes,
-        True,
-        average == "micro",
-        thresholds,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
-    )
-    return roc_formula(curves, average, undefined)
 
 
+@of_batch(
+    ROC,
+    call="thresholds=[0.5]",
+    shows=("(tensor([[0.],\n        [0.]]), tensor([[1.],\n        [1.]]), tensor([0.5000]))"),
+)
 def multilabel_roc(
-    preds: Tensor,
-    target: Tensor,
-    num_labels: int,
-    thresholds: Thresholds = None,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-    undefined: str | None = None,
-) -> Points | PointLists:
-    """Compute the rates of each label.
-
-    ``fpr = fp / (fp + tn)`` and ``tpr = tp / (tp + fn)`` at each threshold.
+    preds: Tensor, target: Tensor, num_labels: int, thresholds: Thresholds = None,
+    ignore_index: int | None = None, validate_args: bool = True, *,
+    weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
+) -> Points | PointLists:  # fmt: skip
+    """Compute ``fp / (fp + tn)`` and ``tp / (tp + fn)`` of each label.
 
     Returns rates ``[L, T]`` and thresholds ``[T]``, or three lists of L tensors where labels have
     thresholds of their own.
-
-    >>> import torch
-    >>> from fastmetrics.functional.classification import multilabel_roc
-    >>> preds, target = torch.tensor([[0.7, 0.3], [0.4, 0.6]]), torch.tensor([[1, 0], [0, 1]])
-    >>> fpr, tpr, _ = multilabel_roc(preds, target, 2, thresholds=3)
-    >>> fpr
-    tensor([[0., 0., 1.],
-            [0., 0., 1.]])
     """
-    if validate_args:
-        check_multilabel_curve_arguments(num_labels, thresholds, ignore_index, input, undefined)
-    curves = count_curves(
-        "multilabel_roc",
-        preds,
-        target,
-        num_labels,
-        False,
-        False,
-        thresholds,
-        ignore_index,
-        validate_args,
-        weight,
-        input,
-    )
-    return roc_formula(curves, None, undefined)
 
 
+@by_task(
+    binary_roc,
+    multiclass_roc,
+    multilabel_roc,
+    call="thresholds=[0.5]",
+    shows="(tensor([0.5000]), tensor([1.]), tensor([0.5000]))",
+)
 def roc(
-    preds: Tensor,
-    target: Tensor,
-    task: str,
-    thresholds: Thresholds = None,
-    num_classes: int | None = None,
-    num_labels: int | None = None,
-    average: str | None = None,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-    undefined: str | None = None,
-) -> Points | PointLists:
-    """Compute the rates of ``task``, which is "binary", "multiclass" or "multilabel".
-
-    ``fpr = fp / (fp + tn)`` and ``tpr = tp / (tp + fn)`` at each threshold.
-
-    Passes the arguments that the task has to the function above that is named after it.
-
-    >>> import torch
-    >>> from fastmetrics.functional import roc
-    >>> roc(torch.tensor([0.1, 0.6]), torch.tensor([0, 1]), task="binary", thresholds=[0.5])
-    (tensor([0.]), tensor([1.]), tensor([0.5000]))
-    """
-    own: Any = {"input": input, "undefined": undefined}
-    implementations: Any = {
-        "binary": partial(binary_roc, **own),
-        "multiclass": partial(multiclass_roc, average=average, **own),
-        "multilabel": partial(multilabel_roc, **own),
-    }
-    points: Points | PointLists = call_for_task(
-        task,
-        implementations,
-        preds,
-        target,
-        thresholds=thresholds,
-        num_classes=num_classes,
-        num_labels=num_labels,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        weight=weight,
-    )
-    return points
+    preds: Tensor, target: Tensor, task: str, thresholds: Thresholds = None,
+    num_classes: int | None = None, num_labels: int | None = None, average: str | None = None,
+    ignore_index: int | None = None, validate_args: bool = True, *,
+    weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
+) -> Points | PointLists:  # fmt: skip
+    """Compute the rates ``fp / (fp + tn)`` and ``tp / (tp + fn)`` of ``task``."""

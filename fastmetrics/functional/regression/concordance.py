@@ -8,13 +8,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._moments import (
-    any_wide,
-    as_result,
-    count_moments,
-    wide_inputs,
-)
-from fastmetrics.functional.regression.pearson import correlation
+from fastmetrics.functional.regression._declare import PairFunction, correlation
+from fastmetrics.functional.regression._moment_values import any_wide, as_result
+from fastmetrics.functional.regression.pearson import defined_correlation
 from fastmetrics.ops.co_moments import COUNT, M2_X, M2_Y, MEAN_D, WEIGHT
 
 __all__ = ["concordance_corrcoef"]
@@ -24,34 +20,19 @@ def concordance_formula(moments: Tensor, wide: bool = False) -> Tensor:
     """Return the coefficients of ``moments`` ``[D, 12]``, ``[D]``."""
     x, y, count = moments[:, M2_X], moments[:, M2_Y], moments[:, COUNT]
     bias = moments[:, MEAN_D].square() * moments[:, WEIGHT] * ((count - 1) / count)
-    pearson = correlation(moments, "concordance_corrcoef")
+    pearson = defined_correlation(moments, "concordance_corrcoef")
     value = 2 * pearson * x.sqrt() * y.sqrt() / (x + y + bias)
     return as_result(value, wide or any_wide(moments))
 
 
-def concordance_corrcoef(preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
-    """Concordance, ``2 cov(x, y) / (var(x) + var(y) + (mean(x) - mean(y))^2)``, in [-1, 1].
-
-    NaN, with a warning, where predictions or targets are constant. The value is float32, or
-    float64 when an input is.
-
-    Args:
-        preds: x, ``[N]`` or ``[N, D]``, any real dtype.
-        target: y, in the same shape.
-        weight: how much each sample counts, ``[N]``.
-
-    Returns:
-        ``[D]``, with D = 1 for ``[N]``.
-
-    Raises:
-        ValueError: shapes other than these.
-        RuntimeError: ``preds`` and ``target`` have different shapes.
-
-    >>> import torch
-    >>> concordance_corrcoef(
-    ...     torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 7.0])
-    ... )
+concordance_corrcoef: PairFunction = correlation(
+    "concordance_corrcoef",
+    concordance_formula,
+    """Concordance, ``2 cov(x, y) / (var(x) + var(y) + (mean(x) - mean(y))^2)``, in [-1, 1].""",
+    returns="``[D]``, with D = 1 for ``[N]``.",
+    example="""
+    >>> preds, target = torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 7.0])
+    >>> concordance_corrcoef(preds, target)
     tensor([0.9777])
-    """
-    moments = count_moments(preds, target, weight)
-    return concordance_formula(moments, wide_inputs(preds, target))
+    """,
+)

@@ -8,14 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.regression._rows import (
-    REDUCTIONS,
-    batch_rows,
-    keeps_rows,
-    reduce_rows,
-)
-from fastmetrics.ops.row_similarity import COSINE
-from fastmetrics.utilities.checks import check_choice
+from fastmetrics.core.statistic import count_with_gradients
+from fastmetrics.ops.row_similarity import COSINE, RowSimilarity
 
 __all__ = ["cosine_similarity"]
 
@@ -51,6 +45,6 @@ def cosine_similarity(
         >>> cosine_similarity(preds, torch.tensor([[2.0, 4.0, 6.0], [0.0, 1.0, 0.0]]), "none")
         tensor([1., 0.])
     """
-    check_choice("reduction", reduction, REDUCTIONS)
-    state = batch_rows(preds, target, COSINE, keeps_rows(reduction), weight)
-    return reduce_rows(state, reduction).to(torch.float32)
+    statistic = RowSimilarity.of(COSINE, reduction)
+    states = count_with_gradients(statistic, "cosine_similarity", preds, target, weight)
+    return statistic.read(states, reduction).to(torch.float32)

@@ -9,8 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.regression._errors import result_dtype
-from fastmetrics.ops.library import check_weight
+from fastmetrics.functional.regression._dtypes import result_dtype
+from fastmetrics.ops.checks import check_weight
 
 __all__ = ["continuous_ranked_probability_score"]
 
@@ -47,17 +47,17 @@ def sample_scores(owner: str, preds: Tensor, target: Tensor) -> Tensor:
     return errors.abs().sum(1) / members - spread / members**2
 
 
-def score_sums(scores: Tensor, weight: Tensor | None) -> Tensor:
+def score_sums(scores: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     """Return the sum of the scores ``[N]`` and their number, weighted if there are weights.
 
     Raises:
         ValueError: ``weight`` is not real, or not ``[N]``.
     """
     if weight is None:
-        return torch.stack((scores.sum(), scores.new_full((), len(scores))))
+        return scores.sum(), scores.new_full((), len(scores))
     check_weight("continuous_ranked_probability_score", scores, weight, len(scores))
     amounts = weight.double()
-    return torch.stack(((scores * amounts).sum(), amounts.sum()))
+    return (scores * amounts).sum(), amounts.sum()
 
 
 def continuous_ranked_probability_score(
@@ -86,5 +86,5 @@ def continuous_ranked_probability_score(
     tensor(0.4167)
     """
     scores = sample_scores("continuous_ranked_probability_score", preds, target)
-    sums = score_sums(scores, weight)
-    return (sums[0] / sums[1]).to(result_dtype(preds, target))
+    score, total = score_sums(scores, weight)
+    return (score / total).to(result_dtype(preds, target))

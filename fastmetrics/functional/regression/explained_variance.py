@@ -9,7 +9,8 @@ import math
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._moments import (
+from fastmetrics.functional.regression._dtypes import is_wide
+from fastmetrics.functional.regression._moment_values import (
     MULTIOUTPUTS,
     any_wide,
     as_result,
@@ -18,7 +19,6 @@ from fastmetrics.functional.regression._moments import (
     explained,
     explained_numbers,
     few_rows,
-    wide_inputs,
 )
 from fastmetrics.ops.co_moments import M2_D, M2_Y, WEIGHT, WIDE
 from fastmetrics.utilities.checks import check_choice
@@ -73,6 +73,6 @@ def explained_variance(
     shape = preds.shape[1:]
     if preds.ndim > 2 and target.shape == preds.shape:
         preds, target = preds.flatten(1), target.flatten(1)
-    moments = count_moments(preds, target, weight)
-    value = explained_variance_formula(moments, multioutput, wide_inputs(preds, target))
+    moments = count_moments("explained_variance", preds, target, weight)
+    value = explained_variance_formula(moments, multioutput, is_wide(preds, target))
     return value.view(shape) if multioutput == "raw_values" else value

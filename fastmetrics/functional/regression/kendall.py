@@ -13,7 +13,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.regression._ranks import check_samples, num_outputs
 from fastmetrics.ops import rank_orders_
 from fastmetrics.ops.ranks import (
     COUNT,
@@ -25,12 +24,12 @@ from fastmetrics.ops.ranks import (
     TIED_BOTH,
     TIED_PREDS,
     TIED_TARGET,
+    Samples,
 )
 from fastmetrics.utilities.checks import check_choice
 
 __all__ = ["kendall_rank_corrcoef"]
 
-_OWNER = "kendall_rank_corrcoef"
 _VARIANTS = ("a", "b", "c")
 _ALTERNATIVES = ("two-sided", "less", "greater")
 
@@ -168,8 +167,8 @@ def kendall_rank_corrcoef(
     (tensor(0.3333), tensor(0.4969))
     """
     variant, test = check_kendall(variant, t_test, alternative)
-    outputs = num_outputs(preds)
-    check_samples(_OWNER, preds, target, outputs)
+    outputs = preds.shape[1] if preds.ndim == 2 else 1
+    Samples(outputs).check_batch("kendall_rank_corrcoef", preds, target)
     value = order_correlation([preds], [target], outputs, variant, test)
     if outputs > 1:
         return value

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._errors import mean_error
-from fastmetrics.ops.error_sums import LOG_COSH
+from fastmetrics.functional.regression._error_values import column_errors, error_value, mean
+from fastmetrics.ops.error_sums import LOG_COSH, ErrorSums
 
 __all__ = ["log_cosh_error"]
 
-TERMS = LOG_COSH
+_LOG_COSH = ErrorSums(LOG_COSH)
 
 
 def check_outputs(owner: str, preds: Tensor, num_outputs: int) -> None:
@@ -48,4 +48,6 @@ def log_cosh_error(preds: Tensor, target: Tensor, *, weight: Tensor | None = Non
     """
     num_outputs = preds.shape[-1] if preds.ndim == 2 else 1
     check_outputs("log_cosh_error", preds, num_outputs)
-    return mean_error(preds, target, weight, TERMS, num_outputs)
+    if num_outputs == 1:
+        return error_value("log_cosh_error", _LOG_COSH, mean, preds, target, weight)
+    return column_errors("log_cosh_error", LOG_COSH, mean, preds, target, weight)

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._errors import mean_error
-from fastmetrics.ops.error_sums import ABSOLUTE
+from fastmetrics.functional.regression._error_values import column_errors, error_value, mean
+from fastmetrics.ops.error_sums import ABSOLUTE, ErrorSums
 
 __all__ = ["mean_absolute_error"]
 
-TERMS = ABSOLUTE
+_DISTANCES = ErrorSums(ABSOLUTE)
 
 
 def mean_absolute_error(
@@ -48,4 +48,6 @@ def mean_absolute_error(
     >>> mean_absolute_error(preds, target, num_outputs=2)
     tensor([1.2500, 0.5000])
     """
-    return mean_error(preds, target, weight, TERMS, num_outputs)
+    if num_outputs == 1:
+        return error_value("mean_absolute_error", _DISTANCES, mean, preds, target, weight)
+    return column_errors("mean_absolute_error", ABSOLUTE, mean, preds, target, weight)

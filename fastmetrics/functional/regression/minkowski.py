@@ -5,29 +5,20 @@ Source: Minkowski, Geometrie der Zahlen, Teubner 1910.
 
 from __future__ import annotations
 
-from typing import Any
+import functools
 
-import torch
 from torch import Tensor
 
-from fastmetrics.functional.regression._errors import batch_sums, is_readable, result_dtype
-from fastmetrics.ops.error_sums import POWER
-from fastmetrics.utilities.exceptions import TorchMetricsUserError
+from fastmetrics.functional.regression._error_values import N, error_value
+from fastmetrics.ops.error_sums import POWER, ErrorSums
 
 __all__ = ["minkowski_distance"]
 
-TERMS = POWER
 
-
-def check_exponent(p: Any) -> None:
-    """Raise ``TorchMetricsUserError`` unless ``p`` is a number of at least 1."""
-    if not (isinstance(p, (float, int)) and p >= 1):
-        raise TorchMetricsUserError(f"`p` must be a float or int of at least 1, got {p!r}.")
-
-
-def distance_value(sums: Tensor, p: float) -> Tensor:
+def distance(power_sum: N, weight: N, *, p: float) -> N:
     """Return the root of the sum of powers."""
-    return sums.select(-1, 0).pow(1.0 / p)
+    root: N = power_sum ** (1.0 / p)
+    return root
 
 
 def minkowski_distance(preds: Tensor, targets: Tensor, p: float) -> Tensor:
@@ -52,9 +43,7 @@ def minkowski_distance(preds: Tensor, targets: Tensor, p: float) -> Tensor:
     >>> minkowski_distance(preds, target, p=3)
     tensor(1.7517)
     """
-    check_exponent(p)
-    sums = batch_sums(preds, targets, None, TERMS, p=p)
-    dtype = result_dtype(preds, targets)
-    if is_readable(sums):
-        return torch.full((), sums.tolist()[0][0] ** (1.0 / p), dtype=dtype)
-    return distance_value(sums[0], p).to(dtype)
+    statistic = ErrorSums(POWER, p=p)
+    statistic.check()
+    formula = functools.partial(distance, p=p)
+    return error_value("minkowski_distance", statistic, formula, preds, targets, None)

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._errors import mean_error, mean_of
-from fastmetrics.ops.error_sums import SQUARED
+from fastmetrics.functional.regression._error_values import (
+    column_errors,
+    error_value,
+    mean,
+    root_mean,
+)
+from fastmetrics.ops.error_sums import SQUARED, ErrorSums
 
 __all__ = ["mean_squared_error"]
 
-TERMS = SQUARED
-
-
-def squared_value(sums: Tensor, squared: bool) -> Tensor:
-    """Return the mean of the squares, or its root."""
-    return mean_of(sums) if squared else mean_of(sums).sqrt()
+_SQUARES = ErrorSums(SQUARED)
 
 
 def mean_squared_error(
@@ -54,4 +54,7 @@ def mean_squared_error(
     >>> mean_squared_error(preds, target, num_outputs=2)
     tensor([1.6250, 0.5000])
     """
-    return mean_error(preds, target, weight, TERMS, num_outputs, root=not squared)
+    formula = mean if squared else root_mean
+    if num_outputs == 1:
+        return error_value("mean_squared_error", _SQUARES, formula, preds, target, weight)
+    return column_errors("mean_squared_error", SQUARED, formula, preds, target, weight)

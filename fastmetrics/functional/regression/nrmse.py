@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._moments import (
+from fastmetrics.functional.regression._dtypes import is_wide
+from fastmetrics.functional.regression._moment_values import (
     any_wide,
     as_result,
     count_moments,
-    wide_inputs,
 )
 from fastmetrics.functional.regression.r2 import squared_errors
 from fastmetrics.ops.co_moments import M2_Y, MAX_Y, MEAN_Y, MIN_Y, WEIGHT
@@ -27,13 +27,6 @@ def check_nrmse(normalization: str, num_outputs: int) -> None:
     """Raise ``ValueError`` for arguments that the error does not take."""
     check_choice("normalization", normalization, NORMALIZATIONS)
     check_int("num_outputs", num_outputs, 1)
-
-
-def flattened(preds: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Return two tensors of the same shape as ``[N]``; those of different shapes as they are."""
-    if preds.ndim == 1 or preds.shape != target.shape:
-        return preds, target
-    return preds.reshape(-1), target.reshape(-1)
 
 
 def nrmse_formula(moments: Tensor, normalization: str = "mean", wide: bool = False) -> Tensor:
@@ -86,11 +79,10 @@ def normalized_root_mean_squared_error(
     tensor(0.4000)
     """
     check_nrmse(normalization, num_outputs)
-    if num_outputs == 1:
-        preds, target = flattened(preds, target)
-    moments = count_moments(preds, target, weight)
+    owner, flat = "normalized_root_mean_squared_error", num_outputs == 1
+    moments = count_moments(owner, preds, target, weight, flat=flat)
     if moments.shape[0] != num_outputs:
         raise ValueError(
             f"`preds` and `target` must have shape (N, {num_outputs}), got {tuple(preds.shape)}."
         )
-    return nrmse_formula(moments, normalization, wide_inputs(preds, target)).squeeze()
+    return nrmse_formula(moments, normalization, is_wide(preds, target)).squeeze()

@@ -11,20 +11,15 @@ import math
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.regression._moments import (
-    any_wide,
-    as_result,
-    count_moments,
-    few_rows,
-    wide_inputs,
-)
+from fastmetrics.functional.regression._declare import PairFunction, correlation
+from fastmetrics.functional.regression._moment_values import any_wide, as_result, few_rows
 from fastmetrics.ops.co_moments import C_XY, M2_X, M2_Y, WIDE
 from fastmetrics.utilities.prints import rank_zero_warn
 
 __all__ = ["pearson_corrcoef"]
 
 
-def correlation(moments: Tensor, owner: str) -> Tensor:
+def defined_correlation(moments: Tensor, owner: str) -> Tensor:
     """Return the correlation of each output ``[D]``; NaN, with a warning, without variance."""
     x, y, xy = moments[:, M2_X], moments[:, M2_Y], moments[:, C_XY]
     defined = (x > 0) & (y > 0) & x.isfinite() & y.isfinite() & xy.isfinite()
@@ -46,31 +41,17 @@ def pearson_formula(moments: Tensor, wide: bool = False) -> Tensor:
         if 0 < x < math.inf and 0 < y < math.inf and math.isfinite(xy):
             number = min(1.0, max(-1.0, xy / (math.sqrt(x) * math.sqrt(y))))
             return as_result(number, wide or rows[0][WIDE] > 0)
-    value = correlation(moments, "pearson_corrcoef")
+    value = defined_correlation(moments, "pearson_corrcoef")
     return as_result(value.squeeze(), wide or any_wide(moments))
 
 
-def pearson_corrcoef(preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
-    """Pearson's correlation, ``cov(x, y) / (std(x) std(y))``, in [-1, 1].
-
-    NaN, with a warning, where predictions or targets are constant. The value is float32, or
-    float64 when an input is.
-
-    Args:
-        preds: x, ``[N]`` or ``[N, D]``, any real dtype.
-        target: y, in the same shape.
-        weight: how much each sample counts, ``[N]``.
-
-    Returns:
-        A scalar, or ``[D]``.
-
-    Raises:
-        ValueError: shapes other than these.
-        RuntimeError: ``preds`` and ``target`` have different shapes.
-
-    >>> import torch
+pearson_corrcoef: PairFunction = correlation(
+    "pearson_corrcoef",
+    pearson_formula,
+    """Pearson's correlation, ``cov(x, y) / (std(x) std(y))``, in [-1, 1].""",
+    returns="A scalar, or ``[D]``.",
+    example="""
     >>> pearson_corrcoef(torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 7.0]))
     tensor(0.9849)
-    """
-    moments = count_moments(preds, target, weight)
-    return pearson_formula(moments, wide_inputs(preds, target))
+    """,
+)

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.regression._moments import (
+from fastmetrics.functional.regression._dtypes import is_wide
+from fastmetrics.functional.regression._moment_values import (
     MULTIOUTPUTS,
     as_result,
     average_outputs,
@@ -18,7 +19,6 @@ from fastmetrics.functional.regression._moments import (
     explained,
     explained_numbers,
     few_rows,
-    wide_inputs,
 )
 from fastmetrics.ops.co_moments import COUNT, M2_D, M2_Y, MEAN_D, WEIGHT, WIDE
 from fastmetrics.utilities.checks import check_choice, check_int
@@ -121,6 +121,6 @@ def r2_score(
     tensor(0.9486)
     """
     check_r2(adjusted, multioutput)
-    moments = count_moments(preds, target, weight)
-    value = r2_formula(moments, adjusted, multioutput, wide_inputs(preds, target))
+    moments = count_moments("r2_score", preds, target, weight)
+    value = r2_formula(moments, adjusted, multioutput, is_wide(preds, target))
     return value.squeeze() if preds.ndim == 1 else value

@@ -8,11 +8,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.regression._moments import (
+from fastmetrics.functional.regression._dtypes import is_wide
+from fastmetrics.functional.regression._moment_values import (
     any_wide,
     as_result,
     count_moments,
-    wide_inputs,
 )
 from fastmetrics.functional.regression.r2 import squared_errors
 from fastmetrics.ops.co_moments import M2_Y, WEIGHT
@@ -56,5 +56,5 @@ def relative_squared_error(
     ... )
     tensor(0.0514)
     """
-    moments = count_moments(preds, target, weight)
-    return relative_squared_error_formula(moments, squared, wide_inputs(preds, target))
+    moments = count_moments("relative_squared_error", preds, target, weight)
+    return relative_squared_error_formula(moments, squared, is_wide(preds, target))

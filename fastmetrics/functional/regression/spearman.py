@@ -9,23 +9,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.regression._ranks import check_samples, num_outputs
 from fastmetrics.ops import rank_moments_
-from fastmetrics.ops.ranks import CO_MOMENT, COUNT, M2_PREDS, M2_TARGET, NUM_MOMENTS
+from fastmetrics.ops.ranks import CO_MOMENT, COUNT, M2_PREDS, M2_TARGET, NUM_MOMENTS, Samples
 
 __all__ = ["spearman_corrcoef"]
-
-_OWNER = "spearman_corrcoef"
-
-
-def check_spearman(owner: str, preds: Tensor, target: Tensor, outputs: int) -> None:
-    """Raise unless both are floating point, and real numbers for so many outputs."""
-    if not (preds.is_floating_point() and target.is_floating_point()):
-        raise TypeError(
-            f"{owner}: `preds` and `target` must be floating point tensors, got {preds.dtype} and"
-            f" {target.dtype}."
-        )
-    check_samples(owner, preds, target, outputs)
 
 
 def spearman_formula(moments: Tensor) -> Tensor:
@@ -67,7 +54,7 @@ def spearman_corrcoef(preds: Tensor, target: Tensor) -> Tensor:
     >>> spearman_corrcoef(torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 1.0]))
     tensor(0.4000)
     """
-    outputs = num_outputs(preds)
-    check_spearman(_OWNER, preds, target, outputs)
+    outputs = preds.shape[1] if preds.ndim == 2 else 1
+    Samples(outputs, floating=True).check_batch("spearman_corrcoef", preds, target)
     value = rank_correlation([preds], [target], outputs)
     return value[0] if preds.ndim == 1 else value

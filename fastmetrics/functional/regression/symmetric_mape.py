@@ -6,45 +6,28 @@ Forecasting 22 (2006).
 
 from __future__ import annotations
 
-from torch import Tensor
-
-from fastmetrics.functional.regression._errors import batch_sums, mean_as, mean_of, result_dtype
+from fastmetrics.functional.regression._declare import PairFunction, error
+from fastmetrics.functional.regression._error_values import N
 from fastmetrics.ops.error_sums import SYMMETRIC
 
 __all__ = ["symmetric_mean_absolute_percentage_error"]
 
-TERMS = SYMMETRIC
 
-
-def symmetric_value(sums: Tensor) -> Tensor:
+def twice_the_mean(error: N, weight: N) -> N:
     """Return twice the mean of the term."""
-    return 2.0 * mean_of(sums)
+    return 2.0 * (error / weight)
 
 
-def symmetric_mean_absolute_percentage_error(
-    preds: Tensor, target: Tensor, *, weight: Tensor | None = None
-) -> Tensor:
+symmetric_mean_absolute_percentage_error: PairFunction = error(
+    "symmetric_mean_absolute_percentage_error",
+    SYMMETRIC,
+    twice_the_mean,
     """Symmetric mean absolute percentage error.
 
-    ``mean(2 |preds - target| / max(|preds| + |target|, 1.17e-6))``.
-
-    Args:
-        preds: predictions, any real type and shape.
-        target: true values in the shape of ``preds``.
-        weight: optional ``[N]``, a weight for each entry of the first axis.
-
-    Returns:
-        A scalar, float64 if an input is and float32 otherwise; it carries gradients.
-
-    Raises:
-        RuntimeError: the shapes differ.
-        ValueError: the inputs are not real, or ``weight`` does not fit.
-
-    >>> import torch
-    >>> from fastmetrics.functional.regression import symmetric_mean_absolute_percentage_error
+    ``mean(2 |preds - target| / max(|preds| + |target|, 1.17e-6))``.""",
+    example="""
     >>> preds, target = torch.tensor([3.0, 5.0, 2.5, 7.0]), torch.tensor([2.0, 5.0, 4.0, 8.0])
     >>> symmetric_mean_absolute_percentage_error(preds, target)
     tensor(0.2487)
-    """
-    sums = batch_sums(preds, target, weight, TERMS)
-    return mean_as(sums, result_dtype(preds, target), factor=2.0)
+    """,
+)

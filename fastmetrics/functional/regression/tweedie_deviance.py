@@ -8,23 +8,15 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from fastmetrics.functional.regression._errors import (
-    batch_sums,
-    check_domain,
-    mean_as,
-    result_dtype,
-)
-from fastmetrics.ops.error_sums import DEVIANCE
+from fastmetrics.functional.regression._error_values import N, error_value
+from fastmetrics.ops.error_sums import DEVIANCE, ErrorSums
 
 __all__ = ["tweedie_deviance_score"]
 
-TERMS = DEVIANCE
 
-
-def check_power(power: float) -> None:
-    """Raise ``ValueError`` for a power between 0 and 1, of which there is no deviance."""
-    if 0 < power < 1:
-        raise ValueError(f"`power` must not lie between 0 and 1, got {power}.")
+def mean_deviance(deviance: N, outside: N, weight: N) -> N:
+    """Return the mean deviance; nothing lies outside the domain once this is asked for."""
+    return deviance / weight
 
 
 def tweedie_deviance_score(
@@ -63,7 +55,6 @@ def tweedie_deviance_score(
     >>> tweedie_deviance_score(preds, targets, power=2)
     tensor(1.2083)
     """
-    check_power(power)
-    sums = batch_sums(preds, targets, weight, TERMS, power=power)
-    check_domain("tweedie_deviance_score", sums, power)
-    return mean_as(sums, result_dtype(preds, targets))
+    statistic = ErrorSums(DEVIANCE, power=power)
+    statistic.check()
+    return error_value("tweedie_deviance_score", statistic, mean_deviance, preds, targets, weight)

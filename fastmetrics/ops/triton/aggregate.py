@@ -1,4 +1,10 @@
-"""Running aggregates: weighted sums, the largest and the smallest of a stream of numbers."""
+"""GPU kernels of `aggregate_`: weighted sums, the largest and the smallest of some numbers.
+
+Numbers and weights are read where they lie, in whatever layout. A grid that depends on the shapes
+alone takes turns at their blocks; each program folds its share in registers and writes one row of a
+buffer, and a second kernel folds the rows in a fixed order, so the bits are the same every time. A
+small update is one program, which adds to the state at once.
+"""
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 # (Triton compiles the kernels, and gives their parameters types of its own.)
@@ -19,11 +25,11 @@ from fastmetrics.ops.triton.reading import (
     is_wide,
     launch,
     locate,
+    merge_axes,
     nan_max,
     numbers,
     ordered_programs,
     replayable,
-    walk,
 )
 
 BLOCK = 1024
@@ -38,7 +44,7 @@ FILL = tl.constexpr(rules.FILL)
 @triton.jit(do_not_specialize=["fill"])
 def reduce_numbers(
     cells, events, value, weight, sizes, value_strides, weight_strides, positions, fill,
-    REDUCTION: tl.constexpr, NANS: tl.constexpr, CELLS: tl.constexpr, WEIGHTED: tl.constexpr,
+    REDUCTION: tl.constexpr, NANS: tl.constexpr, CELLS: tl.constexpr,
     BLOCK: tl.constexpr, WIDE: tl.constexpr, ALONE: tl.constexpr,
 ):  # fmt: skip
     """Totals of each program's share of the numbers.
@@ -62,7 +68,7 @@ def reduce_numbers(
         x = tl.load(value + locate(position, sizes, value_strides), mask=inside, other=0)
         x = x.to(tl.float64)
         amount = inside.to(tl.float64)
-        if WEIGHTED:
+        if weight is not None:
             offset = locate(position, sizes, weight_strides)
             amount = tl.load(weight + offset, mask=inside, other=0).to(tl.float64)
         used = inside
@@ -145,7 +151,7 @@ def aggregate_(
     if not positions:
         return
     spread = (0,) * value.ndim if weight is None else weight.expand(value.shape).stride()
-    sizes, (value_strides, weight_strides) = walk(tuple(value.shape), value.stride(), spread)
+    sizes, (value_strides, weight_strides) = merge_axes(tuple(value.shape), value.stride(), spread)
     programs = ordered_programs(triton.cdiv(positions, BLOCK * BLOCKS_EACH), 1)
     cells = state
     if programs > 1:
@@ -153,7 +159,7 @@ def aggregate_(
     launch(
         reduce_numbers, (programs,), cells, events, value, weight, sizes, value_strides,
         weight_strides, positions, float_bits(fill), REDUCTION=reduction, NANS=nans,
-        CELLS=state.numel(), WEIGHTED=weight is not None, BLOCK=BLOCK, WIDE=is_wide(positions),
+        CELLS=state.numel(), BLOCK=BLOCK, WIDE=is_wide(positions),
         ALONE=programs == 1,
     )  # fmt: skip
     if programs == 1:

@@ -15,7 +15,7 @@ does.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import torch
 import triton
@@ -23,21 +23,23 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.triton.reading import (
-    INVALID,
-    NAN,
-    OUTSIDE,
-    add_event,
+    Tile,
+    add_score_events,
     as_score,
     fold_partials,
     is_wide,
     launch,
+    load_columns,
     locate,
     nan_max,
     numbers,
     ones_or_weights,
     ordered_programs,
-    plan,
+    read_targets,
     replayable,
+    row_layout,
+    settle,
+    walk_classes,
 )
 from fastmetrics.ops.triton.score_histogram import absorb
 
@@ -50,6 +52,21 @@ PAIRS = 4096
 
 # Scores that a program holds at a time.
 ROW_TILE = 1024
+
+
+class Rules(NamedTuple):
+    """What a kernel makes of scores and targets."""
+
+    READINGS: int
+    TOTAL: int
+    """Bins."""
+    CLASSES: int
+    """0 for binary inputs."""
+    LOGITS: bool
+    """Whether some reading needs a sigmoid or softmax."""
+    GUESS: bool
+    """Whether a guess in float32 names the nearest edge."""
+    VALIDATE: bool
 
 
 @triton.jit
@@ -79,29 +96,31 @@ def clamp(score):
 
 
 @triton.jit
-def add_bins(counts, confidences, rights, tile, bins, value, confidence, right, BINS: tl.constexpr):
-    """Add positions to the sums of the bins ``tile .. tile + BINS - 1``."""
-    hit = bins[:, None] == (tile + tl.arange(0, BINS))[None, :]
+def add_bins(
+    sums, tile_start, edges, value, counted, score, right, rules: tl.constexpr, BINS: tl.constexpr
+):
+    """Add positions to the counts, confidences and right ones of one tile of bins."""
+    counts, confidences, rights = sums
+    confidence = tl.where(counted, score, 0.0)
+    bins = tl.where(counted, find_bin(confidence, edges, rules.TOTAL - 1, rules.GUESS), -1)
+    hit = bins[:, None] == (tile_start + tl.arange(0, BINS))[None, :]
+    weighted = value * confidence.to(tl.float64)
     counts += tl.sum(tl.where(hit, value[:, None], 0.0), axis=0)
-    confidences += tl.sum(tl.where(hit, (value * confidence)[:, None], 0.0), axis=0)
+    confidences += tl.sum(tl.where(hit, weighted[:, None], 0.0), axis=0)
     rights += tl.sum(tl.where(hit & right[:, None], value[:, None], 0.0), axis=0)
     return counts, confidences, rights
 
 
 @triton.jit
-def write_bins(sums, tile, counts, confidences, rights, TOTAL: tl.constexpr, BINS: tl.constexpr):
+def write_bins(row, tile_start, sums, TOTAL: tl.constexpr, BINS: tl.constexpr):
     """Write the sums of one tile of bins to a row of the buffer."""
-    column = tile + tl.arange(0, BINS)
-    tl.store(sums + column * 3, counts, mask=column < TOTAL)
-    tl.store(sums + column * 3 + 1, confidences, mask=column < TOTAL)
-    tl.store(sums + column * 3 + 2, rights, mask=column < TOTAL)
+    column = tile_start + tl.arange(0, BINS)
+    for part in tl.static_range(3):
+        tl.store(row + column * 3 + part, sums[part], mask=column < TOTAL)
 
 
 @triton.jit
-def read_row(
-    scores, read, class_stride,
-    CLASSES: tl.constexpr, BLOCK_C: tl.constexpr, LOGITS: tl.constexpr,
-):  # fmt: skip
+def read_row(scores, read, class_stride, rules: tl.constexpr, BLOCK_C: tl.constexpr):
     """One pass over rows of scores.
 
     Returns the largest score, the first class that has it, whether a score is NaN, how many lie
@@ -115,113 +134,93 @@ def read_row(
     largest = tl.full(read.shape, float("-inf"), tl.float64)
     below = tl.zeros(read.shape, tl.float64)
     ties = tl.zeros(read.shape, tl.int32)
-    for start in range(0, CLASSES, BLOCK_C):
+    for start in range(0, rules.CLASSES, BLOCK_C):
         column = start + tl.arange(0, BLOCK_C)
-        active = read[:, None] & (column < CLASSES)[None, :]
-        pointers = scores[:, None] + column.to(tl.int64)[None, :] * class_stride
-        x = as_score(tl.load(pointers, mask=active, other=float("-inf")))
+        active = read[:, None] & (column < rules.CLASSES)[None, :]
+        x = as_score(load_columns(scores, column, class_stride, active, float("-inf")))
         top = tl.reduce(x, 1, nan_max)
-        first = tl.where((x == top[:, None]) | (x != x), column[None, :], CLASSES)
+        first = tl.where((x == top[:, None]) | (x != x), column[None, :], rules.CLASSES)
         better = (top > best) | ((top != top) & (best == best))
         winner = tl.where(better, tl.min(first, axis=1), winner)
         best = tl.where(better, top, best)
         outside += tl.sum((active & ((x < 0) | (x > 1))).to(tl.int32), axis=1)
-        if LOGITS:
+        if rules.LOGITS:
             largest, below, ties = absorb(x.to(tl.float64), active, largest, below, ties)
     share = 1.0 / (below + ties)
     return best, winner, best != best, outside, share
 
 
+@triton.jit
+def read_binary(scores, read):
+    """Binary scores: each, whether it is NaN, whether it lies outside [0, 1], and its sigmoid."""
+    x = as_score(tl.load(scores, mask=read, other=0.0))
+    power = tl.exp(-tl.abs(x.to(tl.float64)))
+    share = (tl.where(x < 0, power, 1.0) / (1.0 + power)).to(x.dtype)
+    return x, x != x, ((x < 0) | (x > 1)).to(tl.int32), share
+
+
 @triton.jit(do_not_specialize=["ignore_index"])
 def count_confidences(
-    sums, events, preds, target, weight, edges, sizes, preds_strides, target_strides,
-    weight_strides, class_stride, positions, ignore_index,
-    READINGS: tl.constexpr, TOTAL: tl.constexpr, CLASSES: tl.constexpr, LOGITS: tl.constexpr,
-    HAS_IGNORE: tl.constexpr, VALIDATE: tl.constexpr, WEIGHTED: tl.constexpr,
-    GUESS: tl.constexpr, BINS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_C: tl.constexpr,
-    WIDE: tl.constexpr, ALIGN: tl.constexpr,
+    sums, events, preds, target, weight, edges, walk, ignore_index,
+    rules: tl.constexpr, BINS: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     """Sums of positions, confidences and right ones, in one row of ``sums`` for each program.
 
-    ``sums`` is ``[programs, READINGS, TOTAL, 3]``, float64; ``LOGITS``: some reading needs a
-    sigmoid or softmax. ``CLASSES`` is 0 for binary inputs.
+    ``sums`` is ``[programs, READINGS, TOTAL, 3]``, float64.
 
     Bytes to move for N positions of C scores of s bytes and targets of t bytes: ``N * (C*s + t)``
     for each tile of bins, of which there is one up to 512 bins.
     """
+    walk = settle(walk)
+    BLOCK: tl.constexpr = tile.BLOCK
     program, programs = tl.program_id(0), tl.num_programs(0)
-    tile = tl.program_id(1) * BINS
+    tile_start = tl.program_id(1) * BINS
     bad = tl.zeros([BLOCK], tl.int32)
     nans = tl.zeros([BLOCK], tl.int32)
     outsides = tl.zeros([BLOCK], tl.int32)
-    counts_0 = tl.zeros([BINS], tl.float64)
-    confidences_0 = tl.zeros([BINS], tl.float64)
-    rights_0 = tl.zeros([BINS], tl.float64)
-    counts_1 = tl.zeros([BINS], tl.float64)
-    confidences_1 = tl.zeros([BINS], tl.float64)
-    rights_1 = tl.zeros([BINS], tl.float64)
-    for block in range(program, tl.cdiv(positions, BLOCK), programs):
-        position = numbers(block, BLOCK, WIDE)
-        inside = position < positions
-        label = tl.load(target + locate(position, sizes, target_strides), mask=inside, other=0)
-        label = label.to(tl.int64)
-        kept = inside
-        if HAS_IGNORE:
-            kept = inside & (label != ignore_index)
-        offset = locate(position, sizes, preds_strides)
-        if CLASSES:
-            valid = (label >= 0) & (label < CLASSES)
-            counted = kept & valid
+    zero = tl.zeros([BINS], tl.float64)
+    sums_0 = (zero, zero, zero)
+    sums_1 = (zero, zero, zero)
+    for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
+        position = numbers(block, BLOCK, tile.WIDE)
+        inside = position < walk.positions
+        label, kept, counted = read_targets(
+            target, position, inside, walk, ignore_index, rules.CLASSES or 2
+        )
+        offset = locate(position, walk.sizes, walk.preds.strides)
+        if rules.CLASSES:
             best, winner, nan, outside, share = read_row(
-                preds + offset // ALIGN * ALIGN, counted, class_stride, CLASSES, BLOCK_C,
-                LOGITS,
+                preds + offset // tile.ALIGN * tile.ALIGN, counted, walk.preds.column, rules,
+                tile.BLOCK_C,
             )  # fmt: skip
             right = winner.to(tl.int64) == label
             prob = clamp(best).to(tl.float32)
             share = share.to(tl.float32)
         else:
-            valid = (label == 0) | (label == 1)
-            counted = kept & valid
-            best = as_score(tl.load(preds + offset, mask=counted, other=0.0))
-            nan = best != best
-            outside = ((best < 0) | (best > 1)).to(tl.int32)
+            best, nan, outside, share = read_binary(preds + offset, counted)
             right = label == 1
             prob = clamp(best)
-            power = tl.exp(-tl.abs(best.to(tl.float64)))
-            share = (tl.where(best < 0, power, 1.0) / (1.0 + power)).to(best.dtype)
-        bad += (kept & ~valid).to(tl.int32)
+        bad += (kept & ~counted).to(tl.int32)
         nans += (counted & nan).to(tl.int32)
         outsides += tl.where(counted, outside, 0)
         counted = counted & ~nan
-        value = ones_or_weights(sums, weight, position, counted, sizes, weight_strides, WEIGHTED)
-        if READINGS == 2 or not LOGITS:
-            confidence = tl.where(counted, prob, 0.0)
-            bins = tl.where(counted, find_bin(confidence, edges, TOTAL - 1, GUESS), -1)
-            counts_0, confidences_0, rights_0 = add_bins(
-                counts_0, confidences_0, rights_0, tile, bins, value, confidence.to(tl.float64),
-                right, BINS,
-            )  # fmt: skip
-        if LOGITS:
-            confidence = tl.where(counted, share, 0.0)
-            bins = tl.where(counted, find_bin(confidence, edges, TOTAL - 1, GUESS), -1)
-            counts_1, confidences_1, rights_1 = add_bins(
-                counts_1, confidences_1, rights_1, tile, bins, value, confidence.to(tl.float64),
-                right, BINS,
-            )  # fmt: skip
-    own = sums + program.to(tl.int64) * (READINGS * TOTAL * 3)
-    if READINGS == 2 or not LOGITS:
-        write_bins(own, tile, counts_0, confidences_0, rights_0, TOTAL, BINS)
-    if LOGITS:
-        write_bins(
-            own + (READINGS - 1) * TOTAL * 3, tile, counts_1, confidences_1, rights_1, TOTAL, BINS
-        )
+        value = ones_or_weights(sums, weight, position, counted, walk)
+        if rules.READINGS == 2 or not rules.LOGITS:
+            sums_0 = add_bins(sums_0, tile_start, edges, value, counted, prob, right, rules, BINS)
+        if rules.LOGITS:
+            sums_1 = add_bins(sums_1, tile_start, edges, value, counted, share, right, rules, BINS)
+    own = sums + program.to(tl.int64) * (rules.READINGS * rules.TOTAL * 3)
+    if rules.READINGS == 2 or not rules.LOGITS:
+        write_bins(own, tile_start, sums_0, rules.TOTAL, BINS)
+    if rules.LOGITS:
+        own += (rules.READINGS - 1) * rules.TOTAL * 3
+        write_bins(own, tile_start, sums_1, rules.TOTAL, BINS)
     # Every tile of bins sees all positions; one of them reports.
-    first = tile == 0
-    if READINGS == 2:
-        add_event(events, OUTSIDE, tl.where(first, outsides, 0))
-    if VALIDATE:
-        add_event(events, INVALID, tl.where(first, bad, 0))
-    add_event(events, NAN, tl.where(first, nans, 0))
+    first = tile_start == 0
+    add_score_events(
+        events, tl.where(first, bad, 0), tl.where(first, nans, 0), tl.where(first, outsides, 0),
+        rules.VALIDATE, rules.READINGS == 2,
+    )  # fmt: skip
 
 
 @replayable
@@ -241,7 +240,15 @@ def calibration_bins_(
     if not target.numel():
         return
     readings, total, _ = state.shape
-    inputs = plan(False, preds, target, weight)
+    rules = Rules(
+        READINGS=readings,
+        TOTAL=total,
+        CLASSES=num_classes,
+        LOGITS=logits or readings == 2,
+        GUESS=total <= MOST_GUESSED,
+        VALIDATE=validate,
+    )
+    walk = walk_classes(preds, target, weight)
     bins = min(triton.next_power_of_2(total), MOST_BINS)
     block = max(1, PAIRS // bins)
     block_classes = 1
@@ -249,27 +256,13 @@ def calibration_bins_(
         block_classes = min(triton.next_power_of_2(num_classes), ROW_TILE)
         block = min(block, ROW_TILE // block_classes)
     wide = preds.dtype == torch.float64 and not num_classes
-    programs = ordered_programs(triton.cdiv(inputs.positions, block), state.numel())
+    programs = ordered_programs(triton.cdiv(walk.positions, block), state.numel())
     sums = torch.empty((programs, state.numel()), dtype=torch.float64, device=state.device)
-    options: dict[str, Any] = {
-        "READINGS": readings,
-        "TOTAL": total,
-        "CLASSES": num_classes,
-        "LOGITS": logits or readings == 2,
-        "HAS_IGNORE": ignore_index is not None,
-        "VALIDATE": validate,
-        "WEIGHTED": weight is not None,
-        "GUESS": total <= MOST_GUESSED,
-        "BINS": bins,
-        "BLOCK": block,
-        "BLOCK_C": block_classes,
-        "WIDE": is_wide(inputs.positions),
-        "ALIGN": inputs.align,
-        "num_warps": 8,
-    }
+    align, _ = row_layout(preds, walk)
     launch(
         count_confidences, (programs, triton.cdiv(total, bins)), sums, events, preds, target,
-        weight, edges[int(wide)].contiguous(), inputs.sizes, *inputs.strides, *inputs.axis_strides,
-        inputs.positions, 0 if ignore_index is None else ignore_index, **options,
+        weight, edges[int(wide)].contiguous(), walk, ignore_index, rules=rules, BINS=bins,
+        tile=Tile(block, is_wide(walk.positions), block_classes, align),
+        num_warps=8,
     )  # fmt: skip
     fold_partials(state, sums)

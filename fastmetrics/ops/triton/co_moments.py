@@ -12,17 +12,23 @@ order into the state, so the result has the same bits every time. That second ke
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-from typing import Any
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.co_moments import NUM_COLUMNS
-from fastmetrics.ops.triton.reading import device_of, is_wide, launch, numbers
+from fastmetrics.ops.triton.reading import (
+    Tile,
+    is_wide,
+    launch,
+    load_columns,
+    locate,
+    numbers,
+    on_device_of_state,
+    settle,
+    walk_labels,
+)
 
 COLUMNS = tl.constexpr(NUM_COLUMNS)
 
@@ -94,10 +100,8 @@ def centre(values, kept, weight, total):
 
 @triton.jit
 def add_pairs(
-    partial, preds, target, weight, rows, outputs, preds_row, preds_column, target_row,
-    target_column, weight_row,
-    WEIGHTED: tl.constexpr, WIDE_INPUT: tl.constexpr, DIRECT: tl.constexpr, BLOCK: tl.constexpr,
-    BLOCK_D: tl.constexpr, WIDE: tl.constexpr,
+    partial, preds, target, weight, walk, outputs,
+    WIDE_INPUT: tl.constexpr, DIRECT: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     """Moments of one share of the rows: ``partial`` is ``[programs, outputs, 12]``.
 
@@ -106,26 +110,25 @@ def add_pairs(
     Bytes to move for N rows of D pairs of s bytes: ``N * D * s``, read once, and 96 for each output
     and program.
     """
+    walk = settle(walk)
+    BLOCK_C: tl.constexpr = tile.BLOCK_C
     program, programs = tl.program_id(1), tl.num_programs(1)
-    output = tl.program_id(0) * BLOCK_D + tl.arange(0, BLOCK_D)
+    output = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = output < outputs
-    zero = tl.zeros([BLOCK_D], tl.float64)
+    zero = tl.zeros([BLOCK_C], tl.float64)
     moments = (zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero)
-    column = output.to(tl.int64)[None, :]
-    for block in range(program, tl.cdiv(rows, BLOCK), programs):
-        row = numbers(block, BLOCK, WIDE)
-        present = row < rows
-        row = row.to(tl.int64)
+    for block in range(program, tl.cdiv(walk.positions, tile.BLOCK), programs):
+        row = numbers(block, tile.BLOCK, tile.WIDE)
+        present = row < walk.positions
         w = present.to(tl.float64)
-        if WEIGHTED:
-            w = tl.load(weight + row * weight_row, mask=present, other=0).to(tl.float64)
+        if weight is not None:
+            offset = locate(row, walk.sizes, walk.weight.strides)
+            w = tl.load(weight + offset, mask=present, other=0).to(tl.float64)
         kept = (w != 0)[:, None] & inside[None, :]
-        x = tl.load(
-            preds + row[:, None] * preds_row + column * preds_column, mask=kept, other=0
-        ).to(tl.float64)
-        y = tl.load(
-            target + row[:, None] * target_row + column * target_column, mask=kept, other=0
-        ).to(tl.float64)
+        offset = locate(row, walk.sizes, walk.preds.strides)
+        x = load_columns(preds + offset, output, walk.preds.column, kept, 0).to(tl.float64)
+        offset = locate(row, walk.sizes, walk.target.strides)
+        y = load_columns(target + offset, output, walk.target.column, kept, 0).to(tl.float64)
         total = tl.sum(w, axis=0)
         count = tl.sum((w != 0).to(tl.float64), axis=0)
         divisor = tl.where(total == 0, 1.0, total)
@@ -176,41 +179,24 @@ def merge_parts(state, parts, count, outputs, BLOCK_D: tl.constexpr):
     tl.store(place + (COLUMNS - 1), wide, mask=inside)
 
 
-def on_device_of_state(op: Callable[..., None]) -> Callable[..., None]:
-    """Launch where the state is, and let kernels assume that it is contiguous."""
-
-    @functools.wraps(op)
-    def entry(state: Tensor, *args: Any) -> None:
-        with device_of(state):
-            dense = state.contiguous()
-            op(dense, *args)
-            if dense is not state:
-                state.copy_(dense)
-
-    return entry
-
-
 @on_device_of_state
 def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None) -> None:
     """Launch the kernels of :func:`fastmetrics.ops.co_moments.co_moments_`."""
     if not preds.numel():
         return
-    rows, outputs = preds.shape[0], state.shape[0]
+    outputs = state.shape[0]
+    walk = walk_labels(preds, target, weight, has_axis=preds.ndim > 1)
     block_outputs = min(MOST_OUTPUTS, triton.next_power_of_2(outputs))
     block = PAIRS // block_outputs
-    programs = min(triton.cdiv(rows, block), MOST_PROGRAMS)
+    programs = min(triton.cdiv(walk.positions, block), MOST_PROGRAMS)
     partial = state
     if programs > 1:
         partial = torch.empty((programs, *state.shape), dtype=torch.float64, device=state.device)
     launch(
         add_pairs, (triton.cdiv(outputs, block_outputs), programs),
-        partial, preds, target, weight, rows, outputs,
-        preds.stride(0), preds.stride(1) if preds.ndim > 1 else 0,
-        target.stride(0), target.stride(1) if target.ndim > 1 else 0,
-        0 if weight is None else weight.stride(0),
-        WEIGHTED=weight is not None,
-        WIDE_INPUT=torch.float64 in (preds.dtype, target.dtype),
-        DIRECT=programs == 1, BLOCK=block, BLOCK_D=block_outputs, WIDE=is_wide(rows),
+        partial, preds, target, weight, walk, outputs,
+        WIDE_INPUT=torch.float64 in (preds.dtype, target.dtype), DIRECT=programs == 1,
+        tile=Tile(block, is_wide(walk.positions), block_outputs),
     )  # fmt: skip
     if programs > 1:
         merge_parts_into(state, partial)

@@ -1,8 +1,9 @@
 """GPU kernels of `confusion_` and `label_confusion_`.
 
 Both name one cell (per reading) for each position and add to it in one of three ways, see
-`add_cells`. `label_confusion_` without groups needs no histogram, because the label axis tells each
-thread beforehand which tables it adds to (`count_columns`).
+`add_cells`; programs take turns at blocks of positions. `label_confusion_` without groups needs no
+histogram, because the label axis tells each thread beforehand which tables it adds to
+(`count_columns`): programs share out tiles of labels, too.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
@@ -17,37 +18,41 @@ from torch import Tensor
 
 from fastmetrics.ops.confusion import label_confusion_reference
 from fastmetrics.ops.triton.reading import (
-    INVALID,
     LABEL_BLOCK,
     MAX_ORDERED_PROGRAMS,
     MOST_PRIVATE_BINS,
-    NAN,
     ORDERED,
     ORDERED_BLOCK,
     ORDERED_WARPS,
-    OUTSIDE,
     PRIVATE,
     SCATTER,
     ClassBlocks,
-    Plan,
-    add_event,
+    ClassRules,
+    LabelRules,
+    Tile,
+    add_class_events,
+    add_label_events,
     add_ordered,
+    add_to,
     class_blocks,
     fold_partials,
     is_wide,
-    label_plan,
     launch,
     locate,
     numbers,
     one_per_thread,
     ones_or_weights,
     ordered_programs,
-    plan,
     programs_for,
     read_classes,
+    read_label_tile,
     read_labels,
     replayable,
+    row_layout,
     score_cuts,
+    settle,
+    walk_classes,
+    walk_labels,
 )
 
 COLUMN_TILE = 1024
@@ -81,12 +86,9 @@ def flush_cells(state, counts, MODE: tl.constexpr):
 
 @triton.jit(do_not_specialize=["ignore_index"])
 def count_pairs(
-    cells, events, preds, target, weight, sizes, preds_strides, target_strides, weight_strides,
-    class_stride, positions, ignore_index,
-    CLASSES: tl.constexpr, ROWS: tl.constexpr, SCORES: tl.constexpr, HAS_IGNORE: tl.constexpr,
-    VALIDATE: tl.constexpr, WEIGHTED: tl.constexpr, MODE: tl.constexpr, BINS: tl.constexpr,
-    BLOCK: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr, ALIGN: tl.constexpr,
-    ROW_MAJOR: tl.constexpr,
+    cells, events, preds, target, weight, walk, ignore_index,
+    rules: tl.constexpr, ROWS: tl.constexpr, MODE: tl.constexpr, BINS: tl.constexpr,
+    tile: tl.constexpr,
 ):  # fmt: skip
     """Confusion matrix: one cell (target, prediction) per position.
 
@@ -96,6 +98,8 @@ def count_pairs(
     read once; for labels ``N * 2t``. Private: ``8 * ROWS**2`` bytes of atomics per program.
     Scattered: one atomic per position, in the L2 cache.
     """
+    walk = settle(walk)
+    BLOCK: tl.constexpr = tile.BLOCK
     program, programs = tl.program_id(0), tl.num_programs(0)
     bad = tl.zeros([BLOCK], tl.int32)
     nans = tl.zeros([BLOCK], tl.int32)
@@ -103,31 +107,25 @@ def count_pairs(
     own = cells
     if MODE == ORDERED:
         own = cells + program.to(tl.int64) * (ROWS * ROWS)
-    for block in range(program, tl.cdiv(positions, BLOCK), programs):
-        position = numbers(block, BLOCK, WIDE)
+    for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
+        position = numbers(block, BLOCK, tile.WIDE)
         pred, label, counted, invalid, nan = read_classes(
-            preds, target, position, position < positions, sizes, preds_strides, target_strides,
-            class_stride, ignore_index, 1,
-            CLASSES, SCORES, False, HAS_IGNORE, BLOCK_C, ALIGN, ROW_MAJOR,
-        )  # fmt: skip
+            preds, target, position, position < walk.positions, walk, ignore_index, 1, rules, tile
+        )
         bad += invalid.to(tl.int32)
         nans += nan.to(tl.int32)
-        value = ones_or_weights(cells, weight, position, counted, sizes, weight_strides, WEIGHTED)
-        counts = add_cells(counts, own, label * ROWS + pred, value, counted, SCORES, MODE, BLOCK)
+        value = ones_or_weights(cells, weight, position, counted, walk)
+        cell = label * ROWS + pred
+        counts = add_cells(counts, own, cell, value, counted, rules.SCORES, MODE, BLOCK)
     flush_cells(cells, counts, MODE)
-    if VALIDATE:
-        add_event(events, INVALID, bad)
-    if SCORES:
-        add_event(events, NAN, nans)
+    add_class_events(events, bad, nans, rules)
 
 
 @triton.jit(do_not_specialize=["ignore_index", "cut_0", "cut_1"])
 def count_groups(
-    cells, events, preds, target, groups, weight, sizes, preds_strides, target_strides,
-    groups_strides, weight_strides, positions, ignore_index, cut_0, cut_1,
-    READINGS: tl.constexpr, GROUPS: tl.constexpr, SCORES: tl.constexpr, HAS_IGNORE: tl.constexpr,
-    VALIDATE: tl.constexpr, WEIGHTED: tl.constexpr, MODE: tl.constexpr, BINS: tl.constexpr,
-    BLOCK: tl.constexpr, WIDE: tl.constexpr,
+    cells, events, preds, target, groups, weight, walk, ignore_index, cut_0, cut_1,
+    rules: tl.constexpr, GROUPS: tl.constexpr, MODE: tl.constexpr, BINS: tl.constexpr,
+    tile: tl.constexpr,
 ):  # fmt: skip
     """Two-by-two tables per group: cell (reading, group, target, prediction).
 
@@ -137,6 +135,8 @@ def count_groups(
     Bytes to move for N positions with scores of s, targets of t and groups of g bytes:
     ``N * (s + t + g)``, read once.
     """
+    walk = settle(walk)
+    BLOCK: tl.constexpr = tile.BLOCK
     program, programs = tl.program_id(0), tl.num_programs(0)
     bad = tl.zeros([BLOCK], tl.int32)
     nans = tl.zeros([BLOCK], tl.int32)
@@ -144,63 +144,66 @@ def count_groups(
     counts = tl.zeros([BINS], tl.int32)
     own = cells
     if MODE == ORDERED:
-        own = cells + program.to(tl.int64) * (4 * READINGS * GROUPS)
-    for block in range(program, tl.cdiv(positions, BLOCK), programs):
-        position = numbers(block, BLOCK, WIDE)
-        inside = position < positions
+        own = cells + program.to(tl.int64) * (4 * rules.READINGS * GROUPS)
+    for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
+        position = numbers(block, BLOCK, tile.WIDE)
+        inside = position < walk.positions
         label, first, second, counted, invalid, nan, outside = read_labels(
-            preds, target, locate(position, sizes, preds_strides),
-            locate(position, sizes, target_strides), inside, cut_0, cut_1, ignore_index,
-            SCORES, HAS_IGNORE,
+            preds, target, locate(position, walk.sizes, walk.preds.strides),
+            locate(position, walk.sizes, walk.target.strides), inside, cut_0, cut_1, ignore_index,
+            rules,
         )  # fmt: skip
         nans += nan.to(tl.int32)
         outsides += outside.to(tl.int32)
-        group = tl.load(groups + locate(position, sizes, groups_strides), mask=inside, other=0)
-        group = group.to(tl.int64)
+        offset = locate(position, walk.sizes, walk.groups.strides)
+        group = tl.load(groups + offset, mask=inside, other=0).to(tl.int64)
         known = (group >= 0) & (group < GROUPS)
         bad += (invalid | (counted & ~known)).to(tl.int32)
         counted = counted & known
-        value = ones_or_weights(cells, weight, position, counted, sizes, weight_strides, WEIGHTED)
-        cell = group * 4 + label.to(tl.int64) * 2
-        counts = add_cells(
-            counts, own, cell + first.to(tl.int64), value, counted, False, MODE, BLOCK
-        )
-        if READINGS == 2:
-            cell += 4 * GROUPS + second.to(tl.int64)
+        value = ones_or_weights(cells, weight, position, counted, walk)
+        table = group * 4 + label.to(tl.int64) * 2
+        cell = table + first.to(tl.int64)
+        counts = add_cells(counts, own, cell, value, counted, False, MODE, BLOCK)
+        if rules.READINGS == 2:
+            cell = table + (4 * GROUPS + second.to(tl.int64))
             counts = add_cells(counts, own, cell, value, counted, False, MODE, BLOCK)
     flush_cells(cells, counts, MODE)
-    if VALIDATE:
-        add_event(events, INVALID, bad)
-    if SCORES:
-        add_event(events, NAN, nans)
-        if READINGS == 2:
-            add_event(events, OUTSIDE, outsides)
+    add_label_events(events, bad, nans, outsides, rules)
 
 
 @triton.jit
-def put_column(cells, column, values, inside, SHARED: tl.constexpr):
-    """Add one program's sums over positions ``[positions, columns]`` to one cell of each table."""
-    total = tl.sum(values, axis=0).to(cells.dtype.element_ty)
-    pointers = cells + column.to(tl.int64) * 4
-    if SHARED:
-        tl.atomic_add(pointers, total, mask=inside, sem="relaxed")
-    else:
-        old = tl.load(pointers, mask=inside, other=0)
-        tl.store(pointers, old + total, mask=inside)
+def add_tables(tables, label, decision, value):
+    """Add values to the thread's own tn, fp, fn, tp."""
+    tn, fp, fn, tp = tables
+    zero = tl.zeros_like(value)
+    tn += tl.where(~label & ~decision, value, zero)
+    fp += tl.where(~label & decision, value, zero)
+    fn += tl.where(label & ~decision, value, zero)
+    tp += tl.where(label & decision, value, zero)
+    return tn, fp, fn, tp
+
+
+@triton.jit
+def put_tables(cells, column, tables, inside, SHARED: tl.constexpr):
+    """Add one program's sums over positions ``[positions, columns]`` to the table of each label."""
+    for cell in tl.static_range(4):
+        total = tl.sum(tables[cell], axis=0).to(cells.dtype.element_ty)
+        pointers = cells + cell + column.to(tl.int64) * 4
+        if SHARED:
+            tl.atomic_add(pointers, total, mask=inside, sem="relaxed")
+        else:
+            add_to(pointers, total, inside)
 
 
 @triton.jit(do_not_specialize=["samples", "ignore_index", "cut_0", "cut_1"])
 def count_columns(
-    cells, events, preds, target, weight, sizes, preds_strides, target_strides, weight_strides,
-    preds_step, target_step, weight_step, preds_label_stride, target_label_stride,
-    samples, positions, ignore_index, cut_0, cut_1,
-    READINGS: tl.constexpr, LABELS: tl.constexpr, SCORES: tl.constexpr, HAS_IGNORE: tl.constexpr,
-    VALIDATE: tl.constexpr, WEIGHTED: tl.constexpr, SAMPLEWISE: tl.constexpr,
-    SHARED: tl.constexpr, BLOCK: tl.constexpr, BLOCK_L: tl.constexpr, WIDE: tl.constexpr,
+    cells, events, preds, target, weight, walk, samples, ignore_index, cut_0, cut_1,
+    rules: tl.constexpr, LABELS: tl.constexpr, SAMPLEWISE: tl.constexpr, SHARED: tl.constexpr,
+    tile: tl.constexpr,
 ):  # fmt: skip
     """Two-by-two tables per label, binary inputs being one label.
 
-    A program takes ``BLOCK_L`` labels and walks down the positions; each thread counts its own
+    A program takes ``BLOCK_C`` labels and walks down the positions; each thread counts its own
     tn, fp, fn, tp per reading in registers, and the program adds up its threads once at the end.
     ``cells`` is the state, to which all programs add by atomics; samplewise the state with every
     sample owned by one program; in float64 a zeroed buffer ``[programs, READINGS, LABELS, 2, 2]``.
@@ -209,78 +212,54 @@ def count_columns(
     ``N * L * (s + t)``, read once, and ``32 * READINGS * L`` per program. Thread counts are int32:
     a thread would need 2**31 rounds to overflow.
     """
+    walk = settle(walk)
+    BLOCK: tl.constexpr = tile.BLOCK
+    BLOCK_C: tl.constexpr = tile.BLOCK_C
     program, programs = tl.program_id(1), tl.num_programs(1)
-    column = tl.program_id(0) * BLOCK_L + tl.arange(0, BLOCK_L)
+    column = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
     in_columns = (column < LABELS)[None, :]
-    bad = tl.zeros([BLOCK, BLOCK_L], tl.int32)
-    nans = tl.zeros([BLOCK, BLOCK_L], tl.int32)
-    outsides = tl.zeros([BLOCK, BLOCK_L], tl.int32)
+    bad = tl.zeros([BLOCK, BLOCK_C], tl.int32)
+    nans = tl.zeros([BLOCK, BLOCK_C], tl.int32)
+    outsides = tl.zeros([BLOCK, BLOCK_C], tl.int32)
     kind = tl.int32
     if cells.dtype.element_ty == tl.float64:
         kind = tl.float64
     for turn in range(program if SAMPLEWISE else 0, samples, programs if SAMPLEWISE else 1):
         sample = tl.cast(turn, tl.int64)
-        tn_0 = tl.zeros([BLOCK, BLOCK_L], kind)
-        fp_0 = tl.zeros([BLOCK, BLOCK_L], kind)
-        fn_0 = tl.zeros([BLOCK, BLOCK_L], kind)
-        tp_0 = tl.zeros([BLOCK, BLOCK_L], kind)
-        tn_1 = tl.zeros([BLOCK, BLOCK_L], kind)
-        fp_1 = tl.zeros([BLOCK, BLOCK_L], kind)
-        fn_1 = tl.zeros([BLOCK, BLOCK_L], kind)
-        tp_1 = tl.zeros([BLOCK, BLOCK_L], kind)
+        zero = tl.zeros([BLOCK, BLOCK_C], kind)
+        tables_0 = (zero, zero, zero, zero)
+        tables_1 = (zero, zero, zero, zero)
         for block in range(
             0 if SAMPLEWISE else program,
-            tl.cdiv(positions, BLOCK),
+            tl.cdiv(walk.positions, BLOCK),
             1 if SAMPLEWISE else programs,
         ):
-            position = numbers(block, BLOCK, WIDE)
-            inside = position < positions
-            preds_offset = sample * preds_step + locate(position, sizes, preds_strides)
-            target_offset = sample * target_step + locate(position, sizes, target_strides)
-            label, first, second, counted, invalid, nan, outside = read_labels(
-                preds, target,
-                preds_offset[:, None] + column.to(tl.int64)[None, :] * preds_label_stride,
-                target_offset[:, None] + column.to(tl.int64)[None, :] * target_label_stride,
-                inside[:, None] & in_columns, cut_0, cut_1, ignore_index, SCORES, HAS_IGNORE,
+            position = numbers(block, BLOCK, tile.WIDE)
+            inside = position < walk.positions
+            label, first, second, counted, invalid, nan, outside = read_label_tile(
+                preds, target, sample, position, column, inside[:, None] & in_columns, walk,
+                cut_0, cut_1, ignore_index, rules,
             )  # fmt: skip
             bad += invalid.to(tl.int32)
             nans += nan.to(tl.int32)
             outsides += outside.to(tl.int32)
             value = counted.to(kind)
-            if WEIGHTED:
-                offset = sample * weight_step + locate(position, sizes, weight_strides)
+            if weight is not None:
+                offset = sample * walk.weight.sample
+                offset += locate(position, walk.sizes, walk.weight.strides)
                 each = tl.load(weight + offset, mask=inside, other=0).to(kind)
                 value = tl.where(counted, each[:, None], value)
-            zero = tl.zeros_like(value)
-            tn_0 += tl.where(~label & ~first, value, zero)
-            fp_0 += tl.where(~label & first, value, zero)
-            fn_0 += tl.where(label & ~first, value, zero)
-            tp_0 += tl.where(label & first, value, zero)
-            if READINGS == 2:
-                tn_1 += tl.where(~label & ~second, value, zero)
-                fp_1 += tl.where(~label & second, value, zero)
-                fn_1 += tl.where(label & ~second, value, zero)
-                tp_1 += tl.where(label & second, value, zero)
+            tables_0 = add_tables(tables_0, label, first, value)
+            if rules.READINGS == 2:
+                tables_1 = add_tables(tables_1, label, second, value)
         own = cells
         if not SHARED:
             row = sample if SAMPLEWISE else program.to(tl.int64)
-            own = cells + row * (4 * READINGS * LABELS)
-        put_column(own, column, tn_0, column < LABELS, SHARED)
-        put_column(own + 1, column, fp_0, column < LABELS, SHARED)
-        put_column(own + 2, column, fn_0, column < LABELS, SHARED)
-        put_column(own + 3, column, tp_0, column < LABELS, SHARED)
-        if READINGS == 2:
-            own += 4 * LABELS
-            put_column(own, column, tn_1, column < LABELS, SHARED)
-            put_column(own + 1, column, fp_1, column < LABELS, SHARED)
-            put_column(own + 2, column, fn_1, column < LABELS, SHARED)
-            put_column(own + 3, column, tp_1, column < LABELS, SHARED)
-    if VALIDATE:
-        add_event(events, INVALID, bad)
-    if SCORES:
-        add_event(events, NAN, nans)
-        if READINGS == 2:
-            add_event(events, OUTSIDE, outsides)
+            own = cells + row * (4 * rules.READINGS * LABELS)
+        put_tables(own, column, tables_0, column < LABELS, SHARED)
+        if rules.READINGS == 2:
+            put_tables(own + 4 * LABELS, column, tables_1, column < LABELS, SHARED)
+    add_label_events(events, bad, nans, outsides, rules)
 
 
 @replayable
@@ -296,26 +275,23 @@ def confusion_(
     """Launch the kernels of :func:`fastmetrics.ops.confusion.confusion_`."""
     if not target.numel():
         return
-    inputs = plan(False, preds, target, weight)
+    walk = walk_classes(preds, target, weight)
     scores, rows = preds.ndim > target.ndim, state.shape[0]
-    classes = preds.shape[1] if scores else rows
+    rules = ClassRules(preds.shape[1] if scores else rows, scores, validate)
     mode = _mode(state)
     block, block_classes, warps = ClassBlocks(LABEL_BLOCK, 1)
     if mode == ORDERED:
         block, warps = ORDERED_BLOCK, ORDERED_WARPS
-        block_classes = min(triton.next_power_of_2(classes), 64) if scores else 1
+        block_classes = min(triton.next_power_of_2(rules.CLASSES), 64) if scores else 1
     elif scores:
-        block, block_classes, warps = class_blocks(classes, preds.element_size())
-    cells, programs = _cells(state, mode, triton.cdiv(inputs.positions, block))
+        block, block_classes, warps = class_blocks(rules.CLASSES, preds.element_size())
+    cells, programs = _cells(state, mode, triton.cdiv(walk.positions, block))
     launch(
-        count_pairs, (programs,), cells, events, preds, target, weight, inputs.sizes,
-        *inputs.strides, *inputs.axis_strides, inputs.positions,
-        0 if ignore_index is None else ignore_index,
-        CLASSES=classes, ROWS=rows, SCORES=scores, HAS_IGNORE=ignore_index is not None,
-        VALIDATE=validate, WEIGHTED=weight is not None, MODE=mode.value,
+        count_pairs, (programs,), cells, events, preds, target, weight, walk, ignore_index,
+        rules=rules, ROWS=rows, MODE=mode.value,
         BINS=triton.next_power_of_2(rows * rows) if mode == PRIVATE else 1,
-        BLOCK=block, BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
-        ROW_MAJOR=inputs.row_major, num_warps=warps,
+        tile=Tile(block, is_wide(walk.positions), block_classes, *row_layout(preds, walk)),
+        num_warps=warps,
     )  # fmt: skip
     if mode == ORDERED:
         fold_partials(state, cells)
@@ -359,18 +335,12 @@ def label_confusion_(
         return
     readings = state.shape[-4]
     cuts = score_cuts(threshold, readings, logits, preds.dtype)
-    values = (0 if ignore_index is None else ignore_index, *cuts)
-    flags = {
-        "READINGS": readings,
-        "SCORES": preds.is_floating_point(),
-        "HAS_IGNORE": ignore_index is not None,
-        "VALIDATE": validate,
-        "WEIGHTED": weight is not None,
-    }
+    values = (ignore_index, *cuts)
+    rules = LabelRules(readings, preds.is_floating_point(), validate)
     if groups is not None:
-        _count_groups(state, events, preds, target, groups, weight, values, flags)
+        _count_groups(state, events, preds, target, groups, weight, values, rules)
     else:
-        _count_columns(state, events, preds, target, weight, values, flags)
+        _count_columns(state, events, preds, target, weight, values, rules)
 
 
 def _count_groups(
@@ -380,18 +350,18 @@ def _count_groups(
     target: Tensor,
     groups: Tensor,
     weight: Tensor | None,
-    values: tuple[int, int, int],
-    flags: dict[str, int],
+    values: tuple[int | None, int, int],
+    rules: LabelRules,
 ) -> None:
-    inputs = plan(False, preds, target, groups, weight)
+    walk = walk_classes(preds, target, weight, groups)
     mode = _mode(state)
     block = ORDERED_BLOCK if mode == ORDERED else LABEL_BLOCK
-    cells, programs = _cells(state, mode, triton.cdiv(inputs.positions, block))
+    cells, programs = _cells(state, mode, triton.cdiv(walk.positions, block))
     launch(
-        count_groups, (programs,), cells, events, preds, target, groups, weight, inputs.sizes,
-        *inputs.strides, inputs.positions, *values, **flags, GROUPS=state.shape[-3],
-        MODE=mode.value, BINS=triton.next_power_of_2(state.numel()) if mode == PRIVATE else 1,
-        BLOCK=block, WIDE=is_wide(inputs.positions),
+        count_groups, (programs,), cells, events, preds, target, groups, weight, walk, *values,
+        rules=rules, GROUPS=state.shape[-3], MODE=mode.value,
+        BINS=triton.next_power_of_2(state.numel()) if mode == PRIVATE else 1,
+        tile=Tile(block, is_wide(walk.positions)),
         num_warps=ORDERED_WARPS if mode == ORDERED else 4,
     )  # fmt: skip
     if mode == ORDERED:
@@ -404,36 +374,34 @@ def _count_columns(
     preds: Tensor,
     target: Tensor,
     weight: Tensor | None,
-    values: tuple[int, int, int],
-    flags: dict[str, int],
+    values: tuple[int | None, int, int],
+    rules: LabelRules,
 ) -> None:
     samplewise, labels = state.ndim == 5, state.shape[-3]
-    inputs = label_plan(samplewise, labels > 1, preds, target, weight)
+    walk = walk_labels(preds, target, weight, has_axis=labels > 1, samplewise=samplewise)
+    samples = target.shape[0] if samplewise else 1
     columns = min(triton.next_power_of_2(labels), MOST_COLUMNS)
-    tile = COLUMN_TILE // 2 if state.dtype == torch.float64 else COLUMN_TILE
-    block = tile // columns
+    size = COLUMN_TILE // 2 if state.dtype == torch.float64 else COLUMN_TILE
+    block = size // columns
     grid_columns = triton.cdiv(labels, columns)
     ordered = state.dtype == torch.float64 and not samplewise
-    cells, programs = _column_cells(state, inputs, grid_columns, block, ordered)
+    shares = samples if samplewise else triton.cdiv(walk.positions, block)
+    cells, programs = _column_cells(state, shares, grid_columns, ordered)
     launch(
-        count_columns, (grid_columns, programs), cells, events, preds, target, weight,
-        inputs.sizes, *inputs.strides, *inputs.steps, *inputs.axis_strides,
-        inputs.samples, inputs.positions, *values, **flags, LABELS=labels,
-        SAMPLEWISE=samplewise, SHARED=not samplewise and not ordered,
-        BLOCK=block, BLOCK_L=columns, WIDE=is_wide(inputs.positions), num_warps=8,
+        count_columns, (grid_columns, programs), cells, events, preds, target, weight, walk,
+        samples, *values, rules=rules, LABELS=labels, SAMPLEWISE=samplewise,
+        SHARED=not samplewise and not ordered, tile=Tile(block, is_wide(walk.positions), columns),
+        num_warps=8,
     )  # fmt: skip
     if ordered:
         fold_partials(state, cells)
 
 
 def _column_cells(
-    state: Tensor, inputs: Plan, grid_columns: int, block: int, ordered: bool
+    state: Tensor, shares: int, grid_columns: int, ordered: bool
 ) -> tuple[Tensor, int]:
-    """Where the programs count, and how many share the positions (or the samples)."""
-    blocks = triton.cdiv(inputs.positions, block)
+    """Where the programs count, and how many share the blocks of positions, or the samples."""
     if ordered:
-        programs = min(blocks, max(1, MAX_ORDERED_PROGRAMS // grid_columns))
+        programs = min(shares, max(1, MAX_ORDERED_PROGRAMS // grid_columns))
         return state.new_zeros(programs, state.numel()), programs
-    if state.ndim == 5:
-        blocks = inputs.samples
-    return state, max(1, programs_for(blocks * grid_columns, state.device) // grid_columns)
+    return state, max(1, programs_for(shares * grid_columns, state.device) // grid_columns)

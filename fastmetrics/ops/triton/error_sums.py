@@ -19,14 +19,17 @@ from torch import Tensor
 
 from fastmetrics.ops import error_sums as terms_of
 from fastmetrics.ops.triton.reading import (
-    device_of,
+    Tile,
     fold_partials,
     is_wide,
     launch,
+    load_columns,
     locate,
     numbers,
+    on_device_of_state,
     ordered_programs,
-    walk,
+    settle,
+    walk_labels,
 )
 
 SQUARED = tl.constexpr(terms_of.SQUARED)
@@ -157,6 +160,46 @@ def deviance(p, t, POWER: tl.constexpr):
 
 
 @triton.jit
+def add_terms(
+    sums, p, t, w, inside, TERMS: tl.constexpr, P: tl.constexpr, DEVIANCE_POWER: tl.constexpr
+):
+    """Add the chosen terms of a tile to their sums, in the order of their bits.
+
+    Last of all come the positions that have no deviance.
+    """
+    (
+        squares, absolutes, logs, percentages, symmetrics, magnitudes, coshes, powers, deviances,
+        outsides,
+    ) = sums  # fmt: skip
+    e = tl.abs(p - t)
+    if SQUARED & TERMS:
+        squares += tl.where(inside, e * e * w, 0.0)
+    if ABSOLUTE & TERMS:
+        absolutes += tl.where(inside, e * w, 0.0)
+    if SQUARED_LOG & TERMS:
+        logs += tl.where(inside, squared_log(p, t) * w, 0.0)
+    if PERCENTAGE & TERMS:
+        percentages += tl.where(inside, relative(e, tl.abs(t)) * w, 0.0)
+    if SYMMETRIC & TERMS:
+        symmetrics += tl.where(inside, relative(e, tl.abs(p) + tl.abs(t)) * w, 0.0)
+    if MAGNITUDE & TERMS:
+        magnitudes += tl.where(inside, tl.abs(t) * w, 0.0)
+    if LOG_COSH & TERMS:
+        coshes += tl.where(inside, log_cosh(e) * w, 0.0)
+    if POWER & TERMS:
+        powers += tl.where(inside, power_of(e, P) * w, 0.0)
+    if DEVIANCE & TERMS:
+        outside = inside & is_outside(p, t, DEVIANCE_POWER)
+        loss = deviance(p, t, DEVIANCE_POWER)
+        deviances += tl.where(inside & ~outside, loss * w, 0.0)
+        outsides += outside.to(tl.float64)
+    return (
+        squares, absolutes, logs, percentages, symmetrics, magnitudes, coshes, powers, deviances,
+        outsides,
+    )  # fmt: skip
+
+
+@triton.jit
 def write_column(row, sums, column, outputs, index, COUNT: tl.constexpr):
     """Write the totals of one column of the state, for each output of the tile."""
     tl.store(row + column.to(tl.int64) * COUNT + index, tl.sum(sums, axis=0), mask=column < outputs)
@@ -164,95 +207,50 @@ def write_column(row, sums, column, outputs, index, COUNT: tl.constexpr):
 
 @triton.jit
 def sum_errors(
-    partial, preds, target, weight, sizes, preds_strides, target_strides, weight_strides,
-    preds_step, target_step, positions, outputs,
-    TERMS: tl.constexpr, P: tl.constexpr, DEVIANCE_POWER: tl.constexpr, WEIGHTED: tl.constexpr,
-    COUNT: tl.constexpr, BLOCK: tl.constexpr, COLUMNS: tl.constexpr, WIDE: tl.constexpr,
+    partial, preds, target, weight, walk, outputs,
+    TERMS: tl.constexpr, P: tl.constexpr, DEVIANCE_POWER: tl.constexpr, COUNT: tl.constexpr,
+    tile: tl.constexpr,
 ):  # fmt: skip
     """Sums of the chosen terms, ``partial`` ``[programs, outputs, COUNT]``.
 
-    Positions are rows of ``outputs`` columns, ``preds_step`` and ``target_step`` apart.
+    Positions are rows of ``outputs`` columns.
 
     Bytes to move for N elements of s and t bytes: ``N * (s + t)``, read once, and 16 for each cell
     and program.
     """
+    walk = settle(walk)
+    BLOCK: tl.constexpr = tile.BLOCK
+    BLOCK_C: tl.constexpr = tile.BLOCK_C
     program, programs = tl.program_id(1), tl.num_programs(1)
-    column = tl.program_id(0) * COLUMNS + tl.arange(0, COLUMNS)
+    column = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
     known = (column < outputs)[None, :]
-    count = tl.zeros([BLOCK, COLUMNS], tl.float64)
-    squares, absolutes, logs, percentages = count, count, count, count
-    symmetrics, magnitudes, coshes, powers = count, count, count, count
-    deviances, outsides = count, count
-    for block in range(program, tl.cdiv(positions, BLOCK), programs):
-        position = numbers(block, BLOCK, WIDE)
-        inside = (position < positions)[:, None] & known
-        offset = locate(position, sizes, preds_strides)[:, None]
-        offset += column.to(tl.int64)[None, :] * preds_step
-        p = tl.load(preds + offset, mask=inside, other=0).to(tl.float64)
-        offset = locate(position, sizes, target_strides)[:, None]
-        offset += column.to(tl.int64)[None, :] * target_step
-        t = tl.load(target + offset, mask=inside, other=0).to(tl.float64)
+    count = tl.zeros([BLOCK, BLOCK_C], tl.float64)
+    sums = (count, count, count, count, count, count, count, count, count, count)
+    for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
+        position = numbers(block, BLOCK, tile.WIDE)
+        inside = (position < walk.positions)[:, None] & known
+        offset = locate(position, walk.sizes, walk.preds.strides)
+        p = load_columns(preds + offset, column, walk.preds.column, inside, 0).to(tl.float64)
+        offset = locate(position, walk.sizes, walk.target.strides)
+        t = load_columns(target + offset, column, walk.target.column, inside, 0).to(tl.float64)
         w = inside.to(tl.float64)
-        if WEIGHTED:
-            offset = locate(position, sizes, weight_strides)[:, None]
-            offset += tl.zeros_like(column).to(tl.int64)[None, :]
-            w = tl.load(weight + offset, mask=inside, other=0).to(tl.float64)
-        e = tl.abs(p - t)
+        if weight is not None:
+            offset = locate(position, walk.sizes, walk.weight.strides)
+            w = load_columns(weight + offset, column, 0, inside, 0).to(tl.float64)
         count += w
-        if SQUARED & TERMS:
-            squares += tl.where(inside, e * e * w, 0.0)
-        if ABSOLUTE & TERMS:
-            absolutes += tl.where(inside, e * w, 0.0)
-        if SQUARED_LOG & TERMS:
-            logs += tl.where(inside, squared_log(p, t) * w, 0.0)
-        if PERCENTAGE & TERMS:
-            percentages += tl.where(inside, relative(e, tl.abs(t)) * w, 0.0)
-        if SYMMETRIC & TERMS:
-            symmetrics += tl.where(inside, relative(e, tl.abs(p) + tl.abs(t)) * w, 0.0)
-        if MAGNITUDE & TERMS:
-            magnitudes += tl.where(inside, tl.abs(t) * w, 0.0)
-        if LOG_COSH & TERMS:
-            coshes += tl.where(inside, log_cosh(e) * w, 0.0)
-        if POWER & TERMS:
-            powers += tl.where(inside, power_of(e, P) * w, 0.0)
-        if DEVIANCE & TERMS:
-            outside = inside & is_outside(p, t, DEVIANCE_POWER)
-            loss = deviance(p, t, DEVIANCE_POWER)
-            deviances += tl.where(inside & ~outside, loss * w, 0.0)
-            outsides += outside.to(tl.float64)
+        sums = add_terms(sums, p, t, w, inside, TERMS, P, DEVIANCE_POWER)
     row = partial + program.to(tl.int64) * outputs * COUNT
     index = 0
-    if SQUARED & TERMS:
-        write_column(row, squares, column, outputs, index, COUNT)
-        index += 1
-    if ABSOLUTE & TERMS:
-        write_column(row, absolutes, column, outputs, index, COUNT)
-        index += 1
-    if SQUARED_LOG & TERMS:
-        write_column(row, logs, column, outputs, index, COUNT)
-        index += 1
-    if PERCENTAGE & TERMS:
-        write_column(row, percentages, column, outputs, index, COUNT)
-        index += 1
-    if SYMMETRIC & TERMS:
-        write_column(row, symmetrics, column, outputs, index, COUNT)
-        index += 1
-    if MAGNITUDE & TERMS:
-        write_column(row, magnitudes, column, outputs, index, COUNT)
-        index += 1
-    if LOG_COSH & TERMS:
-        write_column(row, coshes, column, outputs, index, COUNT)
-        index += 1
-    if POWER & TERMS:
-        write_column(row, powers, column, outputs, index, COUNT)
-        index += 1
+    for term in tl.static_range(9):
+        if (1 << term) & TERMS:
+            write_column(row, sums[term], column, outputs, index, COUNT)
+            index += 1
     if DEVIANCE & TERMS:
-        write_column(row, deviances, column, outputs, index, COUNT)
-        write_column(row, outsides, column, outputs, index + 1, COUNT)
-        index += 2
-    write_column(row, count, column, outputs, index, COUNT)
+        write_column(row, sums[9], column, outputs, COUNT - 2, COUNT)
+    write_column(row, count, column, outputs, COUNT - 1, COUNT)
 
 
+@on_device_of_state
 def error_sums_(
     state: Tensor,
     preds: Tensor,
@@ -265,45 +263,20 @@ def error_sums_(
     """Launch the kernels of :func:`fastmetrics.ops.error_sums.error_sums_`."""
     if not preds.numel():
         return
-    with device_of(state):
-        dense = state.contiguous()
-        _add(dense, preds, target, weight, terms, p, power)
-        if dense is not state:
-            state.copy_(dense)
-
-
-def _add(
-    state: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    terms: int,
-    p: float,
-    power: float,
-) -> None:
     outputs, count = state.shape
-    steps = (0, 0)
-    shape = tuple(preds.shape)
-    strides: tuple[tuple[int, ...], ...] = (preds.stride(), target.stride())
     if outputs > 1:
-        if preds.ndim == 2 and preds.shape[1] == outputs:
-            steps = (preds.stride(1), target.stride(1))
-        shape, strides = shape[:1], (strides[0][:1], strides[1][:1])
-    if weight is not None:
-        # A tensor without axes has one weight, at no distance from the next.
-        step = (weight.stride(0), *[0] * (len(shape) - 1)) if shape else ()
-        strides = (*strides, step)
-    sizes, merged = walk(shape, *strides)
-    positions = math.prod(shape)
+        # One column stands for all outputs.
+        preds, target = (x.reshape(len(x), -1).expand(-1, outputs) for x in (preds, target))
+    elif not preds.ndim:
+        preds, target = preds.reshape(1), target.reshape(1)
+    walk = walk_labels(preds, target, weight, has_axis=outputs > 1)
     columns = min(triton.next_power_of_2(outputs), MOST_COLUMNS)
     block = (SMALL_TILE if terms & ~CHEAP else TILE) // columns
-    programs = ordered_programs(triton.cdiv(positions, block), state.numel())
+    programs = ordered_programs(triton.cdiv(walk.positions, block), state.numel())
     partial = torch.empty((programs, state.numel()), dtype=torch.float64, device=state.device)
     launch(
-        sum_errors, (triton.cdiv(outputs, columns), programs),
-        partial, preds, target, weight, sizes, merged[0], merged[1],
-        merged[2] if weight is not None else (0,), *steps, positions, outputs,
-        TERMS=terms, P=float(p), DEVIANCE_POWER=float(power), WEIGHTED=weight is not None,
-        COUNT=count, BLOCK=block, COLUMNS=columns, WIDE=is_wide(positions), num_warps=WARPS,
+        sum_errors, (triton.cdiv(outputs, columns), programs), partial, preds, target, weight,
+        walk, outputs, TERMS=terms, P=float(p), DEVIANCE_POWER=float(power), COUNT=count,
+        tile=Tile(block, is_wide(walk.positions), columns), num_warps=WARPS,
     )  # fmt: skip
     fold_partials(state, partial)

@@ -15,29 +15,32 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastmetrics.ops.library import MAX_LABELS
+from fastmetrics.ops.checks import MAX_LABELS
 from fastmetrics.ops.triton.reading import (
-    INVALID,
     LABEL_BLOCK,
     MAX_ORDERED_PROGRAMS,
-    NAN,
-    OUTSIDE,
     ClassBlocks,
-    add_event,
+    ClassRules,
+    LabelRules,
+    Tile,
+    add_class_events,
+    add_label_events,
     add_to,
     class_blocks,
     fold_partials,
     is_wide,
-    label_plan,
     launch,
     locate,
     numbers,
-    plan,
     programs_for,
     read_classes,
-    read_labels,
+    read_label_tile,
     replayable,
+    row_layout,
     score_cuts,
+    settle,
+    walk_classes,
+    walk_labels,
 )
 
 LABEL_TILE = 1024
@@ -61,23 +64,21 @@ def put_sum(cell, values, TO: tl.constexpr):
 
 @triton.jit(do_not_specialize=["samples", "ignore_index"])
 def match_samples(
-    cells, events, preds, target, weight, sizes, preds_strides, target_strides, weight_strides,
-    preds_step, target_step, weight_step, class_stride,
-    samples, positions, ignore_index,
-    CLASSES: tl.constexpr, SCORES: tl.constexpr, HAS_IGNORE: tl.constexpr, VALIDATE: tl.constexpr,
-    WEIGHTED: tl.constexpr, TO: tl.constexpr, SAMPLES: tl.constexpr, DEPTH: tl.constexpr,
-    BLOCK_C: tl.constexpr, WIDE: tl.constexpr, ALIGN: tl.constexpr,
-    ROW_MAJOR: tl.constexpr,
+    cells, events, preds, target, weight, walk, samples, ignore_index,
+    rules: tl.constexpr, TO: tl.constexpr, DEPTH: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     """Samples whose every position is right: ``SAMPLES`` at a time, ``DEPTH`` positions of each.
 
     Bytes to move for N samples of D positions with C scores of s bytes and targets of t bytes:
     ``N * D * (C*s + t)``, read once; for labels ``N * D * 2t``.
     """
+    walk = settle(walk)
+    BLOCK: tl.constexpr = tile.BLOCK
+    SAMPLES: tl.constexpr = BLOCK // DEPTH
     program, programs = tl.program_id(0), tl.num_programs(0)
-    lane = tl.arange(0, SAMPLES * DEPTH)
-    bad = tl.zeros([SAMPLES * DEPTH], tl.int32)
-    nans = tl.zeros([SAMPLES * DEPTH], tl.int32)
+    lane = tl.arange(0, BLOCK)
+    bad = tl.zeros([BLOCK], tl.int32)
+    nans = tl.zeros([BLOCK], tl.int32)
     correct_sum = tl.zeros([SAMPLES], cells.dtype.element_ty)
     usable_sum = tl.zeros([SAMPLES], cells.dtype.element_ty)
     for turn in range(program, tl.cdiv(samples, SAMPLES), programs):
@@ -85,15 +86,14 @@ def match_samples(
         sample = first + lane // DEPTH
         wrong = tl.zeros([SAMPLES], tl.int32)
         unusable = tl.zeros([SAMPLES], tl.int32)
-        for block in range(tl.cdiv(positions, DEPTH)):
-            position = numbers(block, DEPTH, WIDE)
+        for block in range(tl.cdiv(walk.positions, DEPTH)):
+            position = numbers(block, DEPTH, tile.WIDE)
             position = tl.broadcast_to(position[None, :], [SAMPLES, DEPTH])
-            position = tl.reshape(position, [SAMPLES * DEPTH])
+            position = tl.reshape(position, [BLOCK])
             pred, label, counted, invalid, nan = read_classes(
-                preds + sample * preds_step, target + sample * target_step, position,
-                (sample < samples) & (position < positions), sizes, preds_strides, target_strides,
-                class_stride, ignore_index, 1,
-                CLASSES, SCORES, False, HAS_IGNORE, BLOCK_C, ALIGN, ROW_MAJOR,
+                preds + sample * walk.preds.sample, target + sample * walk.target.sample,
+                position, (sample < samples) & (position < walk.positions), walk, ignore_index, 1,
+                rules, tile,
             )  # fmt: skip
             bad += invalid.to(tl.int32)
             nans += nan.to(tl.int32)
@@ -103,11 +103,10 @@ def match_samples(
             unusable = tl.maximum(unusable, tl.max(left_out, axis=1))
         own = first + tl.arange(0, SAMPLES)
         usable = (own < samples) & (unusable == 0)
-        if WEIGHTED:
-            value = tl.load(weight + own * weight_step, mask=usable, other=0)
+        value = usable.to(cells.dtype.element_ty)
+        if weight is not None:
+            value = tl.load(weight + own * walk.weight.sample, mask=usable, other=0)
             value = value.to(cells.dtype.element_ty)
-        else:
-            value = usable.to(cells.dtype.element_ty)
         correct = tl.where(wrong == 0, value, tl.zeros_like(value))
         if TO == SAMPLE:
             add_to(cells + own * 2, correct, own < samples)
@@ -121,26 +120,21 @@ def match_samples(
             row = cells + program * 2
         put_sum(row, correct_sum, TO)
         put_sum(row + 1, usable_sum, TO)
-    if VALIDATE:
-        add_event(events, INVALID, bad)
-    if SCORES:
-        add_event(events, NAN, nans)
+    add_class_events(events, bad, nans, rules)
 
 
 @triton.jit(do_not_specialize=["samples", "ignore_index", "cut_0", "cut_1"])
 def match_positions(
-    cells, events, preds, target, weight, sizes, preds_strides, target_strides, weight_strides,
-    preds_step, target_step, weight_step, preds_label_stride, target_label_stride,
-    samples, positions, ignore_index, cut_0, cut_1,
-    READINGS: tl.constexpr, LABELS: tl.constexpr, SCORES: tl.constexpr, HAS_IGNORE: tl.constexpr,
-    VALIDATE: tl.constexpr, WEIGHTED: tl.constexpr, TO: tl.constexpr,
-    BLOCK: tl.constexpr, BLOCK_L: tl.constexpr, WIDE: tl.constexpr,
+    cells, events, preds, target, weight, walk, samples, ignore_index, cut_0, cut_1,
+    rules: tl.constexpr, LABELS: tl.constexpr, TO: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     """Positions whose every label is right, in one pass over the label axis.
 
     Bytes to move for N positions of L labels with scores of s and targets of t bytes:
     ``N * L * (s + t)``, read once.
     """
+    walk = settle(walk)
+    BLOCK: tl.constexpr = tile.BLOCK
     program, programs = tl.program_id(0), tl.num_programs(0)
     bad = tl.zeros([BLOCK], tl.int32)
     nans = tl.zeros([BLOCK], tl.int32)
@@ -152,24 +146,20 @@ def match_positions(
         usable_sum = tl.zeros([BLOCK], cells.dtype.element_ty)
         for block in range(
             0 if TO == SAMPLE else program,
-            tl.cdiv(positions, BLOCK),
+            tl.cdiv(walk.positions, BLOCK),
             1 if TO == SAMPLE else programs,
         ):
-            position = numbers(block, BLOCK, WIDE)
-            inside = position < positions
-            preds_offset = sample * preds_step + locate(position, sizes, preds_strides)
-            target_offset = sample * target_step + locate(position, sizes, target_strides)
+            position = numbers(block, BLOCK, tile.WIDE)
+            inside = position < walk.positions
             wrong_0 = tl.zeros([BLOCK], tl.int32)
             wrong_1 = tl.zeros([BLOCK], tl.int32)
             unusable = tl.zeros([BLOCK], tl.int32)
-            for start in range(0, LABELS, BLOCK_L):
-                column = start + tl.arange(0, BLOCK_L)
-                label, first, second, counted, invalid, nan, outside = read_labels(
-                    preds, target,
-                    preds_offset[:, None] + column.to(tl.int64)[None, :] * preds_label_stride,
-                    target_offset[:, None] + column.to(tl.int64)[None, :] * target_label_stride,
-                    inside[:, None] & (column < LABELS)[None, :],
-                    cut_0, cut_1, ignore_index, SCORES, HAS_IGNORE,
+            for start in range(0, LABELS, tile.BLOCK_C):
+                column = start + tl.arange(0, tile.BLOCK_C)
+                here = inside[:, None] & (column < LABELS)[None, :]
+                label, first, second, counted, invalid, nan, outside = read_label_tile(
+                    preds, target, sample, position, column, here, walk, cut_0, cut_1,
+                    ignore_index, rules,
                 )  # fmt: skip
                 invalids = tl.sum(invalid.to(tl.int32), axis=1)
                 bad += invalids
@@ -177,34 +167,30 @@ def match_positions(
                 nans += tl.sum(nan.to(tl.int32), axis=1)
                 outsides += tl.sum(outside.to(tl.int32), axis=1)
                 wrong_0 += tl.sum((counted & (first != label)).to(tl.int32), axis=1)
-                if READINGS == 2:
+                if rules.READINGS == 2:
                     wrong_1 += tl.sum((counted & (second != label)).to(tl.int32), axis=1)
             usable = inside & (unusable == 0)
             value = usable.to(cells.dtype.element_ty)
-            if WEIGHTED:
-                offset = sample * weight_step + locate(position, sizes, weight_strides)
+            if weight is not None:
+                offset = sample * walk.weight.sample
+                offset += locate(position, walk.sizes, walk.weight.strides)
                 value = tl.load(weight + offset, mask=usable, other=0).to(cells.dtype.element_ty)
             zero = tl.zeros_like(value)
             usable_sum += value
             correct_0 += tl.where(wrong_0 == 0, value, zero)
-            if READINGS == 2:
+            if rules.READINGS == 2:
                 correct_1 += tl.where(wrong_1 == 0, value, zero)
         row = cells
         if TO == ROW:
-            row = cells + program * (2 * READINGS)
+            row = cells + program * (2 * rules.READINGS)
         if TO == SAMPLE:
-            row = cells + sample * (2 * READINGS)
+            row = cells + sample * (2 * rules.READINGS)
         put_sum(row, correct_0, TO)
         put_sum(row + 1, usable_sum, TO)
-        if READINGS == 2:
+        if rules.READINGS == 2:
             put_sum(row + 2, correct_1, TO)
             put_sum(row + 3, usable_sum, TO)
-    if VALIDATE:
-        add_event(events, INVALID, bad)
-    if SCORES:
-        add_event(events, NAN, nans)
-        if READINGS == 2:
-            add_event(events, OUTSIDE, outsides)
+    add_label_events(events, bad, nans, outsides, rules)
 
 
 @replayable
@@ -221,23 +207,20 @@ def exact_match_(
     """Launch the kernel of :func:`fastmetrics.ops.exact_match.exact_match_`."""
     if not target.numel():
         return
-    inputs = plan(True, preds, target, weight)
+    walk, samples = walk_classes(preds, target, weight, samplewise=True), target.shape[0]
     scores = preds.ndim > target.ndim
     classes = preds.shape[1] if scores else num_classes
+    rules = ClassRules(classes or MAX_LABELS, scores, validate)
     block, block_classes, warps = ClassBlocks(LABEL_BLOCK, 1)
     if scores:
         block, block_classes, warps = class_blocks(classes, preds.element_size())
-    depth = min(block, triton.next_power_of_2(inputs.positions))
-    cells, to, programs = _cells(state, state.ndim == 2, inputs.samples, block // depth)
+    depth = min(block, triton.next_power_of_2(walk.positions))
+    cells, to, programs = _cells(state, state.ndim == 2, samples, block // depth)
     launch(
-        match_samples, (programs,), cells, events, preds, target, weight, inputs.sizes,
-        *inputs.strides, *inputs.steps, *inputs.axis_strides, inputs.samples, inputs.positions,
-        0 if ignore_index is None else ignore_index,
-        CLASSES=classes or MAX_LABELS, SCORES=scores, HAS_IGNORE=ignore_index is not None,
-        VALIDATE=validate, WEIGHTED=weight is not None, TO=to.value,
-        SAMPLES=block // depth, DEPTH=depth,
-        BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
-        ROW_MAJOR=inputs.row_major, num_warps=warps,
+        match_samples, (programs,), cells, events, preds, target, weight, walk, samples,
+        ignore_index, rules=rules, TO=to.value, DEPTH=depth,
+        tile=Tile(block, is_wide(walk.positions), block_classes, *row_layout(preds, walk)),
+        num_warps=warps,
     )  # fmt: skip
     if to == ROW:
         fold_partials(state, cells)
@@ -273,21 +256,19 @@ def label_exact_match_(
     if not target.numel():
         return
     samplewise, readings = state.ndim == 3, state.shape[-2]
-    inputs = label_plan(samplewise, True, preds, target, weight)
+    walk = walk_labels(preds, target, weight, samplewise=samplewise)
+    samples = target.shape[0] if samplewise else 1
+    rules = LabelRules(readings, preds.is_floating_point(), validate)
     columns = min(triton.next_power_of_2(num_labels), MOST_COLUMNS)
     block = LABEL_TILE // columns
     if samplewise:
-        cells, to, programs = _cells(state, True, inputs.samples, 1)
+        cells, to, programs = _cells(state, True, samples, 1)
     else:
-        cells, to, programs = _cells(state, False, inputs.positions, block)
+        cells, to, programs = _cells(state, False, walk.positions, block)
     launch(
-        match_positions, (programs,), cells, events, preds, target, weight, inputs.sizes,
-        *inputs.strides, *inputs.steps, *inputs.axis_strides, inputs.samples, inputs.positions,
-        0 if ignore_index is None else ignore_index,
-        *score_cuts(threshold, readings, logits, preds.dtype),
-        READINGS=readings, LABELS=num_labels, SCORES=preds.is_floating_point(),
-        HAS_IGNORE=ignore_index is not None, VALIDATE=validate, WEIGHTED=weight is not None,
-        TO=to.value, BLOCK=block, BLOCK_L=columns, WIDE=is_wide(inputs.positions),
+        match_positions, (programs,), cells, events, preds, target, weight, walk, samples,
+        ignore_index, *score_cuts(threshold, readings, logits, preds.dtype), rules=rules,
+        LABELS=num_labels, TO=to.value, tile=Tile(block, is_wide(walk.positions), columns),
     )  # fmt: skip
     if to == ROW:
         fold_partials(state, cells)

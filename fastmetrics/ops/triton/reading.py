@@ -1,9 +1,18 @@
 """What every kernel shares: walking strided inputs, the decision per position, and adding it up.
 
 **Walking.** A kernel numbers positions ``0 .. N*D - 1`` and turns a number into offsets by the
-sizes and strides of its axes, innermost first. The host merges neighbouring axes that one stride
-can express (`walk`), so contiguous inputs have one axis; any strided input is read in place.
-Offsets are int64. Position numbers are int32, which divide faster, unless there are 2**31 of them.
+sizes and strides of its axes, innermost first (`Walk`). The host merges neighbouring axes that one
+stride can express (`merge_axes`), so contiguous inputs have one axis; any strided input is read in
+place. Offsets are int64. Position numbers are int32, which divide faster, unless there are 2**31 of
+them.
+
+**Arguments.** What belongs together travels as one NamedTuple. A `Walk` is numbers, which the
+compiler specialises one by one: multiples of 16, and ones. Rules and a `Tile`, whose fields are
+upper case, are constants, and each value of them is a kernel of its own. (A field of a constant is
+a bare number, which Triton does not take in a list before it has a name: ``BLOCK = tile.BLOCK``.)
+Integers that vary from update to update must not be specialised and stay arguments of their own,
+because ``do_not_specialize`` does not reach into tuples; so do tensors, which a replay exchanges.
+Of what may be missing, weights or an index to ignore, None is a constant as well.
 
 **Adding up.** Counts are int64 in the state and added by relaxed integer atomics, whose order does
 not show in the result. Weighted float64 sums never use atomics: each program of a grid that depends
@@ -36,8 +45,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.reading import LOGITS, PROBS, logit
+from fastmetrics.ops import faults
+from fastmetrics.ops.inputs import LOGITS, PROBS, logit
 
 MAX_ORDERED_PROGRAMS = 256
 PROGRAMS_PER_MULTIPROCESSOR = 4
@@ -50,9 +59,9 @@ MAX_REPLAYS = 4096
 MOST_PRIVATE_BINS = 1024
 
 # Columns of `events`.
-INVALID = tl.constexpr(library.INVALID)
-NAN = tl.constexpr(library.NAN)
-OUTSIDE = tl.constexpr(library.OUTSIDE)
+INVALID = tl.constexpr(faults.INVALID)
+NAN = tl.constexpr(faults.NAN)
+OUTSIDE = tl.constexpr(faults.OUTSIDE)
 
 # How a kernel adds to its cells.
 PRIVATE = tl.constexpr(0)  # histogram in registers, flushed once per program
@@ -60,7 +69,7 @@ SCATTER = tl.constexpr(1)  # one integer atomic per position
 ORDERED = tl.constexpr(2)  # plain read and write in memory that one program owns
 
 
-def walk(
+def merge_axes(
     shape: tuple[int, ...], *strides: tuple[int, ...]
 ) -> tuple[tuple[int, ...], tuple[tuple[int, ...], ...]]:
     """Merge neighbouring axes of ``shape`` that one stride per tensor can express.
@@ -86,76 +95,124 @@ def walk(
     return tuple(sizes[:-1]), tuple(zip(*steps, strict=True))
 
 
-class Plan(NamedTuple):
-    """How a kernel walks its inputs: ``samples`` rounds over ``positions`` each."""
+class Axes(NamedTuple):
+    """Elements from one place of a tensor to the next; 0 where the tensor has no such axis."""
 
-    samples: int
+    strides: tuple[int, ...]
+    """Along the axes that positions number, innermost first."""
+    sample: int
+    """From one sample to the next, where a kernel takes samples one by one."""
+    column: int
+    """Along the class or label axis."""
+
+
+class Walk(NamedTuple):
+    """How a kernel walks its inputs: ``positions`` of them (in each sample), axis by axis."""
+
     positions: int
     sizes: tuple[int, ...]
-    strides: tuple[tuple[int, ...], ...]
-    steps: tuple[int, ...]
-    """Per tensor, elements from one sample to the next."""
-    axis_strides: tuple[int, ...]
-    """Of ``preds`` along the class axis, or of ``preds`` and ``target`` along the label axis."""
-    align: int
-    """Elements by which every row of scores is aligned, up to one 16-byte load. Triton itself sees
-    only strides that are multiples of 16; ten float32 classes still allow 8-byte loads."""
-    row_major: bool
-    """Whether the class axis of ``preds`` is contiguous."""
+    """Of all axes but the outermost, innermost first."""
+    preds: Axes
+    target: Axes
+    weight: Axes | tuple[()]
+    groups: Axes | tuple[()]
 
 
-def plan(samplewise: bool, preds: Tensor, target: Tensor, *others: Tensor | None) -> Plan:
-    """Plan one pass over multiclass or binary inputs; ``others`` are ``[N]`` tensors or None.
+def walk_classes(
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    groups: Tensor | None = None,
+    *,
+    samplewise: bool = False,
+) -> Walk:
+    """Walk multiclass or binary inputs; ``weight`` and ``groups`` are ``[N]``.
 
-    Samplewise the samples are the rounds; otherwise there is one round, and N is an axis too.
+    Samplewise a kernel takes samples one by one; otherwise N is one of the axes.
     """
-    strides, class_stride, align = preds.stride(), 0, 1
+    strides, class_stride = preds.stride(), 0
     if preds.ndim > target.ndim:
         class_stride = strides[1]
         strides = strides[:1] + strides[2:]
-        if class_stride == 1:
-            align = math.gcd(16 // preds.element_size(), *strides)
-    return _plan(
-        samplewise, target.shape, (strides, target.stride()), others, (class_stride,), align
-    )
+    axes = (strides, target.stride())
+    return _walk(target.shape, axes, (class_stride, 0), (weight, groups), samplewise)
 
 
-def label_plan(
-    samplewise: bool, has_axis: bool, preds: Tensor, target: Tensor, *others: Tensor | None
-) -> Plan:
-    """Plan one pass over ``[N, L, ...]`` inputs, whose label axis a kernel walks on its own."""
-    shape = target.shape
-    strides: tuple[tuple[int, ...], ...] = (preds.stride(), target.stride())
-    axis_strides = (0, 0)
+def walk_labels(
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None = None,
+    *,
+    has_axis: bool = True,
+    samplewise: bool = False,
+) -> Walk:
+    """Walk ``[N, L, ...]`` inputs, whose label axis a kernel takes on its own if they have one."""
+    shape, strides, columns = target.shape, (preds.stride(), target.stride()), (0, 0)
     if has_axis:
-        axis_strides = (strides[0][1], strides[1][1])
+        columns = (strides[0][1], strides[1][1])
         shape = shape[:1] + shape[2:]
-        strides = tuple(x[:1] + x[2:] for x in strides)
-    return _plan(samplewise, shape, strides, others, axis_strides, 1)
+        strides = (strides[0][:1] + strides[0][2:], strides[1][:1] + strides[1][2:])
+    return _walk(shape, strides, columns, (weight, None), samplewise)
 
 
-def _plan(
-    samplewise: bool,
+def _walk(
     shape: tuple[int, ...],
     strides: tuple[tuple[int, ...], ...],
+    columns: tuple[int, ...],
     others: tuple[Tensor | None, ...],
-    axis_strides: tuple[int, ...],
-    align: int,
-) -> Plan:
+    samplewise: bool,
+) -> Walk:
     rest = (0,) * (len(shape) - 1)
-    strides += tuple((0 if other is None else other.stride(0), *rest) for other in others)
+    strides += tuple((other.stride(0), *rest) for other in others if other is not None)
     begin = int(samplewise)
-    sizes, merged = walk(tuple(shape[begin:]), *(x[begin:] for x in strides))
-    return Plan(
-        samples=shape[0] if samplewise else 1,
-        positions=math.prod(shape[begin:]),
-        sizes=sizes,
-        strides=merged,
-        steps=tuple(x[0] if samplewise else 0 for x in strides),
-        axis_strides=axis_strides,
-        align=align,
-        row_major=axis_strides[0] == 1,
-    )
+    sizes, merged = merge_axes(tuple(shape[begin:]), *(x[begin:] for x in strides))
+    samples = [x[0] if samplewise else 0 for x in strides]
+    preds, target, *given = map(Axes, merged, samples, (*columns, 0, 0))
+    weight, groups = (() if other is None else given.pop(0) for other in others)
+    return Walk(math.prod(shape[begin:]), sizes, preds, target, weight, groups)
+
+
+class ClassRules(NamedTuple):
+    """What a kernel makes of multiclass inputs."""
+
+    CLASSES: int
+    """Labels lie below."""
+    SCORES: bool
+    """Whether predictions are scores of each class, not labels."""
+    VALIDATE: bool
+    TOP_K: bool = False
+    """Whether more than the largest score counts."""
+
+
+class LabelRules(NamedTuple):
+    """What a kernel makes of thresholded inputs."""
+
+    READINGS: int
+    SCORES: bool
+    """Whether predictions are scores, not decisions."""
+    VALIDATE: bool
+
+
+class Tile(NamedTuple):
+    """What a program holds at a time: positions, and classes or labels of each."""
+
+    BLOCK: int
+    WIDE: bool
+    """Whether position numbers need 64 bits."""
+    BLOCK_C: int = 1
+    ALIGN: int = 1
+    """Elements by which every row of scores is aligned, up to one 16-byte load. Triton itself sees
+    only strides that are multiples of 16; ten float32 classes still allow 8-byte loads."""
+    ROW_MAJOR: bool = False
+    """Whether the class axis of ``preds`` is contiguous."""
+
+
+def row_layout(preds: Tensor, walk: Walk) -> tuple[int, bool]:
+    """Return the last two fields of a `Tile`; ``preds`` without a class axis have no rows."""
+    if walk.preds.column != 1:
+        return 1, False
+    strides = preds.stride()
+    return math.gcd(16 // preds.element_size(), *strides[:1], *strides[2:]), True
 
 
 def is_wide(positions: int) -> bool:
@@ -213,6 +270,20 @@ def device_of(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
         tensor.device.index
     )
     return guard
+
+
+def on_device_of_state(op: Callable[..., None]) -> Callable[..., None]:
+    """Launch where the state is, and let kernels assume that it is contiguous."""
+
+    @functools.wraps(op)
+    def entry(state: Tensor, *args: Any) -> None:
+        with device_of(state):
+            dense = state.contiguous()
+            op(dense, *args)
+            if dense is not state:
+                state.copy_(dense)
+
+    return entry
 
 
 def programs_for(blocks: int, device: torch.device) -> int:
@@ -386,6 +457,16 @@ def numbers(block, BLOCK: tl.constexpr, WIDE: tl.constexpr):
 
 
 @triton.jit
+def settle(walk):
+    """Return the same walk; every kernel that loops asks for it first.
+
+    Triton 3.6 forgets where a loop begins that a number in a nested tuple is one, and a return
+    makes it look again. A function that loops must not take what is nested.
+    """
+    return walk
+
+
+@triton.jit
 def locate(position, sizes, strides):
     """Offset of each position in a tensor with these strides, as int64."""
     offset = tl.zeros_like(position).to(tl.int64)
@@ -405,10 +486,16 @@ def as_score(values):
 
 
 @triton.jit
+def load_columns(data, column, stride, mask, other):
+    """Load some columns of the rows that begin at ``data``."""
+    pointers = data[:, None] + column.to(tl.int64)[None, :] * stride
+    return tl.load(pointers, mask=mask, other=other)
+
+
+@triton.jit
 def best_class(
-    scores, label, counted, read, class_stride, top_k,
-    CLASSES: tl.constexpr, TOP_K: tl.constexpr, BLOCK_C: tl.constexpr,
-):  # fmt: skip
+    scores, label, counted, read, class_stride, top_k, rules: tl.constexpr, tile: tl.constexpr
+):
     """First of the largest scores per row, and whether a row holds NaN.
 
     One pass over the classes carries the best score and its class. With ``TOP_K`` the score of the
@@ -420,70 +507,69 @@ def best_class(
         best = best.to(tl.float64)
     index = tl.zeros(read.shape, tl.int32)
     above = tl.zeros(read.shape, tl.int32)
-    if TOP_K:
+    if rules.TOP_K:
         own = as_score(tl.load(scores + label * class_stride, mask=counted, other=0.0))
-    for start in range(0, CLASSES, BLOCK_C):
-        column = start + tl.arange(0, BLOCK_C)
-        x = as_score(
-            tl.load(
-                scores[:, None] + column.to(tl.int64)[None, :] * class_stride,
-                mask=read[:, None] & (column < CLASSES)[None, :],
-                other=float("-inf"),
-            )
-        )
+    for start in range(0, rules.CLASSES, tile.BLOCK_C):
+        column = start + tl.arange(0, tile.BLOCK_C)
+        mask = read[:, None] & (column < rules.CLASSES)[None, :]
+        x = as_score(load_columns(scores, column, class_stride, mask, float("-inf")))
         largest = tl.reduce(x, 1, nan_max)
-        first = tl.where((x == largest[:, None]) | (x != x), column[None, :], CLASSES)
+        first = tl.where((x == largest[:, None]) | (x != x), column[None, :], rules.CLASSES)
         better = (largest > best) | ((largest != largest) & (best == best))
         index = tl.where(better, tl.min(first, axis=1), index)
         best = tl.where(better, largest, best)
-        if TOP_K:
+        if rules.TOP_K:
             rival = own[:, None]
             larger = (x > rival) | ((x != x) & (rival == rival))
             equal = (x == rival) | ((x != x) & (rival != rival))
             outranks = larger | (equal & (column.to(tl.int64)[None, :] < label[:, None]))
             above += tl.sum(outranks.to(tl.int32), axis=1)
     pred = index.to(tl.int64)
-    if TOP_K:
+    if rules.TOP_K:
         pred = tl.where(above < top_k, label, pred)
     return pred, best != best
 
 
 @triton.jit
+def read_targets(target, position, inside, walk, ignore_index, CLASSES: tl.constexpr):
+    """Read one block of targets: label, which of them are kept, and which of these are classes."""
+    offset = locate(position, walk.sizes, walk.target.strides)
+    label = tl.load(target + offset, mask=inside, other=0).to(tl.int64)
+    kept = inside
+    if ignore_index is not None:
+        kept = inside & (label != ignore_index)
+    valid = (label >= 0) & (label < CLASSES)
+    return label, kept, kept & valid
+
+
+@triton.jit
 def read_classes(
-    preds, target, position, inside, sizes, preds_strides, target_strides, class_stride,
-    ignore_index, top_k,
-    CLASSES: tl.constexpr, SCORES: tl.constexpr, TOP_K: tl.constexpr, HAS_IGNORE: tl.constexpr,
-    BLOCK_C: tl.constexpr, ALIGN: tl.constexpr, ROW_MAJOR: tl.constexpr,
+    preds, target, position, inside, walk, ignore_index, top_k,
+    rules: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     """Read one block of multiclass inputs: pred, label, counted, invalid, nan.
 
-    ``CLASSES`` is 0 when labels have no upper bound. Scores of ignored positions are not read where
-    each has a row of its own; elsewhere such gaps would only break the wide loads across positions.
+    Scores of ignored positions are not read where each has a row of its own; elsewhere such gaps
+    would only break the wide loads across positions.
     """
-    label = tl.load(target + locate(position, sizes, target_strides), mask=inside, other=0)
-    label = label.to(tl.int64)
-    kept = inside
-    if HAS_IGNORE:
-        kept = inside & (label != ignore_index)
-    valid = (label >= 0) & (label < CLASSES)
-    offset = locate(position, sizes, preds_strides) // ALIGN * ALIGN
-    if SCORES:
-        read = kept if ROW_MAJOR else inside
+    label, kept, counted = read_targets(target, position, inside, walk, ignore_index, rules.CLASSES)
+    offset = locate(position, walk.sizes, walk.preds.strides) // tile.ALIGN * tile.ALIGN
+    if rules.SCORES:
+        read = kept if tile.ROW_MAJOR else inside
         pred, nan = best_class(
-            preds + offset, label, kept & valid, read, class_stride, top_k, CLASSES, TOP_K, BLOCK_C
+            preds + offset, label, counted, read, walk.preds.column, top_k, rules, tile
         )
     else:
         pred = tl.load(preds + offset, mask=kept, other=0).to(tl.int64)
-        valid = valid & (pred >= 0) & (pred < CLASSES)
+        counted = counted & (pred >= 0) & (pred < rules.CLASSES)
         nan = tl.zeros_like(kept)
-    counted = kept & valid
-    return pred, label, counted, kept & ~valid, nan & counted
+    return pred, label, counted, kept & ~counted, nan & counted
 
 
 @triton.jit
 def read_labels(
     preds, target, preds_offset, target_offset, inside, cut_0, cut_1, ignore_index,
-    SCORES: tl.constexpr, HAS_IGNORE: tl.constexpr,
+    rules: tl.constexpr,
 ):  # fmt: skip
     """Read one block of thresholded inputs.
 
@@ -491,10 +577,10 @@ def read_labels(
     """
     value = tl.load(target + target_offset, mask=inside, other=0).to(tl.int64)
     kept = inside
-    if HAS_IGNORE:
+    if ignore_index is not None:
         kept = inside & (value != ignore_index)
     valid = (value == 0) | (value == 1)
-    if SCORES:
+    if rules.SCORES:
         x = as_score(tl.load(preds + preds_offset, mask=inside, other=0.0))
         first = x > cut_0.to(tl.int64).to(tl.float64, bitcast=True).to(x.dtype)
         second = x > cut_1.to(tl.int64).to(tl.float64, bitcast=True).to(x.dtype)
@@ -512,10 +598,53 @@ def read_labels(
 
 
 @triton.jit
+def read_label_tile(
+    preds, target, sample, position, column, inside, walk, cut_0, cut_1, ignore_index,
+    rules: tl.constexpr,
+):  # fmt: skip
+    """`read_labels` of a tile ``[positions, labels]``; ``inside`` is a tile, too."""
+    column = column.to(tl.int64)[None, :]
+    preds_offset = sample * walk.preds.sample + locate(position, walk.sizes, walk.preds.strides)
+    target_offset = sample * walk.target.sample + locate(position, walk.sizes, walk.target.strides)
+    return read_labels(
+        preds, target, preds_offset[:, None] + column * walk.preds.column,
+        target_offset[:, None] + column * walk.target.column, inside, cut_0, cut_1, ignore_index,
+        rules,
+    )  # fmt: skip
+
+
+@triton.jit
 def add_event(events, column: tl.constexpr, marks):
     """Add the number of marks to one event counter; most programs have none and stay silent."""
     count = tl.sum(marks.to(tl.int64))
     tl.atomic_add(events + column, count, mask=count > 0, sem="relaxed")
+
+
+@triton.jit
+def add_class_events(events, bad, nans, rules: tl.constexpr):
+    """Report what `read_classes` met."""
+    if rules.VALIDATE:
+        add_event(events, INVALID, bad)
+    if rules.SCORES:
+        add_event(events, NAN, nans)
+
+
+@triton.jit
+def add_label_events(events, bad, nans, outsides, rules: tl.constexpr):
+    """Report what `read_labels` met."""
+    add_class_events(events, bad, nans, rules)
+    if rules.SCORES and rules.READINGS == 2:
+        add_event(events, OUTSIDE, outsides)
+
+
+@triton.jit
+def add_score_events(events, bad, nans, outsides, VALIDATE: tl.constexpr, TOLD_APART: tl.constexpr):
+    """Report what scores and targets were met, and whether they could be probabilities."""
+    if TOLD_APART:
+        add_event(events, OUTSIDE, outsides)
+    if VALIDATE:
+        add_event(events, INVALID, bad)
+    add_event(events, NAN, nans)
 
 
 @triton.jit
@@ -546,13 +675,11 @@ def add_ordered(cells, cell, value, active, BLOCK: tl.constexpr):
 
 
 @triton.jit
-def ones_or_weights(
-    cells, weight, position, counted, sizes, weight_strides, WEIGHTED: tl.constexpr
-):
+def ones_or_weights(cells, weight, position, counted, walk):
     """What each counted position adds, in the type of the cells: its weight, or one."""
     value = counted
-    if WEIGHTED:
-        offset = locate(position, sizes, weight_strides)
+    if weight is not None:
+        offset = locate(position, walk.sizes, walk.weight.strides)
         value = tl.load(weight + offset, mask=counted, other=0)
     return value.to(cells.dtype.element_ty)
 

@@ -1,4 +1,11 @@
-"""Similarities of rows: cosine, and divergences of distributions."""
+"""GPU kernel of `row_similarity_`: cosine, and divergences of distributions.
+
+A program holds some rows of both matrices, a tile of columns at a time, and keeps the sums of each
+row in registers. What divides by the sum of a row reads the row twice, the second time from the
+cache if it is wider than a tile. A grid that depends on the shapes alone sums the values of its
+rows into a buffer, which `fold_partials` adds up; a small update is one program, and values that
+stay apart need no sum.
+"""
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 # (Triton compiles the kernels, and gives their parameters types of its own.)

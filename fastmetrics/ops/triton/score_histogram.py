@@ -17,7 +17,7 @@ find the same bins: a float32 softmax would move scores that lie next to a thres
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import NamedTuple
 
 import torch
 import triton
@@ -26,28 +26,30 @@ from torch import Tensor
 
 from fastmetrics.ops.triton.confusion import _cells, add_cells, flush_cells
 from fastmetrics.ops.triton.reading import (
-    INVALID,
     LABEL_BLOCK,
     MOST_PRIVATE_BINS,
-    NAN,
     ORDERED,
     ORDERED_BLOCK,
     ORDERED_WARPS,
-    OUTSIDE,
     PRIVATE,
     SCATTER,
     ClassBlocks,
-    add_event,
+    Tile,
+    add_score_events,
     add_to,
     as_score,
     fold_partials,
     is_wide,
     launch,
+    load_columns,
     locate,
     numbers,
     ones_or_weights,
-    plan,
+    read_targets,
     replayable,
+    row_layout,
+    settle,
+    walk_classes,
 )
 
 # How thresholds lie: anywhere, at equal distances in [0, 1], or at the logits of such; or where the
@@ -64,6 +66,21 @@ MOST_GUESSED = 2**14
 # Scores that a program holds at a time, and pairs of them that it compares to add in order.
 ROW_TILE = 1024
 ORDERED_PAIRS = 4096
+
+
+class Rules(NamedTuple):
+    """What a kernel makes of scores and targets."""
+
+    READINGS: int
+    THRESHOLDS: int
+    SPACING_0: int
+    """How the thresholds of the first reading lie."""
+    SPACING_1: int
+    LOGITS: bool
+    """Whether some reading needs a softmax."""
+    VALIDATE: bool
+    TOLD_APART: bool
+    """Whether scores outside [0, 1] are reported."""
 
 
 @triton.jit
@@ -109,12 +126,14 @@ def nearest_below(values, edges, THRESHOLDS: tl.constexpr, SPACING: tl.constexpr
 
 
 @triton.jit
-def find_bin(values, edges, reading, THRESHOLDS: tl.constexpr, SPACING: tl.constexpr):
+def find_bin(values, edges, READING: tl.constexpr, rules: tl.constexpr):
     """How many of the ascending thresholds each score reaches; NaN reaches none, nor is reached."""
+    THRESHOLDS: tl.constexpr = rules.THRESHOLDS
+    SPACING: tl.constexpr = rules.SPACING_1 if READING == 1 else rules.SPACING_0
     if SPACING >= IMAGE:
         reached = image_bin(values, THRESHOLDS + 1, SPACING == HALF_IMAGE)
     else:
-        edges += reading * THRESHOLDS
+        edges += READING * THRESHOLDS
         reached = nearest_below(values, edges, THRESHOLDS, SPACING)
         reached += (values.to(tl.float64) >= tl.load(edges + reached)).to(tl.int32)
     return reached
@@ -122,13 +141,9 @@ def find_bin(values, edges, reading, THRESHOLDS: tl.constexpr, SPACING: tl.const
 
 @triton.jit(do_not_specialize=["ignore_index"])
 def count_scores(
-    cells, events, preds, target, weight, edges, sizes, preds_strides, target_strides,
-    weight_strides, positions, depth, ignore_index,
-    READINGS: tl.constexpr, LABELS: tl.constexpr, THRESHOLDS: tl.constexpr,
-    SPACING_0: tl.constexpr, SPACING_1: tl.constexpr, HAS_IGNORE: tl.constexpr,
-    VALIDATE: tl.constexpr, TOLD_APART: tl.constexpr, WEIGHTED: tl.constexpr,
-    MODE: tl.constexpr, BINS: tl.constexpr,
-    BLOCK: tl.constexpr, WIDE: tl.constexpr,
+    cells, events, preds, target, weight, edges, walk, ignore_index, depth,
+    rules: tl.constexpr, LABELS: tl.constexpr, MODE: tl.constexpr, BINS: tl.constexpr,
+    tile: tl.constexpr,
 ):  # fmt: skip
     """Histograms of binary and multilabel scores, ``depth`` of them from one label to the next.
 
@@ -139,51 +154,41 @@ def count_scores(
     Private: 8 bytes of atomics per cell and program. Scattered: one atomic per score and reading,
     in the L2 cache. Private counts are int32: one program would need 2**31 scores to overflow.
     """
+    walk = settle(walk)
+    BLOCK: tl.constexpr = tile.BLOCK
     program, programs = tl.program_id(0), tl.num_programs(0)
     bad = tl.zeros([BLOCK], tl.int32)
     nans = tl.zeros([BLOCK], tl.int32)
     outsides = tl.zeros([BLOCK], tl.int32)
     counts_0 = tl.zeros([BINS], tl.int32)
     counts_1 = tl.zeros([BINS], tl.int32)
-    ROWS: tl.constexpr = THRESHOLDS + 1
+    ROWS: tl.constexpr = rules.THRESHOLDS + 1
     first = cells
     if MODE == ORDERED:
-        first = cells + program.to(tl.int64) * (READINGS * LABELS * 2 * ROWS)
+        first = cells + program.to(tl.int64) * (rules.READINGS * LABELS * 2 * ROWS)
     second = first + LABELS * 2 * ROWS
-    for block in range(program, tl.cdiv(positions, BLOCK), programs):
-        position = numbers(block, BLOCK, WIDE)
-        inside = position < positions
-        mark = tl.load(target + locate(position, sizes, target_strides), mask=inside, other=0)
-        mark = mark.to(tl.int64)
-        x = tl.load(preds + locate(position, sizes, preds_strides), mask=inside, other=0.0)
-        x = as_score(x)
-        kept = inside
-        if HAS_IGNORE:
-            kept = inside & (mark != ignore_index)
-        valid = (mark == 0) | (mark == 1)
-        counted = kept & valid
-        bad += (kept & ~valid).to(tl.int32)
+    for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
+        position = numbers(block, BLOCK, tile.WIDE)
+        inside = position < walk.positions
+        mark, kept, counted = read_targets(target, position, inside, walk, ignore_index, 2)
+        offset = locate(position, walk.sizes, walk.preds.strides)
+        x = as_score(tl.load(preds + offset, mask=inside, other=0.0))
+        bad += (kept & ~counted).to(tl.int32)
         nans += (counted & (x != x)).to(tl.int32)
         outsides += (counted & ((x < 0) | (x > 1))).to(tl.int32)
-        value = ones_or_weights(cells, weight, position, counted, sizes, weight_strides, WEIGHTED)
+        value = ones_or_weights(cells, weight, position, counted, walk)
         cell = tl.where(mark == 1, ROWS, 0).to(tl.int64)
         if LABELS > 1:
             cell += (position // depth % LABELS).to(tl.int64) * (2 * ROWS)
-        reached = find_bin(x, edges, 0, THRESHOLDS, SPACING_0)
-        counts_0 = add_cells(counts_0, first, cell + reached, value, counted, False, MODE, BLOCK)
-        if READINGS == 2:
-            reached = find_bin(x, edges, 1, THRESHOLDS, SPACING_1)
-            counts_1 = add_cells(
-                counts_1, second, cell + reached, value, counted, False, MODE, BLOCK
-            )
+        place = cell + find_bin(x, edges, 0, rules)
+        counts_0 = add_cells(counts_0, first, place, value, counted, False, MODE, BLOCK)
+        if rules.READINGS == 2:
+            place = cell + find_bin(x, edges, 1, rules)
+            counts_1 = add_cells(counts_1, second, place, value, counted, False, MODE, BLOCK)
     flush_cells(first, counts_0, MODE)
-    if READINGS == 2:
+    if rules.READINGS == 2:
         flush_cells(second, counts_1, MODE)
-    if TOLD_APART:
-        add_event(events, OUTSIDE, outsides)
-    if VALIDATE:
-        add_event(events, INVALID, bad)
-    add_event(events, NAN, nans)
+    add_score_events(events, bad, nans, outsides, rules.VALIDATE, rules.TOLD_APART)
 
 
 @triton.jit
@@ -200,6 +205,26 @@ def absorb(x, active, largest, below, ties):
     below = tl.where(stays, below, (below + ties) * tl.exp(largest - top))
     ties = tl.where(stays, ties, 0)
     return top, below + tl.sum(powers, axis=1), ties + tl.sum(is_top.to(tl.int32), axis=1)
+
+
+@triton.jit
+def softmax_totals(scores, read, class_stride, CLASSES: tl.constexpr, BLOCK_C: tl.constexpr):
+    """Totals of a softmax per row, as `absorb` extends them, over all tiles of classes."""
+    largest = tl.full(read.shape, float("-inf"), tl.float64)
+    below = tl.zeros(read.shape, tl.float64)
+    ties = tl.zeros(read.shape, tl.int32)
+    for start in range(0, CLASSES, BLOCK_C):
+        column = start + tl.arange(0, BLOCK_C)
+        active = read[:, None] & (column < CLASSES)[None, :]
+        x = load_columns(scores, column, class_stride, active, 0.0).to(tl.float64)
+        largest, below, ties = absorb(x, active, largest, below, ties)
+    return largest, below, ties
+
+
+@triton.jit
+def share_of(x, largest, total):
+    """Softmax of scores in rows with this largest score and total."""
+    return tl.where(x == largest, 1.0, tl.exp(x - largest)) / total
 
 
 @triton.jit
@@ -229,14 +254,9 @@ def add_tile(counts, cells, cell, value, active, MODE: tl.constexpr):
 
 @triton.jit(do_not_specialize=["ignore_index"])
 def count_rows(
-    cells, events, preds, target, weight, edges, sizes, preds_strides, target_strides,
-    weight_strides, class_stride, positions, ignore_index,
-    READINGS: tl.constexpr, CLASSES: tl.constexpr, THRESHOLDS: tl.constexpr,
-    SPACING: tl.constexpr, LOGITS: tl.constexpr, HAS_IGNORE: tl.constexpr,
-    VALIDATE: tl.constexpr, TOLD_APART: tl.constexpr, WEIGHTED: tl.constexpr,
-    MODE: tl.constexpr, BINS: tl.constexpr,
-    BLOCK: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr, ALIGN: tl.constexpr,
-    ROW_MAJOR: tl.constexpr,
+    cells, events, preds, target, weight, edges, walk, ignore_index,
+    rules: tl.constexpr, CLASSES: tl.constexpr, MODE: tl.constexpr, BINS: tl.constexpr,
+    tile: tl.constexpr,
 ):  # fmt: skip
     """Histograms of multiclass scores, each class against the rest.
 
@@ -247,81 +267,65 @@ def count_rows(
     read once; with a softmax of more than ``BLOCK_C`` classes each row is read again while the
     cache holds it. Atomics as in `count_scores`, one per score and reading when scattered.
     """
+    walk = settle(walk)
+    BLOCK: tl.constexpr = tile.BLOCK
     program, programs = tl.program_id(0), tl.num_programs(0)
     bad = tl.zeros([BLOCK], tl.int32)
     nans = tl.zeros([BLOCK], tl.int32)
     outsides = tl.zeros([BLOCK], tl.int32)
     counts_0 = tl.zeros([BINS], tl.int32)
     counts_1 = tl.zeros([BINS], tl.int32)
-    ROWS: tl.constexpr = THRESHOLDS + 1
+    ROWS: tl.constexpr = rules.THRESHOLDS + 1
     first = cells
     if MODE == ORDERED:
-        first = cells + program.to(tl.int64) * (READINGS * CLASSES * 2 * ROWS)
+        first = cells + program.to(tl.int64) * (rules.READINGS * CLASSES * 2 * ROWS)
     second = first + CLASSES * 2 * ROWS
-    for block in range(program, tl.cdiv(positions, BLOCK), programs):
-        position = numbers(block, BLOCK, WIDE)
-        inside = position < positions
-        label = tl.load(target + locate(position, sizes, target_strides), mask=inside, other=0)
-        label = label.to(tl.int64)
-        kept = inside
-        if HAS_IGNORE:
-            kept = inside & (label != ignore_index)
-        valid = (label >= 0) & (label < CLASSES)
-        counted = kept & valid
-        bad += (kept & ~valid).to(tl.int32)
-        value = ones_or_weights(cells, weight, position, counted, sizes, weight_strides, WEIGHTED)
-        scores = preds + locate(position, sizes, preds_strides) // ALIGN * ALIGN
+    for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
+        position = numbers(block, BLOCK, tile.WIDE)
+        inside = position < walk.positions
+        label, kept, counted = read_targets(target, position, inside, walk, ignore_index, CLASSES)
+        bad += (kept & ~counted).to(tl.int32)
+        value = ones_or_weights(cells, weight, position, counted, walk)
+        offset = locate(position, walk.sizes, walk.preds.strides)
+        scores = preds + offset // tile.ALIGN * tile.ALIGN
         # Gaps between rows of their own save reading; elsewhere they only break the wide loads.
-        read = counted if ROW_MAJOR else inside
+        read = counted if tile.ROW_MAJOR else inside
         largest = tl.full([BLOCK], float("-inf"), tl.float64)
         below = tl.zeros([BLOCK], tl.float64)
         ties = tl.zeros([BLOCK], tl.int32)
-        if LOGITS and CLASSES > BLOCK_C:
-            for start in range(0, CLASSES, BLOCK_C):
-                column = start + tl.arange(0, BLOCK_C)
-                known = (column < CLASSES)[None, :]
-                pointers = scores[:, None] + column.to(tl.int64)[None, :] * class_stride
-                x = tl.load(pointers, mask=read[:, None] & known, other=0.0).to(tl.float64)
-                largest, below, ties = absorb(x, read[:, None] & known, largest, below, ties)
+        if rules.LOGITS and CLASSES > tile.BLOCK_C:
+            largest, below, ties = softmax_totals(
+                scores, read, walk.preds.column, CLASSES, tile.BLOCK_C
+            )
         nan = tl.zeros([BLOCK], tl.int32)
-        for start in range(0, CLASSES, BLOCK_C):
-            column = start + tl.arange(0, BLOCK_C)
+        for start in range(0, CLASSES, tile.BLOCK_C):
+            column = start + tl.arange(0, tile.BLOCK_C)
             known = (column < CLASSES)[None, :]
-            pointers = scores[:, None] + column.to(tl.int64)[None, :] * class_stride
-            x = as_score(tl.load(pointers, mask=read[:, None] & known, other=0.0))
+            mask = read[:, None] & known
+            x = as_score(load_columns(scores, column, walk.preds.column, mask, 0.0))
             active = counted[:, None] & known
             nan = tl.maximum(nan, tl.max((active & (x != x)).to(tl.int32), axis=1))
-            if TOLD_APART:
+            if rules.TOLD_APART:
                 outside = active & ((x < 0) | (x > 1))
                 outsides += tl.sum(outside.to(tl.int32), axis=1)
             is_label = column.to(tl.int64)[None, :] == label[:, None]
             cell = column.to(tl.int64)[None, :] * (2 * ROWS) + tl.where(is_label, ROWS, 0)
             share = x
-            if LOGITS:
+            if rules.LOGITS:
                 exact = x.to(tl.float64)
-                if CLASSES <= BLOCK_C:
-                    largest, below, ties = absorb(
-                        exact, read[:, None] & known, largest, below, ties
-                    )
-                power = tl.where(exact == largest[:, None], 1.0, tl.exp(exact - largest[:, None]))
-                share = (power / (below + ties)[:, None]).to(x.dtype)
-            if READINGS == 2:
-                reached = find_bin(x, edges, 0, THRESHOLDS, SPACING)
-                counts_0 = add_tile(counts_0, first, cell + reached, value, active, MODE)
-                reached = find_bin(share, edges, 1, THRESHOLDS, SPACING)
-                counts_1 = add_tile(counts_1, second, cell + reached, value, active, MODE)
-            else:
-                reached = find_bin(share, edges, 0, THRESHOLDS, SPACING)
-                counts_0 = add_tile(counts_0, first, cell + reached, value, active, MODE)
+                if CLASSES <= tile.BLOCK_C:
+                    largest, below, ties = absorb(exact, mask, largest, below, ties)
+                share = share_of(exact, largest[:, None], (below + ties)[:, None]).to(x.dtype)
+            place = cell + find_bin(x if rules.READINGS == 2 else share, edges, 0, rules)
+            counts_0 = add_tile(counts_0, first, place, value, active, MODE)
+            if rules.READINGS == 2:
+                place = cell + find_bin(share, edges, 1, rules)
+                counts_1 = add_tile(counts_1, second, place, value, active, MODE)
         nans += nan
     flush_cells(first, counts_0, MODE)
-    if READINGS == 2:
+    if rules.READINGS == 2:
         flush_cells(second, counts_1, MODE)
-    if TOLD_APART:
-        add_event(events, OUTSIDE, outsides)
-    if VALIDATE:
-        add_event(events, INVALID, bad)
-    add_event(events, NAN, nans)
+    add_score_events(events, bad, nans, outsides, rules.VALIDATE, rules.TOLD_APART)
 
 
 @replayable
@@ -340,15 +344,14 @@ def score_histogram_(
 ) -> None:
     """Launch the kernels of :func:`fastmetrics.ops.score_histogram.score_histogram_`."""
     guessed = uniform and state.shape[3] - 1 <= MOST_GUESSED
-    spacing = UNIFORM if guessed else ANYWHERE
-    tensors = (events, preds, target, weight, edges)
-    flags = _flags(state, weight, ignore_index, validate, len(state) == 2)
-    if multiclass:
-        _count_rows(state, tensors, logits, spacing, flags)
-        return
+    first = spacing = UNIFORM if guessed else ANYWHERE
     as_logits = LOGIT if guessed else ANYWHERE
-    first = as_logits if logits and len(state) == 1 else spacing
-    _count_scores(state, tensors, (first, as_logits), flags)
+    if logits and len(state) == 1:
+        first = as_logits
+    spacings = (spacing, spacing) if multiclass else (first, as_logits)
+    tensors = (events, preds, target, weight, edges)
+    rules = _rules(state, spacings, multiclass, logits, validate)
+    _count(state, tensors, rules, multiclass, ignore_index)
 
 
 @replayable
@@ -367,32 +370,29 @@ def score_image_histogram_(
     """Launch the kernels of :func:`fastmetrics.ops.score_histogram.score_image_histogram_`."""
     spacing = HALF_IMAGE if half else IMAGE
     tensors = (events, preds, target, weight, None)
+    spacings = (spacing, spacing)
+    rules = _rules(state, spacings, multiclass, logits, validate)
     told_apart = not multiclass or len(state) == 2
-    flags = _flags(state, weight, ignore_index, validate, told_apart)
-    if multiclass:
-        _count_rows(state, tensors, logits, spacing, flags)
-    else:
-        _count_scores(state, tensors, (spacing, spacing), flags)
+    _count(state, tensors, rules._replace(TOLD_APART=told_apart), multiclass, ignore_index)
 
 
-def _flags(
+def _rules(
     state: Tensor,
-    weight: Tensor | None,
-    ignore_index: int | None,
+    spacings: tuple[tl.constexpr, tl.constexpr],
+    multiclass: bool,
+    logits: bool,
     validate: bool,
-    told_apart: bool,
-) -> dict[str, Any]:
-    """Arguments that both kernels take by name."""
+) -> Rules:
     readings, _, _, bins = state.shape
-    return {
-        "READINGS": readings,
-        "THRESHOLDS": bins - 1,
-        "HAS_IGNORE": ignore_index is not None,
-        "ignore_index": 0 if ignore_index is None else ignore_index,
-        "VALIDATE": validate,
-        "TOLD_APART": told_apart,
-        "WEIGHTED": weight is not None,
-    }
+    return Rules(
+        READINGS=readings,
+        THRESHOLDS=bins - 1,
+        SPACING_0=spacings[0].value,
+        SPACING_1=spacings[1].value,
+        LOGITS=multiclass and (logits or readings == 2),
+        VALIDATE=validate,
+        TOLD_APART=readings == 2,
+    )
 
 
 def _mode(state: Tensor) -> tuple[tl.constexpr, int]:
@@ -401,30 +401,6 @@ def _mode(state: Tensor) -> tuple[tl.constexpr, int]:
         return ORDERED, 1
     bins = triton.next_power_of_2(state[0].numel())
     return (PRIVATE, bins) if len(state) * bins <= MOST_PRIVATE_BINS else (SCATTER, 1)
-
-
-def _count_scores(
-    state: Tensor,
-    tensors: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None],
-    spacings: tuple[tl.constexpr, tl.constexpr],
-    flags: dict[str, Any],
-) -> None:
-    _, preds, target, weight, _ = tensors
-    if not target.numel():
-        return
-    inputs = plan(False, preds, target, weight)
-    mode, private_bins = _mode(state)
-    block = ORDERED_BLOCK if mode == ORDERED else LABEL_BLOCK
-    cells, programs = _cells(state, mode, triton.cdiv(inputs.positions, block))
-    launch(
-        count_scores, (programs,), cells, *tensors, inputs.sizes, *inputs.strides,
-        inputs.positions, math.prod(target.shape[2:]), **flags, LABELS=state.shape[1],
-        SPACING_0=spacings[0].value, SPACING_1=spacings[1].value, MODE=mode.value,
-        BINS=private_bins, BLOCK=block, WIDE=is_wide(inputs.positions),
-        num_warps=ORDERED_WARPS if mode == ORDERED else 4,
-    )  # fmt: skip
-    if mode == ORDERED:
-        fold_partials(state, cells)
 
 
 def row_blocks(classes: int, ordered: bool) -> ClassBlocks:
@@ -447,26 +423,34 @@ def row_blocks(classes: int, ordered: bool) -> ClassBlocks:
     return ClassBlocks(rows, block, ORDERED_WARPS)
 
 
-def _count_rows(
+def _count(
     state: Tensor,
     tensors: tuple[Tensor, Tensor, Tensor, Tensor | None, Tensor | None],
-    logits: bool,
-    spacing: tl.constexpr,
-    flags: dict[str, Any],
+    rules: Rules,
+    multiclass: bool,
+    ignore_index: int | None,
 ) -> None:
     _, preds, target, weight, _ = tensors
     if not target.numel():
         return
-    inputs, classes = plan(False, preds, target, weight), state.shape[1]
-    mode, private_bins = _mode(state)
-    block, block_classes, warps = row_blocks(classes, mode == ORDERED)
-    cells, programs = _cells(state, mode, triton.cdiv(inputs.positions, block))
-    launch(
-        count_rows, (programs,), cells, *tensors, inputs.sizes, *inputs.strides,
-        *inputs.axis_strides, inputs.positions, **flags, CLASSES=classes,
-        LOGITS=logits or len(state) == 2, SPACING=spacing.value, MODE=mode.value,
-        BINS=private_bins, BLOCK=block, BLOCK_C=block_classes, WIDE=is_wide(inputs.positions),
-        ALIGN=inputs.align, ROW_MAJOR=inputs.row_major, num_warps=warps,
-    )  # fmt: skip
+    walk = walk_classes(preds, target, weight)
+    wide = is_wide(walk.positions)
+    mode, bins = _mode(state)
+    if multiclass:
+        block, block_classes, warps = row_blocks(state.shape[1], mode == ORDERED)
+        cells, programs = _cells(state, mode, triton.cdiv(walk.positions, block))
+        launch(
+            count_rows, (programs,), cells, *tensors, walk, ignore_index, rules=rules,
+            CLASSES=state.shape[1], MODE=mode.value, BINS=bins,
+            tile=Tile(block, wide, block_classes, *row_layout(preds, walk)), num_warps=warps,
+        )  # fmt: skip
+    else:
+        block, warps = (ORDERED_BLOCK, ORDERED_WARPS) if mode == ORDERED else (LABEL_BLOCK, 4)
+        cells, programs = _cells(state, mode, triton.cdiv(walk.positions, block))
+        launch(
+            count_scores, (programs,), cells, *tensors, walk, ignore_index,
+            depth=math.prod(target.shape[2:]), rules=rules, LABELS=state.shape[1],
+            MODE=mode.value, BINS=bins, tile=Tile(block, wide), num_warps=warps,
+        )  # fmt: skip
     if mode == ORDERED:
         fold_partials(state, cells)

@@ -28,20 +28,20 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastmetrics.ops.library import MAX_LABELS
+from fastmetrics.ops.checks import MAX_LABELS
 from fastmetrics.ops.stat_scores import true_negatives
 from fastmetrics.ops.triton.reading import (
-    INVALID,
     LABEL_BLOCK,
     MOST_PRIVATE_BINS,
-    NAN,
     ORDERED_BLOCK,
     ORDERED_WARPS,
     PRIVATE,
     SCATTER,
     ClassBlocks,
-    Plan,
-    add_event,
+    ClassRules,
+    Tile,
+    Walk,
+    add_class_events,
     add_ordered,
     add_to,
     class_blocks,
@@ -52,10 +52,12 @@ from fastmetrics.ops.triton.reading import (
     one_per_thread,
     ones_or_weights,
     ordered_programs,
-    plan,
     programs_for,
     read_classes,
     replayable,
+    row_layout,
+    settle,
+    walk_classes,
 )
 
 TP = tl.constexpr(0)
@@ -99,13 +101,9 @@ def scatter(state, pred, label, counted, miss):
 
 @triton.jit(do_not_specialize=["ignore_index", "top_k"])
 def count(
-    state, events, totals, preds, target, sizes, preds_strides, target_strides, class_stride,
-    positions, ignore_index, top_k,
-    CLASSES: tl.constexpr, ROWS: tl.constexpr, NEGATIVES: tl.constexpr, SCORES: tl.constexpr,
-    TOP_K: tl.constexpr, HAS_IGNORE: tl.constexpr, VALIDATE: tl.constexpr, MODE: tl.constexpr,
-    BINS: tl.constexpr, BLOCK: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr,
-    ALIGN: tl.constexpr,
-    ROW_MAJOR: tl.constexpr,
+    state, events, totals, preds, target, walk, ignore_index, top_k,
+    rules: tl.constexpr, ROWS: tl.constexpr, NEGATIVES: tl.constexpr, MODE: tl.constexpr,
+    BINS: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     """Unweighted counts of the whole batch.
 
@@ -114,18 +112,19 @@ def count(
     Scattered: two or four atomics per position, in the L2 cache. Private counts are int32: one
     program would need 2**31 positions of its own to overflow them, a full grid 2**40.
     """
+    walk = settle(walk)
+    BLOCK: tl.constexpr = tile.BLOCK
     program, programs = tl.program_id(0), tl.num_programs(0)
     seen = tl.zeros([BLOCK], tl.int32)
     hits = tl.zeros([BLOCK], tl.int32)
     bad = tl.zeros([BLOCK], tl.int32)
     nans = tl.zeros([BLOCK], tl.int32)
     counts = tl.zeros([BINS], tl.int32)
-    for block in range(program, tl.cdiv(positions, BLOCK), programs):
-        position = numbers(block, BLOCK, WIDE)
+    for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
+        position = numbers(block, BLOCK, tile.WIDE)
         pred, label, counted, invalid, nan = read_classes(
-            preds, target, position, position < positions, sizes, preds_strides, target_strides,
-            class_stride, ignore_index, top_k,
-            CLASSES, SCORES, TOP_K, HAS_IGNORE, BLOCK_C, ALIGN, ROW_MAJOR,
+            preds, target, position, position < walk.positions, walk, ignore_index, top_k,
+            rules, tile,
         )  # fmt: skip
         miss = counted & (pred != label)
         seen += counted.to(tl.int32)
@@ -137,7 +136,7 @@ def count(
         elif ROWS > 1:
             own = tl.where(counted, label.to(tl.int32) * 4 + tl.where(miss, FN, TP), BINS)
             other = tl.where(miss, pred.to(tl.int32) * 4 + FP, BINS)
-            both = one_per_thread(own | (other << 16), SCORES)
+            both = one_per_thread(own | (other << 16), rules.SCORES)
             counts += tl.histogram(both & 0xFFFF, BINS, mask=(both & 0xFFFF) < BINS)
             counts += tl.histogram(both >> 16, BINS, mask=(both >> 16) < BINS)
     total = tl.sum(seen.to(tl.int64))
@@ -146,20 +145,15 @@ def count(
             bins = tl.arange(0, BINS)
             hit = tl.sum(hits.to(tl.int64))
             counts = tl.where(bins == TP, hit, tl.where(bins == TN, 0, total - hit))
-            flush_private(state, counts, total, ROWS, BINS, NEGATIVES)
-        else:
-            flush_private(state, counts, total, ROWS, BINS, NEGATIVES)
-    elif HAS_IGNORE:
+        flush_private(state, counts, total, ROWS, BINS, NEGATIVES)
+    elif totals is not None:
         tl.store(totals + program, total)
     else:
-        add_to_negatives(state, tl.cast(positions, tl.int64), program, programs, ROWS)
+        add_to_negatives(state, tl.cast(walk.positions, tl.int64), program, programs, ROWS)
         left_out = tl.sum(bad.to(tl.int64))
         if left_out > 0:
             add_to_negatives(state, -left_out, 0, 1, ROWS)
-    if VALIDATE:
-        add_event(events, INVALID, bad)
-    if SCORES:
-        add_event(events, NAN, nans)
+    add_class_events(events, bad, nans, rules)
 
 
 @triton.jit
@@ -176,13 +170,9 @@ def add_totals(state, totals, programs, ROWS: tl.constexpr, PROGRAMS: tl.constex
 
 @triton.jit(do_not_specialize=["samples", "ignore_index", "top_k"])
 def count_ordered(
-    cells, events, preds, target, weight, sizes, preds_strides, target_strides, weight_strides,
-    preds_step, target_step, weight_step, class_stride,
-    samples, positions, ignore_index, top_k,
-    CLASSES: tl.constexpr, ROWS: tl.constexpr, NEGATIVES: tl.constexpr, SCORES: tl.constexpr,
-    TOP_K: tl.constexpr, HAS_IGNORE: tl.constexpr, VALIDATE: tl.constexpr, WEIGHTED: tl.constexpr,
-    SAMPLEWISE: tl.constexpr, BLOCK: tl.constexpr, BLOCK_C: tl.constexpr, WIDE: tl.constexpr,
-    ALIGN: tl.constexpr, ROW_MAJOR: tl.constexpr,
+    cells, events, preds, target, weight, walk, samples, ignore_index, top_k,
+    rules: tl.constexpr, ROWS: tl.constexpr, NEGATIVES: tl.constexpr, SAMPLEWISE: tl.constexpr,
+    tile: tl.constexpr,
 ):  # fmt: skip
     """Counts in memory that one program owns: float64 sums, and one table per sample.
 
@@ -194,6 +184,8 @@ def count_ordered(
     Bytes to move: the inputs once (see `count`), the state or the buffer once, and 32 bytes per
     mark that stay in the caches.
     """
+    walk = settle(walk)
+    BLOCK: tl.constexpr = tile.BLOCK
     program, programs = tl.program_id(0), tl.num_programs(0)
     bad = tl.zeros([BLOCK], tl.int32)
     nans = tl.zeros([BLOCK], tl.int32)
@@ -203,21 +195,17 @@ def count_ordered(
         total = tl.zeros([BLOCK], tl.int64)
         for block in range(
             0 if SAMPLEWISE else program,
-            tl.cdiv(positions, BLOCK),
+            tl.cdiv(walk.positions, BLOCK),
             1 if SAMPLEWISE else programs,
         ):
-            position = numbers(block, BLOCK, WIDE)
+            position = numbers(block, BLOCK, tile.WIDE)
             pred, label, counted, invalid, nan = read_classes(
-                preds + sample * preds_step, target + sample * target_step,
-                position, position < positions, sizes, preds_strides, target_strides,
-                class_stride, ignore_index, top_k,
-                CLASSES, SCORES, TOP_K, HAS_IGNORE, BLOCK_C, ALIGN, ROW_MAJOR,
+                preds + sample * walk.preds.sample, target + sample * walk.target.sample,
+                position, position < walk.positions, walk, ignore_index, top_k, rules, tile,
             )  # fmt: skip
             bad += invalid.to(tl.int32)
             nans += nan.to(tl.int32)
-            value = ones_or_weights(
-                cells, weight, position, counted, sizes, weight_strides, WEIGHTED
-            )
+            value = ones_or_weights(cells, weight, position, counted, walk)
             miss = counted & (pred != label)
             if ROWS == 1:
                 pred = tl.zeros_like(pred)
@@ -233,10 +221,7 @@ def count_ordered(
             for start in range(0, ROWS, ROW_BLOCK):
                 row = start + tl.arange(0, ROW_BLOCK)
                 add_to(own + row.to(tl.int64) * 4 + TN, everything, row < ROWS)
-    if VALIDATE:
-        add_event(events, INVALID, bad)
-    if SCORES:
-        add_event(events, NAN, nans)
+    add_class_events(events, bad, nans, rules)
 
 
 @replayable
@@ -255,25 +240,23 @@ def stat_scores_(
     if not target.numel():
         return
     scores, rows = preds.ndim > target.ndim, state.shape[-2]
-    flags = {
-        "CLASSES": preds.shape[1] if scores else num_classes or MAX_LABELS,
+    classes = preds.shape[1] if scores else num_classes or MAX_LABELS
+    rules = ClassRules(classes, scores, validate, TOP_K=top_k > 1)
+    options: dict[str, Any] = {
+        "ignore_index": ignore_index,
+        "top_k": top_k,
         "ROWS": rows,
         "NEGATIVES": num_classes if rows == 1 else int(num_classes > 0),
-        "SCORES": scores,
-        "TOP_K": top_k > 1,
-        "HAS_IGNORE": ignore_index is not None,
-        "VALIDATE": validate,
     }
-    values = (0 if ignore_index is None else ignore_index, top_k)
     if state.dtype != torch.float64:
         count_integers = _count_samples if state.ndim == 3 else _count
-        count_integers(state, events, preds, target, values, flags)
+        count_integers(state, events, preds, target, rules, options)
     elif state.ndim == 3:
         counts = torch.zeros_like(state, dtype=torch.int64)
-        _count_samples(counts, events, preds, target, values, flags)
+        _count_samples(counts, events, preds, target, rules, options)
         state += counts if weight is None else counts * weight.double().view(-1, 1, 1)
     else:
-        _count_weighted(state, events, preds, target, weight, values, flags)
+        _count_weighted(state, events, preds, target, weight, rules, options)
 
 
 def _count(
@@ -281,27 +264,27 @@ def _count(
     events: Tensor,
     preds: Tensor,
     target: Tensor,
-    values: tuple[int, int],
-    flags: dict[str, Any],
+    rules: ClassRules,
+    options: dict[str, Any],
 ) -> None:
-    inputs = plan(False, preds, target)
-    scores, rows, classes = flags["SCORES"], flags["ROWS"], flags["CLASSES"]
+    walk = walk_classes(preds, target)
     block, block_classes, warps = ClassBlocks(LABEL_BLOCK, 1)
-    if scores:
-        block, block_classes, warps = class_blocks(classes, preds.element_size(), values[1])
+    if rules.SCORES:
+        block, block_classes, warps = class_blocks(
+            rules.CLASSES, preds.element_size(), options["top_k"]
+        )
+    rows = options["ROWS"]
     bins = 4 * triton.next_power_of_2(rows)
     scattered = bins > MOST_PRIVATE_BINS
-    programs = programs_for(triton.cdiv(inputs.positions, block), state.device)
+    programs = programs_for(triton.cdiv(walk.positions, block), state.device)
     totals = None
-    if scattered and flags["HAS_IGNORE"]:
+    if scattered and options["ignore_index"] is not None:
         totals = torch.empty(programs, dtype=torch.int64, device=state.device)
     launch(
-        count, (programs,), state, events, totals, preds, target, inputs.sizes, *inputs.strides,
-        *inputs.axis_strides, inputs.positions, *values, **flags,
-        MODE=(SCATTER if scattered else PRIVATE).value,
-        BINS=1 if scattered else bins,
-        BLOCK=block, BLOCK_C=block_classes, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
-        ROW_MAJOR=inputs.row_major, num_warps=warps,
+        count, (programs,), state, events, totals, preds, target, walk, rules=rules, **options,
+        MODE=(SCATTER if scattered else PRIVATE).value, BINS=1 if scattered else bins,
+        tile=Tile(block, is_wide(walk.positions), block_classes, *row_layout(preds, walk)),
+        num_warps=warps,
     )  # fmt: skip
     if totals is not None:
         launch(
@@ -316,20 +299,22 @@ def _count_weighted(
     preds: Tensor,
     target: Tensor,
     weight: Tensor | None,
-    values: tuple[int, int],
-    flags: dict[str, Any],
+    rules: ClassRules,
+    options: dict[str, Any],
 ) -> None:
-    inputs = plan(False, preds, target, weight)
-    programs = ordered_programs(triton.cdiv(inputs.positions, ORDERED_BLOCK), state.numel())
+    walk = walk_classes(preds, target, weight)
+    programs = ordered_programs(triton.cdiv(walk.positions, ORDERED_BLOCK), state.numel())
     partial = state.new_zeros(programs, state.numel())
-    _launch_ordered(
-        partial, programs, events, preds, target, weight, inputs, ORDERED_BLOCK, values, flags
-    )
+    launch(
+        count_ordered, (programs,), partial, events, preds, target, weight, walk, samples=1,
+        rules=rules, **options, SAMPLEWISE=False,
+        tile=_ordered_tile(ORDERED_BLOCK, preds, walk, rules), num_warps=ORDERED_WARPS,
+    )  # fmt: skip
     counts = torch.zeros_like(state)
     fold_partials(counts, partial)
-    if flags["NEGATIVES"]:
+    if options["NEGATIVES"]:
         tp, fp, _, fn = counts.T.unsqueeze(1).unbind()
-        counts[:, TN.value] = true_negatives(tp, fp, fn, flags["NEGATIVES"]).squeeze(0)
+        counts[:, TN.value] = true_negatives(tp, fp, fn, options["NEGATIVES"]).squeeze(0)
     state += counts
 
 
@@ -338,32 +323,18 @@ def _count_samples(
     events: Tensor,
     preds: Tensor,
     target: Tensor,
-    values: tuple[int, int],
-    flags: dict[str, Any],
+    rules: ClassRules,
+    options: dict[str, Any],
 ) -> None:
-    inputs = plan(True, preds, target, None)
-    block = min(ORDERED_BLOCK, max(16, triton.next_power_of_2(inputs.positions)))
-    programs = programs_for(inputs.samples, state.device)
-    _launch_ordered(state, programs, events, preds, target, None, inputs, block, values, flags)
-
-
-def _launch_ordered(
-    cells: Tensor,
-    programs: int,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    inputs: Plan,
-    block: int,
-    values: tuple[int, int],
-    flags: dict[str, Any],
-) -> None:
+    walk, samples = walk_classes(preds, target, samplewise=True), target.shape[0]
+    block = min(ORDERED_BLOCK, max(16, triton.next_power_of_2(walk.positions)))
     launch(
-        count_ordered, (programs,), cells, events, preds, target, weight, inputs.sizes,
-        *inputs.strides, *inputs.steps, *inputs.axis_strides, inputs.samples, inputs.positions,
-        *values, **flags, WEIGHTED=weight is not None, SAMPLEWISE=cells.dtype == torch.int64,
-        BLOCK=block, WIDE=is_wide(inputs.positions), ALIGN=inputs.align,
-        BLOCK_C=min(triton.next_power_of_2(flags["CLASSES"]), 64) if flags["SCORES"] else 1,
-        ROW_MAJOR=inputs.row_major, num_warps=ORDERED_WARPS,
+        count_ordered, (programs_for(samples, state.device),), state, events, preds, target, None,
+        walk, samples=samples, rules=rules, **options, SAMPLEWISE=True,
+        tile=_ordered_tile(block, preds, walk, rules), num_warps=ORDERED_WARPS,
     )  # fmt: skip
+
+
+def _ordered_tile(block: int, preds: Tensor, walk: Walk, rules: ClassRules) -> Tile:
+    block_classes = min(triton.next_power_of_2(rules.CLASSES), 64) if rules.SCORES else 1
+    return Tile(block, is_wide(walk.positions), block_classes, *row_layout(preds, walk))

@@ -1,4 +1,10 @@
-"""Statistics of many tensors: one launch for each, and a second for those of several programs."""
+"""GPU kernels of `tensor_stats_`: one launch for each tensor, and a second for large ones.
+
+A grid that depends on the shapes alone takes turns at the blocks of one tensor, whatever its
+layout. Each program keeps its statistics in registers and writes them to its row of a buffer, which
+a second kernel adds to the tensor's row of the state; a small tensor is one program, which adds to
+that row at once.
+"""
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
 # (Triton compiles the kernels, and gives their parameters types of its own.)
@@ -10,14 +16,14 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops import tensor_stats as rules
-from fastmetrics.ops.triton.co_moments import on_device_of_state
 from fastmetrics.ops.triton.reading import (
     is_wide,
     launch,
     locate,
+    merge_axes,
     numbers,
+    on_device_of_state,
     ordered_programs,
-    walk,
 )
 
 BLOCK = 1024
@@ -127,7 +133,7 @@ def tensor_stats_(state: Tensor, tensors: list[Tensor]) -> None:
         positions = tensor.numel()
         if not positions:
             continue
-        sizes, (strides,) = walk(tuple(tensor.shape), tensor.stride())
+        sizes, (strides,) = merge_axes(tuple(tensor.shape), tensor.stride())
         programs = ordered_programs(triton.cdiv(positions, BLOCK * BLOCKS_EACH), 1)
         cells = state if programs == 1 else state.new_empty(programs, rules.NUM_COLUMNS)
         launch(

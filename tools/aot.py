@@ -1,6 +1,6 @@
 """Compile the GPU kernels without a GPU, and report what they cost.
 
-``python -m fastmetrics.ops.triton.aot`` compiles the launches that typical updates make, for each
+``python -m tools.aot`` compiles the launches that typical updates make, for each
 target, and prints registers, spills and shared memory; with ``--table`` it prints the page
 ``docs/kernels.md`` instead. A spilled register is a round trip to memory in the inner loop, so none
 is the rule.
@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import importlib
 import inspect
 import itertools
+import pkgutil
 import re
 import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -28,15 +29,16 @@ from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource, make_backend
 
-import fastmetrics.ops.triton as kernels
 from fastmetrics.ops import error_sums as terms_of
+from fastmetrics.ops import triton as kernels
 from fastmetrics.ops.aggregate import DROP, FILL, KEEP, MAX, MIN, SUM
+from fastmetrics.ops.backend import launcher_of
 
 # Whatever module launches kernels.
 KERNEL_MODULES = [
     module
-    for name, module in sorted(sys.modules.items())
-    if name.startswith(f"{kernels.__name__}.") and hasattr(module, "launch")
+    for found in pkgutil.iter_modules(kernels.__path__, f"{kernels.__name__}.")
+    if hasattr(module := importlib.import_module(found.name), "launch")
 ]
 
 TARGETS = {
@@ -86,7 +88,7 @@ def record(op: str, *args: Any) -> list[Launch]:
     with contextlib.ExitStack() as stack:
         for module in KERNEL_MODULES:
             stack.enter_context(mock.patch.object(module, "launch", launch))
-        getattr(kernels, op)(*args)
+        launcher_of(op)(*args)
     return launches
 
 
@@ -141,11 +143,12 @@ def _describe(
     attributes: dict[tuple[int, ...], Any],
 ) -> Any:
     """Type of one argument, noting constants and multiples of 16 as the launcher does."""
-    if isinstance(value, tuple):
-        return tuple(
-            _describe(item, (*path, index), fixed, special, constants, attributes)
+    if isinstance(value, tuple) and not fixed:
+        items = [
+            _describe(item, (*path, index), fixed, True, constants, attributes)
             for index, item in enumerate(value)
-        )
+        ]
+        return type(value)(*items) if hasattr(value, "_fields") else tuple(items)
     if isinstance(value, Tensor):
         attributes[path] = [["tt.divisibility", 16]]
         return POINTERS[value.dtype]
@@ -520,7 +523,7 @@ def tensor_updates() -> Iterator[tuple[str, str, tuple[Any, ...]]]:
 
 def main() -> None:
     """Print a line for each launch and target, or the page about the kernels."""
-    parser = argparse.ArgumentParser("python -m fastmetrics.ops.triton.aot")
+    parser = argparse.ArgumentParser("python -m tools.aot")
     parser.add_argument("--table", action="store_true", help="print docs/kernels.md")
     if parser.parse_args().table:
         print(page(), end="")
@@ -564,10 +567,10 @@ def page() -> str:
 
 _INTRODUCTION = """# GPU kernels
 
-Written by `python -m fastmetrics.ops.triton.aot --table` with triton {version}; no GPU is needed.
-For each kernel: how many variants the updates in `aot.py` make of it, and for each target what they
-take, from the least to the most: registers per thread, bytes spilled, bytes of shared memory per
-program.
+Written by `python -m tools.aot --table` with triton {version}; no GPU is needed.
+For each kernel: how many variants the updates in `tools/aot.py` make of it, and for each target
+what they take, from the least to the most: registers per thread, bytes spilled, bytes of shared
+memory per program.
 """
 
 

@@ -1,4 +1,4 @@
-"""Reading inputs: the metadata checks and the label decisions that every counting op shares."""
+"""Inputs of the counting ops: the metadata checks and the label decisions that they share."""
 
 from __future__ import annotations
 
@@ -7,17 +7,16 @@ import math
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import library
-from fastmetrics.ops.library import (
-    INVALID,
-    NAN,
-    OUTSIDE,
+from fastmetrics.ops.checks import (
+    MAX_LABELS,
     SCORE_DTYPES,
     check_devices,
     check_label_dtype,
     check_weight,
+    raise_first_invalid,
     shape_text,
 )
+from fastmetrics.ops.faults import INVALID, NAN, OUTSIDE
 
 PROBS, LOGITS = 0, 1
 
@@ -134,7 +133,7 @@ def sample_weights(mask: Tensor, weight: Tensor | None) -> Tensor:
 
 
 def _is_valid(labels: Tensor, num_classes: int) -> Tensor:
-    return (labels >= 0) & (labels < (num_classes or library.MAX_LABELS))
+    return (labels >= 0) & (labels < (num_classes or MAX_LABELS))
 
 
 def _target_in_top_k(scores: Tensor, target: Tensor, top_k: int) -> Tensor:
@@ -157,7 +156,7 @@ def raise_invalid(
     """Raise for the first bad label, given ``(labels, bad)`` of each argument."""
     for name, (labels, bad), ignore in (("target", target, ignore_index), ("preds", preds, None)):
         if bad.any():
-            library.raise_first_invalid(op, name, labels, bad, limit, ignore)
+            raise_first_invalid(op, name, labels, bad, limit, ignore)
 
 
 def read_classes(
@@ -225,7 +224,7 @@ def count_targets(
         if target.device.type != "cpu":
             events[INVALID] += int_sum(invalid)
         elif invalid.any():
-            library.raise_first_invalid(op, "target", labels, invalid, limit, ignore_index)
+            raise_first_invalid(op, "target", labels, invalid, limit, ignore_index)
     return counted
 
 

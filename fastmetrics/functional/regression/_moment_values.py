@@ -1,4 +1,4 @@
-"""What the formulas over co-moments share; `fastmetrics.ops.co_moments` names the columns."""
+"""What formulas over co-moments share; `fastmetrics.ops.co_moments` names the columns."""
 
 from __future__ import annotations
 
@@ -8,62 +8,38 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import co_moments_
-from fastmetrics.ops.co_moments import (
-    NUM_COLUMNS,
-    WIDE,
-    check_co_moments,
-    moments_of,
-)
+from fastmetrics.core.statistic import count_with_gradients
+from fastmetrics.ops.co_moments import WIDE, Moments
 
 # Up to here numbers are faster than tensors.
 _FEW = 8
 
+_ONE = Moments()
+_FLAT = Moments(flat=True)
+
 MULTIOUTPUTS = ("raw_values", "uniform_average", "variance_weighted")
 
 
-def new_moments(num_outputs: int, device: torch.device | None = None) -> Tensor:
-    """Return the moments of no data, float64 ``[D, 12]``."""
-    return torch.zeros((num_outputs, NUM_COLUMNS), dtype=torch.float64, device=device)
-
-
-def needs_graph(preds: Tensor, target: Tensor) -> bool:
-    """Whether a value must let gradients through."""
-    return torch.is_grad_enabled() and (preds.requires_grad or target.requires_grad)
-
-
-def add_moments(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-    """Return the moments of one batch, through which gradients flow where they must.
-
-    ``state`` holds zeros and may be returned.
-    """
-    if needs_graph(preds, target):
-        check_co_moments(state, preds, target, weight)
-        if preds.numel():
-            return moments_of(preds, target, weight)
-    co_moments_(state, preds, target, weight)
-    return state
-
-
-def count_moments(preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-    """Return the moments of one batch ``[N]`` or ``[N, D]``.
+def count_moments(
+    owner: str, preds: Tensor, target: Tensor, weight: Tensor | None, *, flat: bool = False
+) -> Tensor:
+    """Return the moments of one batch ``[N]`` or ``[N, D]``; ``flat`` takes any shape as ``[N]``.
 
     Raises:
         RuntimeError: ``preds`` and ``target`` have different shapes.
         ValueError: another shape, no real dtype, or a weight that does not fit.
     """
-    outputs = preds.shape[1] if preds.ndim == 2 else 1
-    return add_moments(new_moments(outputs, preds.device), preds, target, weight)
+    several = preds.ndim == 2 and not flat
+    statistic = Moments(preds.shape[1]) if several else (_FLAT if flat else _ONE)
+    moments: Tensor = count_with_gradients(statistic, owner, preds, target, weight).values[
+        "moments"
+    ]
+    return moments
 
 
 def any_wide(moments: Tensor) -> bool:
     """Whether any input was float64; waits for a GPU, and is not asked in compiled regions."""
     return not torch.compiler.is_compiling() and moments[0, WIDE].item() > 0
-
-
-def wide_inputs(preds: Tensor, target: Tensor) -> bool:
-    """Whether an input is float64."""
-    return torch.float64 in (preds.dtype, target.dtype)
 
 
 def few_rows(moments: Tensor) -> list[list[float]] | None:

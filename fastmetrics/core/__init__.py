@@ -1,0 +1,1 @@
+"""What metrics and collections stand on: states, statistics and how they are shared."""

@@ -1,0 +1,114 @@
+"""Metrics that are made of others by operators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastmetrics.core.upstream import is_upstream_metric
+from fastmetrics.metric import Metric
+
+
+def is_metric(value: object) -> bool:
+    """Whether ``value`` is a metric, be it of this package or of torchmetrics."""
+    return isinstance(value, Metric) or is_upstream_metric(value)
+
+
+class CompositionalMetric(Metric):
+    """An operator applied to the values of metrics: what ``metric_a + metric_b`` returns.
+
+    A metric that occurs more than once in an expression, as in ``2 * p * r / (p + r)``, is updated
+    once.
+
+    Args:
+        operator: a function of one value (``metric_b=None``) or two.
+        metric_a: a metric (one of torchmetrics will do), number or tensor.
+        metric_b: the same, or None.
+    """
+
+    fused_update = True
+    _wraps_compute = False
+
+    def __init__(self, operator: Callable[..., Any], metric_a: Any, metric_b: Any) -> None:
+        super().__init__()
+        self.op = operator
+        for name, operand in (("metric_a", metric_a), ("metric_b", metric_b)):
+            if isinstance(operand, Tensor):
+                self.register_buffer(name, operand, persistent=False)
+            else:
+                setattr(self, name, operand)
+
+    def _leaves(self) -> dict[int, Any]:
+        """Return the metrics that the expression is made of, each once."""
+        leaves: dict[int, Any] = {}
+        for operand in (self.metric_a, self.metric_b):
+            if isinstance(operand, CompositionalMetric):
+                leaves.update(operand._leaves())
+            elif is_metric(operand):
+                leaves[id(operand)] = operand
+        return leaves
+
+    def _sources(self, name: str) -> dict[str, Metric]:
+        found: dict[str, Metric] = {}
+        for i, leaf in enumerate(self._leaves().values()):
+            found.update(leaf._sources(f"{name}[{i}]"))
+        return found
+
+    def _evaluate(self, value_of: Callable[[Any], Any]) -> Any:
+        """Return the value of the expression; None when a metric has none."""
+        values = []
+        for operand in (self.metric_a, self.metric_b):
+            if isinstance(operand, CompositionalMetric):
+                values.append(operand._evaluate(value_of))
+            elif is_metric(operand):
+                values.append(value_of(operand))
+            else:
+                values.append(operand)
+                continue
+            if values[-1] is None:
+                return None
+        return self.op(values[0]) if self.metric_b is None else self.op(*values)
+
+    def _sync_dist(
+        self, dist_sync_fn: Callable[..., Any] | None = None, process_group: Any | None = None
+    ) -> None:
+        """Do nothing: the metrics synchronise themselves."""
+
+    def update(self, *args: Any, **kwargs: Any) -> None:
+        """Update each metric once; keywords that its ``update`` does not take are left out."""
+        for leaf in self._leaves().values():
+            leaf.update(*args, **leaf._filter_kwargs(**kwargs))
+
+    def compute(self) -> Any:
+        """Return the operator applied to the values of the metrics."""
+        return self._evaluate(lambda leaf: leaf.compute())
+
+    @torch.jit.unused
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """Update each metric once and return the operator applied to their values of the batch."""
+        values = {
+            key: leaf(*args, **leaf._filter_kwargs(**kwargs))
+            for key, leaf in self._leaves().items()
+        }
+        self._forward_cache = self._evaluate(lambda leaf: values[id(leaf)])
+        return self._forward_cache
+
+    def reset(self) -> None:
+        """Reset the metrics."""
+        super().reset()
+        for leaf in self._leaves().values():
+            leaf.reset()
+
+    def persistent(self, mode: bool = False) -> None:
+        """Choose whether the states of the metrics are part of ``state_dict``."""
+        for leaf in self._leaves().values():
+            leaf.persistent(mode=mode)
+
+    def __repr__(self) -> str:
+        """Return the operator and its operands."""
+        name = getattr(self.op, "__name__", repr(self.op))
+        operands = f"    {self.metric_a!r},\n    {self.metric_b!r}"
+        return f"{type(self).__name__}(\n  {name}(\n{operands}\n  )\n)"

@@ -1,0 +1,387 @@
+"""A module with states: where they are, and how they are declared, moved, copied and saved."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Module
+from typing_extensions import Self
+
+from fastmetrics.core import upstream
+from fastmetrics.core.attributes import show_states
+from fastmetrics.core.reductions import reduction_of
+from fastmetrics.core.states import State, States, private_copy
+from fastmetrics.utilities.data import map_tensors
+from fastmetrics.utilities.prints import rank_zero_warn
+
+# Class attributes that nobody assigns to a metric.
+CONSTANTS = frozenset(
+    {
+        "higher_is_better",
+        "is_differentiable",
+        "full_state_update",
+        "plot_lower_bound",
+        "plot_upper_bound",
+        "plot_legend_name",
+    }
+)
+SETTINGS = {
+    "compute_on_cpu": False,
+    "dist_sync_on_step": False,
+    "sync_on_compute": True,
+    "compute_with_cache": True,
+}
+# Public attributes that say nothing about what a metric counts, so that a metric may change them
+# and go on sharing its state.
+_NEUTRAL = frozenset({*SETTINGS, "training", "process_group", "dist_sync_fn"})
+
+
+class Stateful(Module):
+    """What all metrics are, before they count anything; ``docs/states.md`` tells the whole story.
+
+    ``fused_update`` and ``_exact_states`` are explained in :class:`fastmetrics.metric.Metric`.
+    """
+
+    fused_update: bool = False
+    # States that `set_dtype` leaves alone: the ops add them up in float64, whatever the values are.
+    _exact_states: tuple[str, ...] = ()
+
+    # What the metric points to, and those of this process while `_states` are those of all.
+    _states: Any
+    _kept: Any
+    _persistent: dict[str, bool]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.__dict__.update(
+            _states=States(),
+            _kept=None,
+            _cached=None,
+            _cached_at=-1,
+            _device=torch.get_default_device(),
+            _dtype=torch.get_default_dtype(),
+            _dtype_convert=False,
+            _persistent={},
+        )
+
+    def add_state(
+        self,
+        name: str,
+        default: list[Any] | Tensor,
+        dist_reduce_fx: str | Callable[..., Any] | None = None,
+        persistent: bool = False,
+    ) -> None:
+        """Declare the state ``self.<name>``; ``reset`` returns it to ``default``.
+
+        Args:
+            name: the attribute that holds the state.
+            default: a tensor, or an empty list to which ``update`` appends tensors.
+            dist_reduce_fx: how states of two batches or processes become one: ``"sum"``,
+                ``"mean"``, ``"max"``, ``"min"``, ``"cat"``, a function of the states stacked along
+                a new first axis (of the flat list for a list state), or None to keep them apart.
+            persistent: whether the state is part of ``state_dict``.
+
+        Raises:
+            ValueError: ``default`` or ``dist_reduce_fx`` is none of these.
+        """
+        if not isinstance(default, (Tensor, list)) or (isinstance(default, list) and default):
+            raise ValueError(f"`default` must be a tensor or an empty list, got {default!r}.")
+        reduction = reduction_of(dist_reduce_fx)
+        if isinstance(default, Tensor):
+            default = private_copy(default.contiguous())
+        states = self._private()
+        states.declare(name, default, reduction)
+        self._persistent[name] = persistent
+        show_states(type(self), [name])
+        self._point(states)
+
+    @property
+    def metric_state(self) -> dict[str, State]:
+        """The states themselves, by name."""
+        return dict(self._states.values)
+
+    @property
+    def _defaults(self) -> dict[str, State]:
+        defaults: dict[str, State] = self._states.defaults
+        return defaults
+
+    @property
+    def _reductions(self) -> dict[str, Any]:
+        return {name: reduction.function for name, reduction in self._states.reductions.items()}
+
+    @property
+    def update_called(self) -> bool:
+        """Whether ``update`` or ``forward`` was called since the last ``reset``."""
+        return self.update_count > 0
+
+    @property
+    def update_count(self) -> int:
+        """The number of calls of ``update`` and ``forward`` since the last ``reset``.
+
+        Calls inside a compiled region are not counted; if there were no others, the count is 1.
+        """
+        count: int = self._states.updates()
+        return count
+
+    @property
+    def _update_count(self) -> int:
+        return self.update_count
+
+    @_update_count.setter
+    def _update_count(self, count: int) -> None:
+        states = self._private()
+        states.count, states.touched = count, False
+        states.changed()
+
+    @property
+    def _update_called(self) -> bool:
+        rank_zero_warn("Use `update_called` instead of `_update_called`.", DeprecationWarning)
+        return self.update_called
+
+    @property
+    def _computed(self) -> Any:
+        own = self.__dict__
+        return own["_cached"] if own["_cached_at"] == own["_states"].stamp() else None
+
+    @_computed.setter
+    def _computed(self, value: Any) -> None:
+        self.__dict__.update(_cached=value, _cached_at=self._states.stamp())
+
+    @property
+    def _enable_grad(self) -> bool:
+        return bool(self._states.batch)
+
+    @property
+    def _is_synced(self) -> bool:
+        return self.__dict__["_kept"] is not None
+
+    @property
+    def _cache(self) -> dict[str, State] | None:
+        return None if self._kept is None else self._kept.values
+
+    def _point(self, states: Any) -> None:
+        """Point to states; those of this process, if the metric holds those of all.
+
+        Tools that look into ``__dict__``, as torch.export does, find tensors under their names.
+        """
+        own = self.__dict__
+        if own["_kept"] is not None:
+            own["_kept"] = states
+            return
+        for name in states.defaults:
+            own.pop(name, None)
+        if isinstance(states, States):
+            own.update(states.home)
+        object.__setattr__(self, "_states", states)
+
+    def _private(self) -> States:
+        """Return the states for somebody who changes those of this metric alone."""
+        states: States = self.__dict__["_states"]
+        return self._leave() if states.shared else states
+
+    def _leave(self) -> States:
+        """Take a copy of states that a collection shares, and return it; it plans anew."""
+        states, kept = self._states, self._kept
+        states.left = True
+        own: States = states.copy()
+        if kept is None:
+            self._point(own)
+        else:
+            object.__setattr__(self, "_states", own)
+        if kept is not None and kept.shared:
+            kept.left = True
+            self.__dict__["_kept"] = kept.copy()
+        return own
+
+    def _hold(self, synced: States) -> None:
+        """Hold the states of all processes until ``unsync``."""
+        own = self.__dict__
+        own["_kept"], own["_states"] = own["_states"], synced
+
+    def _own_states(self) -> Any:
+        """Return the states of this process, be it synchronised or not."""
+        return self._states if self._kept is None else self._kept
+
+    def _take_states(self, states: dict[str, State]) -> None:
+        own = self._private()
+        for name, state in states.items():
+            own.assign(name, map_tensors(lambda t: t.to(self.device), state))
+        own.changed()
+
+    @property
+    def device(self) -> torch.device:
+        """The device of the states."""
+        device: torch.device = self.__dict__["_device"]
+        return device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The floating-point dtype chosen with ``set_dtype``; the default one otherwise."""
+        dtype: torch.dtype = self.__dict__["_dtype"]
+        return dtype
+
+    def type(self, dst_type: str | torch.dtype) -> Self:
+        """Do nothing: states keep their dtype, see :meth:`set_dtype`."""
+        return self
+
+    def float(self) -> Self:
+        """Do nothing: states keep their dtype, see :meth:`set_dtype`."""
+        return self
+
+    def double(self) -> Self:
+        """Do nothing: states keep their dtype, see :meth:`set_dtype`."""
+        return self
+
+    def half(self) -> Self:
+        """Do nothing: states keep their dtype, see :meth:`set_dtype`."""
+        return self
+
+    def bfloat16(self) -> Self:
+        """Do nothing: states keep their dtype, see :meth:`set_dtype`."""
+        return self
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> Self:
+        """Convert the floating-point states to ``dst_type``; counts stay integers."""
+        metrics = [m for m in self.modules() if isinstance(m, Stateful)]
+        for metric in metrics:
+            metric.__dict__["_dtype_convert"] = True
+        try:
+            self._apply(lambda t: t.type(dst_type) if t.is_floating_point() else t)
+        finally:
+            for metric in metrics:
+                metric.__dict__["_dtype_convert"] = False
+        return self
+
+    def _apply(  # type: ignore[override]  # user code passes exclude_state second
+        self,
+        fn: Callable[[Tensor], Tensor],
+        exclude_state: Sequence[str] = "",
+        recurse: bool = True,
+    ) -> Self:
+        """Move states, defaults and cached values as ``fn`` does; their dtypes stay.
+
+        Only ``set_dtype`` converts: a model cast to half precision must not count in half
+        precision.
+        """
+        upstream.register()
+        own = self.__dict__
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]  # untyped in torch
+
+        def move(tensor: Tensor) -> Tensor:
+            moved = fn(tensor)
+            if own["_dtype_convert"] or moved.dtype == tensor.dtype:
+                return moved
+            return tensor.to(moved.device)
+
+        for name in ("_cached", "_forward_cache"):
+            own[name] = map_tensors(move, own[name])
+        if self._stays_under(fn):
+            return self
+        if own["_dtype_convert"]:
+            exclude_state = (*exclude_state, *self._exact_states)
+        valid = self._computed is not None
+        states = [self._private()] if own["_kept"] is None else [self._private(), own["_kept"]]
+        for each in states:
+            each.move(move, [name for name in each.defaults if name not in exclude_state])
+        self._point(self._own_states())
+        if valid:
+            own["_cached_at"] = self._states.stamp()
+        probe = move(torch.zeros(1, device=self.device))
+        own["_device"] = probe.device
+        if own["_dtype_convert"]:
+            own["_dtype"] = probe.dtype
+        return self
+
+    def _stays_under(self, fn: Callable[[Tensor], Tensor]) -> bool:
+        """Whether ``fn`` returns what it is given, as a move to the device of the metric does.
+
+        Trainers make that move on every step; metrics that share a state must go on sharing it.
+        """
+        states = self._states
+        tensors = [torch.empty(0, dtype=self.dtype, device=self.device), *states.tensors()]
+        tensors += [default for default in states.defaults.values() if isinstance(default, Tensor)]
+        return all(isinstance(tensor, Tensor) and fn(tensor) is tensor for tensor in tensors)
+
+    def persistent(self, mode: bool = False) -> None:
+        """Choose whether the states are part of ``state_dict``."""
+        for name in self._persistent:
+            self._persistent[name] = mode
+
+    def _save_to_state_dict(
+        self, destination: dict[str, Any], prefix: str, keep_vars: bool
+    ) -> None:
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+
+        def copy(tensor: Tensor) -> Tensor:
+            return (tensor if keep_vars else tensor.detach()).clone()
+
+        for name, persistent in self._persistent.items():
+            if persistent:
+                destination[prefix + name] = map_tensors(copy, self._states.values[name])
+
+    def state_dict(  # type: ignore[override]  # arguments by position, as user code passes them
+        self,
+        destination: dict[str, Any] | None = None,
+        prefix: str = "",
+        keep_vars: bool = False,
+    ) -> dict[str, Any]:
+        """Return copies of the persistent states, and those of submodules, by name."""
+        result: dict[str, Any] = super().state_dict(
+            destination=destination,  # type: ignore[arg-type]  # torch asks for its own dict type
+            prefix=prefix,
+            keep_vars=keep_vars,
+        )
+        return result
+
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        for name in self._defaults:
+            if prefix + name in state_dict:
+                # Popped, so that the base class does not take it for an unexpected key.
+                self._take_states({name: map_tensors(Tensor.detach, state_dict.pop(prefix + name))})
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return all attributes; a metric that is copied alone shares nothing with the others."""
+        state = {**self.__dict__, "_cached": self._computed, "_cached_at": None}
+        return {name: value for name, value in state.items() if name not in self._defaults}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore all attributes; the process may be one where no metric was made yet."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]  # untyped in torch
+        show_states(type(self), list(self._defaults))
+        self.__dict__["_cached_at"] = self._states.stamp()
+        self._point(self._own_states())
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in CONSTANTS:
+            raise RuntimeError(f"`{name}` is a constant of {type(self).__name__}.")
+        states = self.__dict__.get("_states")
+        if states is not None:
+            if name in states.defaults:  # never a parameter, buffer or submodule
+                states = self._private()
+                if value is not states.values.get(name):  # else changed in place, as by `+=`
+                    # Fused updates write into it; torchmetrics.MetricCollection gives one to many.
+                    states.values[name] = private_copy(value) if self.fused_update else value
+                states.changed()
+                return
+            if states.shared and not (name.startswith("_") or name in _NEUTRAL):
+                self._leave()
+        super().__setattr__(name, value)
+
+    def __hash__(self) -> int:
+        # Every change of the states is another version; torchmetrics has their addresses here.
+        return hash((type(self).__name__, id(self), self._states.stamp()))

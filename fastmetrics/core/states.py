@@ -1,0 +1,418 @@
+"""The one home of the states of a metric; ``docs/states.md`` says who may write what, and when.
+
+A metric points to one :class:`States`. Metrics of a collection that count the same point to the
+same one, or to a :class:`Derived` that reads another. Who leaves takes a copy; ``forward`` and
+``sync`` put others in their place and the old ones back.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Container, Mapping
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+from torch.compiler import is_compiling, is_dynamo_compiling
+
+from fastmetrics.utilities.data import map_tensors, normal_tensor
+
+if TYPE_CHECKING:
+    from fastmetrics.core.reductions import Reduction
+    from fastmetrics.core.statistic import Statistic
+
+State = Tensor | list[Tensor]
+
+# Equal versions mean equal content, in all states of the process.
+_next_version = itertools.count(1).__next__
+
+
+def _compact(state: Any) -> Any:
+    """Return the state without memory behind it that is not in use, which files would hold."""
+    return map_tensors(
+        lambda t: t if t.untyped_storage().nbytes() == t.nbytes else t.clone(), state
+    )
+
+
+def _fits(memory: Tensor, value: Tensor) -> bool:
+    return (
+        memory.shape == value.shape
+        and memory.dtype == value.dtype
+        and memory.device == value.device
+        and not memory.is_inference()
+        and not memory.requires_grad
+    )
+
+
+def private_copy(state: Any) -> Any:
+    """Return a state with the value of ``state``, free of autograd, that shares nothing with it."""
+    if isinstance(state, Tensor):
+        return normal_tensor(state.detach().clone)
+    return list(state)
+
+
+class States:
+    """Values of states with what is known about each, and how often they were updated.
+
+    Attributes:
+        values: the states by name; whoever adds a batch writes here.
+        batch: whether they hold one batch of ``forward``, to be joined to others.
+        defaults: what a reset returns to, by name.
+        reductions: how each merges, by name.
+        count: the number of updates that were counted.
+        touched: whether a compiled region made updates, which counts none.
+        shared: whether a collection updates them, for one metric or for several.
+        left: whether a metric has gone since, so that the collection plans anew.
+        weighs_updates: whether a reduction asks for the number of updates.
+        grows: whether lists may keep memory ready for more rows.
+        spare: such memory, by whatever names the statistic likes.
+    """
+
+    __slots__ = (
+        "__weakref__",
+        "batch",
+        "count",
+        "defaults",
+        "grows",
+        "home",
+        "left",
+        "reductions",
+        "scratch",
+        "shared",
+        "spare",
+        "touched",
+        "values",
+        "version",
+        "weighs_updates",
+    )
+
+    def __init__(self, values: dict[str, Any] | None = None, *, batch: bool = False) -> None:
+        self.values: dict[str, Any] = {} if values is None else values
+        self.batch = batch
+        self.defaults: dict[str, State] = {}
+        self.reductions: dict[str, Reduction] = {}
+        self.count = 0
+        self.version = 0
+        self.touched = False
+        self.shared = False
+        self.left = False
+        self.grows = True
+        self.weighs_updates = False
+        self.spare: dict[str, Any] = {}
+        # The memory that each state had first, which a reset fills again.
+        self.home: dict[str, Tensor] = {}
+        self.scratch: States | None = None
+
+    def declare(self, name: str, default: State, reduction: Reduction) -> None:
+        """Add a state with the value ``default``, which is kept."""
+        self.defaults[name] = default
+        self.reductions[name] = reduction
+        self.weighs_updates |= reduction.weighs_updates
+        self.scratch = None
+        self.fill(name)
+
+    def fill(self, name: str) -> None:
+        """Return a state to its default, in the memory that it had first if that fits."""
+        default = self.defaults[name]
+        if isinstance(default, list):
+            self.values.setdefault(name, []).clear()
+            return
+        home = self.home.get(name)
+        if home is None or home.shape != default.shape or home.dtype != default.dtype:
+            device = default.device if home is None else home.device
+            home = self.home[name] = private_copy(default.to(device))
+        else:
+            home.copy_(default)
+        self.values[name] = home
+
+    def reset(self) -> None:
+        """Return all states to their defaults."""
+        for name in self.defaults:
+            self.fill(name)
+        self.spare.clear()
+        self.count = 0
+        self.touched = False
+        self.changed()
+
+    def changed(self) -> None:
+        """Say that the content is another one than before."""
+        if is_dynamo_compiling():
+            self.touched = True
+        else:
+            self.version = _next_version()
+
+    def note(self) -> None:
+        """Count an update; in a compiled region, where that compiles anew, only if it must be."""
+        if is_dynamo_compiling():
+            self.touched = True
+            self.count += self.weighs_updates
+        else:
+            self.count += 1
+            self.version = _next_version()
+
+    def stamp(self) -> int:
+        """Return what a cached value belongs to: it is another one after every change."""
+        if self.touched and not is_dynamo_compiling():
+            self.count, self.touched = max(self.count, 1), False
+            self.version = _next_version()
+        return self.version
+
+    def updates(self) -> int:
+        """Return the number of updates, 1 if none but those in compiled regions were made."""
+        return self.count or int(self.touched)
+
+    def assign(self, name: str, value: State) -> None:
+        """Give a state the value of ``value``, in memory of its own, the old one if that fits."""
+        home = self.home.get(name)
+        if not isinstance(value, Tensor):
+            self.values[name] = list(value)
+        elif home is not None and _fits(home, value):
+            home.copy_(value)
+            self.values[name] = home
+        else:
+            self.values[name] = self.home[name] = private_copy(value)
+        self.spare.clear()
+
+    def exchange(self, name: str, other: States, other_name: str) -> None:
+        """Change the places of a state here and one of ``other``, with the memory they have."""
+        self.values[name], other.values[other_name] = other.values[other_name], self.values[name]
+        if name in self.home:
+            self.home[name], other.home[other_name] = other.home[other_name], self.home[name]
+
+    def join(self, batch: States, but: Container[str] = ()) -> None:
+        """Put the states of one batch, ``but`` some, behind these."""
+        for name, part in batch.values.items():
+            if name in but:
+                continue
+            total = self.values[name]
+            if isinstance(total, list):
+                self.reductions[name].join(total, part, self.updates)
+                continue
+            if total is not self.home.get(name):  # somebody may hold it
+                total = private_copy(total)
+            total = self.reductions[name].join(total, part, self.updates)
+            self.values[name] = self.home[name] = total
+
+    def merge(self, values: Mapping[str, State], count: int) -> None:
+        """Put these states behind ``values``, those of ``count`` updates."""
+        own_count = self.updates()
+        merged = {
+            name: reduction.merge(values[name], self.values[name], (count, own_count))
+            for name, reduction in self.reductions.items()
+        }
+        for name, state in merged.items():
+            self.assign(name, state)
+        self.count, self.touched = own_count + count, False
+        self.changed()
+
+    def like(self, values: dict[str, Any]) -> States:
+        """Return states with other values, as many updates and the same declarations."""
+        new = States(values)
+        new.defaults, new.reductions = self.defaults, self.reductions
+        new.count, new.touched, new.grows = self.count, self.touched, self.grows
+        new.weighs_updates = self.weighs_updates
+        new.changed()
+        return new
+
+    def copy(self) -> States:
+        """Return the same in memory of its own; values that were cached stay valid for both."""
+        new = self.like({name: private_copy(value) for name, value in self.values.items()})
+        new.home = {n: value for n, value in new.values.items() if isinstance(value, Tensor)}
+        new.defaults, new.reductions = dict(self.defaults), dict(self.reductions)
+        new.version = self.version
+        return new
+
+    def twin(self, reuse: bool) -> States:
+        """Return states for one batch: those of the last one, emptied, if nobody holds them."""
+        twin = self.scratch if reuse else None
+        if twin is None:
+            twin = States(batch=True)
+            twin.defaults, twin.reductions = self.defaults, self.reductions
+            for name in self.defaults:
+                twin.fill(name)
+            if reuse:
+                self.scratch = twin
+            return twin
+        for name, default in self.defaults.items():
+            if isinstance(default, list):
+                twin.values[name] = []  # the elements of the last batch stay with who has them
+            else:
+                twin.fill(name)
+        twin.changed()
+        return twin
+
+    def move(self, fn: Callable[[Tensor], Tensor], names: list[str]) -> None:
+        """Replace the tensors and defaults of ``names`` by what ``fn`` makes of them."""
+
+        def normal(tensor: Tensor) -> Tensor:
+            return normal_tensor(lambda: fn(tensor))
+
+        for name in names:
+            self.defaults[name] = map_tensors(normal, self.defaults[name])
+            if name in self.values:  # what is read off others has none
+                self.values[name] = moved = map_tensors(normal, self.values[name])
+                if isinstance(moved, Tensor):
+                    self.home[name] = moved
+        self.scratch = None
+        self.spare.clear()
+
+    def tensors(self) -> list[Tensor]:
+        """Return all tensors."""
+        found: list[Tensor] = []
+        for value in self.values.values():
+            found.extend(value if isinstance(value, list) else [value])
+        return found
+
+    def lists_to_cpu(self) -> None:
+        """Move what is in lists to the CPU."""
+        for value in self.values.values():
+            if isinstance(value, list):
+                value[:] = [element.to("cpu") for element in value]
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> States:
+        """Return a copy; metrics that share these states share the copy, if they are copied too."""
+        memo[id(self)] = new = self.copy()
+        for name, value in new.values.items():
+            if isinstance(value, list):
+                new.values[name] = [element.detach().clone() for element in value]
+        new.shared, new.left = self.shared, self.left
+        return new
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy or a file needs: no memory that is not in use."""
+        left_out = ("__weakref__", "home", "scratch", "spare", "version")
+        state = {n: getattr(self, n) for n in self.__slots__ if n not in left_out}
+        state["values"] = {n: _compact(value) for n, value in self.values.items()}
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__()  # type: ignore[misc]  # the slots, then what was kept
+        for name, value in state.items():
+            setattr(self, name, value)
+        self.home = {n: value for n, value in self.values.items() if isinstance(value, Tensor)}
+        self.changed()
+
+
+class Seen:
+    """What was read off states of one version; metrics that read the same share it."""
+
+    __slots__ = ("values", "version")
+
+    def __init__(self) -> None:
+        self.values: dict[str, Any] = {}
+        self.version = -1
+
+
+class Reader:
+    """Shared states as another metric shows them, worked out when somebody asks.
+
+    Attributes:
+        source: the states that are read.
+        own: those that the metric had, to which it returns when it leaves.
+    """
+
+    __slots__ = ("_seen", "own", "source")
+    shared = True
+
+    def __init__(self, source: States, own: States, seen: Seen | None = None) -> None:
+        self.source = source
+        self.own = own
+        self._seen = Seen() if seen is None else seen
+
+    def _read(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Return what a copy needs, without what was read."""
+        slots = [name for cls in type(self).__mro__ for name in getattr(cls, "__slots__", ())]
+        return {name: getattr(self, name) for name in slots if not name.startswith("_")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._seen = Seen()
+        for name, value in state.items():
+            setattr(self, name, value)
+
+    @property
+    def values(self) -> dict[str, Any]:
+        """The states."""
+        if is_compiling():
+            return self._read()
+        seen, version = self._seen, self.source.stamp()
+        if seen.version != version:
+            seen.values, seen.version = self._read(), version
+        return seen.values
+
+    @property
+    def left(self) -> bool:
+        """Whether the collection must plan anew; said of the source."""
+        return self.source.left
+
+    @left.setter
+    def left(self, left: bool) -> None:
+        self.source.left = left
+
+    # The declarations are those of the metric, and what happened to the data that of the source.
+    defaults = property(lambda self: self.own.defaults)
+    reductions = property(lambda self: self.own.reductions)
+    batch = property(lambda self: self.source.batch)
+    count = property(lambda self: self.source.count)
+    touched = property(lambda self: self.source.touched)
+    grows = property(lambda self: self.source.grows)
+
+    def updates(self) -> int:
+        """Return the number of updates."""
+        return self.source.updates()
+
+    def stamp(self) -> int:
+        """Return what a cached value belongs to."""
+        return self.source.stamp()
+
+    def tensors(self) -> list[Tensor]:
+        """Return the tensors of the source: those that are read are new each time."""
+        return self.source.tensors()
+
+    def copy(self) -> States:
+        """Return states of its own with the same values."""
+        own, source = self.own, self.source
+        for name, value in self.values.items():
+            own.assign(name, value)
+        own.count, own.touched, own.version = source.count, source.touched, source.version
+        own.defaults, own.reductions = dict(own.defaults), dict(own.reductions)
+        own.shared = own.left = False
+        return own
+
+
+class Derived(Reader):
+    """States that the statistic of another metric contains."""
+
+    __slots__ = ("other", "statistic")
+
+    def __init__(
+        self,
+        source: States,
+        own: States,
+        *,
+        statistic: Statistic,
+        other: Statistic,
+        seen: Seen | None = None,
+    ) -> None:
+        super().__init__(source, own, seen)
+        self.statistic = statistic
+        self.other = other
+
+    def _read(self) -> dict[str, Any]:
+        values = self.statistic.read_from(self.other, self.source)
+        assert values is not None  # decided when the collection was planned
+        return values
+
+    def read_off(self, source: States) -> Derived:
+        """Return the same states, read off others."""
+        return Derived(source, self.own, statistic=self.statistic, other=self.other)
+
+
+class Lent(Reader):
+    """A copy of shared states, for a user who may write into it."""
+
+    __slots__ = ()
+
+    def _read(self) -> dict[str, Any]:
+        return {name: private_copy(value) for name, value in self.source.values.items()}

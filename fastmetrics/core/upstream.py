@@ -1,0 +1,55 @@
+"""What exists for torchmetrics' sake; nothing here imports it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+_registered: type | None = None
+
+
+def _upstream(module: str, name: str) -> Any:
+    """Return a class of torchmetrics, or None unless somebody has imported it."""
+    return getattr(sys.modules.get(module), name, None)
+
+
+def register() -> None:
+    """Make metrics pass ``isinstance(metric, torchmetrics.Metric)`` once someone imported that."""
+    global _registered
+    upstream = _upstream("torchmetrics.metric", "Metric")
+    if upstream is not None and upstream is not _registered:
+        _registered = upstream
+        upstream.register(sys.modules["fastmetrics.metric"].Metric)
+
+
+def is_upstream_metric(value: object) -> bool:
+    """Whether ``value`` is a metric of torchmetrics, or one of ours that is registered there."""
+    upstream = _upstream("torchmetrics.metric", "Metric")
+    return upstream is not None and isinstance(value, upstream)
+
+
+def is_upstream_collection(value: object) -> bool:
+    """Whether ``value`` is a collection of torchmetrics."""
+    return isinstance(value, _upstream("torchmetrics.collections", "MetricCollection") or ())
+
+
+# A subclass of a collection class and of torchmetrics' one, for each pair of them.
+_lookalikes: dict[tuple[type, type], type] = {}
+
+
+class CollectionLookalike:
+    """Makes ``isinstance(collection, torchmetrics.MetricCollection)`` true without importing it.
+
+    That class has no ABC to register with; ``isinstance`` also believes ``__class__``, which
+    names a subclass of both once torchmetrics is loaded.
+    """
+
+    @property  # type: ignore[misc]  # read-only is enough here
+    def __class__(self) -> type:
+        own = type(self)
+        upstream = _upstream("torchmetrics.collections", "MetricCollection")
+        if upstream is None:
+            return own
+        if (own, upstream) not in _lookalikes:
+            _lookalikes[own, upstream] = type(own.__name__, (own, upstream), {})
+        return _lookalikes[own, upstream]

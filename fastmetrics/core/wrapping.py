@@ -1,0 +1,167 @@
+"""The bookkeeping around ``update`` and ``compute`` of every metric class.
+
+Whatever way a method comes into a class (a class statement, a mixin, an assignment), it is wrapped
+when the class is made, when a metric of it is made or unpickled, and by ``compute``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch.compiler import is_compiling, is_dynamo_compiling
+
+from fastmetrics.core import upstream
+from fastmetrics.utilities.data import map_tensors
+from fastmetrics.utilities.prints import rank_zero_warn
+
+if TYPE_CHECKING:
+    from fastmetrics.metric import Metric
+
+_PACKAGE = f"{__name__.partition('.')[0]}."
+
+
+def is_ours(method: Callable[..., Any]) -> bool:
+    """Whether a method was written in this package."""
+    return method.__module__.startswith(_PACKAGE)
+
+
+def ensure_wrapped(cls: type[Metric]) -> None:
+    """Wrap ``update`` and ``compute`` of a class unless they are wrapped already."""
+    update: Any = cls.update
+    if update is not cls._wrapped_update and not getattr(update, "__isabstractmethod__", False):
+        # The promise of `fused_update` holds for the update it was made for.
+        if "fused_update" not in cls.__dict__ and not is_ours(update):
+            cls.fused_update = False
+        cls._raw_update = update
+        wrap = _wrap_fused_update if cls.fused_update else _wrap_user_update
+        cls.update = cls._wrapped_update = wrap(update)  # type: ignore[method-assign]
+    compute: Any = cls.compute
+    if compute is not cls._wrapped_compute and not getattr(compute, "__isabstractmethod__", False):
+        cls._raw_compute = compute
+        wrapped = _wrap_compute(compute) if cls._wraps_compute else compute
+        cls.compute = cls._wrapped_compute = wrapped  # type: ignore[method-assign]
+
+
+def _is_inner(self: Metric, outer: Any, known: Any) -> bool:
+    """Whether the method that runs was called by another one with bookkeeping, through super().
+
+    If not, the class was given an ``outer`` method that is not wrapped yet.
+    """
+    return outer is known or self.__dict__["_inside"]
+
+
+def _wrap_fused_update(update: Callable[..., Any]) -> Callable[..., None]:
+    """Return ``update`` with its bookkeeping, for one that leaves the states alone when it raises.
+
+    In a region that torch compiles the bookkeeping writes constants and reads no counter, which
+    would be a guard that fails on every step.
+    """
+
+    @functools.wraps(update)
+    def wrapper(*args: Any, **kwargs: Any) -> None:
+        # `self` stays in `args`: taking it out and putting it back costs a tenth of a microsecond.
+        self: Metric = args[0]
+        cls = type(self)
+        if cls.update is not wrapper and _is_inner(self, cls.update, cls._wrapped_update):
+            update(*args, **kwargs)
+            return
+        own = self.__dict__
+        states = own["_states"]
+        if states.shared:
+            states = self._leave()
+        if is_dynamo_compiling():
+            states.note()
+            update(*args, **kwargs)
+            return
+        version = states.version
+        states.note()  # before: an interrupt behind the op must not leave an old value
+        try:
+            update(*args, **kwargs)
+        except Exception:
+            states.count, states.version = states.count - 1, version
+            raise
+        if own["compute_on_cpu"] and not states.batch:
+            states.lists_to_cpu()
+
+    return wrapper
+
+
+def _wrap_user_update(update: Callable[..., Any]) -> Callable[..., None]:
+    """Return ``update`` with its bookkeeping, and without gradients except in forward."""
+
+    @functools.wraps(update)
+    def wrapper(self: Metric, *args: Any, **kwargs: Any) -> None:
+        cls = type(self)
+        outer: Any = cls.update
+        if outer is not wrapper and _is_inner(self, outer, cls._wrapped_update):
+            update(self, *args, **kwargs)
+            return
+        own = self.__dict__
+        states = own["_states"]
+        if states.shared:
+            states = self._leave()
+        if is_dynamo_compiling():
+            states.note()
+            with torch.set_grad_enabled(states.batch):
+                update(self, *args, **kwargs)
+            return
+        states.note()  # before, as in torchmetrics: the update may read it
+        own["_inside"] = outer is not wrapper
+        try:
+            with torch.set_grad_enabled(states.batch):
+                update(self, *args, **kwargs)
+        except RuntimeError as error:
+            if "Expected all tensors to be on" in str(error):
+                raise RuntimeError(
+                    f"{cls.__name__}.update: the inputs and the metric are on different devices;"
+                    f" the metric is on {self.device}. Move it with `.to(device)`."
+                ) from error
+            raise
+        finally:
+            own["_inside"] = False
+        if own["compute_on_cpu"] and not states.batch:
+            states.lists_to_cpu()
+
+    return wrapper
+
+
+def _wrap_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``compute`` with cache and synchronisation around it."""
+
+    @functools.wraps(compute)
+    def wrapper(self: Metric, *args: Any, **kwargs: Any) -> Any:
+        cls = type(self)
+        if cls.compute is not wrapper and _is_inner(self, cls.compute, cls._wrapped_compute):
+            return compute(self, *args, **kwargs)
+        own = self.__dict__
+        if is_compiling() and not (own["_to_sync"] and self._is_distributed()):
+            # The cache and the counts change, and whatever a compiled step depends on is a guard.
+            return map_tensors(self._traced_tensor, compute(self, *args, **kwargs))
+        upstream.register()
+        states = own["_states"]
+        if not states.updates():
+            rank_zero_warn(
+                f"{cls.__name__}.compute was called before any update: the value is that of the"
+                " empty state.",
+                UserWarning,
+            )
+        version = states.stamp()
+        if own["_cached"] is not None and own["_cached_at"] == version:
+            return own["_cached"]
+        if self._is_synced or (own["_to_sync"] and self._is_distributed()):
+            with self.sync_context(
+                dist_sync_fn=self.dist_sync_fn,
+                should_sync=own["_to_sync"],
+                should_unsync=own["_should_unsync"],
+            ):
+                value = self._final_value(compute, args, kwargs)
+        else:
+            value = self._final_value(compute, args, kwargs)
+        if own["compute_with_cache"]:
+            own["_cached"], own["_cached_at"] = value, states.stamp()
+        return value
+
+    return wrapper

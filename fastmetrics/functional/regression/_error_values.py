@@ -1,0 +1,68 @@
+"""Values of error sums, for functions: those of one batch, as a number where that is faster."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from fastmetrics.core.statistic import count_with_gradients
+from fastmetrics.functional.regression._dtypes import result_dtype
+from fastmetrics.ops.error_sums import ErrorSums
+
+# A formula takes the columns of the sums one by one, all as tensors or all as numbers.
+N = TypeVar("N", Tensor, float)
+Formula = Callable[..., Any]
+
+
+def mean(error: N, weight: N) -> N:
+    """Return the mean of a term: its sum over that of the weights; NaN without any."""
+    return error / weight
+
+
+def root_mean(error: N, weight: N) -> N:
+    """Return the root of the mean of a term."""
+    value = error / weight
+    return value.sqrt() if isinstance(value, Tensor) else math.sqrt(value)
+
+
+def error_value(
+    owner: str,
+    statistic: ErrorSums,
+    formula: Formula,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+) -> Tensor:
+    """Return the value of one batch, whose positions are all one output."""
+    sums = count_with_gradients(statistic, owner, preds, target, weight).values["sums"]
+    dtype = result_dtype(preds, target)
+    if sums.is_cpu and not sums.requires_grad and not torch.compiler.is_compiling():
+        # Numbers take half the time of tensors, but some of them raise.
+        try:
+            return torch.full((), formula(*sums.tolist()[0]), dtype=dtype)
+        except (ValueError, ArithmeticError):
+            pass
+    value: Tensor = formula(*sums[0].unbind())
+    return value.to(dtype)
+
+
+def column_errors(
+    owner: str,
+    terms: int,
+    formula: Formula,
+    preds: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
+) -> Tensor:
+    """Return the value of each column of the inputs, in their trailing shape."""
+    columns = preds.shape[1:]
+    if preds.ndim > 2:
+        preds, target = preds.flatten(1), target.flatten(1)
+    statistic = ErrorSums(terms, math.prod(columns))
+    sums = count_with_gradients(statistic, owner, preds, target, weight).values["sums"]
+    value: Tensor = formula(*sums.unbind(-1))
+    return value.view(columns).to(result_dtype(preds, target))

@@ -1,0 +1,502 @@
+"""Every score: growing lists of tensors, the curves through them, and counts of 16-bit scores."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from fastmetrics.core.states import States
+from fastmetrics.ops.curve import curve_areas_, curve_points_
+from fastmetrics.ops.faults import new_events
+from fastmetrics.ops.keep_scores import keep_scores_, label_dtype
+from fastmetrics.ops.score_histogram import MOST_IMAGE_BITS, score_image_histogram_, softmax
+from fastmetrics.ops.scores import (
+    Areas,
+    Curve,
+    Curves,
+    Scores,
+    TiedScores,
+    image_values,
+    occupied,
+    order_image,
+    points_curve,
+)
+from fastmetrics.utilities.data import normal_tensor
+
+# A label that does not count, where labels take a byte.
+LEFT_OUT_BYTE = 255
+
+# 16-bit scores become counts once so many rows are kept, if there are not too many classes.
+FOLDED_ROWS = 2**16
+MAX_FOLDED_CLASSES = 64
+
+# Scores of which the softmax is taken at a time.
+_SOFTMAX_SCORES = 2**16
+
+
+class SpareRows:
+    """Memory behind the last tensors of some list states, and how much of it is in use.
+
+    The tensors in the states are views of it. Only rows that no view shows are written, so whoever
+    copied the lists keeps what it saw.
+
+    Args:
+        memory: one tensor for each state, as `keep_scores_` takes it.
+        shown: the same memory in the form of the states.
+    """
+
+    __slots__ = ("memory", "shown", "used", "view")
+
+    def __init__(self, memory: tuple[Tensor, ...], shown: tuple[Tensor, ...]) -> None:
+        self.memory = memory
+        self.shown = shown
+        self.used = 0
+        self.view: Tensor | None = None
+
+    def has_room(self, last: Tensor, count: int, dtype: torch.dtype) -> bool:
+        """Whether ``count`` rows fit behind ``last``, the last tensor of the first state."""
+        rows = self.shown[0]
+        return last is self.view and self.used + count <= len(rows) and rows.dtype is dtype
+
+
+@dataclass(frozen=True, kw_only=True)
+class Kept(Scores):
+    """Every score and its label, in lists of tensors; counts of 16-bit scores once there are many.
+
+    The states are
+
+    - ``preds``: ``[M]`` for binary scores, ``[M, C]`` for others, in float types;
+    - ``target``: uint8 0, 1 and 255 (left out) in the shape of ``preds``; for multiclass the
+      classes ``[M]``, uint8 with 255 or int32 with -1 for those left out;
+    - ``weighted_preds``, ``weighted_target``, ``weights``: the same for samples with a weight;
+    - ``float16_counts``, ``bfloat16_counts``: ``[1, C, 2, 65536]`` by the order of all such
+      numbers, or a scalar 0;
+    - ``events``.
+
+    Attributes:
+        folds: whether 16-bit scores become counts, which forget the other scores of a sample.
+    """
+
+    folds: bool
+
+    op = staticmethod(keep_scores_)
+    exact = ("weights",)
+    PLAIN: ClassVar = ("preds", "target")
+    WEIGHTED: ClassVar = ("weighted_preds", "weighted_target", "weights")
+    COUNTED: ClassVar = {torch.float16: "float16_counts", torch.bfloat16: "bfloat16_counts"}
+    REDUCTIONS: ClassVar = {
+        **dict.fromkeys((*PLAIN, *WEIGHTED), "cat"),
+        **dict.fromkeys((*COUNTED.values(), "events"), "sum"),
+    }
+
+    @classmethod
+    def may_fold(cls, num_classes: int, multiclass: bool, input: str) -> bool:
+        """Whether counts of 16-bit scores take little memory and tell as much as the scores.
+
+        Whether multiclass scores are ranked as they are shows only at the end, unless they are
+        said to be probabilities.
+        """
+        return num_classes <= MAX_FOLDED_CLASSES and (not multiclass or input == "probs")
+
+    @property
+    @override
+    def thresholds(self) -> None:
+        return None
+
+    @property
+    @override
+    def reductions(self) -> Mapping[str, Any]:
+        return self.REDUCTIONS
+
+    @property
+    @override
+    def rows(self) -> None:
+        return None
+
+    @override
+    def empty(self, device: torch.device | None = None) -> dict[str, Any]:
+        return {
+            "preds": [],
+            "target": [],
+            "weighted_preds": [],
+            "weighted_target": [],
+            "weights": [],
+            "float16_counts": torch.zeros((), dtype=torch.int64, device=device),
+            "bfloat16_counts": torch.zeros((), dtype=torch.int64, device=device),
+            "events": new_events(device),
+        }
+
+    @override
+    def add(
+        self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> None:
+        multiclass = self.multiclass
+        count = target.numel() if multiclass else target.numel() // self.num_classes
+        names = self.PLAIN if weight is None else self.WEIGHTED
+        events = states.values["events"]
+        rows = self._open_rows(states, names, count, preds.dtype, events.device)
+        memory = rows.memory
+        keep_scores_(
+            memory[0],
+            events,
+            preds,
+            target,
+            weight,
+            memory[1],
+            None if weight is None else memory[2],
+            rows.used,
+            multiclass,
+            self.ignore_index,
+            self.validate_args,
+        )
+        self._show_rows(states, names, rows, count)
+        if self.folds and preds.dtype in self.COUNTED:
+            self._fold(states)
+
+    @override
+    def join(self, total: States, batch: States) -> tuple[str, ...]:
+        for names in (self.PLAIN, self.WEIGHTED):
+            for chunks in zip(*(batch.values[name] for name in names), strict=True):
+                count, first = len(chunks[0]), chunks[0]
+                rows = self._open_rows(total, names, count, first.dtype, first.device)
+                for shown, chunk in zip(rows.shown, chunks, strict=True):
+                    shown[rows.used : rows.used + count] = chunk
+                self._show_rows(total, names, rows, count)
+        if self.folds:
+            self._fold(total)
+        # One batch is never turned into counts.
+        return (*self.PLAIN, *self.WEIGHTED, *self.COUNTED.values())
+
+    def _open_rows(
+        self,
+        states: States,
+        names: tuple[str, ...],
+        count: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> SpareRows:
+        """Return memory with ``count`` free rows.
+
+        New memory has twice the rows of the last tensors, so that what is left early wastes
+        little; the first batch gets no more than it needs.
+        """
+        chunks = states.values[names[0]]
+        if not chunks or states.batch or not states.grows:
+            return self._new_memory(count, len(names) > 2, dtype, device)
+        rows: SpareRows | None = states.spare.get(names[0])
+        if rows is not None and rows.has_room(chunks[-1], count, dtype):
+            return rows
+        return self._new_memory(max(count, 2 * len(chunks[-1])), len(names) > 2, dtype, device)
+
+    def _new_memory(
+        self, size: int, weighted: bool, dtype: torch.dtype, device: torch.device
+    ) -> SpareRows:
+        columns = (size, self.num_classes)
+        labels = label_dtype(self.num_classes, self.multiclass)
+
+        def make() -> tuple[Tensor, ...]:
+            preds = torch.empty(columns, dtype=dtype, device=device)
+            shape = columns[:1] if self.multiclass else columns
+            target = torch.empty(shape, dtype=labels, device=device)
+            if not weighted:
+                return preds, target
+            return preds, target, torch.empty(size, dtype=torch.float64, device=device)
+
+        memory = normal_tensor(make)
+        if self.num_classes > 1:
+            return SpareRows(memory, memory)
+        return SpareRows(memory, (*[column.squeeze(1) for column in memory[:2]], *memory[2:]))
+
+    def _show_rows(
+        self, states: States, names: tuple[str, ...], rows: SpareRows, count: int
+    ) -> None:
+        """Make the next ``count`` rows part of the states."""
+        if not count:
+            return
+        grows = rows.used > 0
+        rows.used = used = rows.used + count
+        shown = rows.shown
+        full = used == len(shown[0])
+        views = shown if full else [tensor[:used] for tensor in shown]
+        for name, view in zip(names, views, strict=True):
+            chunks = states.values[name]
+            if grows:
+                chunks[-1] = view
+            else:
+                chunks.append(view)
+        if states.batch:
+            return
+        rows.view = views[0]
+        if not full:
+            states.spare[names[0]] = rows
+        elif states.spare:
+            states.spare.pop(names[0], None)
+
+    def _fold(self, states: States) -> None:
+        """Turn the 16-bit scores among many into counts, which are just as exact."""
+        values = states.values
+        preds, target = values["preds"], values["target"]
+        if states.batch or sum(map(len, preds)) < FOLDED_ROWS:
+            return
+        device = values["events"].device
+        unread = new_events(device)
+        kept: list[tuple[Tensor, Tensor]] = []
+        for scores, labels in zip(preds, target, strict=True):
+            name = self.COUNTED.get(scores.dtype)
+            if name is None:
+                kept.append((scores, labels))
+                continue
+            if not values[name].ndim:
+                size = (1, self.num_classes, 2, 2**MOST_IMAGE_BITS)
+                zeros = functools.partial(torch.zeros, size, dtype=torch.int64, device=device)
+                values[name] = normal_tensor(zeros)
+            # They may wait on the CPU.
+            scores, labels = scores.to(device), self._own_labels(labels).to(device)
+            if self.num_classes == 1:
+                scores, labels = scores.flatten(), labels.flatten()
+            score_image_histogram_(
+                values[name],
+                unread,
+                scores,
+                labels,
+                None,
+                half=scores.dtype is torch.float16,
+                multiclass=self.multiclass,
+                ignore_index=LEFT_OUT_BYTE,
+                validate=False,
+            )
+        preds[:], target[:] = [scores for scores, _ in kept], [labels for _, labels in kept]
+
+    @override
+    def with_every_score(self) -> Kept:
+        return replace(self, folds=False)
+
+    def _preds(self, states: States, name: str) -> list[Tensor]:
+        """Return chunks ``[M, C]`` of one dtype that can be ranked."""
+        chunks = _chunks(states.values[name])
+        if self.num_classes == 1:
+            chunks = [_as_column(chunk) for chunk in chunks]
+        if self.multiclass:
+            chunks = [self.if_logits(states, chunk, _softmax_rows) for chunk in chunks]
+        if len(chunks) > 1 and len({chunk.dtype for chunk in chunks}) > 1:
+            dtype = functools.reduce(torch.promote_types, (chunk.dtype for chunk in chunks))
+            chunks = [chunk.to(dtype) for chunk in chunks]
+        return chunks
+
+    def _target(self, states: States, name: str) -> list[Tensor]:
+        """Return chunks of labels as `keep_scores_` leaves them."""
+        chunks = [self._own_labels(chunk) for chunk in _chunks(states.values[name])]
+        return [_as_column(chunk) for chunk in chunks] if self.num_classes == 1 else chunks
+
+    def _own_labels(self, labels: Tensor) -> Tensor:
+        """Return labels in the dtype of `keep_scores_`, of those too that a user has appended."""
+        dtype = label_dtype(self.num_classes, self.multiclass)
+        if labels.dtype is dtype:
+            return labels
+        labels = labels.long()
+        left_out = labels < 0
+        if self.ignore_index is not None:
+            left_out |= labels == self.ignore_index
+        return labels.masked_fill(left_out, -1).to(dtype)  # -1 becomes 255 in a byte
+
+    def _device(self, states: States) -> torch.device:
+        """Where the scores are, if not with the counts: `compute_on_cpu` moves lists alone."""
+        for name in ("preds", "weighted_preds"):
+            for chunk in _chunks(states.values[name]):
+                return chunk.device
+        device: torch.device = states.values["events"].device
+        return device
+
+    @override
+    def table(self, states: States, *, micro: bool) -> None:
+        return None
+
+    @override
+    def areas(self, states: States, *, micro: bool) -> Areas | None:
+        """Return the areas by sorting; None where points of several kinds must be joined."""
+        values = states.values
+        if values["float16_counts"].ndim or values["bfloat16_counts"].ndim:
+            return None
+        if _chunks(values["weights"]):
+            return None
+        preds = self._preds(states, "preds")
+        size = 1 if micro else self.num_classes
+        areas = torch.zeros((size, 4), dtype=torch.float64, device=self._device(states))
+        if preds:
+            target = self._target(states, "target")
+            curve_areas_(areas, preds, target, self.multiclass, micro)
+        return Areas(*areas.unbind(-1))
+
+    @override
+    def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:
+        static_shape = static_shape and torch.compiler.is_compiling()
+        samples = self._preds(states, "preds"), self._target(states, "target")
+        curves = []
+        for column in [None] if micro else range(self.num_classes):
+            parts = [
+                *self._weighted_points(states, column, static_shape),
+                *self._counted_points(states, column, static_shape),
+            ]
+            curve = self._sorted_curve(states, *samples, column=column, static_shape=static_shape)
+            if parts:
+                parts += _points_of(curve) if samples[0] else []
+                curve = points_curve(parts, static_shape)
+            curves.append(self.with_probabilities(states, curve))
+        return curves[0] if micro else curves
+
+    def class_pairs(self, states: States) -> tuple[Tensor, Tensor]:
+        """Return, float64, how classes rank against one another by their own score.
+
+        ``pairs[i, j]`` counts the samples of class i that score higher in column i than one of
+        class j, ties counting half ``[C, C]``; with it come the samples of each class ``[C]``.
+        """
+        size = self.num_classes
+        pairs = torch.zeros((size, size), dtype=torch.float64, device=self._device(states))
+        preds, weighted_preds = (self._preds(states, n) for n in ("preds", "weighted_preds"))
+        target, weighted = (self._target(states, n) for n in ("target", "weighted_target"))
+        if not preds and not weighted_preds:
+            return pairs, pairs.new_zeros(size)
+        labels = torch.cat([chunk.long() for chunk in (*target, *weighted)])
+        ones = [pairs.new_ones(len(chunk)) for chunk in target]
+        weights = torch.cat([*ones, *_chunks(states.values["weights"])])
+        weights = weights.where((labels >= 0) & (labels < size), 0.0)
+        labels = labels.clamp(0, size - 1)
+        for column in range(size):
+            scores = torch.cat([chunk[:, column].double() for chunk in (*preds, *weighted_preds)])
+            image, order = order_image(scores).sort(descending=True)
+            own = weights[order].where(labels[order] == column, 0.0)
+            groups = torch.unique_consecutive(image, return_inverse=True)[1]
+            tied = own.new_zeros(int(groups[-1]) + 1).index_add_(0, groups, own)
+            above = (tied.cumsum(0) - tied / 2)[groups]
+            pairs[column].index_add_(0, labels[order], above * weights[order])
+        totals = pairs.new_zeros(size).index_add_(0, labels, weights)
+        return pairs, totals
+
+    def _sorted_curve(
+        self,
+        states: States,
+        preds: list[Tensor],
+        target: list[Tensor],
+        *,
+        column: int | None,
+        static_shape: bool,
+    ) -> Curve:
+        """Return the curve of one column, or of all of them, through the distinct scores."""
+        device = self._device(states)
+        size = sum(len(chunk) for chunk in preds) * (self.num_classes if column is None else 1)
+        fps = torch.empty(size, dtype=torch.float64, device=device)
+        tps = torch.empty_like(fps)
+        dtype = preds[0].dtype if preds else torch.float32
+        thresholds = torch.empty(size, dtype=dtype, device=device)
+        count = torch.zeros(1, dtype=torch.int64, device=device)
+        if preds:
+            curve_points_(
+                fps,
+                tps,
+                thresholds,
+                count,
+                preds,
+                target,
+                column or 0,
+                self.multiclass,
+                column is None,
+            )
+        if static_shape and preds:
+            return _filled_up(fps, tps, thresholds, count)
+        last = int(count) if preds else 0
+        zero = fps.new_zeros(())
+        return Curve(
+            fps[:last],
+            tps[:last],
+            fps[last - 1] if last else zero,
+            tps[last - 1] if last else zero,
+            thresholds[:last],
+            False,
+        )
+
+    def _weighted_points(
+        self, states: States, column: int | None, static_shape: bool
+    ) -> list[TiedScores]:
+        preds, target = (
+            self._preds(states, "weighted_preds"),
+            self._target(states, "weighted_target"),
+        )
+        points = []
+        for scores, labels, weight in zip(
+            preds, target, _chunks(states.values["weights"]), strict=True
+        ):
+            if self.multiclass:
+                classes = torch.arange(self.num_classes, device=labels.device)
+                counted = (labels >= 0) & (labels < self.num_classes)
+                positive = labels.unsqueeze(1) == classes
+                counted = counted.unsqueeze(1).expand_as(positive)
+            else:
+                positive, counted = labels == 1, labels != LEFT_OUT_BYTE
+            amount = weight.unsqueeze(1) * counted
+            every = (scores, amount * ~positive, amount * positive)
+            if column is None:
+                points.append(TiedScores(*(x.flatten() for x in every)))
+            else:
+                points.append(TiedScores(*(x[:, column] for x in every)))
+        if static_shape:
+            return points
+        return [
+            TiedScores(*(x[part.negatives + part.positives > 0] for x in part)) for part in points
+        ]
+
+    def _counted_points(
+        self, states: States, column: int | None, static_shape: bool
+    ) -> list[TiedScores]:
+        points = []
+        for dtype, name in self.COUNTED.items():
+            counts = states.values[name]
+            if counts.ndim:
+                counts = counts[0].to(self._device(states))
+                table = counts.sum(0) if column is None else counts[column]
+                values = image_values(MOST_IMAGE_BITS, dtype, counts.device)
+                points.append(occupied(table, values, static_shape))
+        return points
+
+
+def _chunks(rows: list[Tensor] | Tensor) -> list[Tensor]:
+    """Return the tensors that hold anything."""
+    chunks = [rows] if isinstance(rows, Tensor) else rows
+    return [chunk for chunk in chunks if chunk.numel()]
+
+
+def _as_column(chunk: Tensor) -> Tensor:
+    """Return ``[M, 1]`` for ``[M]``."""
+    return chunk.unsqueeze(1) if chunk.ndim == 1 else chunk
+
+
+def _softmax_rows(rows: Tensor) -> Tensor:
+    """Softmax over the last axis, some rows at a time; float32 or float64."""
+    if torch.compiler.is_compiling():  # a loop over samples would be unrolled
+        return softmax(rows)
+    result = torch.empty(
+        rows.shape, dtype=torch.promote_types(rows.dtype, torch.float32), device=rows.device
+    )
+    step = max(1, _SOFTMAX_SCORES // max(1, rows.shape[1]))
+    for start in range(0, len(rows), step):
+        result[start : start + step] = softmax(rows[start : start + step])
+    return result
+
+
+def _points_of(curve: Curve) -> list[TiedScores]:
+    """Return the points of a sorted curve, apart."""
+    zero = curve.fps.new_zeros(1)
+    negatives, positives = curve.fps.diff(prepend=zero), curve.tps.diff(prepend=zero)
+    return [TiedScores(curve.thresholds, negatives, positives)]
+
+
+def _filled_up(fps: Tensor, tps: Tensor, thresholds: Tensor, count: Tensor) -> Curve:
+    """Return the curve through the first ``count`` points, the last of which is repeated."""
+    place = torch.arange(len(fps), device=fps.device).minimum(count - 1).clamp(min=0)
+    fps, tps = (x[place].where(count > 0, 0.0) for x in (fps, tps))
+    return Curve(fps, tps, fps[-1], tps[-1], thresholds[place], False)

@@ -1,0 +1,349 @@
+"""What all statistics of scores have in common, and the curves that are read from them.
+
+A score at or above a threshold counts as positive. Scores are kept in one of three ways:
+
+======== ================== ========================================================================
+name     ``thresholds``     what is kept
+======== ================== ========================================================================
+binned   int, list, tensor  how many scores lie between the thresholds
+exact    None               every score
+ranked   ``"auto"``         how many scores share the leading bits of their floating-point format
+======== ================== ========================================================================
+
+Shapes use C classes (or L labels, 1 for binary scores), T thresholds and K points of a curve.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import ClassVar, NamedTuple
+
+import torch
+from torch import Tensor
+from typing_extensions import Self, override
+
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import View
+from fastmetrics.ops.counted import CountStatistic, choose_interpretation
+from fastmetrics.ops.faults import NAN_RANKS_LAST, OUTSIDE
+from fastmetrics.ops.score_histogram import (
+    MOST_IMAGE_BITS,
+    score_histogram_,
+    score_image_histogram_,
+)
+from fastmetrics.ops.thresholds import RANKED, Grid
+from fastmetrics.utilities.data import normal_tensor
+
+# Counts of ranked scores take at most this many bytes, as long as bins stay fine enough.
+MAX_COUNT_BYTES = 64 * 2**20
+LEAST_IMAGE_BITS = 10
+
+
+class Curve(NamedTuple):
+    """How many scores reach each threshold, thresholds descending.
+
+    Attributes:
+        fps: float64 ``[..., K]``, negatives at or above each threshold.
+        tps: float64 ``[..., K]``, positives at or above each threshold.
+        negatives: float64 ``[...]``, all of them.
+        positives: float64 ``[...]``, all of them.
+        thresholds: ``[K]``: those of the data, or in the order in which they were given.
+        grid: whether they were given.
+        order: where each threshold that was given stands among the descending ones; None when they
+            were given ascending.
+    """
+
+    fps: Tensor
+    tps: Tensor
+    negatives: Tensor
+    positives: Tensor
+    thresholds: Tensor
+    grid: bool
+    order: Tensor | None = None
+
+    def as_given(self, values: Tensor) -> Tensor:
+        """Return ``values`` ``[..., K]`` of descending thresholds in ascending or given order."""
+        return values.flip(-1) if self.order is None else values[..., self.order]
+
+    def descending(self) -> Tensor:
+        """Return the thresholds ``[K]`` in the order of ``fps`` and ``tps``."""
+        return self.thresholds.sort(descending=True).values if self.grid else self.thresholds
+
+
+Curves = Curve | list[Curve]
+"""All classes at the same thresholds, or each class at its own."""
+
+
+class Areas(NamedTuple):
+    """What the whole of a curve comes to, for each of C classes; float64 ``[C]``.
+
+    Attributes:
+        pairs: how many pairs of a positive and a negative are in order, ties counting half.
+        precision: the precision at each positive, added up.
+        negatives: their number.
+        positives: their number.
+    """
+
+    pairs: Tensor
+    precision: Tensor
+    negatives: Tensor
+    positives: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scores(CountStatistic):
+    """Scores with their labels, from which a curve can be read for each class.
+
+    Attributes:
+        num_classes: how many classes, or labels, have scores; 1 for binary scores.
+        multiclass: whether a target is a class; otherwise it is 0 or 1 for each label.
+        input: whether scores are "probs", "logits", or as many lie in [0, 1] ("auto").
+        ignore_index: targets that are left out.
+        validate_args: whether labels out of range are reported.
+    """
+
+    num_classes: int
+    multiclass: bool
+    input: str
+    ignore_index: int | None
+    validate_args: bool
+
+    nan_treatment: ClassVar[str] = NAN_RANKS_LAST
+
+    @property
+    def thresholds(self) -> Tensor | str | None:
+        """The thresholds as they were given."""
+        raise NotImplementedError
+
+    @property
+    def logits(self) -> bool:
+        """Whether scores are said to be logits."""
+        return self.input == "logits"
+
+    def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:
+        """Return the curve of each class, or one curve.
+
+        With ``static_shape`` points may occur more than once, which changes no value: in compiled
+        regions the number of points then does not depend on the data.
+        """
+        raise NotImplementedError
+
+    def areas(self, states: States, *, micro: bool) -> Areas | None:
+        """Return the areas, or None when they are as cheap from the curves."""
+        return None
+
+    def table(self, states: States, *, micro: bool) -> Tensor | None:
+        """Return counts ``[C, 2, B]`` by ascending score, or None when every score is known."""
+        table = choose_interpretation(states.values["counts"], states.values["events"])
+        return table.sum(0, keepdim=True) if micro and len(table) > 1 else table
+
+    def with_every_score(self) -> Scores:
+        """Return the statistic that also tells which scores belong to one sample, if it can."""
+        return self
+
+    def if_logits(
+        self, states: States, scores: Tensor, convert: Callable[[Tensor], Tensor]
+    ) -> Tensor:
+        """Return ``convert(scores)`` if the scores are logits, else the scores."""
+        if self.input != "auto":
+            return convert(scores) if self.logits else scores
+        outside = states.values["events"][OUTSIDE]
+        if torch.compiler.is_compiling():
+            return torch.where(outside > 0, convert(scores), scores)
+        return convert(scores) if int(outside) > 0 else scores
+
+    def with_probabilities(self, states: States, curve: Curve) -> Curve:
+        """Return a curve through scores at probabilities; multiclass ones are such already."""
+        if self.multiclass:
+            return curve
+        return curve._replace(thresholds=self.if_logits(states, curve.thresholds, _sigmoid))
+
+
+def _sigmoid(scores: Tensor) -> Tensor:
+    """Sigmoid, worked out in float32 or wider."""
+    wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
+    return wide.sigmoid().to(scores.dtype)
+
+
+class TiedScores(NamedTuple):
+    """Scores ``[K]`` in any order, and the negatives and positives (float64) that have each."""
+
+    scores: Tensor
+    negatives: Tensor
+    positives: Tensor
+
+
+def order_image(scores: Tensor) -> Tensor:
+    """Return int64 numbers that order like the scores; -0 equals +0, NaN is the lowest."""
+    bits = (scores.double() + 0.0).view(torch.int64)
+    image = bits ^ ((bits >> 63) & torch.iinfo(torch.int64).max)
+    return torch.where(scores.isnan(), torch.iinfo(torch.int64).min, image)
+
+
+def points_curve(parts: list[TiedScores], static_shape: bool) -> Curve:
+    """Return the curve through all points, at the distinct scores, or at each one's last point."""
+    scores = torch.cat([part.scores for part in parts])
+    image, order = order_image(scores).sort(descending=True)
+    last = torch.ones_like(image, dtype=torch.bool)
+    last[:-1] = image[1:] != image[:-1]
+    fps = torch.cat([part.negatives for part in parts])[order].cumsum(0)
+    tps = torch.cat([part.positives for part in parts])[order].cumsum(0)
+    zero = fps.new_zeros(())
+    if static_shape:
+        place = torch.arange(len(last), device=last.device)
+        last = place.where(last, len(last)).flip(0).cummin(0).values.flip(0)
+    return Curve(
+        fps[last],
+        tps[last],
+        fps[-1] if len(fps) else zero,
+        tps[-1] if len(tps) else zero,
+        scores[order][last],
+        False,
+    )
+
+
+def image_values(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the lowest score of ``dtype`` in each bin of `score_image_histogram_`; NaN first."""
+    if torch.compiler.is_compiling():  # which does not trace into a cache
+        return _work_out_values(bits, dtype, device)
+    return _kept_values(bits, dtype, device)
+
+
+def _work_out_values(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    width = 8 * dtype.itemsize
+    image = torch.arange(2**bits, device=device) << (width - bits)
+    sign = 1 << (width - 1)
+    pattern = torch.where(image >= sign, image - sign, (2 * sign - 1 - image) - 2 * sign)
+    values = pattern.to(torch.int16 if width == 16 else torch.int32).view(dtype)
+    values = values.nan_to_num(-torch.inf, torch.inf, -torch.inf)
+    values[0] = torch.nan
+    return values
+
+
+_kept_values = functools.lru_cache(maxsize=16)(_work_out_values)
+
+
+def occupied(table: Tensor, values: Tensor, static_shape: bool) -> TiedScores:
+    """Return the bins ``[2, B]`` that hold anything, or all of them where points may repeat."""
+    if static_shape:
+        return TiedScores(values, *table.double().unbind(0))
+    used = (table[0] + table[1]).nonzero().squeeze(1)
+    negatives, positives = table.index_select(1, used).double().unbind(0)
+    return TiedScores(values[used], negatives, positives)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Binned(Scores):
+    """How many scores lie between given thresholds, ``counts`` ``[H, C, 2, T + 1]``."""
+
+    grid: Grid
+
+    op = staticmethod(score_histogram_)
+
+    @property
+    @override
+    def thresholds(self) -> Tensor:
+        return self.grid.thresholds.clone()
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        interpretations, count = self.grid.edges.shape
+        return interpretations, self.num_classes, 2, count + 1
+
+    @property
+    @override
+    def rows(self) -> str:
+        return "classes" if self.multiclass else "labels"
+
+    @override
+    def arguments(self) -> tuple[Tensor, bool, bool, bool, int | None, bool]:
+        grid = self.grid
+        return (
+            grid.edges,
+            grid.uniform,
+            self.multiclass,
+            self.logits,
+            self.ignore_index,
+            self.validate_args,
+        )
+
+    @override
+    def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curve:
+        table = self.table(states, micro=micro)
+        assert table is not None
+        reached = (table[0] if micro else table).flip(-1).cumsum(-1).double()
+        negatives, positives = reached[..., -1].unbind(-1)
+        fps, tps = reached[..., :-1].unbind(-2)
+        grid = self.grid
+        return Curve(fps, tps, negatives, positives, grid.thresholds, True, grid.order)
+
+    @override
+    def views(self) -> Mapping[str, View]:
+        return {"confmat": View(self._tables, self._take_tables)}
+
+    def _tables(self, states: States) -> Tensor:
+        """Return ``[[tn, fp], [fn, tp]]`` at each threshold, ``[T, C, 2, 2]`` or ``[T, 2, 2]``."""
+        curve = self.curves(states, micro=False)
+        reached = curve.as_given(torch.stack([curve.fps, curve.tps], -2))
+        total = torch.stack([curve.negatives, curve.positives], -1)
+        tables = torch.stack([total.unsqueeze(-1) - reached, reached], -1)
+        tables = tables.movedim(-2, 0).to(states.values["counts"].dtype)
+        return tables if self.num_classes > 1 else tables[:, 0]
+
+    def _take_tables(self, states: States, tables: Tensor) -> None:
+        """Count what gives these tables, however the scores are interpreted."""
+        counts = states.values["counts"]
+        tables = tables.to(counts.device, torch.promote_types(tables.dtype, counts.dtype))
+        tables = tables.reshape(-1, *self.shape[1:3], 2)
+        total = tables[0].sum(-1, keepdim=True)
+        reached = self.grid.ascending(tables[..., 1].movedim(0, -1))
+        bins = -torch.cat([total, reached, torch.zeros_like(total)], -1).diff()
+        states.values["counts"] = normal_tensor(lambda: bins.repeat(len(counts), 1, 1, 1))
+
+    @override
+    def to(self, device: torch.device) -> Self:
+        grid = self.grid.to(device)
+        return self if grid is self.grid else replace(self, grid=grid)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ranked(Scores):
+    """How many scores share their leading bits, ``counts`` ``[H, C, 2, 2 ** bits]``."""
+
+    op = staticmethod(score_image_histogram_)
+
+    @property
+    @override
+    def thresholds(self) -> str:
+        return RANKED
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        interpretations = 2 if self.multiclass and self.input == "auto" else 1
+        cells = interpretations * self.num_classes * 2
+        bits = MOST_IMAGE_BITS
+        while bits > LEAST_IMAGE_BITS and cells * 8 * 2**bits > MAX_COUNT_BYTES:
+            bits -= 1
+        return interpretations, self.num_classes, 2, 2**bits
+
+    @override
+    def arguments(self) -> tuple[bool, bool, bool, int | None, bool]:
+        return False, self.multiclass, self.logits, self.ignore_index, self.validate_args
+
+    @override
+    def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:
+        static_shape = static_shape and torch.compiler.is_compiling()
+        table = self.table(states, micro=micro)
+        assert table is not None
+        values = image_values(table.shape[-1].bit_length() - 1, torch.float32, table.device)
+        curves = [
+            self.with_probabilities(
+                states, points_curve([occupied(rows, values, static_shape)], static_shape)
+            )
+            for rows in table
+        ]
+        return curves[0] if micro else curves

@@ -1,0 +1,233 @@
+"""The shapes that metrics of regression share, by what they count."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import View, counts_only, wants_gradients
+from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
+from fastmetrics.functional.regression._dtypes import is_wide
+from fastmetrics.functional.regression._error_values import mean
+from fastmetrics.metric import as_scalar
+from fastmetrics.ops.co_moments import Moments
+from fastmetrics.ops.error_sums import ErrorSums
+from fastmetrics.ops.ranks import Samples
+from fastmetrics.ops.row_similarity import RowSimilarity
+
+
+class DifferentiableMetric(StatisticMetric):
+    """A metric whose value for a batch has gradients, if an input wants any.
+
+    The ops have none, so the value is then worked out a second time by torch operations.
+    """
+
+    is_differentiable = True
+    # What `update` calls predictions and targets.
+    _inputs: ClassVar[tuple[str, str]] = ("preds", "target")
+
+    @counts_only
+    def update(  # type: ignore[override]  # upstream has no weights
+        self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None
+    ) -> None:
+        """Add one batch; arguments as for the op of the statistic."""
+        self.statistic.add(self._states, preds, target, weight)
+
+    def _value(self, states: States) -> Tensor:
+        """Return the value of these states."""
+        raise NotImplementedError
+
+    def compute(self) -> Tensor:
+        """Return the value: a scalar, or one for each output or row."""
+        return self._value(self._states)
+
+    def _follow(self, value: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        if not wants_gradients(*args, *kwargs.values()):
+            return value
+        batch = dict(zip(self._inputs, args, strict=False))
+        if kwargs:
+            batch |= self._filter_kwargs(**kwargs)
+        first, second = self._inputs
+        values = self.statistic.with_gradients(batch[first], batch[second], batch.get("weight"))
+        return as_scalar(self._value(States(values)).to(value.dtype))
+
+
+class ErrorSumMetric(DifferentiableMetric):
+    """A formula over error sums, by default the mean of the first term.
+
+    The value has the dtype of ``set_dtype``, float32 by default; the sums stay float64.
+
+    Args:
+        statistic: which errors are summed.
+        kwargs: as for :class:`~fastmetrics.metric.Metric`.
+    """
+
+    higher_is_better: bool | None = False
+    plot_lower_bound = 0.0
+    statistic: ErrorSums
+    sums: Tensor
+
+    def __init__(self, statistic: ErrorSums, **kwargs: Any) -> None:
+        statistic.check()
+        super().__init__(statistic, **kwargs)
+
+    def _formula(self, *columns: Tensor) -> Tensor:
+        """Return the value of the sums of each term, and then those of the weights."""
+        return mean(*columns)
+
+    def _value(self, states: States) -> Tensor:
+        return self._formula(*states.values["sums"].unbind(-1)).to(self.dtype)
+
+
+class MomentsMetric(DifferentiableMetric):
+    """A formula over co-moments.
+
+    Args:
+        statistic: which batches are taken.
+        kwargs: as for :class:`fastmetrics.metric.Metric`.
+    """
+
+    statistic: Moments
+    moments: Tensor
+    # The states that torchmetrics has for this metric.
+    _upstream: ClassVar[dict[str, View]]
+
+    def __init__(self, statistic: Moments, **kwargs: Any) -> None:
+        statistic.check()
+        super().__init__(statistic, **kwargs)
+
+    def _views(self) -> dict[str, View]:
+        return self._upstream
+
+    def _formula(self, moments: Tensor, wide: bool) -> Tensor:
+        """Return the value of ``moments`` ``[D, 12]``; ``wide`` asks for float64."""
+        raise NotImplementedError
+
+    def _value(self, states: States) -> Tensor:
+        moments: Tensor = states.values["moments"]
+        outputs = self.statistic.num_outputs
+        # Another metric of a collection, which shares the state, may take any number of outputs.
+        if not self.statistic.adapts and moments.shape[0] != outputs:
+            raise ValueError(
+                f"{type(self).__name__} has num_outputs={outputs}, but `preds` and `target`"
+                f" had {moments.shape[0]} outputs."
+            )
+        return self._formula(moments, self.dtype is torch.float64)
+
+
+class RowMetric(DifferentiableMetric):
+    """A similarity of rows, reduced over all of them.
+
+    Args:
+        kind: the similarity, see :func:`fastmetrics.ops.row_similarity.row_similarity_`.
+        reduction: ``"mean"``, ``"sum"``, ``"none"`` or None.
+        kwargs: as for :class:`fastmetrics.metric.Metric`.
+    """
+
+    # Whether float64 inputs make the value float64.
+    _follows_inputs = True
+    _wide: bool
+    statistic: RowSimilarity
+    sums: Tensor
+    measures: list[Tensor]
+
+    def __init__(self, kind: int, reduction: str | None, **kwargs: Any) -> None:
+        super().__init__(RowSimilarity.of(kind, reduction), **kwargs)
+        self.reduction = reduction
+        self._wide = False
+
+    def update(  # type: ignore[override]  # upstream has no weights
+        self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None
+    ) -> None:
+        """Add a batch of rows ``[N, D]``; ``weight`` is ``[N]``.
+
+        Raises:
+            RuntimeError: the shapes differ.
+            ValueError: inputs of another shape, or complex ones.
+        """
+        self._add(preds, target, weight)
+
+    def _add(self, preds: Tensor, target: Tensor, weight: Tensor | None) -> None:
+        """Add the rows of a batch, and take note of the dtype."""
+        self.statistic.add(self._states, preds, target, weight)
+        if self._follows_inputs and not self._wide and is_wide(preds, target):
+            object.__setattr__(self, "_wide", True)
+        if self.statistic.keeps_rows:
+            self.measures[-1] = self.measures[-1].to(self._value_dtype())
+
+    def _value_dtype(self) -> torch.dtype:
+        return torch.float64 if self._wide else self.dtype
+
+    def _value(self, states: States) -> Tensor:
+        value = self.statistic.read(states, self.reduction)
+        return value if self.statistic.keeps_rows else value.to(self._value_dtype())
+
+
+class DivergenceMetric(RowMetric):
+    """A divergence of distributions, or of their logarithms.
+
+    Args:
+        kinds: the divergence of distributions, and that of logarithms.
+        log_prob: which of the two.
+        reduction: as for :class:`RowMetric`.
+        kwargs: as for :class:`fastmetrics.metric.Metric`.
+    """
+
+    higher_is_better = False
+    plot_lower_bound = 0.0
+    _inputs = ("p", "q")
+
+    def __init__(
+        self, kinds: tuple[int, int], log_prob: bool, reduction: str | None, **kwargs: Any
+    ) -> None:
+        if not isinstance(log_prob, bool):
+            raise TypeError(f"`log_prob` must be a bool, got {log_prob!r}.")
+        super().__init__(kinds[log_prob], reduction, **kwargs)
+        self.log_prob = log_prob
+
+    def update(  # type: ignore[override]  # upstream's names
+        self, p: Tensor, q: Tensor, *, weight: Tensor | None = None
+    ) -> None:
+        """Add a batch of distributions ``[N, D]``, any real dtype; ``weight`` is ``[N]``.
+
+        Raises:
+            RuntimeError: the shapes differ.
+            ValueError: inputs of another shape, or complex ones.
+        """
+        self._add(p, q, weight)
+
+
+class SampleMetric(StatisticMetric):
+    """A metric that keeps copies of all predictions and targets, ``[N]`` or ``[N, D]``.
+
+    Args:
+        statistic: which samples are taken.
+        kwargs: as for :class:`fastmetrics.metric.Metric`.
+    """
+
+    is_differentiable = False
+    plot_lower_bound = -1.0
+    plot_upper_bound = 1.0
+    statistic: Samples
+    preds: list[Tensor]
+    target: list[Tensor]
+    num_outputs = StatisticField[int]()
+
+    def __init__(self, statistic: Samples, **kwargs: Any) -> None:
+        statistic.check()
+        super().__init__(statistic, **kwargs)
+
+    @counts_only
+    def update(self, preds: Tensor, target: Tensor) -> None:  # type: ignore[override]  # no weights
+        """Keep a batch.
+
+        Raises:
+            TypeError: an input is not floating point, where it must be.
+            ValueError: the shape is not that of the outputs, or the inputs are complex.
+            RuntimeError: ``preds`` and ``target`` have different shapes.
+        """
+        self.statistic.check_batch(type(self).__name__, preds, target)
+        self.statistic.add(self._states, preds, target)
