@@ -11,9 +11,9 @@ import torch
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic_metric import StatisticMetric
-from tests import every_metric
+from tests import every
 
-CASES = [case for case in every_metric.cases() if isinstance(case.make(), StatisticMetric)]
+CASES = [case for case in every.metrics() if isinstance(case.make(), StatisticMetric)]
 with_each_case = pytest.mark.parametrize("case", CASES, ids=repr)
 
 
