@@ -71,6 +71,6 @@ def test_functions_and_classes_count_the_same(case):
     states = States(metric.statistic.empty(), batch=True)
     metric.statistic.add(states, *inputs)
     metric.update(*inputs)
-    for name, state in metric.metric_state.items():
+    for name, state in metric._states.values.items():
         found = states.values[name]
         torch.testing.assert_close(found, state, rtol=0, atol=0, equal_nan=True)
