@@ -195,8 +195,6 @@ class Metric(Stateful, Operators, ABC):
 
     def _own_value(self, value: Any) -> Any:
         """Return ``value`` with one-element tensors as scalars, sharing no memory with a state."""
-        if isinstance(value, Tensor):
-            return self._own_tensor(value)
         return map_tensors(self._own_tensor, value)
 
     def _own_tensor(self, value: Tensor) -> Tensor:
@@ -227,11 +225,13 @@ class Metric(Stateful, Operators, ABC):
         Raises:
             TorchMetricsUserError: the states are those of all processes (``sync``).
         """
-        if self._is_synced:
+        own = self.__dict__
+        if own["_kept"] is not None:
             raise TorchMetricsUserError(
                 f"{type(self).__name__} is synchronised; call `unsync` before `forward`."
             )
-        self._private()
+        if own["_states"].shared:
+            self._leave()
         upstream.register()
         return forward_batch([[self]], self._update, args, kwargs)[0]
 

@@ -33,6 +33,10 @@ def _compact(state: Any) -> Any:
     )
 
 
+def _is_zero(default: State) -> bool:
+    return isinstance(default, Tensor) and (default.is_meta or not bool(default.any()))
+
+
 def _fits(memory: Tensor, value: Tensor) -> bool:
     return (
         memory.shape == value.shape
@@ -83,6 +87,7 @@ class States:
         "values",
         "version",
         "weighs_updates",
+        "zeros",
     )
 
     def __init__(self, values: dict[str, Any] | None = None, *, batch: bool = False) -> None:
@@ -98,9 +103,11 @@ class States:
         self.grows = True
         self.weighs_updates = False
         self.spare: dict[str, Any] = {}
-        # The memory that each state had first, which a reset fills again.
+        # The memory that each state had first, which a reset fills again; the states of the last
+        # batch of `forward`, and those among their defaults that are zero.
         self.home: dict[str, Tensor] = {}
         self.scratch: States | None = None
+        self.zeros: dict[str, State] = {}
 
     def declare(self, name: str, default: State, reduction: Reduction) -> None:
         """Add a state with the value ``default``, which is kept."""
@@ -231,9 +238,12 @@ class States:
                 twin.fill(name)
             if reuse:
                 self.scratch = twin
+                twin.zeros = {n: d for n, d in self.defaults.items() if _is_zero(d)}
             return twin
         for name, default in self.defaults.items():
-            if isinstance(default, list):
+            if twin.zeros.get(name) is default:  # half the time of a copy
+                twin.values[name] = twin.home[name].zero_()
+            elif isinstance(default, list):
                 twin.values[name] = []  # the elements of the last batch stay with who has them
             else:
                 twin.fill(name)
@@ -280,7 +290,7 @@ class States:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a file needs: no memory that is not in use."""
-        left_out = ("__weakref__", "home", "scratch", "spare", "version")
+        left_out = ("__weakref__", "home", "scratch", "spare", "version", "zeros")
         state = {n: getattr(self, n) for n in self.__slots__ if n not in left_out}
         state["values"] = {n: _compact(value) for n, value in self.values.items()}
         return state

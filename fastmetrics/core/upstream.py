@@ -16,7 +16,10 @@ def _upstream(module: str, name: str) -> Any:
 def register() -> None:
     """Make metrics pass ``isinstance(metric, torchmetrics.Metric)`` once someone imported that."""
     global _registered
-    upstream = _upstream("torchmetrics.metric", "Metric")
+    module = sys.modules.get("torchmetrics.metric")
+    if module is None:
+        return
+    upstream = getattr(module, "Metric", None)  # not yet there while it is being imported
     if upstream is not None and upstream is not _registered:
         _registered = upstream
         upstream.register(sys.modules["fastmetrics.metric"].Metric)
