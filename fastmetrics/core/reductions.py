@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 
 from fastmetrics.core.states import State
 from fastmetrics.utilities.data import (
@@ -91,7 +92,7 @@ class Sum(Reduction):
         """Add the batch in place; what becomes wider, as counts with weights do, is made anew."""
         if isinstance(total, list):
             return super().join(total, part, updates)
-        if part.requires_grad:
+        if part.requires_grad or is_compiling():  # which does not know of all gradients
             part = part.detach()
         if part.dtype is not total.dtype or part.shape != total.shape:
             return normal_tensor(lambda: total + part)
