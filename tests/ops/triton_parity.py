@@ -7,6 +7,7 @@ calls are those of the laws; below stand those that ask how a kernel splits its 
 import itertools
 import math
 import os
+import sys
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from torch import Tensor
 
 from fastmetrics.ops import co_moments
 from fastmetrics.ops import triton as kernels
+from fastmetrics.ops.backend import launcher_of
 from fastmetrics.ops.define import REFERENCES, WITHOUT_TRITON
 from fastmetrics.ops.error_sums import (
     ALL_TERMS,
@@ -145,7 +147,7 @@ def kernel_of(op: str):
 
     def run(*arguments):
         moved = [every_tensor(to_device, value) for value in arguments]
-        getattr(kernels, op)(*moved)
+        launcher_of(op)(*moved)
         for name, value, result in zip(laws.arguments_of(op), arguments, moved, strict=True):
             if DEVICE != "cpu" and name in laws.written_by(op):
                 for tensor, found in zip(laws.tensors(value), laws.tensors(result), strict=True):
@@ -247,7 +249,7 @@ def test_several_blocks_per_program():
 
 
 def module_of(op: str):
-    return getattr(kernels, REFERENCES[op].__module__.rsplit(".", 1)[-1])
+    return sys.modules[launcher_of(op).__module__]
 
 
 WIDE = [op for op in OPS if OPS[op].shapes and hasattr(module_of(op), "is_wide")]
@@ -274,7 +276,7 @@ def test_offsets_past_2_31():
     state = torch.zeros(5, 4, dtype=torch.int64, device=DEVICE)
     events = torch.zeros(3, dtype=torch.int64, device=DEVICE)
     target = torch.tensor([4, 0, 2], device=DEVICE)
-    kernels.stat_scores_(state, events, preds, target, None, 5, 1, None, True)
+    launcher_of("stat_scores_")(state, events, preds, target, None, 5, 1, None, True)
     assert state[:, 0].tolist() == [1, 0, 1, 0, 1]
 
 
@@ -324,7 +326,7 @@ def test_state_may_be_a_strided_view():
                 start=0, float_state=False)  # fmt: skip
     whole = to_device(torch.zeros(5, 8, dtype=torch.int64))
     batch = [every_tensor(to_device, value) for value in call.fresh().values()][1:]
-    kernels.stat_scores_(whole[:, ::2], *batch)
+    launcher_of("stat_scores_")(whole[:, ::2], *batch)
     assert torch.equal(whole[:, ::2].cpu(), run(call))
     assert not whole[:, 1::2].any()
 
