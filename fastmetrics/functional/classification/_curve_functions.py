@@ -141,9 +141,13 @@ def _with_signature(declaration: F, value: Callable[..., Any]) -> F:
     names = frozenset(p.name for p in parameters)
 
     def function(preds: Tensor, target: Tensor, *args: Any, **options: Any) -> Any:
-        given = {**dict(zip(positional, args, strict=False)), **options}
-        own = {**defaults, **given}
-        if len(given) < len(args) + len(options) or own.keys() != names:
+        own = {**defaults, **options}
+        fits = True
+        if args:
+            placed = dict(zip(positional, args, strict=False))
+            fits = len(placed) == len(args) and placed.keys().isdisjoint(options)
+            own.update(placed)
+        if not fits or own.keys() != names:
             try:
                 signature.bind(preds, target, *args, **options)
             except TypeError as error:
