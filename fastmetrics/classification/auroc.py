@@ -16,7 +16,7 @@ from fastmetrics.classification.precision_recall_curve import (
     MulticlassPrecisionRecallCurve,
     MultilabelPrecisionRecallCurve,
 )
-from fastmetrics.functional.classification.auroc import AUROC as FORMULA
+from fastmetrics.functional.classification.auroc import FORMULA
 from fastmetrics.metric import Metric
 from fastmetrics.ops.thresholds import Thresholds
 
@@ -24,9 +24,7 @@ __all__ = ["AUROC", "BinaryAUROC", "MulticlassAUROC", "MultilabelAUROC"]
 
 
 class BinaryAUROC(CurveArea, BinaryPrecisionRecallCurve):
-    """How often a positive scores higher than a negative, in [0, 1].
-
-    ``P(s+ > s-) + P(s+ = s-) / 2`` for a positive's and a negative's score, drawn at random.
+    """How often a positive outscores a negative: ``P(s+ > s-) + P(s+ = s-) / 2``, in [0, 1].
 
     >>> import torch
     >>> from fastmetrics.classification import BinaryAUROC
@@ -47,9 +45,7 @@ class BinaryAUROC(CurveArea, BinaryPrecisionRecallCurve):
 
 
 class MulticlassAUROC(CurveArea, MulticlassPrecisionRecallCurve):
-    """The area of each class against all others, averaged as ``average`` says.
-
-    ``P(s+ > s-) + P(s+ = s-) / 2`` for a positive's and a negative's score, drawn at random.
+    """Averages ``P(s+ > s-) + P(s+ = s-) / 2`` of each class against all others.
 
     >>> import torch
     >>> from fastmetrics.classification import MulticlassAUROC
@@ -73,9 +69,7 @@ class MulticlassAUROC(CurveArea, MulticlassPrecisionRecallCurve):
 
 
 class MultilabelAUROC(CurveArea, MultilabelPrecisionRecallCurve):
-    """The area of each label, averaged as ``average`` says.
-
-    ``P(s+ > s-) + P(s+ = s-) / 2`` for a positive's and a negative's score, drawn at random.
+    """Averages ``P(s+ > s-) + P(s+ = s-) / 2`` of each label.
 
     >>> import torch
     >>> from fastmetrics.classification import MultilabelAUROC
@@ -97,9 +91,7 @@ class MultilabelAUROC(CurveArea, MultilabelPrecisionRecallCurve):
 
 
 class AUROC(TaskWrapper):
-    """Make the AUROC of ``task``: binary, multiclass or multilabel.
-
-    ``P(s+ > s-) + P(s+ = s-) / 2`` for a positive's and a negative's score, drawn at random.
+    """Make the metric of ``task``, with the area ``P(s+ > s-) + P(s+ = s-) / 2``.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

@@ -16,7 +16,7 @@ from fastmetrics.classification.precision_recall_curve import (
     MulticlassPrecisionRecallCurve,
     MultilabelPrecisionRecallCurve,
 )
-from fastmetrics.functional.classification.average_precision import AVERAGE_PRECISION
+from fastmetrics.functional.classification.average_precision import FORMULA
 from fastmetrics.metric import Metric
 from fastmetrics.ops.thresholds import Thresholds
 
@@ -40,7 +40,7 @@ class BinaryAveragePrecision(CurveArea, BinaryPrecisionRecallCurve):
     tensor(0.8333)
     """
 
-    formula = AVERAGE_PRECISION
+    formula = FORMULA
 
 
 class MulticlassAveragePrecision(CurveArea, MulticlassPrecisionRecallCurve):
@@ -55,7 +55,7 @@ class MulticlassAveragePrecision(CurveArea, MulticlassPrecisionRecallCurve):
     tensor(1.)
     """
 
-    formula = AVERAGE_PRECISION
+    formula = FORMULA
     plot_legend_name = "Class"
 
     def __init__(
@@ -79,7 +79,7 @@ class MultilabelAveragePrecision(CurveArea, MultilabelPrecisionRecallCurve):
     tensor([1., 1.])
     """
 
-    formula = AVERAGE_PRECISION
+    formula = FORMULA
     plot_legend_name = "Label"
 
     def __init__(

@@ -10,7 +10,7 @@ from typing import Any
 from fastmetrics.classification._curve import CurveValue, metric_of_task
 from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.classification.roc import BinaryROC, MulticlassROC, MultilabelROC
-from fastmetrics.functional.classification.eer import EER as FORMULA
+from fastmetrics.functional.classification.eer import FORMULA
 from fastmetrics.metric import Metric
 from fastmetrics.ops.thresholds import Thresholds
 

@@ -13,7 +13,7 @@ from typing_extensions import Unpack
 from fastmetrics.classification._curve import CurveOptions, CurveValue, metric_of_task
 from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.classification.roc import BinaryROC, MulticlassROC, MultilabelROC
-from fastmetrics.functional.classification.logauc import LOGAUC, FprRange
+from fastmetrics.functional.classification.logauc import FORMULA, FprRange
 from fastmetrics.metric import Metric
 from fastmetrics.ops.thresholds import Thresholds
 
@@ -34,7 +34,7 @@ class BinaryLogAUC(CurveValue, BinaryROC):
     tensor(0.5000)
     """
 
-    formula = LOGAUC
+    formula = FORMULA
 
     def __init__(
         self, fpr_range: FprRange = (0.001, 0.1), thresholds: Thresholds = None,
@@ -57,7 +57,7 @@ class MulticlassLogAUC(CurveValue, MulticlassROC):
     tensor([1., 1.])
     """
 
-    formula = LOGAUC
+    formula = FORMULA
 
     def __init__(
         self, num_classes: int, fpr_range: FprRange = (0.001, 0.1), average: str | None = None,
@@ -80,7 +80,7 @@ class MultilabelLogAUC(CurveValue, MultilabelROC):
     tensor([1., 1.])
     """
 
-    formula = LOGAUC
+    formula = FORMULA
 
     def __init__(
         self, num_labels: int, fpr_range: FprRange = (0.001, 0.1), average: str | None = None,

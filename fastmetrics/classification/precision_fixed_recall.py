@@ -18,7 +18,7 @@ from fastmetrics.classification.precision_recall_curve import (
     MulticlassPrecisionRecallCurve,
     MultilabelPrecisionRecallCurve,
 )
-from fastmetrics.functional.classification.precision_fixed_recall import PRECISION_AT_RECALL
+from fastmetrics.functional.classification.precision_fixed_recall import FORMULA
 from fastmetrics.metric import Metric
 from fastmetrics.ops.thresholds import Thresholds
 
@@ -31,9 +31,7 @@ __all__ = [
 
 
 class BinaryPrecisionAtFixedRecall(CurvePoint, BinaryPrecisionRecallCurve):
-    """The largest precision among the thresholds with a recall of ``min_recall`` or more.
-
-    ``max over t of precision_t``, where ``recall_t >= min_recall``, and its threshold t.
+    """The best precision with ``recall >= min_recall`` and its threshold.
 
     >>> import torch
     >>> from fastmetrics.classification import BinaryPrecisionAtFixedRecall
@@ -42,7 +40,7 @@ class BinaryPrecisionAtFixedRecall(CurvePoint, BinaryPrecisionRecallCurve):
     (tensor(1.), tensor(0.7500))
     """
 
-    formula = PRECISION_AT_RECALL
+    formula = FORMULA
 
     def __init__(
         self, min_recall: float, thresholds: Thresholds = None, ignore_index: int | None = None,
@@ -53,9 +51,7 @@ class BinaryPrecisionAtFixedRecall(CurvePoint, BinaryPrecisionRecallCurve):
 
 
 class MulticlassPrecisionAtFixedRecall(CurvePoint, MulticlassPrecisionRecallCurve):
-    """The largest precision of each class, against all others, as the binary metric finds it.
-
-    ``max over t of precision_t``, where ``recall_t >= min_recall``, and its threshold t.
+    """The best precision with ``recall >= min_recall`` and its threshold, ``[C]``.
 
     >>> import torch
     >>> from fastmetrics.classification import MulticlassPrecisionAtFixedRecall
@@ -64,7 +60,7 @@ class MulticlassPrecisionAtFixedRecall(CurvePoint, MulticlassPrecisionRecallCurv
     (tensor([1., 1.]), tensor([0.2500, 0.7500]))
     """
 
-    formula = PRECISION_AT_RECALL
+    formula = FORMULA
     plot_legend_name = "Class"
 
     def __init__(
@@ -77,9 +73,7 @@ class MulticlassPrecisionAtFixedRecall(CurvePoint, MulticlassPrecisionRecallCurv
 
 
 class MultilabelPrecisionAtFixedRecall(CurvePoint, MultilabelPrecisionRecallCurve):
-    """The largest precision of each label, as the binary metric finds it.
-
-    ``max over t of precision_t``, where ``recall_t >= min_recall``, and its threshold t.
+    """The best precision with ``recall >= min_recall`` and its threshold, ``[L]``.
 
     >>> import torch
     >>> from fastmetrics.classification import MultilabelPrecisionAtFixedRecall
@@ -88,7 +82,7 @@ class MultilabelPrecisionAtFixedRecall(CurvePoint, MultilabelPrecisionRecallCurv
     (tensor([1., 1.]), tensor([0.5000, 0.5000]))
     """
 
-    formula = PRECISION_AT_RECALL
+    formula = FORMULA
     plot_legend_name = "Label"
 
     def __init__(
@@ -101,9 +95,7 @@ class MultilabelPrecisionAtFixedRecall(CurvePoint, MultilabelPrecisionRecallCurv
 
 
 class PrecisionAtFixedRecall(TaskWrapper):
-    """Make the precision at fixed recall of ``task``: binary, multiclass or multilabel.
-
-    ``max over t of precision_t``, where ``recall_t >= min_recall``, and its threshold t.
+    """Make the metric of ``task``: the best precision with ``recall >= min_recall``.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

@@ -28,7 +28,7 @@ from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.classification._scores import Formula
 from fastmetrics.functional.classification.precision_recall_curve import (
-    PRECISION_RECALL_CURVE,
+    FORMULA,
     PointLists,
     Points,
 )
@@ -60,7 +60,7 @@ def line_areas(y: Tensor | list[Tensor], x: Tensor | list[Tensor]) -> Tensor:
 class _PrecisionRecall(CurveMetric):
     """Draws recall on the x axis."""
 
-    formula: ClassVar[Formula] = PRECISION_RECALL_CURVE
+    formula: ClassVar[Formula] = FORMULA
 
     def plot(
         self,

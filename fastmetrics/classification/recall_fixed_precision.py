@@ -18,7 +18,7 @@ from fastmetrics.classification.precision_recall_curve import (
     MulticlassPrecisionRecallCurve,
     MultilabelPrecisionRecallCurve,
 )
-from fastmetrics.functional.classification.recall_fixed_precision import RECALL_AT_PRECISION
+from fastmetrics.functional.classification.recall_fixed_precision import FORMULA
 from fastmetrics.metric import Metric
 from fastmetrics.ops.thresholds import Thresholds
 
@@ -31,9 +31,7 @@ __all__ = [
 
 
 class BinaryRecallAtFixedPrecision(CurvePoint, BinaryPrecisionRecallCurve):
-    """The largest recall among the thresholds with a precision of ``min_precision`` or more.
-
-    ``max over t of recall_t``, where ``precision_t >= min_precision``, and its threshold t.
+    """The best recall with ``precision >= min_precision`` and its threshold.
 
     >>> import torch
     >>> from fastmetrics.classification import BinaryRecallAtFixedPrecision
@@ -42,7 +40,7 @@ class BinaryRecallAtFixedPrecision(CurvePoint, BinaryPrecisionRecallCurve):
     (tensor(1.), tensor(0.5000))
     """
 
-    formula = RECALL_AT_PRECISION
+    formula = FORMULA
 
     def __init__(
         self, min_precision: float, thresholds: Thresholds = None, ignore_index: int | None = None,
@@ -53,9 +51,7 @@ class BinaryRecallAtFixedPrecision(CurvePoint, BinaryPrecisionRecallCurve):
 
 
 class MulticlassRecallAtFixedPrecision(CurvePoint, MulticlassPrecisionRecallCurve):
-    """The largest recall of each class, against all others, as the binary metric finds it.
-
-    ``max over t of recall_t``, where ``precision_t >= min_precision``, and its threshold t.
+    """The best recall with ``precision >= min_precision`` and its threshold, ``[C]``.
 
     >>> import torch
     >>> from fastmetrics.classification import MulticlassRecallAtFixedPrecision
@@ -64,7 +60,7 @@ class MulticlassRecallAtFixedPrecision(CurvePoint, MulticlassPrecisionRecallCurv
     (tensor([1., 1.]), tensor([0.2500, 0.7500]))
     """
 
-    formula = RECALL_AT_PRECISION
+    formula = FORMULA
     plot_legend_name = "Class"
 
     def __init__(
@@ -77,9 +73,7 @@ class MulticlassRecallAtFixedPrecision(CurvePoint, MulticlassPrecisionRecallCurv
 
 
 class MultilabelRecallAtFixedPrecision(CurvePoint, MultilabelPrecisionRecallCurve):
-    """The largest recall of each label, as the binary metric finds it.
-
-    ``max over t of recall_t``, where ``precision_t >= min_precision``, and its threshold t.
+    """The best recall with ``precision >= min_precision`` and its threshold, ``[L]``.
 
     >>> import torch
     >>> from fastmetrics.classification import MultilabelRecallAtFixedPrecision
@@ -88,7 +82,7 @@ class MultilabelRecallAtFixedPrecision(CurvePoint, MultilabelPrecisionRecallCurv
     (tensor([1., 1.]), tensor([0.5000, 0.5000]))
     """
 
-    formula = RECALL_AT_PRECISION
+    formula = FORMULA
     plot_legend_name = "Label"
 
     def __init__(
@@ -101,9 +95,7 @@ class MultilabelRecallAtFixedPrecision(CurvePoint, MultilabelPrecisionRecallCurv
 
 
 class RecallAtFixedPrecision(TaskWrapper):
-    """Make the recall at fixed precision of ``task``: binary, multiclass or multilabel.
-
-    ``max over t of recall_t``, where ``precision_t >= min_precision``, and its threshold t.
+    """Make the metric of ``task``: the best recall with ``precision >= min_precision``.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

@@ -17,7 +17,7 @@ from fastmetrics.classification.precision_recall_curve import (
 )
 from fastmetrics.functional.classification._scores import Formula
 from fastmetrics.functional.classification.precision_recall_curve import PointLists, Points
-from fastmetrics.functional.classification.roc import ROC as FORMULA
+from fastmetrics.functional.classification.roc import FORMULA
 from fastmetrics.metric import Metric
 from fastmetrics.ops.thresholds import Thresholds
 from fastmetrics.utilities.plot_curve import plot_curve

@@ -18,7 +18,7 @@ from fastmetrics.classification.precision_recall_curve import (
     MulticlassPrecisionRecallCurve,
     MultilabelPrecisionRecallCurve,
 )
-from fastmetrics.functional.classification.sensitivity_specificity import SENSITIVITY_AT_SPECIFICITY
+from fastmetrics.functional.classification.sensitivity_specificity import FORMULA
 from fastmetrics.metric import Metric
 from fastmetrics.ops.thresholds import Thresholds
 
@@ -31,9 +31,7 @@ __all__ = [
 
 
 class BinarySensitivityAtSpecificity(CurvePoint, BinaryPrecisionRecallCurve):
-    """The largest sensitivity where specificity is at least ``min_specificity``.
-
-    ``max over t of tpr_t``, where ``1 - fpr_t >= min_specificity``, and its threshold t.
+    """The best sensitivity with ``specificity >= min_specificity`` and its threshold.
 
     >>> import torch
     >>> from fastmetrics.classification import BinarySensitivityAtSpecificity
@@ -42,7 +40,7 @@ class BinarySensitivityAtSpecificity(CurvePoint, BinaryPrecisionRecallCurve):
     (tensor(1.), tensor(0.5000))
     """
 
-    formula = SENSITIVITY_AT_SPECIFICITY
+    formula = FORMULA
 
     def __init__(
         self, min_specificity: float, thresholds: Thresholds = None,
@@ -54,9 +52,7 @@ class BinarySensitivityAtSpecificity(CurvePoint, BinaryPrecisionRecallCurve):
 
 
 class MulticlassSensitivityAtSpecificity(CurvePoint, MulticlassPrecisionRecallCurve):
-    """The largest sensitivity of each class, against all others, as the binary metric finds it.
-
-    ``max over t of tpr_t``, where ``1 - fpr_t >= min_specificity``, and its threshold t.
+    """The best sensitivity with ``specificity >= min_specificity`` and its threshold, ``[C]``.
 
     >>> import torch
     >>> from fastmetrics.classification import MulticlassSensitivityAtSpecificity
@@ -65,7 +61,7 @@ class MulticlassSensitivityAtSpecificity(CurvePoint, MulticlassPrecisionRecallCu
     (tensor([1., 1.]), tensor([0.2500, 0.7500]))
     """
 
-    formula = SENSITIVITY_AT_SPECIFICITY
+    formula = FORMULA
     plot_legend_name = "Class"
 
     def __init__(
@@ -78,9 +74,7 @@ class MulticlassSensitivityAtSpecificity(CurvePoint, MulticlassPrecisionRecallCu
 
 
 class MultilabelSensitivityAtSpecificity(CurvePoint, MultilabelPrecisionRecallCurve):
-    """The largest sensitivity of each label, as the binary metric finds it.
-
-    ``max over t of tpr_t``, where ``1 - fpr_t >= min_specificity``, and its threshold t.
+    """The best sensitivity with ``specificity >= min_specificity`` and its threshold, ``[L]``.
 
     >>> import torch
     >>> from fastmetrics.classification import MultilabelSensitivityAtSpecificity
@@ -89,7 +83,7 @@ class MultilabelSensitivityAtSpecificity(CurvePoint, MultilabelPrecisionRecallCu
     (tensor([1., 1.]), tensor([0.5000, 0.5000]))
     """
 
-    formula = SENSITIVITY_AT_SPECIFICITY
+    formula = FORMULA
     plot_legend_name = "Label"
 
     def __init__(
@@ -102,9 +96,7 @@ class MultilabelSensitivityAtSpecificity(CurvePoint, MultilabelPrecisionRecallCu
 
 
 class SensitivityAtSpecificity(TaskWrapper):
-    """Make the sensitivity at specificity of ``task``: binary, multiclass or multilabel.
-
-    ``max over t of tpr_t``, where ``1 - fpr_t >= min_specificity``, and its threshold t.
+    """Make the metric of ``task``: the best sensitivity with ``specificity >= min_specificity``.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

@@ -18,7 +18,7 @@ from fastmetrics.classification.precision_recall_curve import (
     MulticlassPrecisionRecallCurve,
     MultilabelPrecisionRecallCurve,
 )
-from fastmetrics.functional.classification.specificity_sensitivity import SPECIFICITY_AT_SENSITIVITY
+from fastmetrics.functional.classification.specificity_sensitivity import FORMULA
 from fastmetrics.metric import Metric
 from fastmetrics.ops.thresholds import Thresholds
 
@@ -31,9 +31,7 @@ __all__ = [
 
 
 class BinarySpecificityAtSensitivity(CurvePoint, BinaryPrecisionRecallCurve):
-    """The largest specificity where sensitivity is at least ``min_sensitivity``.
-
-    ``max over t of 1 - fpr_t``, where ``tpr_t >= min_sensitivity``, and its threshold t.
+    """The best specificity with ``sensitivity >= min_sensitivity`` and its threshold.
 
     >>> import torch
     >>> from fastmetrics.classification import BinarySpecificityAtSensitivity
@@ -42,7 +40,7 @@ class BinarySpecificityAtSensitivity(CurvePoint, BinaryPrecisionRecallCurve):
     (tensor(1.), tensor(0.7500))
     """
 
-    formula = SPECIFICITY_AT_SENSITIVITY
+    formula = FORMULA
 
     def __init__(
         self, min_sensitivity: float, thresholds: Thresholds = None,
@@ -54,9 +52,7 @@ class BinarySpecificityAtSensitivity(CurvePoint, BinaryPrecisionRecallCurve):
 
 
 class MulticlassSpecificityAtSensitivity(CurvePoint, MulticlassPrecisionRecallCurve):
-    """The largest specificity of each class, against all others, as the binary metric finds it.
-
-    ``max over t of 1 - fpr_t``, where ``tpr_t >= min_sensitivity``, and its threshold t.
+    """The best specificity with ``sensitivity >= min_sensitivity`` and its threshold, ``[C]``.
 
     >>> import torch
     >>> from fastmetrics.classification import MulticlassSpecificityAtSensitivity
@@ -65,7 +61,7 @@ class MulticlassSpecificityAtSensitivity(CurvePoint, MulticlassPrecisionRecallCu
     (tensor([1., 1.]), tensor([0.2500, 0.7500]))
     """
 
-    formula = SPECIFICITY_AT_SENSITIVITY
+    formula = FORMULA
     plot_legend_name = "Class"
 
     def __init__(
@@ -78,9 +74,7 @@ class MulticlassSpecificityAtSensitivity(CurvePoint, MulticlassPrecisionRecallCu
 
 
 class MultilabelSpecificityAtSensitivity(CurvePoint, MultilabelPrecisionRecallCurve):
-    """The largest specificity of each label, as the binary metric finds it.
-
-    ``max over t of 1 - fpr_t``, where ``tpr_t >= min_sensitivity``, and its threshold t.
+    """The best specificity with ``sensitivity >= min_sensitivity`` and its threshold, ``[L]``.
 
     >>> import torch
     >>> from fastmetrics.classification import MultilabelSpecificityAtSensitivity
@@ -89,7 +83,7 @@ class MultilabelSpecificityAtSensitivity(CurvePoint, MultilabelPrecisionRecallCu
     (tensor([1., 1.]), tensor([0.5000, 0.5000]))
     """
 
-    formula = SPECIFICITY_AT_SENSITIVITY
+    formula = FORMULA
     plot_legend_name = "Label"
 
     def __init__(
@@ -102,9 +96,7 @@ class MultilabelSpecificityAtSensitivity(CurvePoint, MultilabelPrecisionRecallCu
 
 
 class SpecificityAtSensitivity(TaskWrapper):
-    """Make the specificity at sensitivity of ``task``: binary, multiclass or multilabel.
-
-    ``max over t of 1 - fpr_t``, where ``tpr_t >= min_sensitivity``, and its threshold t.
+    """Make the metric of ``task``: the best specificity with ``sensitivity >= min_sensitivity``.
 
     Calls the class above that is named after ``task`` with those arguments that it has; multiclass
     needs ``num_classes``, multilabel ``num_labels``.

@@ -121,14 +121,14 @@ class Kept(Scores):
 
     @override
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
+        nothing = torch.zeros((), dtype=torch.int64, device=device)
         return {
             "preds": [],
             "target": [],
             "weighted_preds": [],
             "weighted_target": [],
             "weights": [],
-            "float16_counts": torch.zeros((), dtype=torch.int64, device=device),
-            "bfloat16_counts": torch.zeros((), dtype=torch.int64, device=device),
+            **dict.fromkeys(self.COUNTED.values(), nothing),
             "events": new_events(device),
         }
 
@@ -307,10 +307,9 @@ class Kept(Scores):
 
     def _device(self, states: States) -> torch.device:
         """Where the scores are, if not with the counts: `compute_on_cpu` moves lists alone."""
-        for name in ("preds", "weighted_preds"):
-            for chunk in _chunks(states.values[name]):
-                return chunk.device
-        device: torch.device = states.values["events"].device
+        values = states.values
+        chunks = _chunks(values["preds"]) or _chunks(values["weighted_preds"])
+        device: torch.device = (chunks[0] if chunks else values["events"]).device
         return device
 
     @override
@@ -331,7 +330,7 @@ class Kept(Scores):
         if preds:
             target = self._target(states, "target")
             curve_areas_(areas, preds, target, self.multiclass, micro)
-        return Areas(*areas.unbind(-1))
+        return Areas(*(areas[0] if micro else areas).unbind(-1))
 
     @override
     def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:

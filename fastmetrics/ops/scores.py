@@ -77,7 +77,7 @@ Curves = Curve | list[Curve]
 
 
 class Areas(NamedTuple):
-    """What the whole of a curve comes to, for each of C classes; float64 ``[C]``.
+    """What the whole of a curve comes to, for each of C classes; float64 ``[C]``, or scalars.
 
     Attributes:
         pairs: how many pairs of a positive and a negative are in order, ties counting half.
@@ -131,7 +131,7 @@ class Scores(CountStatistic):
         raise NotImplementedError
 
     def areas(self, states: States, *, micro: bool) -> Areas | None:
-        """Return the areas, or None when they are as cheap from the curves."""
+        """Return the areas ``[C]``, or those of one curve; None when the curves cost no more."""
         return None
 
     def table(self, states: States, *, micro: bool) -> Tensor | None:

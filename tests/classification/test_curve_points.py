@@ -31,13 +31,17 @@ from torch import Tensor
 from fastmetrics import MetricCollection
 from fastmetrics.functional.classification.eer import eer_formula
 from fastmetrics.functional.classification.logauc import logauc_formula
-from fastmetrics.functional.classification.precision_fixed_recall import PRECISION_AT_RECALL
-from fastmetrics.functional.classification.recall_fixed_precision import RECALL_AT_PRECISION
+from fastmetrics.functional.classification.precision_fixed_recall import (
+    FORMULA as PRECISION_AT_RECALL,
+)
+from fastmetrics.functional.classification.recall_fixed_precision import (
+    FORMULA as RECALL_AT_PRECISION,
+)
 from fastmetrics.functional.classification.sensitivity_specificity import (
-    SENSITIVITY_AT_SPECIFICITY,
+    FORMULA as SENSITIVITY_AT_SPECIFICITY,
 )
 from fastmetrics.functional.classification.specificity_sensitivity import (
-    SPECIFICITY_AT_SENSITIVITY,
+    FORMULA as SPECIFICITY_AT_SENSITIVITY,
 )
 from fastmetrics.ops.scores import Curves
 from tests.classification.curves import Counts, columns, count, exact_curve, mean_curve

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional.classification._scores import CurveFormula, has_both
+from fastmetrics.functional.classification.precision_recall_curve import precision_and_recall
+from fastmetrics.functional.classification.roc import from_origin
 from fastmetrics.ops.scores import Curve, Curves, Scores
 
 RateAndThreshold = tuple[Tensor, Tensor]
@@ -41,8 +43,13 @@ class Candidates(NamedTuple):
     no_threshold: float
 
 
-def precision_recall_points(curve: Curve, rate: Tensor, constrained: Tensor) -> Candidates:
+def precision_recall_points(
+    curve: Curve, undefined: str | None, *, best: str, at: str
+) -> Candidates:
     """Return candidates where a rate of 0 is none and the larger constrained rate is preferred."""
+    precision, recall = precision_and_recall(curve, undefined)
+    rates = {"precision": precision, "recall": recall}
+    rate, constrained = rates[best], rates[at]
     return Candidates(
         rate.where(rate > 0, -torch.inf),
         constrained,
@@ -53,19 +60,20 @@ def precision_recall_points(curve: Curve, rate: Tensor, constrained: Tensor) -> 
     )
 
 
-def roc_points(curve: Curve, rate: Tensor, constrained: Tensor) -> Candidates:
+def roc_points(curve: Curve, undefined: str | None, *, best: str, at: str) -> Candidates:
     """Return candidates where a rate of 0 is one and only the highest threshold is preferred.
 
-    The curve is one that starts at the origin.
+    Without positives sensitivity is 0, without negatives specificity is 1.
     """
-    return Candidates(
-        rate,
-        constrained,
-        rate,
-        curve.descending(),
-        has_both(curve),
-        1e6,
-    )
+    curve = from_origin(curve)
+    negatives = curve.negatives.unsqueeze(-1)
+    rates = {
+        "sensitivity": (curve.tps / curve.positives.unsqueeze(-1)).nan_to_num(0.0),
+        # Not 1 - fpr, whose rounding would decide whether a minimum is reached.
+        "specificity": ((negatives - curve.fps) / negatives).nan_to_num(1.0),
+    }
+    rate = rates[best]
+    return Candidates(rate, rates[at], rate, curve.descending(), has_both(curve), 1e6)
 
 
 def choose(points: Candidates, minimum: float, undefined: str | None) -> RateAndThreshold:
@@ -89,13 +97,15 @@ def choose(points: Candidates, minimum: float, undefined: str | None) -> RateAnd
     return rate.where(points.defined, torch.nan), threshold.where(points.defined, torch.nan)
 
 
-def best_point(minimum: str, candidates: Callable[[Curve, str | None], Candidates]) -> CurveFormula:
-    """Return the formula of one metric of this shape.
+def best_point(points: Callable[..., Candidates], *, best: str, at: str) -> CurveFormula:
+    """Return the formula of the rate ``best`` where the rate ``at`` reaches ``min_<at>``.
 
     Args:
-        minimum: the argument that gives the minimum.
-        candidates: the points of a curve, given ``undefined``.
+        points: the candidates of a curve, given ``undefined`` and the names of both rates.
+        best: the rate to be best.
+        at: the rate that has a minimum.
     """
+    minimum = f"min_{at}"
 
     def check(scores: Scores, average: None, **own: Any) -> None:
         value = own[minimum]
@@ -105,11 +115,12 @@ def best_point(minimum: str, candidates: Callable[[Curve, str | None], Candidate
     def of_curves(
         curves: Curves, average: None, undefined: str | None, **own: float
     ) -> RateAndThreshold:
-        least = own[minimum]
+        def chosen(curve: Curve) -> RateAndThreshold:
+            return choose(points(curve, undefined, best=best, at=at), own[minimum], undefined)
+
         if isinstance(curves, Curve):
-            return choose(candidates(curves, undefined), least, undefined)
-        best = [choose(candidates(curve, undefined), least, undefined) for curve in curves]
-        rates, thresholds = zip(*best, strict=True)
+            return chosen(curves)
+        rates, thresholds = zip(*map(chosen, curves), strict=True)
         return torch.stack(rates), torch.stack(thresholds)
 
     return CurveFormula(of_curves=of_curves, check_own=check)

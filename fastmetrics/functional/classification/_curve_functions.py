@@ -41,7 +41,11 @@ _BATCHES = {
 }
 
 
-def of_batch(formula: Formula, *, call: str, shows: str) -> Callable[[F], F]:
+# The example of each function: its arguments behind those of the batch, and its value.
+_EXAMPLES: dict[Callable[..., Any], tuple[str, str]] = {}
+
+
+def of_batch(formula: Formula, call: str, shows: str) -> Callable[[F], F]:
     """Give a function its body: count one batch, and return the value of the formula.
 
     Args:
@@ -82,26 +86,26 @@ def of_batch(formula: Formula, *, call: str, shows: str) -> Callable[[F], F]:
 
         preds, target, size = _BATCHES[task]
         example = f">>> preds, target = {preds}, {target}\n>>> {name}(preds, target{size}, {call})"
-        return declared(
+        made = declared(
             _with_signature(function, value),
             name,
             inspect.getdoc(function) or "",
             arguments=_ARGUMENTS,
             example=f"{example}\n{shows}",
         )
+        _EXAMPLES[made] = call, shows
+        return made
 
     return decorate
 
 
 def by_task(
-    binary: Callable[..., Any],
-    multiclass: Callable[..., Any],
-    multilabel: Callable[..., Any],
-    *,
-    call: str,
-    shows: str,
+    binary: Callable[..., Any], multiclass: Callable[..., Any], multilabel: Callable[..., Any]
 ) -> Callable[[F], F]:
-    """Give a function its body: call the function of the task with those arguments that it has."""
+    """Give a function its body: call the function of the task with those arguments that it has.
+
+    Its example is that of the binary one.
+    """
     functions = {"binary": binary, "multiclass": multiclass, "multilabel": multilabel}
     known = {task: frozenset(inspect.signature(f).parameters) for task, f in functions.items()}
 
@@ -115,6 +119,7 @@ def by_task(
             return functions[task](preds, target, **own)
 
         preds, target, _ = _BATCHES["binary"]
+        call, shows = _EXAMPLES[binary]
         example = (
             f'>>> preds, target = {preds}, {target}\n>>> {name}(preds, target, "binary", {call})'
         )
@@ -141,9 +146,13 @@ def _with_signature(declaration: F, value: Callable[..., Any]) -> F:
     names = frozenset(p.name for p in parameters)
 
     def function(preds: Tensor, target: Tensor, *args: Any, **options: Any) -> Any:
-        given = {**dict(zip(positional, args, strict=False)), **options}
-        own = {**defaults, **given}
-        if len(given) < len(args) + len(options) or own.keys() != names:
+        own = {**defaults, **options}
+        fits = True
+        if args:
+            placed = dict(zip(positional, args, strict=False))
+            fits = len(placed) == len(args) and placed.keys().isdisjoint(options)
+            own.update(placed)
+        if not fits or own.keys() != names:
             try:
                 signature.bind(preds, target, *args, **options)
             except TypeError as error:

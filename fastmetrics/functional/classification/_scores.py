@@ -155,8 +155,8 @@ class AreaFormula(Formula):
     Attributes:
         of_curve: the float64 values ``[...]`` of a curve, given ``undefined`` and what else there
             is.
-        of_areas: the values ``[C]`` of whole areas; 0/0 is NaN.
-        of_table: the least and the most they may be for counts ``[C, 2, B]``, given the same.
+        of_areas: the values ``[...]`` of whole areas; 0/0 is NaN.
+        of_table: the least and the most they may be for counts ``[..., 2, B]``, given the same.
     """
 
     of_curve: Callable[..., Tensor]
@@ -183,12 +183,10 @@ class AreaFormula(Formula):
             curves = scores.curves(states, micro=micro, static_shape=True)
             values = each_class(curves, partial(self.of_curve, undefined=absent, **own))
             return average_classes(values, average, positives_of(curves), undefined)
-        values, positives = self.of_areas(areas), areas.positives
+        values = self.of_areas(areas)
         if absent is None:
             values = values.nan_to_num(0.0)
-        if micro:
-            values, positives = values[0], positives[0]
-        return average_classes(values, average, positives, undefined)
+        return average_classes(values, average, areas.positives, undefined)
 
     def bounds(
         self,
@@ -205,11 +203,10 @@ class AreaFormula(Formula):
         if table is None:
             value = self(scores, states, average=average, undefined=undefined, **own)
             return enclose(value, value)
-        absent = self.absent(scores, undefined)
-        low, high = self.of_table(table, undefined=absent, **own)
-        positives = table[..., 1, :].sum(-1).double()
         if micro:
-            low, high, positives = low[0], high[0], positives[0]
+            table = table[0]
+        low, high = self.of_table(table, undefined=self.absent(scores, undefined), **own)
+        positives = table[..., 1, :].sum(-1).double()
         return enclose(
             average_classes(low, average, positives, undefined),
             average_classes(high, average, positives, undefined),

@@ -1,4 +1,6 @@
-"""Area under the receiver operating characteristic.
+"""Area under the receiver operating characteristic, ``P(s+ > s-) + P(s+ = s-) / 2``.
+
+``s+`` and ``s-`` are the scores of a positive and of a negative, each drawn at random.
 
 Arguments are explained in :mod:`fastmetrics.functional.classification.precision_recall_curve`, and
 ``max_fpr``, ``average`` here: ``max_fpr`` is None or a float in ``(0, 1]``, up to which the area is
@@ -130,65 +132,50 @@ def _pairwise(scores: Scores, states: States, average: str | None, undefined: st
     return average_classes(values, average, totals[first] + totals[second], undefined)
 
 
-AUROC = _Auroc(of_curve=area_under_roc, of_areas=_of_areas, of_table=_of_table, check_own=_check)
+FORMULA = _Auroc(of_curve=area_under_roc, of_areas=_of_areas, of_table=_of_table, check_own=_check)
 
 
-@of_batch(AUROC, call="thresholds=11", shows="tensor(0.7500)")
+@of_batch(FORMULA, "thresholds=11", "tensor(0.7500)")
 def binary_auroc(
     preds: Tensor, target: Tensor, max_fpr: float | None = None, thresholds: Thresholds = None,
     ignore_index: int | None = None, validate_args: bool = True, *,
     weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """Compute how often a positive scores higher than a negative, ties counting half.
-
-    ``P(s+ > s-) + P(s+ = s-) / 2`` for a positive's and a negative's score, drawn at random.
-    Returns a float32 scalar.
-    """
+    """How often a positive outscores a negative: ``P(s+ > s-) + P(s+ = s-) / 2``, float32."""
 
 
-@of_batch(AUROC, call="thresholds=11", shows="tensor(1.)")
+@of_batch(FORMULA, "thresholds=11", "tensor(1.)")
 def multiclass_auroc(
     preds: Tensor, target: Tensor, num_classes: int, average: str | None = "macro",
     thresholds: Thresholds = None, ignore_index: int | None = None, validate_args: bool = True, *,
     max_fpr: float | None = None, multi_class: str = "ovr", weight: Tensor | None = None,
     input: str = "auto", undefined: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """Average the areas of each class against all others.
+    """Average ``P(s+ > s-) + P(s+ = s-) / 2`` of each class against all others.
 
-    ``P(s+ > s-) + P(s+ = s-) / 2`` for a positive's and a negative's score, drawn at random.
     Returns a float32 scalar, ``[C]`` without an average.
     """
 
 
-@of_batch(AUROC, call="thresholds=11, average=None", shows="tensor([1., 1.])")
+@of_batch(FORMULA, "thresholds=11, average=None", "tensor([1., 1.])")
 def multilabel_auroc(
     preds: Tensor, target: Tensor, num_labels: int, average: str | None = "macro",
     thresholds: Thresholds = None, ignore_index: int | None = None, validate_args: bool = True, *,
     max_fpr: float | None = None, weight: Tensor | None = None, input: str = "auto",
     undefined: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """Average the areas of each label.
+    """Average ``P(s+ > s-) + P(s+ = s-) / 2`` of each label.
 
-    ``P(s+ > s-) + P(s+ = s-) / 2`` for a positive's and a negative's score, drawn at random.
-    ``average="micro"`` takes the area of one curve over all labels. Returns a float32 scalar,
-    ``[L]`` without an average.
+    ``average="micro"`` takes one curve over all labels. Returns a float32 scalar, without an
+    average ``[L]``.
     """
 
 
-@by_task(
-    binary_auroc,
-    multiclass_auroc,
-    multilabel_auroc,
-    call="thresholds=11",
-    shows="tensor(0.7500)",
-)
+@by_task(binary_auroc, multiclass_auroc, multilabel_auroc)
 def auroc(
     preds: Tensor, target: Tensor, task: str, thresholds: Thresholds = None,
     num_classes: int | None = None, num_labels: int | None = None, average: str | None = "macro",
     max_fpr: float | None = None, ignore_index: int | None = None, validate_args: bool = True, *,
     weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
 ) -> Tensor:  # fmt: skip
-    """Compute the area of ``task``.
-
-    ``P(s+ > s-) + P(s+ = s-) / 2`` for a positive's and a negative's score, drawn at random.
-    """
+    """Compute ``P(s+ > s-) + P(s+ = s-) / 2`` of ``task``."""

@@ -71,12 +71,12 @@ def _of_areas(areas: Areas) -> Tensor:
     return areas.precision / areas.positives
 
 
-AVERAGE_PRECISION = AreaFormula(
+FORMULA = AreaFormula(
     of_curve=precision_by_recall, of_areas=_of_areas, of_table=_least_and_most, absent=_absent
 )
 
 
-@of_batch(AVERAGE_PRECISION, call="thresholds=11", shows="tensor(0.8333)")
+@of_batch(FORMULA, "thresholds=11", "tensor(0.8333)")
 def binary_average_precision(
     preds: Tensor, target: Tensor, thresholds: Thresholds = None, ignore_index: int | None = None,
     validate_args: bool = True, *,
@@ -89,7 +89,7 @@ def binary_average_precision(
     """
 
 
-@of_batch(AVERAGE_PRECISION, call="thresholds=11", shows="tensor(1.)")
+@of_batch(FORMULA, "thresholds=11", "tensor(1.)")
 def multiclass_average_precision(
     preds: Tensor, target: Tensor, num_classes: int, average: str | None = "macro",
     thresholds: Thresholds = None, ignore_index: int | None = None, validate_args: bool = True, *,
@@ -102,7 +102,7 @@ def multiclass_average_precision(
     """
 
 
-@of_batch(AVERAGE_PRECISION, call="thresholds=11, average=None", shows="tensor([1., 1.])")
+@of_batch(FORMULA, "thresholds=11, average=None", "tensor([1., 1.])")
 def multilabel_average_precision(
     preds: Tensor, target: Tensor, num_labels: int, average: str | None = "macro",
     thresholds: Thresholds = None, ignore_index: int | None = None, validate_args: bool = True, *,
@@ -116,13 +116,7 @@ def multilabel_average_precision(
     """
 
 
-@by_task(
-    binary_average_precision,
-    multiclass_average_precision,
-    multilabel_average_precision,
-    call="thresholds=11",
-    shows="tensor(0.8333)",
-)
+@by_task(binary_average_precision, multiclass_average_precision, multilabel_average_precision)
 def average_precision(
     preds: Tensor, target: Tensor, task: str, thresholds: Thresholds = None,
     num_classes: int | None = None, num_labels: int | None = None, average: str | None = "macro",

@@ -69,10 +69,10 @@ def eer_formula(curves: Curves, average: str | None = None, undefined: str | Non
     return each_class(curves, lambda curve: equal_error(*_known_rates(curve, undefined))).float()
 
 
-EER = CurveFormula(of_curves=eer_formula, class_averages=CURVE_AVERAGES)
+FORMULA = CurveFormula(of_curves=eer_formula, class_averages=CURVE_AVERAGES)
 
 
-@of_batch(EER, call="thresholds=5", shows="tensor(0.2500)")
+@of_batch(FORMULA, "thresholds=5", "tensor(0.2500)")
 def binary_eer(
     preds: Tensor, target: Tensor, thresholds: Thresholds = None, ignore_index: int | None = None,
     validate_args: bool = True, *,
@@ -84,7 +84,7 @@ def binary_eer(
     """
 
 
-@of_batch(EER, call="thresholds=3", shows="tensor([0.2500, 0.2500])")
+@of_batch(FORMULA, "thresholds=3", "tensor([0.2500, 0.2500])")
 def multiclass_eer(
     preds: Tensor, target: Tensor, num_classes: int, thresholds: Thresholds = None,
     average: str | None = None, ignore_index: int | None = None, validate_args: bool = True, *,
@@ -98,7 +98,7 @@ def multiclass_eer(
     """
 
 
-@of_batch(EER, call="thresholds=3", shows="tensor([0., 0.])")
+@of_batch(FORMULA, "thresholds=3", "tensor([0., 0.])")
 def multilabel_eer(
     preds: Tensor, target: Tensor, num_labels: int, thresholds: Thresholds = None,
     ignore_index: int | None = None, validate_args: bool = True, *,
@@ -110,13 +110,7 @@ def multilabel_eer(
     """
 
 
-@by_task(
-    binary_eer,
-    multiclass_eer,
-    multilabel_eer,
-    call="thresholds=5",
-    shows="tensor(0.2500)",
-)
+@by_task(binary_eer, multiclass_eer, multilabel_eer)
 def eer(
     preds: Tensor, target: Tensor, task: str, thresholds: Thresholds = None,
     num_classes: int | None = None, num_labels: int | None = None, average: str | None = None,

@@ -80,7 +80,7 @@ def logauc_formula(
     return average_classes(each_class(curves, value), average, positives_of(curves), undefined)
 
 
-LOGAUC = CurveFormula(
+FORMULA = CurveFormula(
     of_curves=logauc_formula,
     class_averages=AVERAGES,
     label_averages=AVERAGES,
@@ -88,7 +88,7 @@ LOGAUC = CurveFormula(
 )
 
 
-@of_batch(LOGAUC, call="thresholds=11", shows="tensor(0.5000)")
+@of_batch(FORMULA, "thresholds=11", "tensor(0.5000)")
 def binary_logauc(
     preds: Tensor, target: Tensor, fpr_range: FprRange = (0.001, 0.1),
     thresholds: Thresholds = None, ignore_index: int | None = None, validate_args: bool = True, *,
@@ -101,7 +101,7 @@ def binary_logauc(
     """
 
 
-@of_batch(LOGAUC, call="thresholds=11, average=None", shows="tensor([1., 1.])")
+@of_batch(FORMULA, "thresholds=11, average=None", "tensor([1., 1.])")
 def multiclass_logauc(
     preds: Tensor, target: Tensor, num_classes: int, fpr_range: FprRange = (0.001, 0.1),
     average: str | None = "macro", thresholds: Thresholds = None, ignore_index: int | None = None,
@@ -115,7 +115,7 @@ def multiclass_logauc(
     """
 
 
-@of_batch(LOGAUC, call="thresholds=11, average=None", shows="tensor([1., 1.])")
+@of_batch(FORMULA, "thresholds=11, average=None", "tensor([1., 1.])")
 def multilabel_logauc(
     preds: Tensor, target: Tensor, num_labels: int, fpr_range: FprRange = (0.001, 0.1),
     average: str | None = "macro", thresholds: Thresholds = None, ignore_index: int | None = None,
@@ -129,13 +129,7 @@ def multilabel_logauc(
     """
 
 
-@by_task(
-    binary_logauc,
-    multiclass_logauc,
-    multilabel_logauc,
-    call="thresholds=11",
-    shows="tensor(0.5000)",
-)
+@by_task(binary_logauc, multiclass_logauc, multilabel_logauc)
 def logauc(
     preds: Tensor, target: Tensor, task: str, thresholds: Thresholds = None,
     num_classes: int | None = None, num_labels: int | None = None,

@@ -16,14 +16,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from fastmetrics.functional.classification._best_point import (
-    Candidates,
     RateAndThreshold,
     best_point,
     precision_recall_points,
 )
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
-from fastmetrics.functional.classification.precision_recall_curve import precision_and_recall
-from fastmetrics.ops.scores import Curve
 from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = [
@@ -33,64 +30,40 @@ __all__ = [
     "precision_at_fixed_recall",
 ]
 
-
-def _candidates(curve: Curve, undefined: str | None) -> Candidates:
-    precision, recall = precision_and_recall(curve, undefined)
-    return precision_recall_points(curve, rate=precision, constrained=recall)
+FORMULA = best_point(precision_recall_points, best="precision", at="recall")
 
 
-PRECISION_AT_RECALL = best_point("min_recall", _candidates)
-
-
-@of_batch(
-    PRECISION_AT_RECALL, call="min_recall=0.5, thresholds=5", shows="(tensor(1.), tensor(0.7500))"
-)
+@of_batch(FORMULA, "min_recall=0.5", "(tensor(1.), tensor(0.8000))")
 def binary_precision_at_fixed_recall(
     preds: Tensor, target: Tensor, min_recall: float, thresholds: Thresholds = None,
     ignore_index: int | None = None, validate_args: bool = True, *,
     weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
 ) -> RateAndThreshold:  # fmt: skip
-    """Find the largest precision with ``recall >= min_recall``, and its threshold."""
+    """The best precision with ``recall >= min_recall`` and its threshold."""
 
 
-@of_batch(
-    PRECISION_AT_RECALL,
-    call="min_recall=0.9, thresholds=5",
-    shows="(tensor([1., 1.]), tensor([0.2500, 0.7500]))",
-)
+@of_batch(FORMULA, "min_recall=0.9", "(tensor([1., 1.]), tensor([0.4000, 0.9000]))")
 def multiclass_precision_at_fixed_recall(
     preds: Tensor, target: Tensor, num_classes: int, min_recall: float,
     thresholds: Thresholds = None, ignore_index: int | None = None, validate_args: bool = True, *,
     weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
 ) -> RateAndThreshold:  # fmt: skip
-    """Find the largest precision of each class with ``recall >= min_recall``.
-
-    A class is compared with all others. Its threshold comes second; both are ``[C]``.
-    """
+    """The best precision with ``recall >= min_recall`` and its threshold, ``[C]``."""
 
 
-@of_batch(
-    PRECISION_AT_RECALL,
-    call="min_recall=0.9, thresholds=5",
-    shows="(tensor([1., 1.]), tensor([0.5000, 0.5000]))",
-)
+@of_batch(FORMULA, "min_recall=0.9", "(tensor([1., 1.]), tensor([0.7000, 0.6000]))")
 def multilabel_precision_at_fixed_recall(
     preds: Tensor, target: Tensor, num_labels: int, min_recall: float,
     thresholds: Thresholds = None, ignore_index: int | None = None, validate_args: bool = True, *,
     weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
 ) -> RateAndThreshold:  # fmt: skip
-    """Find the largest precision of each label with ``recall >= min_recall``.
-
-    Its threshold comes second; both are ``[L]``.
-    """
+    """The best precision with ``recall >= min_recall`` and its threshold, ``[L]``."""
 
 
 @by_task(
     binary_precision_at_fixed_recall,
     multiclass_precision_at_fixed_recall,
     multilabel_precision_at_fixed_recall,
-    call="min_recall=0.5, thresholds=5",
-    shows="(tensor(1.), tensor(0.7500))",
 )
 def precision_at_fixed_recall(
     preds: Tensor, target: Tensor, task: str, min_recall: float, thresholds: Thresholds = None,
@@ -98,4 +71,4 @@ def precision_at_fixed_recall(
     validate_args: bool = True, *,
     weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
 ) -> RateAndThreshold:  # fmt: skip
-    """Find the largest precision of ``task`` with ``recall >= min_recall``."""
+    """The best precision with ``recall >= min_recall`` and its threshold, of ``task``."""

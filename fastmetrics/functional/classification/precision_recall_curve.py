@@ -101,7 +101,7 @@ def _absent(scores: Scores, undefined: str | None) -> str | None:
     return "nan" if scores.multiclass else undefined
 
 
-PRECISION_RECALL_CURVE = CurveFormula(
+FORMULA = CurveFormula(
     of_curves=precision_recall_formula,
     static_shape=False,
     class_averages=CURVE_AVERAGES,
@@ -110,9 +110,9 @@ PRECISION_RECALL_CURVE = CurveFormula(
 
 
 @of_batch(
-    PRECISION_RECALL_CURVE,
-    call="thresholds=[0.5]",
-    shows="(tensor([0.6667, 1.0000]), tensor([1., 0.]), tensor([0.5000]))",
+    FORMULA,
+    "thresholds=[0.5]",
+    "(tensor([0.6667, 1.0000]), tensor([1., 0.]), tensor([0.5000]))",
 )
 def binary_precision_recall_curve(
     preds: Tensor, target: Tensor, thresholds: Thresholds = None, ignore_index: int | None = None,
@@ -129,9 +129,9 @@ def binary_precision_recall_curve(
 
 
 @of_batch(
-    PRECISION_RECALL_CURVE,
-    call="thresholds=[0.5]",
-    shows=(
+    FORMULA,
+    "thresholds=[0.5]",
+    (
         "(tensor([[1.0000, 1.0000],\n        [0.5000, 1.0000]]), "
         "tensor([[0.5000, 0.0000],\n        [1.0000, 0.0000]]), "
         "tensor([0.5000]))"
@@ -151,9 +151,9 @@ def multiclass_precision_recall_curve(
 
 
 @of_batch(
-    PRECISION_RECALL_CURVE,
-    call="thresholds=[0.5]",
-    shows=(
+    FORMULA,
+    "thresholds=[0.5]",
+    (
         "(tensor([[1., 1.],\n        [1., 1.]]), "
         "tensor([[1., 0.],\n        [1., 0.]]), "
         "tensor([0.5000]))"
@@ -175,8 +175,6 @@ def multilabel_precision_recall_curve(
     binary_precision_recall_curve,
     multiclass_precision_recall_curve,
     multilabel_precision_recall_curve,
-    call="thresholds=[0.5]",
-    shows="(tensor([0.6667, 1.0000]), tensor([1., 0.]), tensor([0.5000]))",
 )
 def precision_recall_curve(
     preds: Tensor, target: Tensor, task: str, thresholds: Thresholds = None,

@@ -16,14 +16,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from fastmetrics.functional.classification._best_point import (
-    Candidates,
     RateAndThreshold,
     best_point,
     precision_recall_points,
 )
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
-from fastmetrics.functional.classification.precision_recall_curve import precision_and_recall
-from fastmetrics.ops.scores import Curve
 from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = [
@@ -33,66 +30,40 @@ __all__ = [
     "recall_at_fixed_precision",
 ]
 
-
-def _candidates(curve: Curve, undefined: str | None) -> Candidates:
-    precision, recall = precision_and_recall(curve, undefined)
-    return precision_recall_points(curve, rate=recall, constrained=precision)
+FORMULA = best_point(precision_recall_points, best="recall", at="precision")
 
 
-RECALL_AT_PRECISION = best_point("min_precision", _candidates)
-
-
-@of_batch(
-    RECALL_AT_PRECISION,
-    call="min_precision=0.5, thresholds=5",
-    shows="(tensor(1.), tensor(0.5000))",
-)
+@of_batch(FORMULA, "min_precision=0.5", "(tensor(1.), tensor(0.6000))")
 def binary_recall_at_fixed_precision(
     preds: Tensor, target: Tensor, min_precision: float, thresholds: Thresholds = None,
     ignore_index: int | None = None, validate_args: bool = True, *,
     weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
 ) -> RateAndThreshold:  # fmt: skip
-    """Find the largest recall with ``precision >= min_precision``, and its threshold."""
+    """The best recall with ``precision >= min_precision`` and its threshold."""
 
 
-@of_batch(
-    RECALL_AT_PRECISION,
-    call="min_precision=0.9, thresholds=5",
-    shows="(tensor([1., 1.]), tensor([0.2500, 0.7500]))",
-)
+@of_batch(FORMULA, "min_precision=0.9", "(tensor([1., 1.]), tensor([0.4000, 0.9000]))")
 def multiclass_recall_at_fixed_precision(
     preds: Tensor, target: Tensor, num_classes: int, min_precision: float,
     thresholds: Thresholds = None, ignore_index: int | None = None, validate_args: bool = True, *,
     weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
 ) -> RateAndThreshold:  # fmt: skip
-    """Find the largest recall of each class with ``precision >= min_precision``.
-
-    A class is compared with all others. Its threshold comes second; both are ``[C]``.
-    """
+    """The best recall with ``precision >= min_precision`` and its threshold, ``[C]``."""
 
 
-@of_batch(
-    RECALL_AT_PRECISION,
-    call="min_precision=0.9, thresholds=5",
-    shows="(tensor([1., 1.]), tensor([0.5000, 0.5000]))",
-)
+@of_batch(FORMULA, "min_precision=0.9", "(tensor([1., 1.]), tensor([0.7000, 0.6000]))")
 def multilabel_recall_at_fixed_precision(
     preds: Tensor, target: Tensor, num_labels: int, min_precision: float,
     thresholds: Thresholds = None, ignore_index: int | None = None, validate_args: bool = True, *,
     weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
 ) -> RateAndThreshold:  # fmt: skip
-    """Find the largest recall of each label with ``precision >= min_precision``.
-
-    Its threshold comes second; both are ``[L]``.
-    """
+    """The best recall with ``precision >= min_precision`` and its threshold, ``[L]``."""
 
 
 @by_task(
     binary_recall_at_fixed_precision,
     multiclass_recall_at_fixed_precision,
     multilabel_recall_at_fixed_precision,
-    call="min_precision=0.5, thresholds=5",
-    shows="(tensor(1.), tensor(0.5000))",
 )
 def recall_at_fixed_precision(
     preds: Tensor, target: Tensor, task: str, min_precision: float, thresholds: Thresholds = None,
@@ -100,4 +71,4 @@ def recall_at_fixed_precision(
     validate_args: bool = True, *,
     weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
 ) -> RateAndThreshold:  # fmt: skip
-    """Find the largest recall of ``task`` with ``precision >= min_precision``."""
+    """The best recall with ``precision >= min_precision`` and its threshold, of ``task``."""

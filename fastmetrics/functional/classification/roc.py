@@ -81,14 +81,10 @@ def roc_formula(
     return [x.float() for x, _ in points], [y.float() for _, y in points], thresholds
 
 
-ROC = CurveFormula(of_curves=roc_formula, static_shape=False, class_averages=CURVE_AVERAGES)
+FORMULA = CurveFormula(of_curves=roc_formula, static_shape=False, class_averages=CURVE_AVERAGES)
 
 
-@of_batch(
-    ROC,
-    call="thresholds=[0.5]",
-    shows="(tensor([0.5000]), tensor([1.]), tensor([0.5000]))",
-)
+@of_batch(FORMULA, "thresholds=[0.5]", "(tensor([0.5000]), tensor([1.]), tensor([0.5000]))")
 def binary_roc(
     preds: Tensor, target: Tensor, thresholds: Thresholds = None, ignore_index: int | None = None,
     validate_args: bool = True, *,
@@ -102,9 +98,9 @@ def binary_roc(
 
 
 @of_batch(
-    ROC,
-    call="thresholds=[0.5]",
-    shows=(
+    FORMULA,
+    "thresholds=[0.5]",
+    (
         "(tensor([[0.0000],\n        [0.5000]]), "
         "tensor([[0.5000],\n        [1.0000]]), "
         "tensor([0.5000]))"
@@ -124,9 +120,9 @@ def multiclass_roc(
 
 
 @of_batch(
-    ROC,
-    call="thresholds=[0.5]",
-    shows=("(tensor([[0.],\n        [0.]]), tensor([[1.],\n        [1.]]), tensor([0.5000]))"),
+    FORMULA,
+    "thresholds=[0.5]",
+    ("(tensor([[0.],\n        [0.]]), tensor([[1.],\n        [1.]]), tensor([0.5000]))"),
 )
 def multilabel_roc(
     preds: Tensor, target: Tensor, num_labels: int, thresholds: Thresholds = None,
@@ -140,13 +136,7 @@ def multilabel_roc(
     """
 
 
-@by_task(
-    binary_roc,
-    multiclass_roc,
-    multilabel_roc,
-    call="thresholds=[0.5]",
-    shows="(tensor([0.5000]), tensor([1.]), tensor([0.5000]))",
-)
+@by_task(binary_roc, multiclass_roc, multilabel_roc)
 def roc(
     preds: Tensor, target: Tensor, task: str, thresholds: Thresholds = None,
     num_classes: int | None = None, num_labels: int | None = None, average: str | None = None,

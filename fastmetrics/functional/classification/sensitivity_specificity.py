@@ -15,14 +15,11 @@ from __future__ import annotations
 from torch import Tensor
 
 from fastmetrics.functional.classification._best_point import (
-    Candidates,
     RateAndThreshold,
     best_point,
     roc_points,
 )
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
-from fastmetrics.functional.classification.roc import from_origin
-from fastmetrics.ops.scores import Curve
 from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = [
@@ -32,79 +29,40 @@ __all__ = [
     "sensitivity_at_specificity",
 ]
 
-
-def sensitivity_and_specificity(curve: Curve) -> tuple[Tensor, Tensor]:
-    """Return both as float64, ``[..., K]``, at each point of a curve that starts at the origin.
-
-    Without positives sensitivity is 0, without negatives specificity is 1.
-    """
-    negatives = curve.negatives.unsqueeze(-1)
-    # Not 1 - fpr, whose rounding would decide whether a minimum is reached.
-    specificity = (negatives - curve.fps) / negatives
-    sensitivity = curve.tps / curve.positives.unsqueeze(-1)
-    return sensitivity.nan_to_num(0.0), specificity.nan_to_num(1.0)
+FORMULA = best_point(roc_points, best="sensitivity", at="specificity")
 
 
-def _candidates(curve: Curve, undefined: str | None) -> Candidates:
-    curve = from_origin(curve)
-    sensitivity, specificity = sensitivity_and_specificity(curve)
-    return roc_points(curve, rate=sensitivity, constrained=specificity)
-
-
-SENSITIVITY_AT_SPECIFICITY = best_point("min_specificity", _candidates)
-
-
-@of_batch(
-    SENSITIVITY_AT_SPECIFICITY,
-    call="min_specificity=0.5, thresholds=5",
-    shows="(tensor(1.), tensor(0.5000))",
-)
+@of_batch(FORMULA, "min_specificity=0.5", "(tensor(1.), tensor(0.6000))")
 def binary_sensitivity_at_specificity(
     preds: Tensor, target: Tensor, min_specificity: float, thresholds: Thresholds = None,
     ignore_index: int | None = None, validate_args: bool = True, *,
     weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
 ) -> RateAndThreshold:  # fmt: skip
-    """Find the largest sensitivity with ``specificity >= min_specificity``, and its threshold."""
+    """The best sensitivity with ``specificity >= min_specificity`` and its threshold."""
 
 
-@of_batch(
-    SENSITIVITY_AT_SPECIFICITY,
-    call="min_specificity=0.9, thresholds=5",
-    shows="(tensor([1., 1.]), tensor([0.2500, 0.7500]))",
-)
+@of_batch(FORMULA, "min_specificity=0.9", "(tensor([1., 1.]), tensor([0.4000, 0.9000]))")
 def multiclass_sensitivity_at_specificity(
     preds: Tensor, target: Tensor, num_classes: int, min_specificity: float,
     thresholds: Thresholds = None, ignore_index: int | None = None, validate_args: bool = True, *,
     weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
 ) -> RateAndThreshold:  # fmt: skip
-    """Find the largest sensitivity of each class with ``specificity >= min_specificity``.
-
-    A class is compared with all others. Its threshold comes second; both are ``[C]``.
-    """
+    """The best sensitivity with ``specificity >= min_specificity`` and its threshold, ``[C]``."""
 
 
-@of_batch(
-    SENSITIVITY_AT_SPECIFICITY,
-    call="min_specificity=0.9, thresholds=5",
-    shows="(tensor([1., 1.]), tensor([0.5000, 0.5000]))",
-)
+@of_batch(FORMULA, "min_specificity=0.9", "(tensor([1., 1.]), tensor([0.7000, 0.6000]))")
 def multilabel_sensitivity_at_specificity(
     preds: Tensor, target: Tensor, num_labels: int, min_specificity: float,
     thresholds: Thresholds = None, ignore_index: int | None = None, validate_args: bool = True, *,
     weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
 ) -> RateAndThreshold:  # fmt: skip
-    """Find the largest sensitivity of each label with ``specificity >= min_specificity``.
-
-    Its threshold comes second; both are ``[L]``.
-    """
+    """The best sensitivity with ``specificity >= min_specificity`` and its threshold, ``[L]``."""
 
 
 @by_task(
     binary_sensitivity_at_specificity,
     multiclass_sensitivity_at_specificity,
     multilabel_sensitivity_at_specificity,
-    call="min_specificity=0.5, thresholds=5",
-    shows="(tensor(1.), tensor(0.5000))",
 )
 def sensitivity_at_specificity(
     preds: Tensor, target: Tensor, task: str, min_specificity: float, thresholds: Thresholds = None,
@@ -112,4 +70,4 @@ def sensitivity_at_specificity(
     validate_args: bool = True, *,
     weight: Tensor | None = None, input: str = "auto", undefined: str | None = None,
 ) -> RateAndThreshold:  # fmt: skip
-    """Find the largest sensitivity of ``task`` with ``specificity >= min_specificity``."""
+    """The best sensitivity with ``specificity >= min_specificity``, of ``task``."""
