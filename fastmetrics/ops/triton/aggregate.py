@@ -23,14 +23,13 @@ from fastmetrics.ops.triton.reading import (
     add_event,
     fold_partials,
     is_wide,
-    launch,
     locate,
     merge_axes,
     nan_max,
     numbers,
     ordered_programs,
-    replayable,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 
 BLOCK = 1024
 BLOCKS_EACH = 4  # at least, so that a small update is one launch

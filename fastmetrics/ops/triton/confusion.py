@@ -37,7 +37,6 @@ from fastmetrics.ops.triton.reading import (
     class_blocks,
     fold_partials,
     is_wide,
-    launch,
     locate,
     numbers,
     one_per_thread,
@@ -47,13 +46,13 @@ from fastmetrics.ops.triton.reading import (
     read_classes,
     read_label_tile,
     read_labels,
-    replayable,
     row_layout,
     score_cuts,
     settle,
     walk_classes,
     walk_labels,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 
 COLUMN_TILE = 1024
 MOST_COLUMNS = 64

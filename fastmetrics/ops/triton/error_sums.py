@@ -22,15 +22,14 @@ from fastmetrics.ops.triton.reading import (
     Tile,
     fold_partials,
     is_wide,
-    launch,
     load_columns,
     locate,
     numbers,
-    on_device_of_state,
     ordered_programs,
     settle,
     walk_labels,
 )
+from fastmetrics.ops.triton.replay import launch, on_device_of_state
 
 SQUARED = tl.constexpr(terms_of.SQUARED)
 ABSOLUTE = tl.constexpr(terms_of.ABSOLUTE)

@@ -29,19 +29,18 @@ from fastmetrics.ops.triton.reading import (
     class_blocks,
     fold_partials,
     is_wide,
-    launch,
     locate,
     numbers,
     programs_for,
     read_classes,
     read_label_tile,
-    replayable,
     row_layout,
     score_cuts,
     settle,
     walk_classes,
     walk_labels,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 
 LABEL_TILE = 1024
 MOST_COLUMNS = 64

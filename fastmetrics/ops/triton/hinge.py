@@ -26,7 +26,6 @@ from fastmetrics.ops.triton.reading import (
     as_score,
     fold_partials,
     is_wide,
-    launch,
     load_columns,
     locate,
     nan_max,
@@ -34,11 +33,11 @@ from fastmetrics.ops.triton.reading import (
     ones_or_weights,
     ordered_programs,
     read_targets,
-    replayable,
     row_layout,
     settle,
     walk_classes,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 from fastmetrics.ops.triton.score_histogram import absorb, row_blocks, share_of
 
 

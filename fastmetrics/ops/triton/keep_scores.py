@@ -21,17 +21,16 @@ from fastmetrics.ops.triton.reading import (
     as_score,
     class_blocks,
     is_wide,
-    launch,
     load_columns,
     locate,
     numbers,
     programs_for,
     read_targets,
-    replayable,
     settle,
     walk_classes,
     walk_labels,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 
 
 @triton.jit(do_not_specialize=["start", "ignore_index"])

@@ -24,16 +24,15 @@ from fastmetrics.ops.triton.reading import (
     as_score,
     fold_partials,
     is_wide,
-    launch,
     load_columns,
     locate,
     numbers,
     ones_or_weights,
     ordered_programs,
-    replayable,
     settle,
     walk_labels,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 
 # Pairs of labels that a program compares at a time.
 PAIRS = 2048

@@ -40,17 +40,16 @@ from fastmetrics.ops.triton.reading import (
     as_score,
     fold_partials,
     is_wide,
-    launch,
     load_columns,
     locate,
     numbers,
     ones_or_weights,
     read_targets,
-    replayable,
     row_layout,
     settle,
     walk_classes,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 
 # How thresholds lie: anywhere, at equal distances in [0, 1], or at the logits of such; or where the
 # leading bits of the images of float32 or float16 scores change.

@@ -47,18 +47,17 @@ from fastmetrics.ops.triton.reading import (
     class_blocks,
     fold_partials,
     is_wide,
-    launch,
     numbers,
     one_per_thread,
     ones_or_weights,
     ordered_programs,
     programs_for,
     read_classes,
-    replayable,
     row_layout,
     settle,
     walk_classes,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 
 TP = tl.constexpr(0)
 FP = tl.constexpr(1)
