@@ -137,14 +137,9 @@ def float_bits(number: float) -> int:
 
 @replayable
 def aggregate_(
-    state: Tensor,
-    events: Tensor,
-    value: Tensor,
-    weight: Tensor | None,
-    reduction: int,
-    nans: int,
+    state: Tensor, events: Tensor, value: Tensor, weight: Tensor | None, reduction: int, nans: int,
     fill: float,
-) -> None:
+) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.aggregate.aggregate_`."""
     positions = value.numel()
     if not positions:

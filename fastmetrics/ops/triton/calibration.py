@@ -224,17 +224,9 @@ def count_confidences(
 
 @replayable
 def calibration_bins_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    edges: Tensor,
-    num_classes: int,
-    logits: bool,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    edges: Tensor, num_classes: int, logits: bool, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.calibration.calibration_bins_`."""
     if not target.numel():
         return

@@ -251,14 +251,9 @@ def sum_errors(
 
 @on_device_of_state
 def error_sums_(
-    state: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    terms: int,
-    p: float,
+    state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None, terms: int, p: float,
     power: float,
-) -> None:
+) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.error_sums.error_sums_`."""
     if not preds.numel():
         return

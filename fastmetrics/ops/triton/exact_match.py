@@ -194,15 +194,9 @@ def match_positions(
 
 @replayable
 def exact_match_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    num_classes: int,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    num_classes: int, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Launch the kernel of :func:`fastmetrics.ops.exact_match.exact_match_`."""
     if not target.numel():
         return
@@ -240,17 +234,9 @@ def _cells(
 
 @replayable
 def label_exact_match_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    num_labels: int,
-    threshold: float,
-    logits: bool,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    num_labels: int, threshold: float, logits: bool, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Launch the kernel of :func:`fastmetrics.ops.exact_match.label_exact_match_`."""
     if not target.numel():
         return

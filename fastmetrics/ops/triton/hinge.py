@@ -227,17 +227,9 @@ def sum_rows(
 
 @replayable
 def hinge_sums_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    multiclass: bool,
-    squared: bool,
-    logits: bool,
-    weight: Tensor | None,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, multiclass: bool, squared: bool,
+    logits: bool, weight: Tensor | None, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.hinge.hinge_sums_`."""
     if not target.numel():
         return

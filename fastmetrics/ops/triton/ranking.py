@@ -243,15 +243,9 @@ def rank_rows(
 
 @replayable
 def ranking_sums_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    measures: int,
-    weight: Tensor | None,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, measures: int,
+    weight: Tensor | None, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Launch the kernel of :func:`fastmetrics.ops.ranking.ranking_sums_`."""
     if not target.numel():
         return

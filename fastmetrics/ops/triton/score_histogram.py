@@ -329,18 +329,10 @@ def count_rows(
 
 @replayable
 def score_histogram_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    edges: Tensor,
-    uniform: bool,
-    multiclass: bool,
-    logits: bool,
-    ignore_index: int | None,
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    edges: Tensor, uniform: bool, multiclass: bool, logits: bool, ignore_index: int | None,
     validate: bool,
-) -> None:
+) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.score_histogram.score_histogram_`."""
     guessed = uniform and state.shape[3] - 1 <= MOST_GUESSED
     first = spacing = UNIFORM if guessed else ANYWHERE
@@ -355,17 +347,9 @@ def score_histogram_(
 
 @replayable
 def score_image_histogram_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    half: bool,
-    multiclass: bool,
-    logits: bool,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None, half: bool,
+    multiclass: bool, logits: bool, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.score_histogram.score_image_histogram_`."""
     spacing = HALF_IMAGE if half else IMAGE
     tensors = (events, preds, target, weight, None)
