@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, overload
 
 from torch import Tensor
@@ -49,10 +49,18 @@ def call_for_task(
         ValueError: the task is not among ``implementations``, or an integer argument that it needs
             (``num_classes``, ``top_k``, ``num_labels``) is not an integer.
     """
+    name, own = arguments_of_task(implementations, task, **options)
+    return implementations[name](*args, **own)
+
+
+def arguments_of_task(
+    implementations: Iterable[str], task: str, **options: Any
+) -> tuple[str, dict[str, Any]]:
+    """Return the name of ``task`` and those ``options`` that it has; errors as above."""
     name = check_task(task, tuple(implementations))
     own = {key: value for key, value in options.items() if name in _TASKS_WITH.get(key, TASKS)}
     check_sizes(name, own)
-    return implementations[name](*args, **own)
+    return name, own
 
 
 def check_sizes(task: str, arguments: Mapping[str, Any]) -> None:
