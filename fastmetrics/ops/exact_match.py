@@ -186,8 +186,18 @@ def label_exact_match_(
 class Matches(NamedTuple):
     """Samples with every position correct, and all samples; ``[N]`` each where kept apart."""
 
-    correct: Tensor
-    total: Tensor
+    table: Tensor
+    """Both, along the last axis."""
+
+    @property
+    def correct(self) -> Tensor:
+        """Samples with every position correct."""
+        return self.table.select(-1, 0)
+
+    @property
+    def total(self) -> Tensor:
+        """All samples."""
+        return self.table.select(-1, 1)
 
 
 class MatchCounts(CountStatistic):
@@ -195,8 +205,7 @@ class MatchCounts(CountStatistic):
 
     def read(self, states: States) -> Matches:
         """Return the counts of all batches."""
-        correct, total = self.counts_of(states).unbind(-1)
-        return Matches(correct, total)
+        return Matches(self.counts_of(states))
 
     @override
     def views(self) -> Mapping[str, View]:

@@ -25,7 +25,8 @@ __all__ = ["exact_match", "multiclass_exact_match", "multilabel_exact_match"]
 
 def exact_match_formula(matches: Matches) -> Tensor:
     """Divide the samples with every position right by all samples, float32."""
-    return divide(matches.correct.double(), matches.total.double()).float()
+    correct, total = matches.table.double().unbind(-1)
+    return divide(correct, total).float()
 
 
 def multiclass_exact_match(
