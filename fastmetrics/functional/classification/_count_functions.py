@@ -15,7 +15,7 @@ from fastmetrics.core.statistic import count
 from fastmetrics.functional._declare import Value, declared, planned
 from fastmetrics.functional.classification._arguments import explained
 from fastmetrics.functional.classification._ratio import Formula
-from fastmetrics.functional.classification._tasks import TASKS, arguments_of_task
+from fastmetrics.functional.classification._tasks import TASKS, function_of_task
 from fastmetrics.ops.confusion import BinaryTable, LabelTables
 from fastmetrics.ops.counted import Counts
 from fastmetrics.ops.stat_scores import ClassCounts
@@ -341,13 +341,8 @@ def _of_task(
     needs: str,
     shows: str,
 ) -> Callable[..., Tensor]:
-    by_name = dict(zip(TASKS, functions, strict=True))
-
-    def plan(arguments: dict[str, Any]) -> Value:
-        task, own = arguments_of_task(by_name, **arguments)
-        return lambda preds, target, weight: by_name[task](preds, target, weight=weight, **own)
-
-    return _shown(planned(signature, name, plan), "any", name, summary, needs, shows, depth=3)
+    function = function_of_task(signature, name, dict(zip(TASKS, functions, strict=True)))
+    return _shown(function, "any", name, summary, needs, shows, depth=3)
 
 
 def _without_self(method: Callable[..., Tensor]) -> inspect.Signature:
