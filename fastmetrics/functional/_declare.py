@@ -22,6 +22,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 # The value of a batch: of preds, target and weight.
 Value = Callable[[Tensor, Tensor, Tensor | None], Tensor]
 
+_BATCH = ("preds", "target", "weight")
+
 # How many lists of arguments each function remembers.
 _REMEMBERED = 128
 
@@ -36,15 +38,20 @@ def planned(
         name: of the function, for errors.
         plan: checks the other arguments, given by name, and returns what values a batch.
     """
+    others = [p for p in signature.parameters.values() if p.name not in _BATCH]
+    positional = [p.name for p in others if p.kind is p.POSITIONAL_OR_KEYWORD]
+    defaults = {p.name: p.default for p in others if p.default is not p.empty}
+    names = frozenset(p.name for p in others)
 
     def look_at(*args: Any, **options: Any) -> Value:
-        try:
-            bound = signature.bind(None, None, *args, **options)
-        except TypeError as error:
-            raise TypeError(f"{name}() {error}") from None
-        bound.apply_defaults()
-        batch = ("preds", "target", "weight")
-        return plan({key: each for key, each in bound.arguments.items() if key not in batch})
+        given = {**dict(zip(positional, args, strict=False)), **options}
+        arguments = {**defaults, **given}
+        if len(given) < len(args) + len(options) or arguments.keys() != names:
+            try:
+                signature.bind(None, None, *args, **options)
+            except TypeError as error:
+                raise TypeError(f"{name}() {error}") from None
+        return plan(arguments)
 
     # Typed: True is no number of classes, though it equals 1.
     remembered = functools.lru_cache(_REMEMBERED, typed=True)(look_at)
