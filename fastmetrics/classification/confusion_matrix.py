@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
-from fastmetrics.classification._tasks import TaskWrapper, by_task
+from fastmetrics.classification._tasks import TaskWrapper, by_task, makes_its_task
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
-from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.confusion_matrix import check_normalize, normalize_matrix
 from fastmetrics.metric import Metric
 from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
@@ -261,26 +260,10 @@ class ConfusionMatrix(TaskWrapper):
 
     tasks = by_task(BinaryConfusionMatrix, MulticlassConfusionMatrix, MultilabelConfusionMatrix)
 
-    def __new__(  # type: ignore[misc]  # makes another class, as in torchmetrics
-        cls,
-        task: str,
-        threshold: float = 0.5,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        normalize: str | None = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> Metric:
-        """Return the metric of ``task``."""
-        return call_for_task(
-            task,
-            cls.tasks,
-            threshold=threshold,
-            num_classes=num_classes,
-            num_labels=num_labels,
-            normalize=normalize,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-            **kwargs,
-        )
+    @makes_its_task
+    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+        cls, task: str, threshold: float = 0.5, num_classes: int | None = None,
+        num_labels: int | None = None, normalize: str | None = None,
+        ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
+        """Make the metric of ``task``."""

@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from fastmetrics.classification._tasks import TaskWrapper
+from fastmetrics.classification._tasks import TaskWrapper, makes_its_task
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
-from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.exact_match import exact_match_formula
 from fastmetrics.metric import Metric
 from fastmetrics.ops.exact_match import ClassMatches, LabelMatches, MatchCounts
@@ -155,26 +154,10 @@ class ExactMatch(TaskWrapper):
         "multilabel": MultilabelExactMatch,
     }
 
-    def __new__(  # type: ignore[misc]  # makes the metric of the task
-        cls,
-        task: str,
-        threshold: float = 0.5,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> Metric:
+    @makes_its_task
+    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+        cls, task: str, threshold: float = 0.5, num_classes: int | None = None,
+        num_labels: int | None = None, multidim_average: str = "global",
+        ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
         """Make the metric of ``task``."""
-        return call_for_task(
-            task,
-            cls.tasks,
-            threshold=threshold,
-            num_classes=num_classes,
-            num_labels=num_labels,
-            multidim_average=multidim_average,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-            **kwargs,
-        )

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastmetrics.classification._tasks import TaskWrapper, by_task
+from fastmetrics.classification._tasks import TaskWrapper, by_task, makes_its_task
 from fastmetrics.classification.stat_scores import (
     BinaryRatio,
     MulticlassRatio,
     MultilabelRatio,
     StatScoreWrapper,
 )
-from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.f_beta import F1, fbeta
 from fastmetrics.metric import Metric
 from fastmetrics.utilities.checks import check_beta
@@ -233,37 +232,14 @@ class FBetaScore(TaskWrapper):
 
     tasks = by_task(BinaryFBetaScore, MulticlassFBetaScore, MultilabelFBetaScore)
 
-    def __new__(  # type: ignore[misc]  # makes the metric of the task
-        cls,
-        task: str,
-        beta: float = 1.0,
-        threshold: float = 0.5,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        average: str | None = "micro",
-        multidim_average: str = "global",
-        top_k: int = 1,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0.0,
-        **kwargs: Any,
-    ) -> Metric:
+    @makes_its_task
+    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+        cls, task: str, beta: float = 1.0, threshold: float = 0.5, num_classes: int | None = None,
+        num_labels: int | None = None, average: str | None = "micro",
+        multidim_average: str = "global", top_k: int = 1, ignore_index: int | None = None,
+        validate_args: bool = True, zero_division: float = 0.0, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
         """Make the metric of ``task``."""
-        return call_for_task(
-            task,
-            cls.tasks,
-            beta=beta,
-            threshold=threshold,
-            num_classes=num_classes,
-            num_labels=num_labels,
-            average=average,
-            multidim_average=multidim_average,
-            top_k=top_k,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-            zero_division=zero_division,
-            **kwargs,
-        )
 
 
 class F1Score(StatScoreWrapper):

@@ -11,14 +11,13 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.classification._tasks import TaskWrapper, by_task
+from fastmetrics.classification._tasks import TaskWrapper, by_task, makes_its_task
 from fastmetrics.classification.confusion_matrix import (
     BinaryMatrixMetric,
     MulticlassMatrixMetric,
     MultilabelMatrixMetric,
 )
 from fastmetrics.functional.classification._count_functions import check_averaging
-from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.jaccard import (
     jaccard_formula,
     multiclass_jaccard_formula,
@@ -157,26 +156,10 @@ class JaccardIndex(TaskWrapper):
 
     tasks = by_task(BinaryJaccardIndex, MulticlassJaccardIndex, MultilabelJaccardIndex)
 
-    def __new__(  # type: ignore[misc]  # makes another class, as in torchmetrics
-        cls,
-        task: str,
-        threshold: float = 0.5,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        average: str | None = "macro",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        **kwargs: Any,
-    ) -> Metric:
-        """Return the metric of ``task``."""
-        return call_for_task(
-            task,
-            cls.tasks,
-            threshold=threshold,
-            num_classes=num_classes,
-            num_labels=num_labels,
-            average=average,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-            **kwargs,
-        )
+    @makes_its_task
+    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+        cls, task: str, threshold: float = 0.5, num_classes: int | None = None,
+        num_labels: int | None = None, average: str | None = "macro",
+        ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
+        """Make the metric of ``task``."""

@@ -6,14 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.classification._tasks import TaskWrapper, by_task
+from fastmetrics.classification._tasks import TaskWrapper, by_task, makes_its_task
 from fastmetrics.classification.confusion_matrix import (
     BinaryMatrixMetric,
     MatrixMetric,
     MulticlassMatrixMetric,
     MultilabelMatrixMetric,
 )
-from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.matthews_corrcoef import matthews_corrcoef_formula
 from fastmetrics.metric import Metric
 
@@ -83,24 +82,10 @@ class MatthewsCorrCoef(TaskWrapper):
 
     tasks = by_task(BinaryMatthewsCorrCoef, MulticlassMatthewsCorrCoef, MultilabelMatthewsCorrCoef)
 
-    def __new__(  # type: ignore[misc]  # makes another class, as in torchmetrics
-        cls,
-        task: str,
-        threshold: float = 0.5,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
+    @makes_its_task
+    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+        cls, task: str, threshold: float = 0.5, num_classes: int | None = None,
+        num_labels: int | None = None, ignore_index: int | None = None, validate_args: bool = True,
         **kwargs: Any,
-    ) -> Metric:
-        """Return the metric of ``task``."""
-        return call_for_task(
-            task,
-            cls.tasks,
-            threshold=threshold,
-            num_classes=num_classes,
-            num_labels=num_labels,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-            **kwargs,
-        )
+    ) -> Metric:  # fmt: skip
+        """Make the metric of ``task``."""

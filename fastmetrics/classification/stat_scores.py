@@ -18,13 +18,12 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
-from fastmetrics.classification._tasks import TaskWrapper, by_task
+from fastmetrics.classification._tasks import TaskWrapper, by_task, makes_its_task
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.classification._count_functions import check_averaging
 from fastmetrics.functional.classification._ratio import Formula
-from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.stat_scores import stat_scores_formula
 from fastmetrics.metric import Metric
 from fastmetrics.ops.confusion import BinaryTable, LabelTables
@@ -287,35 +286,14 @@ class MultilabelRatio(MultilabelStatScores):
 class StatScoreWrapper(TaskWrapper):
     """The choice of a task for metrics with the arguments of the stat scores."""
 
-    def __new__(  # type: ignore[misc]  # makes the metric of the task
-        cls,
-        task: str,
-        threshold: float = 0.5,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        average: str | None = "micro",
-        multidim_average: str = "global",
-        top_k: int = 1,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0.0,
-        **kwargs: Any,
-    ) -> Metric:
+    @makes_its_task
+    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+        cls, task: str, threshold: float = 0.5, num_classes: int | None = None,
+        num_labels: int | None = None, average: str | None = "micro",
+        multidim_average: str = "global", top_k: int = 1, ignore_index: int | None = None,
+        validate_args: bool = True, zero_division: float = 0.0, **kwargs: Any,
+    ) -> Metric:  # fmt: skip
         """Make the metric of ``task``."""
-        return call_for_task(
-            task,
-            cls.tasks,
-            threshold=threshold,
-            num_classes=num_classes,
-            num_labels=num_labels,
-            average=average,
-            multidim_average=multidim_average,
-            top_k=top_k,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-            zero_division=zero_division,
-            **kwargs,
-        )
 
 
 class StatScores(StatScoreWrapper):

@@ -13,8 +13,7 @@ import functools
 import hashlib
 import json
 import math
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, is_dataclass, replace
 from typing import Any
 
@@ -24,6 +23,7 @@ from torch import Tensor
 
 from fastmetrics.core.reductions import Reduction
 from fastmetrics.core.states import State
+from fastmetrics.distributed._wire import Wire, explaining
 from fastmetrics.distributed.gathering import SENDABLE
 from fastmetrics.utilities.data import dim_zero_cat
 
@@ -174,89 +174,6 @@ def _fingerprint(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big", signed=True)
 
 
-@contextmanager
-def explaining(group: Any) -> Generator[None, None, None]:
-    """Say what a failed collective of ``group`` means."""
-    try:
-        yield
-    except RuntimeError as error:
-        raise RuntimeError(
-            f"Metrics could not be synchronised by rank {dist.get_rank()}: another of the"
-            f" {dist.get_world_size(group)} processes has ended, does not answer within the"
-            " timeout of the process group, or calls other collectives. The states of this process"
-            " are as they were."
-        ) from error
-
-
-class _Wire:
-    """The collectives of one group, on the devices that its backends serve.
-
-    ``channel`` is another gloo backend between the same processes, for the CPU.
-    """
-
-    def __init__(self, group: Any, devices: set[torch.device], channel: Any) -> None:
-        self._channel = channel
-        self.group: Any = dist.group.WORLD if group is None else group
-        self.size = dist.get_world_size(self.group)
-        if self.size < 1:
-            raise RuntimeError(
-                "This process is not part of `process_group` and cannot synchronise metrics in it."
-            )
-        pairs = dist.get_backend_config(self.group).split(",")
-        backends = (
-            dict(pair.split(":", 1) for pair in pairs) if channel is None else {"cpu": "gloo"}
-        )
-        special = [kind for kind, name in backends.items() if kind != "cpu" and name != "gloo"]
-        self.own_accelerator = bool(devices) and all(d.type in special for d in devices)
-        self._accelerator = torch.device("cpu")
-        if special and (self.own_accelerator or "cpu" not in backends):
-            fitting = [device for device in devices if device.type in special]
-            self._accelerator = fitting[0] if fitting else torch.device(special[0])
-        # Headers are read by the host, and must take the same way in all processes.
-        self.header_device = torch.device("cpu") if "cpu" in backends else self._accelerator
-        self.device = self.header_device
-
-    def choose(self, all_on_accelerators: bool) -> None:
-        """Send states between accelerators directly if that is where all processes hold them."""
-        if all_on_accelerators:
-            self.device = self._accelerator
-
-    def rank(self, place: int) -> int:
-        """Return the rank that the user knows for a place in the group."""
-        return dist.get_global_rank(self.group, place)
-
-    def start_gather(self, tensor: Tensor) -> tuple[list[Tensor], Any]:
-        received = [torch.empty_like(tensor) for _ in range(self.size)]
-        if self._channel is not None:
-            return received, self._channel.allgather([received], [tensor])
-        return received, dist.all_gather(received, tensor, group=self.group, async_op=True)
-
-    def gather(self, data: Sequence[int], dtype: torch.dtype) -> list[Tensor]:
-        """Return a few numbers of all processes, on the CPU."""
-        with explaining(self.group):
-            received, work = self.start_gather(
-                torch.tensor(data, dtype=dtype, device=self.header_device)
-            )
-            work.wait()
-            return [part.cpu() for part in received]
-
-    def start_reduce(self, tensor: Tensor, op: Any) -> Any:
-        if self._channel is not None:
-            options = dist.AllreduceOptions()
-            options.reduceOp = op
-            return self._channel.allreduce([tensor], options)
-        return dist.all_reduce(tensor, op, group=self.group, async_op=True)
-
-    def flat(self, tensors: Sequence[Tensor], dtype: torch.dtype) -> Tensor:
-        """Return a copy of all elements, one after the other, in one transfer if possible."""
-        devices = {t.device for t in tensors}
-        # Apple's GPU has no float64.
-        direct = len(devices) == 1 and not any(d.type == "mps" for d in devices)
-        source = devices.pop() if direct else self.device
-        parts = [t.detach().to(source).to(dtype).reshape(-1) for t in tensors]
-        return torch.cat(parts).to(self.device)
-
-
 @torch.no_grad()
 def exchange(
     parcels: Sequence[Parcel], group: Any = None, channel: Any = None
@@ -271,7 +188,7 @@ def exchange(
     """
     slots, problem = _slots_of(parcels)
     devices = {tensor.device for slot in slots for tensor in slot.tensors}
-    wire = _Wire(group, devices, channel)
+    wire = Wire(group, devices, channel)
     sources, parts = _agree(parcels, slots, problem, wire)
     sent = [i for i, slot in enumerate(slots) if sources[slot.owner] == slot.owner]
     slots, parts = [slots[i] for i in sent], [parts[i] for i in sent]
@@ -311,7 +228,7 @@ def _tensors_of(parcel: Parcel, name: str) -> list[Tensor]:
 
 
 def _agree(
-    parcels: Sequence[Parcel], slots: Sequence[_Slot], problem: str, wire: _Wire
+    parcels: Sequence[Parcel], slots: Sequence[_Slot], problem: str, wire: Wire
 ) -> tuple[list[int], list[_Parts]]:
     """Return whose states each metric shares and what all processes hold, or raise in all."""
     places = {parcel.name: i for i, parcel in enumerate(parcels)}
@@ -345,7 +262,7 @@ def _agree(
     return sources, [_merge_layouts(*each, wire) for each in zip(slots, found, blank, strict=True)]
 
 
-def _check_versions(headers: list[list[int]], wire: _Wire) -> None:
+def _check_versions(headers: list[list[int]], wire: Wire) -> None:
     for place, header in enumerate(headers):
         if header[0] != _MAGIC:
             raise RuntimeError(
@@ -359,14 +276,14 @@ def _check_versions(headers: list[list[int]], wire: _Wire) -> None:
             )
 
 
-def _gather_records(record: bytes, lengths: list[int], wire: _Wire) -> list[Any]:
+def _gather_records(record: bytes, lengths: list[int], wire: Wire) -> list[Any]:
     padded = [*record.ljust(max(lengths), b" ")]
     received = wire.gather(padded, torch.uint8)
     return [json.loads(bytes(part.tolist())) for part in received]
 
 
 def _gather_blanks(
-    slots: Sequence[_Slot], layouts: list[list[list[Any]]], wire: _Wire
+    slots: Sequence[_Slot], layouts: list[list[list[Any]]], wire: Wire
 ) -> list[list[bool]]:
     """Return, for each slot, which processes hold no data; asked only where shapes differ."""
     fixed = [
@@ -380,7 +297,7 @@ def _gather_blanks(
     return torch.stack(blanks, 1).bool().tolist()
 
 
-def _check_outlines(outlines: list[Any], wire: _Wire) -> None:
+def _check_outlines(outlines: list[Any], wire: Wire) -> None:
     """Raise for the first rank and metric that differ from those of the first rank."""
     first = outlines[0]
     for place, other in enumerate(outlines):
@@ -410,7 +327,7 @@ def _short(text: str, limit: int = 300) -> str:
     return text if len(text) <= limit else f"{text[:limit]}…"
 
 
-def _merge_layouts(slot: _Slot, layouts: list[list[Any]], blank: list[bool], wire: _Wire) -> _Parts:
+def _merge_layouts(slot: _Slot, layouts: list[list[Any]], blank: list[bool], wire: Wire) -> _Parts:
     """Return what all processes hold in ``slot``; those without data take the shape of others."""
     held = [
         [(getattr(torch, dtype), tuple(shape)) for dtype, shape in layout[2]] for layout in layouts
@@ -442,7 +359,7 @@ def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:
     )
 
 
-def _collect(slots: Sequence[_Slot], parts: Sequence[_Parts], wire: _Wire) -> list[Any]:
+def _collect(slots: Sequence[_Slot], parts: Sequence[_Parts], wire: Wire) -> list[Any]:
     """Return, for each slot, its reduced state, or the tensors of each process."""
     kinds: dict[Callable[..., _Started], list[int]] = {}
     for i, (slot, part) in enumerate(zip(slots, parts, strict=True)):
@@ -469,7 +386,7 @@ def _way(slot: _Slot, part: _Parts) -> Callable[..., _Started]:
 
 
 def _start_sums(
-    dtype: torch.dtype, slots: Sequence[_Slot], parts: Sequence[_Parts], wire: _Wire
+    dtype: torch.dtype, slots: Sequence[_Slot], parts: Sequence[_Parts], wire: Wire
 ) -> _Started:
     own = [s.tensors[0].expand(p.shape) for s, p in zip(slots, parts, strict=True)]
     buffer = wire.flat(own, dtype)
@@ -487,7 +404,7 @@ _start_integers = functools.partial(_start_sums, torch.int64)
 _start_numbers = functools.partial(_start_sums, torch.float64)
 
 
-def _start_extremes(slots: Sequence[_Slot], parts: Sequence[_Parts], wire: _Wire) -> _Started:
+def _start_extremes(slots: Sequence[_Slot], parts: Sequence[_Parts], wire: Wire) -> _Started:
     """Reduce the largest and the smallest values of any dtype together, as integers."""
     own = [
         _to_order(s.tensors[0].expand(p.shape), p.dtype, s.reduction.wire == "min")
@@ -533,7 +450,7 @@ def _split(buffer: Tensor, slots: Sequence[_Slot], parts: Sequence[_Parts]) -> l
     return states
 
 
-def _start_bytes(slots: Sequence[_Slot], parts: Sequence[_Parts], wire: _Wire) -> _Started:
+def _start_bytes(slots: Sequence[_Slot], parts: Sequence[_Parts], wire: Wire) -> _Started:
     """Gather tensors of any dtypes and shapes, padded to what the process with most data sends."""
     lengths = [
         sum(_padded(held) for part in parts for held in part.layouts[place])
@@ -566,7 +483,7 @@ def _padded(held: tuple[torch.dtype, tuple[int, ...]]) -> int:
     return -(-math.prod(shape) * dtype.itemsize // _ALIGNMENT) * _ALIGNMENT
 
 
-def _payload(tensors: Sequence[Tensor], length: int, wire: _Wire) -> Tensor:
+def _payload(tensors: Sequence[Tensor], length: int, wire: Wire) -> Tensor:
     devices = {tensor.device for tensor in tensors}
     source = devices.pop() if len(devices) == 1 else wire.device
     payload = torch.zeros(length, dtype=torch.uint8, device=source)

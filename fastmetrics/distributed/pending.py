@@ -14,7 +14,8 @@ import torch
 import torch.distributed as dist
 
 from fastmetrics.core.states import State
-from fastmetrics.distributed.packets import Parcel, exchange, explaining
+from fastmetrics.distributed._wire import explaining
+from fastmetrics.distributed.packets import Parcel, exchange
 
 __all__ = ["PendingValue", "SyncHandle", "exchange_later"]
 

@@ -49,14 +49,9 @@ def _can_broadcast(weight: Tensor, value: Tensor) -> bool:
 
 
 def check_aggregate(
-    state: Tensor,
-    events: Tensor,
-    value: Tensor,
-    weight: Tensor | None,
-    reduction: int,
-    nans: int,
+    state: Tensor, events: Tensor, value: Tensor, weight: Tensor | None, reduction: int, nans: int,
     fill: float,
-) -> None:
+) -> None:  # fmt: skip
     """Metadata check of `aggregate_`, and its fake."""
     op = "aggregate_"
     _check_state(op, state, reduction)
@@ -89,14 +84,9 @@ def check_aggregate_value(state: Tensor, value: float, weight: float, reduction:
 
 
 def aggregate_reference(
-    state: Tensor,
-    events: Tensor,
-    value: Tensor,
-    weight: Tensor | None,
-    reduction: int,
-    nans: int,
+    state: Tensor, events: Tensor, value: Tensor, weight: Tensor | None, reduction: int, nans: int,
     fill: float,
-) -> None:
+) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
     if not value.numel():
         return

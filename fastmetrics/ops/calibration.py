@@ -33,17 +33,9 @@ _NAME = "calibration_bins_"
 
 
 def check_calibration_bins(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    edges: Tensor,
-    num_classes: int,
-    logits: bool,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    edges: Tensor, num_classes: int, logits: bool, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Metadata check of `calibration_bins_`, and its fake."""
     if state.dtype != torch.float64:
         raise ValueError(f"{_NAME}: the metric state must be float64, got dtype {state.dtype}.")
@@ -79,17 +71,9 @@ def _top_share(scores: Tensor) -> Tensor:
 
 
 def calibration_bins_reference(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    edges: Tensor,
-    num_classes: int,
-    logits: bool,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    edges: Tensor, num_classes: int, logits: bool, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
     num_interpretations, num_bins, _ = state.shape
     if target.numel() == 0:

@@ -41,30 +41,17 @@ __all__ = ["confusion_", "label_confusion_"]
 
 
 def check_confusion(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Metadata check of `confusion_`, and its fake."""
     check_class_inputs("confusion_", state, preds, target, weight, state.shape[0])
 
 
 def check_label_confusion(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    groups: Tensor | None,
-    threshold: float,
-    logits: bool,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    groups: Tensor | None, threshold: float, logits: bool, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Metadata check of `label_confusion_`, and its fake."""
     num_labels = 1 if groups is not None else state.shape[-3]
     check_label_inputs("label_confusion_", state, preds, target, weight, num_labels)
@@ -93,14 +80,9 @@ def check_groups(preds: Tensor, groups: Tensor) -> None:
 
 
 def confusion_reference(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
     num_classes = state.shape[0]
     pred, labels, counted, _ = read_classes(
@@ -114,17 +96,9 @@ def confusion_reference(
 
 
 def label_confusion_reference(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    groups: Tensor | None,
-    threshold: float,
-    logits: bool,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    groups: Tensor | None, threshold: float, logits: bool, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
     num_interpretations, num_rows = state.shape[-4], state.shape[-3]
     num_samples = target.shape[0]

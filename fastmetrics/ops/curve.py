@@ -79,16 +79,9 @@ def check_curve_areas(
 
 
 def check_curve_points(
-    fps: Tensor,
-    tps: Tensor,
-    thresholds: Tensor,
-    count: Tensor,
-    preds: list[Tensor],
-    target: list[Tensor],
-    column: int,
-    multiclass: bool,
-    pool: bool,
-) -> None:
+    fps: Tensor, tps: Tensor, thresholds: Tensor, count: Tensor, preds: list[Tensor],
+    target: list[Tensor], column: int, multiclass: bool, pool: bool,
+) -> None:  # fmt: skip
     """Metadata check of `curve_points_`, and its fake."""
     columns = _check_rows(_POINTS, fps, preds, target, multiclass)
     rows = sum(chunk.shape[0] for chunk in preds) * (columns if pool else 1)
@@ -186,16 +179,9 @@ def curve_areas_reference(
 
 
 def curve_points_reference(
-    fps: Tensor,
-    tps: Tensor,
-    thresholds: Tensor,
-    count: Tensor,
-    preds: list[Tensor],
-    target: list[Tensor],
-    column: int,
-    multiclass: bool,
-    pool: bool,
-) -> None:
+    fps: Tensor, tps: Tensor, thresholds: Tensor, count: Tensor, preds: list[Tensor],
+    target: list[Tensor], column: int, multiclass: bool, pool: bool,
+) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernel."""
     count.zero_()
     if not pool:

@@ -66,14 +66,9 @@ def columns_of(terms: int, state_terms: int) -> list[int]:
 
 
 def check_error_sums(
-    state: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    terms: int,
-    p: float,
+    state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None, terms: int, p: float,
     power: float,
-) -> None:
+) -> None:  # fmt: skip
     """Metadata check of `error_sums_`, and its fake."""
     if not 0 < terms <= ALL_TERMS:
         raise ValueError(f"{_NAME}: `terms` must lie in [1, {ALL_TERMS}], got {terms}.")
@@ -197,14 +192,9 @@ def sum_errors(
 
 
 def error_sums_reference(
-    state: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    terms: int,
-    p: float,
+    state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None, terms: int, p: float,
     power: float,
-) -> None:
+) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
     if terms & DEVIANCE and preds.device.type == "cpu":
         raise_outside_domain(_NAME, preds, target, power)

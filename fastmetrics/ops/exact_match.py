@@ -39,31 +39,17 @@ __all__ = ["exact_match_", "label_exact_match_"]
 
 
 def check_exact_match(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    num_classes: int,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    num_classes: int, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Metadata check of `exact_match_`, and its fake."""
     check_class_inputs("exact_match_", state, preds, target, weight, num_classes)
 
 
 def check_label_exact_match(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    num_labels: int,
-    threshold: float,
-    logits: bool,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    num_labels: int, threshold: float, logits: bool, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Metadata check of `label_exact_match_`, and its fake."""
     check_label_inputs("label_exact_match_", state, preds, target, weight, num_labels)
     if preds.ndim < 2:
@@ -74,15 +60,9 @@ def check_label_exact_match(
 
 
 def exact_match_reference(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    num_classes: int,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    num_classes: int, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
     if not target.numel():  # samples without positions are no samples
         return
@@ -102,17 +82,9 @@ def exact_match_reference(
 
 
 def label_exact_match_reference(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    num_labels: int,
-    threshold: float,
-    logits: bool,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    num_labels: int, threshold: float, logits: bool, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
     num_interpretations = state.shape[-2]
     interpretations = (PROBS, LOGITS) if num_interpretations == 2 else (int(logits),)
@@ -214,8 +186,18 @@ def label_exact_match_(
 class Matches(NamedTuple):
     """Samples with every position correct, and all samples; ``[N]`` each where kept apart."""
 
-    correct: Tensor
-    total: Tensor
+    table: Tensor
+    """Both, along the last axis."""
+
+    @property
+    def correct(self) -> Tensor:
+        """Samples with every position correct."""
+        return self.table.select(-1, 0)
+
+    @property
+    def total(self) -> Tensor:
+        """All samples."""
+        return self.table.select(-1, 1)
 
 
 class MatchCounts(CountStatistic):
@@ -223,8 +205,7 @@ class MatchCounts(CountStatistic):
 
     def read(self, states: States) -> Matches:
         """Return the counts of all batches."""
-        correct, total = self.counts_of(states).unbind(-1)
-        return Matches(correct, total)
+        return Matches(self.counts_of(states))
 
     @override
     def views(self) -> Mapping[str, View]:

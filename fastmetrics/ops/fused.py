@@ -179,15 +179,9 @@ def jobs_of(
 
 
 def check_fused(
-    states: list[Tensor],
-    events: list[Tensor],
-    edges: list[Tensor],
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    program: list[int],
-    numbers: list[float],
-) -> None:
+    states: list[Tensor], events: list[Tensor], edges: list[Tensor], preds: Tensor, target: Tensor,
+    weight: Tensor | None, program: list[int], numbers: list[float],
+) -> None:  # fmt: skip
     """Metadata check of `fused_`, and its fake: that of every job."""
     for family, written, arguments in jobs_of(states, events, edges, program, numbers):
         if written[0].ndim != family.axes:
@@ -199,15 +193,9 @@ def check_fused(
 
 
 def fused_reference(
-    states: list[Tensor],
-    events: list[Tensor],
-    edges: list[Tensor],
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    program: list[int],
-    numbers: list[float],
-) -> None:
+    states: list[Tensor], events: list[Tensor], edges: list[Tensor], preds: Tensor, target: Tensor,
+    weight: Tensor | None, program: list[int], numbers: list[float],
+) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
     # Copies change first, so that all states do or none.
     new_states, new_events = [s.clone() for s in states], [e.clone() for e in events]

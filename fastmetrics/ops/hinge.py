@@ -41,17 +41,9 @@ _NAME = "hinge_sums_"
 
 
 def check_hinge_sums(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    multiclass: bool,
-    squared: bool,
-    logits: bool,
-    weight: Tensor | None,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, multiclass: bool, squared: bool,
+    logits: bool, weight: Tensor | None, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Metadata check of `hinge_sums_`, and its fake."""
     if preds.dtype not in SCORE_DTYPES:
         raise ValueError(f"{_NAME}: `preds` must be a float tensor, got dtype {preds.dtype}.")
@@ -84,17 +76,9 @@ def _crammer_singer_margins(scores: Tensor, is_target: Tensor) -> Tensor:
 
 
 def hinge_sums_reference(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    multiclass: bool,
-    squared: bool,
-    logits: bool,
-    weight: Tensor | None,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, multiclass: bool, squared: bool,
+    logits: bool, weight: Tensor | None, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
     if target.numel() == 0:
         return

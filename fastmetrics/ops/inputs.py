@@ -22,14 +22,9 @@ PROBS, LOGITS = 0, 1
 
 
 def check_class_inputs(
-    op: str,
-    state: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    num_classes: int,
+    op: str, state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None, num_classes: int,
     top_k: int = 1,
-) -> None:
+) -> None:  # fmt: skip
     """Check multiclass inputs by their metadata alone; shared by every op that takes an argmax."""
     preds_shape, target_shape = preds.shape, target.shape
     check_label_dtype(op, "target", target)
@@ -98,14 +93,9 @@ def check_label_inputs(
 
 
 def check_score_inputs(
-    op: str,
-    state: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    num_classes: int,
+    op: str, state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None, num_classes: int,
     multiclass: bool,
-) -> None:
+) -> None:  # fmt: skip
     """Check scores of any task by their metadata alone; shared by the ops behind curves."""
     if preds.dtype not in SCORE_DTYPES:
         raise ValueError(f"{op}: `preds` must be a float tensor, got dtype {preds.dtype}.")

@@ -37,18 +37,10 @@ def _check_buffer(name: str, buffer: Tensor, like: Tensor, shape: tuple[int, ...
 
 
 def check_keep_scores(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    labels: Tensor,
-    weights: Tensor | None,
-    start: int,
-    multiclass: bool,
-    ignore_index: int | None,
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    labels: Tensor, weights: Tensor | None, start: int, multiclass: bool, ignore_index: int | None,
     validate: bool,
-) -> None:
+) -> None:  # fmt: skip
     """Metadata check of `keep_scores_`, and its fake."""
     if state.ndim != 2 or not state.shape[1] or not state.is_contiguous():
         raise ValueError(
@@ -83,18 +75,10 @@ def check_keep_scores(
 
 
 def keep_scores_reference(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    labels: Tensor,
-    weights: Tensor | None,
-    start: int,
-    multiclass: bool,
-    ignore_index: int | None,
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    labels: Tensor, weights: Tensor | None, start: int, multiclass: bool, ignore_index: int | None,
     validate: bool,
-) -> None:
+) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
     if target.numel() == 0:
         return

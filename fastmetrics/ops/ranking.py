@@ -28,15 +28,9 @@ NUM_SUMS = 4
 
 
 def check_ranking_sums(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    measures: int,
-    weight: Tensor | None,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, measures: int,
+    weight: Tensor | None, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Metadata check of `ranking_sums_`, and its fake."""
     if preds.dtype not in SCORE_DTYPES:
         raise ValueError(f"{_NAME}: `preds` must be a float tensor, got dtype {preds.dtype}.")
@@ -65,15 +59,9 @@ def _count_reaching(keys: Tensor, among: Tensor) -> Tensor:
 
 
 def ranking_sums_reference(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    measures: int,
-    weight: Tensor | None,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, measures: int,
+    weight: Tensor | None, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
     if target.numel() == 0:
         return

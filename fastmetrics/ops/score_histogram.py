@@ -47,18 +47,10 @@ def _check_state(op: str, state: Tensor) -> None:
 
 
 def check_score_histogram(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    edges: Tensor,
-    uniform: bool,
-    multiclass: bool,
-    logits: bool,
-    ignore_index: int | None,
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    edges: Tensor, uniform: bool, multiclass: bool, logits: bool, ignore_index: int | None,
     validate: bool,
-) -> None:
+) -> None:  # fmt: skip
     """Metadata check of `score_histogram_`, and its fake."""
     _check_state(_NAME, state)
     check_score_inputs(_NAME, state, preds, target, weight, state.shape[1], multiclass)
@@ -76,17 +68,9 @@ def check_score_histogram(
 
 
 def check_score_image_histogram(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    half: bool,
-    multiclass: bool,
-    logits: bool,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None, half: bool,
+    multiclass: bool, logits: bool, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Metadata check of `score_image_histogram_`, and its fake."""
     _check_state(_IMAGE, state)
     check_score_inputs(_IMAGE, state, preds, target, weight, state.shape[1], multiclass)
@@ -186,18 +170,10 @@ def _count_bins(
 
 
 def score_histogram_reference(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    edges: Tensor,
-    uniform: bool,
-    multiclass: bool,
-    logits: bool,
-    ignore_index: int | None,
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    edges: Tensor, uniform: bool, multiclass: bool, logits: bool, ignore_index: int | None,
     validate: bool,
-) -> None:
+) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
     _count_bins(
         _NAME,
@@ -216,17 +192,9 @@ def score_histogram_reference(
 
 
 def score_image_histogram_reference(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    half: bool,
-    multiclass: bool,
-    logits: bool,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None, half: bool,
+    multiclass: bool, logits: bool, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
     bits = state.shape[3].bit_length() - 1
     _count_bins(

@@ -23,16 +23,9 @@ TP, FP, TN, FN = 0, 1, 2, 3
 
 
 def check_stat_scores(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    num_classes: int,
-    top_k: int,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    num_classes: int, top_k: int, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Metadata check of `stat_scores_`, and its fake."""
     check_class_inputs("stat_scores_", state, preds, target, weight, num_classes, top_k)
     if not num_classes and state.ndim == 3:
@@ -54,16 +47,9 @@ def true_negatives(tp: Tensor, fp: Tensor, fn: Tensor, num_classes: int) -> Tens
 
 
 def stat_scores_reference(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    num_classes: int,
-    top_k: int,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    num_classes: int, top_k: int, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
     pred, labels, counted, _ = read_classes(
         "stat_scores_", events, preds, target, num_classes, top_k, ignore_index, validate

@@ -104,14 +104,14 @@ class Compiled:
 def replay(monkeypatch):
     """An op of one launch, or of ``scale`` launches, behind the fast path of the host side."""
     pytest.importorskip("triton")
-    reading = importlib.import_module("fastmetrics.ops.triton.reading")
+    replays = importlib.import_module("fastmetrics.ops.triton.replay")
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     kernel = FakeKernel()
 
-    @reading.replayable
+    @replays.replayable
     def op(state, events, preds, scale):
         for _ in range(scale):
-            reading.launch(kernel, (2,), preds, state, scale, BLOCK=8, num_warps=4)
+            replays.launch(kernel, (2,), preds, state, scale, BLOCK=8, num_warps=4)
 
     return op, kernel
 
@@ -135,13 +135,13 @@ def test_a_repeated_update_launches_the_compiled_kernel_on_its_own_tensors(repla
 def test_a_repeated_update_may_vary_in_named_integers(monkeypatch):
     """Another `scale` is passed on; only one that needs more bits is planned anew."""
     pytest.importorskip("triton")
-    reading = importlib.import_module("fastmetrics.ops.triton.reading")
+    replays = importlib.import_module("fastmetrics.ops.triton.replay")
     monkeypatch.setattr(torch.cuda, "current_device", lambda: 0)
     kernel = FakeKernel()
 
-    @functools.partial(reading.replayable, varying=("scale",))
+    @functools.partial(replays.replayable, varying=("scale",))
     def op(state, events, preds, scale):
-        reading.launch(kernel, (2,), preds, state, scale, BLOCK=8, num_warps=4)
+        replays.launch(kernel, (2,), preds, state, scale, BLOCK=8, num_warps=4)
 
     for scale in (5, 6, 2**31 - 1, 2**31, 2**40):
         op(on_gpu(4), on_gpu(3), on_gpu(5), scale)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import textwrap
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +22,7 @@ _TARGET = {
 }
 _OTHERS = {
     "task": '``"binary"``, ``"multiclass"`` or ``"multilabel"``.',
+    "beta": "float above 0, how much more recall matters than precision.",
     "threshold": "in [0, 1]; a probability above it is a positive.",
     "num_classes": 'C, at least 2; None (unknown) only with ``average="micro"``.',
     "num_labels": "L, at least 2.",
@@ -39,11 +41,9 @@ _OTHERS = {
 def explained(function: Callable[..., Any], task: str) -> str:
     """Return the arguments of ``function`` and what they mean for ``task``, or for "any"."""
     meanings = {"preds": _PREDS[task], "target": _TARGET[task], **_OTHERS}
-    code = function.__code__
-    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount]
     lines = [
         line
-        for name in names
+        for name in inspect.signature(function).parameters
         for line in textwrap.wrap(f"{name}: {meanings[name]}", 88, subsequent_indent="    ")
     ]
     return "\n".join(

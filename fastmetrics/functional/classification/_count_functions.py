@@ -5,16 +5,17 @@ What the arguments mean stands in :mod:`fastmetrics.functional.classification.st
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Mapping
-from typing import Protocol
+from typing import Any, Protocol, TypeVar, cast
 
 from torch import Tensor
 
 from fastmetrics.core.statistic import count
-from fastmetrics.functional._declare import declared
+from fastmetrics.functional._declare import Value, declared, planned
 from fastmetrics.functional.classification._arguments import explained
 from fastmetrics.functional.classification._ratio import Formula
-from fastmetrics.functional.classification._tasks import TASKS, call_for_task
+from fastmetrics.functional.classification._tasks import TASKS, function_of_task
 from fastmetrics.ops.confusion import BinaryTable, LabelTables
 from fastmetrics.ops.counted import Counts
 from fastmetrics.ops.stat_scores import ClassCounts
@@ -24,6 +25,8 @@ from fastmetrics.utilities.checks import (
     check_choice,
     check_zero_division,
 )
+
+F = TypeVar("F", bound=Callable[..., Tensor])
 
 
 def check_averaging(
@@ -64,17 +67,10 @@ class BinaryFunction(Protocol):
     """A value of binary counts."""
 
     def __call__(
-        self,
-        preds: Tensor,
-        target: Tensor,
-        threshold: float = 0.5,
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        weight: Tensor | None = None,
-        input: str = "auto",
-    ) -> Tensor:
+        self, preds: Tensor, target: Tensor, threshold: float = 0.5,
+        multidim_average: str = "global", ignore_index: int | None = None,
+        validate_args: bool = True, *, weight: Tensor | None = None, input: str = "auto",
+    ) -> Tensor:  # fmt: skip
         """Return the value of one batch."""
 
 
@@ -82,18 +78,11 @@ class BinaryZeroDivisionFunction(Protocol):
     """A ratio of binary counts that can be 0/0."""
 
     def __call__(
-        self,
-        preds: Tensor,
-        target: Tensor,
-        threshold: float = 0.5,
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0.0,
-        *,
-        weight: Tensor | None = None,
-        input: str = "auto",
-    ) -> Tensor:
+        self, preds: Tensor, target: Tensor, threshold: float = 0.5,
+        multidim_average: str = "global", ignore_index: int | None = None,
+        validate_args: bool = True, zero_division: float = 0.0,
+        *, weight: Tensor | None = None, input: str = "auto",
+    ) -> Tensor:  # fmt: skip
         """Return the value of one batch."""
 
 
@@ -101,18 +90,11 @@ class MulticlassFunction(Protocol):
     """A value of the counts of each class."""
 
     def __call__(
-        self,
-        preds: Tensor,
-        target: Tensor,
-        num_classes: int | None,
-        average: str | None = "macro",
-        top_k: int = 1,
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        weight: Tensor | None = None,
-    ) -> Tensor:
+        self, preds: Tensor, target: Tensor, num_classes: int | None,
+        average: str | None = "macro", top_k: int = 1, multidim_average: str = "global",
+        ignore_index: int | None = None, validate_args: bool = True,
+        *, weight: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Return the value of one batch."""
 
 
@@ -120,19 +102,11 @@ class MulticlassZeroDivisionFunction(Protocol):
     """A ratio of the counts of each class that can be 0/0."""
 
     def __call__(
-        self,
-        preds: Tensor,
-        target: Tensor,
-        num_classes: int | None,
-        average: str | None = "macro",
-        top_k: int = 1,
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0.0,
-        *,
-        weight: Tensor | None = None,
-    ) -> Tensor:
+        self, preds: Tensor, target: Tensor, num_classes: int | None,
+        average: str | None = "macro", top_k: int = 1, multidim_average: str = "global",
+        ignore_index: int | None = None, validate_args: bool = True, zero_division: float = 0.0,
+        *, weight: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
         """Return the value of one batch."""
 
 
@@ -140,19 +114,11 @@ class MultilabelFunction(Protocol):
     """A value of the counts of each label."""
 
     def __call__(
-        self,
-        preds: Tensor,
-        target: Tensor,
-        num_labels: int,
-        threshold: float = 0.5,
-        average: str | None = "macro",
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        weight: Tensor | None = None,
-        input: str = "auto",
-    ) -> Tensor:
+        self, preds: Tensor, target: Tensor, num_labels: int, threshold: float = 0.5,
+        average: str | None = "macro", multidim_average: str = "global",
+        ignore_index: int | None = None, validate_args: bool = True,
+        *, weight: Tensor | None = None, input: str = "auto",
+    ) -> Tensor:  # fmt: skip
         """Return the value of one batch."""
 
 
@@ -160,20 +126,11 @@ class MultilabelZeroDivisionFunction(Protocol):
     """A ratio of the counts of each label that can be 0/0."""
 
     def __call__(
-        self,
-        preds: Tensor,
-        target: Tensor,
-        num_labels: int,
-        threshold: float = 0.5,
-        average: str | None = "macro",
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0.0,
-        *,
-        weight: Tensor | None = None,
-        input: str = "auto",
-    ) -> Tensor:
+        self, preds: Tensor, target: Tensor, num_labels: int, threshold: float = 0.5,
+        average: str | None = "macro", multidim_average: str = "global",
+        ignore_index: int | None = None, validate_args: bool = True, zero_division: float = 0.0,
+        *, weight: Tensor | None = None, input: str = "auto",
+    ) -> Tensor:  # fmt: skip
         """Return the value of one batch."""
 
 
@@ -181,22 +138,12 @@ class TaskFunction(Protocol):
     """The function of the task that ``task`` names, with those arguments that it has."""
 
     def __call__(
-        self,
-        preds: Tensor,
-        target: Tensor,
-        task: str,
-        threshold: float = 0.5,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        average: str | None = "micro",
-        multidim_average: str = "global",
-        top_k: int = 1,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        weight: Tensor | None = None,
-        input: str = "auto",
-    ) -> Tensor:
+        self, preds: Tensor, target: Tensor, task: str, threshold: float = 0.5,
+        num_classes: int | None = None, num_labels: int | None = None,
+        average: str | None = "micro", multidim_average: str = "global", top_k: int = 1,
+        ignore_index: int | None = None, validate_args: bool = True,
+        *, weight: Tensor | None = None, input: str = "auto",
+    ) -> Tensor:  # fmt: skip
         """Return the value of one batch."""
 
 
@@ -204,360 +151,13 @@ class TaskZeroDivisionFunction(Protocol):
     """The same for ratios that can be 0/0."""
 
     def __call__(
-        self,
-        preds: Tensor,
-        target: Tensor,
-        task: str,
-        threshold: float = 0.5,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        average: str | None = "micro",
-        multidim_average: str = "global",
-        top_k: int = 1,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0.0,
-        *,
-        weight: Tensor | None = None,
-        input: str = "auto",
-    ) -> Tensor:
+        self, preds: Tensor, target: Tensor, task: str, threshold: float = 0.5,
+        num_classes: int | None = None, num_labels: int | None = None,
+        average: str | None = "micro", multidim_average: str = "global", top_k: int = 1,
+        ignore_index: int | None = None, validate_args: bool = True, zero_division: float = 0.0,
+        *, weight: Tensor | None = None, input: str = "auto",
+    ) -> Tensor:  # fmt: skip
         """Return the value of one batch."""
-
-
-def binary(name: str, formula: Formula, summary: str, *, shows: str) -> BinaryFunction:
-    """Declare the function ``name`` over binary counts.
-
-    Args:
-        name: under which it is public.
-        formula: the value.
-        summary: what it computes.
-        shows: the value of the example.
-    """
-
-    def call(
-        preds: Tensor,
-        target: Tensor,
-        threshold: float = 0.5,
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        weight: Tensor | None = None,
-        input: str = "auto",
-    ) -> Tensor:
-        table = BinaryTable(
-            threshold,
-            samplewise=multidim_average == "samplewise",
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-            input=input,
-        )
-        if validate_args:
-            check_averaging("micro", multidim_average)
-        return formula(counts_of(table, name, preds, target, weight), "micro")
-
-    return declared(
-        call,
-        name,
-        summary,
-        arguments=explained(call, "binary"),
-        example=_example("binary", name, shows),
-    )
-
-
-def binary_zero_division(
-    name: str, formula: Formula, summary: str, *, shows: str
-) -> BinaryZeroDivisionFunction:
-    """Declare a function with ``zero_division``; arguments as for :func:`binary`."""
-
-    def call(
-        preds: Tensor,
-        target: Tensor,
-        threshold: float = 0.5,
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0.0,
-        *,
-        weight: Tensor | None = None,
-        input: str = "auto",
-    ) -> Tensor:
-        table = BinaryTable(
-            threshold,
-            samplewise=multidim_average == "samplewise",
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-            input=input,
-        )
-        if validate_args:
-            check_averaging("micro", multidim_average, zero_division)
-        return formula(counts_of(table, name, preds, target, weight), "micro", zero_division)
-
-    return declared(
-        call,
-        name,
-        summary,
-        arguments=explained(call, "binary"),
-        example=_example("binary", name, shows),
-    )
-
-
-def multiclass(name: str, formula: Formula, summary: str, *, shows: str) -> MulticlassFunction:
-    """Declare the function ``name`` over the counts of each class; see :func:`binary`."""
-
-    def call(
-        preds: Tensor,
-        target: Tensor,
-        num_classes: int | None,
-        average: str | None = "macro",
-        top_k: int = 1,
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        weight: Tensor | None = None,
-    ) -> Tensor:
-        counted = ClassCounts(
-            num_classes,
-            top_k,
-            samplewise=multidim_average == "samplewise",
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-        )
-        if validate_args:
-            check_averaging(average, multidim_average, num_classes=num_classes)
-        return formula(counts_of(counted, name, preds, target, weight), average)
-
-    return declared(
-        call,
-        name,
-        summary,
-        arguments=explained(call, "multiclass"),
-        example=_example("multiclass", name, shows),
-    )
-
-
-def multiclass_zero_division(
-    name: str, formula: Formula, summary: str, *, shows: str
-) -> MulticlassZeroDivisionFunction:
-    """Declare a function with ``zero_division``; arguments as for :func:`binary`."""
-
-    def call(
-        preds: Tensor,
-        target: Tensor,
-        num_classes: int | None,
-        average: str | None = "macro",
-        top_k: int = 1,
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0.0,
-        *,
-        weight: Tensor | None = None,
-    ) -> Tensor:
-        counted = ClassCounts(
-            num_classes,
-            top_k,
-            samplewise=multidim_average == "samplewise",
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-        )
-        if validate_args:
-            check_averaging(
-                average, multidim_average, zero_division=zero_division, num_classes=num_classes
-            )
-        return formula(counts_of(counted, name, preds, target, weight), average, zero_division)
-
-    return declared(
-        call,
-        name,
-        summary,
-        arguments=explained(call, "multiclass"),
-        example=_example("multiclass", name, shows),
-    )
-
-
-def multilabel(name: str, formula: Formula, summary: str, *, shows: str) -> MultilabelFunction:
-    """Declare the function ``name`` over the counts of each label; see :func:`binary`."""
-
-    def call(
-        preds: Tensor,
-        target: Tensor,
-        num_labels: int,
-        threshold: float = 0.5,
-        average: str | None = "macro",
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        weight: Tensor | None = None,
-        input: str = "auto",
-    ) -> Tensor:
-        tables = LabelTables(
-            num_labels,
-            threshold,
-            samplewise=multidim_average == "samplewise",
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-            input=input,
-        )
-        if validate_args:
-            check_averaging(average, multidim_average)
-        return formula(counts_of(tables, name, preds, target, weight), average)
-
-    return declared(
-        call,
-        name,
-        summary,
-        arguments=explained(call, "multilabel"),
-        example=_example("multilabel", name, shows),
-    )
-
-
-def multilabel_zero_division(
-    name: str, formula: Formula, summary: str, *, shows: str
-) -> MultilabelZeroDivisionFunction:
-    """Declare a function with ``zero_division``; arguments as for :func:`binary`."""
-
-    def call(
-        preds: Tensor,
-        target: Tensor,
-        num_labels: int,
-        threshold: float = 0.5,
-        average: str | None = "macro",
-        multidim_average: str = "global",
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0.0,
-        *,
-        weight: Tensor | None = None,
-        input: str = "auto",
-    ) -> Tensor:
-        tables = LabelTables(
-            num_labels,
-            threshold,
-            samplewise=multidim_average == "samplewise",
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-            input=input,
-        )
-        if validate_args:
-            check_averaging(average, multidim_average, zero_division)
-        return formula(counts_of(tables, name, preds, target, weight), average, zero_division)
-
-    return declared(
-        call,
-        name,
-        summary,
-        arguments=explained(call, "multilabel"),
-        example=_example("multilabel", name, shows),
-    )
-
-
-def by_task(
-    name: str,
-    summary: str,
-    binary: BinaryFunction,
-    multiclass: MulticlassFunction,
-    multilabel: MultilabelFunction,
-    *,
-    shows: str,
-) -> TaskFunction:
-    """Declare the function ``name`` that calls the one of its task; ``shows`` the example."""
-    functions = _by_name(binary, multiclass, multilabel)
-
-    def call(
-        preds: Tensor,
-        target: Tensor,
-        task: str,
-        threshold: float = 0.5,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        average: str | None = "micro",
-        multidim_average: str = "global",
-        top_k: int = 1,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        weight: Tensor | None = None,
-        input: str = "auto",
-    ) -> Tensor:
-        return call_for_task(
-            task,
-            functions,
-            preds,
-            target,
-            threshold=threshold,
-            num_classes=num_classes,
-            num_labels=num_labels,
-            average=average,
-            multidim_average=multidim_average,
-            top_k=top_k,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-            weight=weight,
-            input=input,
-        )
-
-    return declared(
-        call, name, summary, arguments=explained(call, "any"), example=_example("any", name, shows)
-    )
-
-
-def by_task_zero_division(
-    name: str,
-    summary: str,
-    binary: BinaryZeroDivisionFunction,
-    multiclass: MulticlassZeroDivisionFunction,
-    multilabel: MultilabelZeroDivisionFunction,
-    *,
-    shows: str,
-) -> TaskZeroDivisionFunction:
-    """Declare a function with ``zero_division``; arguments as for :func:`by_task`."""
-    functions = _by_name(binary, multiclass, multilabel)
-
-    def call(
-        preds: Tensor,
-        target: Tensor,
-        task: str,
-        threshold: float = 0.5,
-        num_classes: int | None = None,
-        num_labels: int | None = None,
-        average: str | None = "micro",
-        multidim_average: str = "global",
-        top_k: int = 1,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        zero_division: float = 0.0,
-        *,
-        weight: Tensor | None = None,
-        input: str = "auto",
-    ) -> Tensor:
-        return call_for_task(
-            task,
-            functions,
-            preds,
-            target,
-            threshold=threshold,
-            num_classes=num_classes,
-            num_labels=num_labels,
-            average=average,
-            multidim_average=multidim_average,
-            top_k=top_k,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-            zero_division=zero_division,
-            weight=weight,
-            input=input,
-        )
-
-    return declared(
-        call, name, summary, arguments=explained(call, "any"), example=_example("any", name, shows)
-    )
-
-
-def _by_name(*functions: Callable[..., Tensor]) -> Mapping[str, Callable[..., Tensor]]:
-    return dict(zip(TASKS, functions, strict=True))
 
 
 # For each task the batch of the example, and what else its functions take.
@@ -582,6 +182,189 @@ _EXAMPLES = {
 }
 
 
-def _example(task: str, name: str, shows: str) -> str:
-    batch, needed = _EXAMPLES[task]
-    return f"{batch}\n>>> {name}(preds, target{needed})\n{shows}"
+def binary(name: str, formula: Formula, summary: str, *, shows: str) -> BinaryFunction:
+    """Declare the function ``name`` over binary counts.
+
+    Args:
+        name: under which it is public.
+        formula: the value.
+        summary: what it computes.
+        shows: the value of the example.
+    """
+    return _of_counts(BinaryFunction.__call__, name, formula, summary, shows)
+
+
+def binary_zero_division(
+    name: str, formula: Formula, summary: str, *, shows: str
+) -> BinaryZeroDivisionFunction:
+    """Declare a function with ``zero_division``; arguments as for :func:`binary`."""
+    return _of_counts(BinaryZeroDivisionFunction.__call__, name, formula, summary, shows)
+
+
+def multiclass(name: str, formula: Formula, summary: str, *, shows: str) -> MulticlassFunction:
+    """Declare the function ``name`` over the counts of each class; see :func:`binary`."""
+    return _of_counts(MulticlassFunction.__call__, name, formula, summary, shows)
+
+
+def multiclass_zero_division(
+    name: str, formula: Formula, summary: str, *, shows: str
+) -> MulticlassZeroDivisionFunction:
+    """Declare a function with ``zero_division``; arguments as for :func:`binary`."""
+    return _of_counts(MulticlassZeroDivisionFunction.__call__, name, formula, summary, shows)
+
+
+def multilabel(name: str, formula: Formula, summary: str, *, shows: str) -> MultilabelFunction:
+    """Declare the function ``name`` over the counts of each label; see :func:`binary`."""
+    return _of_counts(MultilabelFunction.__call__, name, formula, summary, shows)
+
+
+def multilabel_zero_division(
+    name: str, formula: Formula, summary: str, *, shows: str
+) -> MultilabelZeroDivisionFunction:
+    """Declare a function with ``zero_division``; arguments as for :func:`binary`."""
+    return _of_counts(MultilabelZeroDivisionFunction.__call__, name, formula, summary, shows)
+
+
+def by_task(
+    name: str,
+    summary: str,
+    binary: BinaryFunction,
+    multiclass: MulticlassFunction,
+    multilabel: MultilabelFunction,
+    *,
+    shows: str,
+) -> TaskFunction:
+    """Declare the function ``name`` that calls the one of its task; ``shows`` the example."""
+    signature = _without_self(TaskFunction.__call__)
+    return _of_task(signature, name, (binary, multiclass, multilabel), summary, "", shows)
+
+
+def by_task_zero_division(
+    name: str,
+    summary: str,
+    binary: BinaryZeroDivisionFunction,
+    multiclass: MulticlassZeroDivisionFunction,
+    multilabel: MultilabelZeroDivisionFunction,
+    *,
+    shows: str,
+) -> TaskZeroDivisionFunction:
+    """Declare a function with ``zero_division``; arguments as for :func:`by_task`."""
+    signature = _without_self(TaskZeroDivisionFunction.__call__)
+    return _of_task(signature, name, (binary, multiclass, multilabel), summary, "", shows)
+
+
+def of_batch(
+    formula_of: Callable[..., Formula], *, needs: str = "", shows: str
+) -> Callable[[F], F]:
+    """Give a function its body: the value of one batch. Its own body is its purpose.
+
+    Args:
+        formula_of: returns the formula for the arguments of the function, by name.
+        needs: what the call of the example begins with.
+        shows: the value of the example.
+    """
+
+    def decorate(function: F) -> F:
+        name, summary = function.__name__, inspect.getdoc(function) or ""
+        signature = inspect.signature(function)
+        return cast(F, _of_batch(signature, name, formula_of, summary, needs, shows))
+
+    return decorate
+
+
+def of_task(*functions: Callable[..., Tensor], needs: str, shows: str) -> Callable[[F], F]:
+    """Give a function its body: the call of the one of its task; arguments as above."""
+
+    def decorate(function: F) -> F:
+        name, summary = function.__name__, inspect.getdoc(function) or ""
+        signature = inspect.signature(function)
+        return cast(F, _of_task(signature, name, functions, summary, needs, shows))
+
+    return decorate
+
+
+def statistic_of(
+    task: str, arguments: Mapping[str, Any]
+) -> BinaryTable | LabelTables | ClassCounts:
+    """Return what a function with these arguments counts."""
+    rules = {key: arguments[key] for key in ("ignore_index", "validate_args")}
+    rules["samplewise"] = arguments["multidim_average"] == "samplewise"
+    if task == "multiclass":
+        return ClassCounts(arguments["num_classes"], arguments["top_k"], **rules)
+    scores = {key: arguments[key] for key in ("threshold", "input")}
+    if task == "binary":
+        return BinaryTable(**scores, **rules)
+    return LabelTables(arguments["num_labels"], **scores, **rules)
+
+
+def _of_counts(
+    declaration: Callable[..., Tensor], name: str, formula: Formula, summary: str, shows: str
+) -> Callable[..., Tensor]:
+    signature = _without_self(declaration)
+    return _of_batch(signature, name, lambda **_: formula, summary, "", shows, depth=4)
+
+
+def _of_batch(
+    signature: inspect.Signature,
+    name: str,
+    formula_of: Callable[..., Formula],
+    summary: str,
+    needs: str,
+    shows: str,
+    depth: int = 3,
+) -> Callable[..., Tensor]:
+    task = name.partition("_")[0]
+
+    def plan(arguments: dict[str, Any]) -> Value:
+        formula, statistic = formula_of(**arguments), statistic_of(task, arguments)
+        average = arguments.get("average", "micro")
+        zero_division = arguments.get("zero_division", 0.0)
+        if statistic.validate_args:
+            classes = arguments.get("num_classes", 2)
+            check_averaging(average, arguments["multidim_average"], zero_division, classes)
+            statistic.check()
+
+        def value(preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+            counts = statistic.read(count(statistic, name, preds, target, weight))
+            return formula(counts, average, zero_division)
+
+        return value
+
+    return _shown(planned(signature, name, plan), task, name, summary, needs, shows, depth)
+
+
+def _of_task(
+    signature: inspect.Signature,
+    name: str,
+    functions: tuple[Callable[..., Tensor], ...],
+    summary: str,
+    needs: str,
+    shows: str,
+) -> Callable[..., Tensor]:
+    function = function_of_task(signature, name, dict(zip(TASKS, functions, strict=True)))
+    return _shown(function, "any", name, summary, needs, shows, depth=3)
+
+
+def _without_self(method: Callable[..., Tensor]) -> inspect.Signature:
+    signature = inspect.signature(method)
+    return signature.replace(parameters=[*signature.parameters.values()][1:])
+
+
+def _shown(
+    function: Callable[..., Tensor],
+    task: str,
+    name: str,
+    summary: str,
+    needs: str,
+    shows: str,
+    depth: int,
+) -> Callable[..., Tensor]:
+    batch, size = _EXAMPLES[task]
+    return declared(
+        function,
+        name,
+        summary,
+        arguments=explained(function, task),
+        example=f"{batch}\n>>> {name}(preds, target{needs}{size})\n{shows}",
+        depth=depth,
+    )

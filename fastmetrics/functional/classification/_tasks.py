@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, overload
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from functools import update_wrapper
+from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from torch import Tensor
 
+from fastmetrics.functional._declare import Value, planned
+
 if TYPE_CHECKING:
     from fastmetrics.metric import Metric
+
+F = TypeVar("F", bound=Callable[..., Tensor])
 
 TASKS = ("binary", "multiclass", "multilabel")
 
@@ -49,10 +55,41 @@ def call_for_task(
         ValueError: the task is not among ``implementations``, or an integer argument that it needs
             (``num_classes``, ``top_k``, ``num_labels``) is not an integer.
     """
+    name, own = arguments_of_task(implementations, task, **options)
+    return implementations[name](*args, **own)
+
+
+def arguments_of_task(
+    implementations: Iterable[str], task: str, **options: Any
+) -> tuple[str, dict[str, Any]]:
+    """Return the name of ``task`` and those ``options`` that it has; errors as above."""
     name = check_task(task, tuple(implementations))
     own = {key: value for key, value in options.items() if name in _TASKS_WITH.get(key, TASKS)}
     check_sizes(name, own)
-    return implementations[name](*args, **own)
+    return name, own
+
+
+def function_of_task(
+    signature: inspect.Signature, name: str, functions: Mapping[str, Callable[..., Tensor]]
+) -> Callable[..., Tensor]:
+    """Return the function ``name`` that calls the one of its task with what that takes."""
+
+    def plan(arguments: dict[str, Any]) -> Value:
+        task, own = arguments_of_task(functions, **arguments)
+        return lambda preds, target, weight: functions[task](preds, target, weight=weight, **own)
+
+    return planned(signature, name, plan)
+
+
+def calls_its_task(**functions: Callable[..., Tensor]) -> Callable[[F], F]:
+    """Give a function its body: call the function of the task. Its own body is its purpose."""
+
+    def decorate(declaration: F) -> F:
+        signature = inspect.signature(declaration)
+        function = function_of_task(signature, declaration.__name__, functions)
+        return cast(F, update_wrapper(function, declaration))
+
+    return decorate
 
 
 def check_sizes(task: str, arguments: Mapping[str, Any]) -> None:

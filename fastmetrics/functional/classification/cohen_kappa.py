@@ -4,12 +4,15 @@ Source: Cohen, A coefficient of agreement for nominal scales, Educational and Ps
 Measurement 20 (1960); ``weights``: Cohen, Weighted kappa, Psychological Bulletin 70 (1968).
 """
 
+# mypy: disable-error-code="empty-body"
+# (The body is in the decorator.)
+
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.functional.classification.confusion_matrix import count_matrix
 from fastmetrics.ops.confusion import BinaryTable, Confusion
 from fastmetrics.utilities.checks import KAPPA_WEIGHTS, check_choice
@@ -111,19 +114,15 @@ def multiclass_cohen_kappa(
     return cohen_kappa_formula(matrix, weights)
 
 
+@calls_its_task(
+    binary=binary_cohen_kappa,
+    multiclass=multiclass_cohen_kappa,
+)
 def cohen_kappa(
-    preds: Tensor,
-    target: Tensor,
-    task: str,
-    threshold: float = 0.5,
-    num_classes: int | None = None,
-    weights: str | None = None,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-) -> Tensor:
+    preds: Tensor, target: Tensor, task: str, threshold: float = 0.5,
+    num_classes: int | None = None, weights: str | None = None, ignore_index: int | None = None,
+    validate_args: bool = True, *, weight: Tensor | None = None, input: str = "auto",
+) -> Tensor:  # fmt: skip
     """Cohen's kappa of ``task``: ``"binary"`` or ``"multiclass"`` (needs ``num_classes``).
 
     >>> import torch
@@ -131,16 +130,3 @@ def cohen_kappa(
     >>> cohen_kappa(torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 0, 0]), task="binary")
     tensor(0.5000)
     """
-    return call_for_task(
-        task,
-        {"binary": binary_cohen_kappa, "multiclass": multiclass_cohen_kappa},
-        preds,
-        target,
-        threshold=threshold,
-        num_classes=num_classes,
-        weights=weights,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        weight=weight,
-        input=input,
-    )

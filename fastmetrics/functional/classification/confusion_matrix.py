@@ -28,12 +28,15 @@ Source: Stehman, Selecting and interpreting measures of thematic classification 
 Sensing of Environment 62 (1997).
 """
 
+# mypy: disable-error-code="empty-body"
+# (The body is in the decorator.)
+
 from __future__ import annotations
 
 from torch import Tensor
 
 from fastmetrics.core.statistic import count
-from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
 from fastmetrics.utilities.checks import NORMALIZATIONS, check_choice
 
@@ -185,20 +188,17 @@ def multilabel_confusion_matrix(
     return normalize_matrix(tables, normalize)
 
 
+@calls_its_task(
+    binary=binary_confusion_matrix,
+    multiclass=multiclass_confusion_matrix,
+    multilabel=multilabel_confusion_matrix,
+)
 def confusion_matrix(
-    preds: Tensor,
-    target: Tensor,
-    task: str,
-    threshold: float = 0.5,
-    num_classes: int | None = None,
-    num_labels: int | None = None,
-    normalize: str | None = None,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
+    preds: Tensor, target: Tensor, task: str, threshold: float = 0.5,
+    num_classes: int | None = None, num_labels: int | None = None, normalize: str | None = None,
+    ignore_index: int | None = None, validate_args: bool = True, *, weight: Tensor | None = None,
     input: str = "auto",
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Count the confusion matrix of ``task``: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
 
     ``matrix[i, j] = #{target = i and prediction = j}``.
@@ -213,21 +213,3 @@ def confusion_matrix(
     tensor([[0, 0],
             [1, 1]])
     """
-    return call_for_task(
-        task,
-        {
-            "binary": binary_confusion_matrix,
-            "multiclass": multiclass_confusion_matrix,
-            "multilabel": multilabel_confusion_matrix,
-        },
-        preds,
-        target,
-        threshold=threshold,
-        num_classes=num_classes,
-        num_labels=num_labels,
-        normalize=normalize,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        weight=weight,
-        input=input,
-    )

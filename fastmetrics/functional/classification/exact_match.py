@@ -10,13 +10,16 @@ Source: Zhang and Zhou, A review on multi-label learning algorithms, IEEE Transa
 and Data Engineering 26 (2014), where it is called subset accuracy.
 """
 
+# mypy: disable-error-code="empty-body"
+# (The body is in the decorator.)
+
 from __future__ import annotations
 
 from torch import Tensor
 
 from fastmetrics.core.statistic import count
 from fastmetrics.functional.classification._ratio import divide
-from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.ops.exact_match import ClassMatches, LabelMatches, Matches
 from fastmetrics.utilities.checks import is_samplewise
 
@@ -25,7 +28,8 @@ __all__ = ["exact_match", "multiclass_exact_match", "multilabel_exact_match"]
 
 def exact_match_formula(matches: Matches) -> Tensor:
     """Divide the samples with every position right by all samples, float32."""
-    return divide(matches.correct.double(), matches.total.double()).float()
+    correct, total = matches.table.double().unbind(-1)
+    return divide(correct, total).float()
 
 
 def multiclass_exact_match(
@@ -95,20 +99,16 @@ def multilabel_exact_match(
     return exact_match_formula(statistic.read(states))
 
 
+@calls_its_task(
+    multiclass=multiclass_exact_match,
+    multilabel=multilabel_exact_match,
+)
 def exact_match(
-    preds: Tensor,
-    target: Tensor,
-    task: str,
-    num_classes: int | None = None,
-    num_labels: int | None = None,
-    threshold: float = 0.5,
-    multidim_average: str = "global",
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
+    preds: Tensor, target: Tensor, task: str, num_classes: int | None = None,
+    num_labels: int | None = None, threshold: float = 0.5, multidim_average: str = "global",
+    ignore_index: int | None = None, validate_args: bool = True, *, weight: Tensor | None = None,
     input: str = "auto",
-) -> Tensor:
+) -> Tensor:  # fmt: skip
     """Exact match of ``task``: ``"multiclass"`` or ``"multilabel"``.
 
     ``#{samples with every position right} / #{samples}``.
@@ -122,17 +122,3 @@ def exact_match(
     >>> exact_match(preds, target, task="multiclass", num_classes=3)
     tensor(0.5000)
     """
-    return call_for_task(
-        task,
-        {"multiclass": multiclass_exact_match, "multilabel": multilabel_exact_match},
-        preds,
-        target,
-        num_classes=num_classes,
-        num_labels=num_labels,
-        threshold=threshold,
-        multidim_average=multidim_average,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        weight=weight,
-        input=input,
-    )

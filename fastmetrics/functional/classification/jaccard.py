@@ -6,6 +6,9 @@ or None; ``zero_division`` is 0, 1 or NaN, the value of 0/0.
 Source: Jaccard, The distribution of the flora in the alpine zone, New Phytologist 11 (1912).
 """
 
+# mypy: disable-error-code="empty-body"
+# (The body is in the decorator.)
+
 from __future__ import annotations
 
 import torch
@@ -13,7 +16,7 @@ from torch import Tensor
 
 from fastmetrics.functional.classification._count_functions import check_averaging, counts_of
 from fastmetrics.functional.classification._ratio import divide
-from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.functional.classification.confusion_matrix import count_matrix
 from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
 from fastmetrics.ops.counted import Counts
@@ -172,21 +175,17 @@ def multilabel_jaccard_index(
     return jaccard_formula(counts, average, zero_division)
 
 
+@calls_its_task(
+    binary=binary_jaccard_index,
+    multiclass=multiclass_jaccard_index,
+    multilabel=multilabel_jaccard_index,
+)
 def jaccard_index(
-    preds: Tensor,
-    target: Tensor,
-    task: str,
-    threshold: float = 0.5,
-    num_classes: int | None = None,
-    num_labels: int | None = None,
-    average: str | None = "macro",
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    zero_division: float = 0.0,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-) -> Tensor:
+    preds: Tensor, target: Tensor, task: str, threshold: float = 0.5,
+    num_classes: int | None = None, num_labels: int | None = None, average: str | None = "macro",
+    ignore_index: int | None = None, validate_args: bool = True, zero_division: float = 0.0, *,
+    weight: Tensor | None = None, input: str = "auto",
+) -> Tensor:  # fmt: skip
     """Jaccard index of ``task``: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
 
     ``tp / (tp + fp + fn)``, of each class before averages.
@@ -196,22 +195,3 @@ def jaccard_index(
     >>> jaccard_index(torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 0, 0]), task="binary")
     tensor(0.5000)
     """
-    return call_for_task(
-        task,
-        {
-            "binary": binary_jaccard_index,
-            "multiclass": multiclass_jaccard_index,
-            "multilabel": multilabel_jaccard_index,
-        },
-        preds,
-        target,
-        threshold=threshold,
-        num_classes=num_classes,
-        num_labels=num_labels,
-        average=average,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        zero_division=zero_division,
-        weight=weight,
-        input=input,
-    )

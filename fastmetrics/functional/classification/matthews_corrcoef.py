@@ -5,12 +5,15 @@ Biochimica et Biophysica Acta 405 (1975); classes: Gorodkin, Comparing two K-cat
 a K-category correlation coefficient, Computational Biology and Chemistry 28 (2004).
 """
 
+# mypy: disable-error-code="empty-body"
+# (The body is in the decorator.)
+
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.functional.classification.confusion_matrix import count_matrix
 from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
 
@@ -127,19 +130,16 @@ def multilabel_matthews_corrcoef(
     return matthews_corrcoef_formula(tables)
 
 
+@calls_its_task(
+    binary=binary_matthews_corrcoef,
+    multiclass=multiclass_matthews_corrcoef,
+    multilabel=multilabel_matthews_corrcoef,
+)
 def matthews_corrcoef(
-    preds: Tensor,
-    target: Tensor,
-    task: str,
-    threshold: float = 0.5,
-    num_classes: int | None = None,
-    num_labels: int | None = None,
-    ignore_index: int | None = None,
-    validate_args: bool = True,
-    *,
-    weight: Tensor | None = None,
-    input: str = "auto",
-) -> Tensor:
+    preds: Tensor, target: Tensor, task: str, threshold: float = 0.5,
+    num_classes: int | None = None, num_labels: int | None = None, ignore_index: int | None = None,
+    validate_args: bool = True, *, weight: Tensor | None = None, input: str = "auto",
+) -> Tensor:  # fmt: skip
     """Matthews correlation of ``task``: ``"binary"``, ``"multiclass"`` or ``"multilabel"``.
 
     ``(tp * tn - fp * fn) / sqrt((tp + fp) * (tp + fn) * (tn + fp) * (tn + fn))`` for two classes.
@@ -149,20 +149,3 @@ def matthews_corrcoef(
     >>> matthews_corrcoef(torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 0, 0]), task="binary")
     tensor(0.5774)
     """
-    return call_for_task(
-        task,
-        {
-            "binary": binary_matthews_corrcoef,
-            "multiclass": multiclass_matthews_corrcoef,
-            "multilabel": multilabel_matthews_corrcoef,
-        },
-        preds,
-        target,
-        threshold=threshold,
-        num_classes=num_classes,
-        num_labels=num_labels,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        weight=weight,
-        input=input,
-    )

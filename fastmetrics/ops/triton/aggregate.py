@@ -23,14 +23,13 @@ from fastmetrics.ops.triton.reading import (
     add_event,
     fold_partials,
     is_wide,
-    launch,
     locate,
     merge_axes,
     nan_max,
     numbers,
     ordered_programs,
-    replayable,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 
 BLOCK = 1024
 BLOCKS_EACH = 4  # at least, so that a small update is one launch
@@ -138,14 +137,9 @@ def float_bits(number: float) -> int:
 
 @replayable
 def aggregate_(
-    state: Tensor,
-    events: Tensor,
-    value: Tensor,
-    weight: Tensor | None,
-    reduction: int,
-    nans: int,
+    state: Tensor, events: Tensor, value: Tensor, weight: Tensor | None, reduction: int, nans: int,
     fill: float,
-) -> None:
+) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.aggregate.aggregate_`."""
     positions = value.numel()
     if not positions:

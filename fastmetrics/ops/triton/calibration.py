@@ -28,7 +28,6 @@ from fastmetrics.ops.triton.reading import (
     as_score,
     fold_partials,
     is_wide,
-    launch,
     load_columns,
     locate,
     nan_max,
@@ -36,11 +35,11 @@ from fastmetrics.ops.triton.reading import (
     ones_or_weights,
     ordered_programs,
     read_targets,
-    replayable,
     row_layout,
     settle,
     walk_classes,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 from fastmetrics.ops.triton.score_histogram import absorb
 
 # With more bins a guess in float32 could miss the nearest edge.
@@ -225,17 +224,9 @@ def count_confidences(
 
 @replayable
 def calibration_bins_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    edges: Tensor,
-    num_classes: int,
-    logits: bool,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    edges: Tensor, num_classes: int, logits: bool, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.calibration.calibration_bins_`."""
     if not target.numel():
         return

@@ -21,14 +21,13 @@ from fastmetrics.ops.co_moments import NUM_COLUMNS
 from fastmetrics.ops.triton.reading import (
     Tile,
     is_wide,
-    launch,
     load_columns,
     locate,
     numbers,
-    on_device_of_state,
     settle,
     walk_labels,
 )
+from fastmetrics.ops.triton.replay import launch, on_device_of_state
 
 COLUMNS = tl.constexpr(NUM_COLUMNS)
 

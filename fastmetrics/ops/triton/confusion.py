@@ -37,7 +37,6 @@ from fastmetrics.ops.triton.reading import (
     class_blocks,
     fold_partials,
     is_wide,
-    launch,
     locate,
     numbers,
     one_per_thread,
@@ -47,13 +46,13 @@ from fastmetrics.ops.triton.reading import (
     read_classes,
     read_label_tile,
     read_labels,
-    replayable,
     row_layout,
     score_cuts,
     settle,
     walk_classes,
     walk_labels,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 
 COLUMN_TILE = 1024
 MOST_COLUMNS = 64
@@ -264,14 +263,9 @@ def count_columns(
 
 @replayable
 def confusion_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.confusion.confusion_`."""
     if not target.numel():
         return
@@ -313,17 +307,9 @@ def _cells(state: Tensor, mode: tl.constexpr, blocks: int) -> tuple[Tensor, int]
 
 @replayable
 def label_confusion_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    groups: Tensor | None,
-    threshold: float,
-    logits: bool,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    groups: Tensor | None, threshold: float, logits: bool, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.confusion.label_confusion_`."""
     if not target.numel():
         return
@@ -344,15 +330,9 @@ def label_confusion_(
 
 
 def _count_groups(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    groups: Tensor,
-    weight: Tensor | None,
-    values: tuple[int | None, int, int],
-    rules: LabelRules,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, groups: Tensor,
+    weight: Tensor | None, values: tuple[int | None, int, int], rules: LabelRules,
+) -> None:  # fmt: skip
     walk = walk_classes(preds, target, weight, groups)
     mode = _mode(state)
     block = ORDERED_BLOCK if mode == ORDERED else LABEL_BLOCK
@@ -369,14 +349,9 @@ def _count_groups(
 
 
 def _count_columns(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    values: tuple[int | None, int, int],
-    rules: LabelRules,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    values: tuple[int | None, int, int], rules: LabelRules,
+) -> None:  # fmt: skip
     samplewise, labels = state.ndim == 5, state.shape[-3]
     walk = walk_labels(preds, target, weight, has_axis=labels > 1, samplewise=samplewise)
     samples = target.shape[0] if samplewise else 1

@@ -20,7 +20,10 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.curve import batches
-from fastmetrics.ops.triton.reading import as_score, device_of, launch
+from fastmetrics.ops.triton.reading import (
+    as_score,
+)
+from fastmetrics.ops.triton.replay import device_of, launch
 
 # Counts within a block share an int32.
 BLOCK = 512

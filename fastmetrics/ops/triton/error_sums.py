@@ -22,15 +22,14 @@ from fastmetrics.ops.triton.reading import (
     Tile,
     fold_partials,
     is_wide,
-    launch,
     load_columns,
     locate,
     numbers,
-    on_device_of_state,
     ordered_programs,
     settle,
     walk_labels,
 )
+from fastmetrics.ops.triton.replay import launch, on_device_of_state
 
 SQUARED = tl.constexpr(terms_of.SQUARED)
 ABSOLUTE = tl.constexpr(terms_of.ABSOLUTE)
@@ -252,14 +251,9 @@ def sum_errors(
 
 @on_device_of_state
 def error_sums_(
-    state: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    terms: int,
-    p: float,
+    state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None, terms: int, p: float,
     power: float,
-) -> None:
+) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.error_sums.error_sums_`."""
     if not preds.numel():
         return

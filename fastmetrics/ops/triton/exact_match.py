@@ -29,19 +29,18 @@ from fastmetrics.ops.triton.reading import (
     class_blocks,
     fold_partials,
     is_wide,
-    launch,
     locate,
     numbers,
     programs_for,
     read_classes,
     read_label_tile,
-    replayable,
     row_layout,
     score_cuts,
     settle,
     walk_classes,
     walk_labels,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 
 LABEL_TILE = 1024
 MOST_COLUMNS = 64
@@ -195,15 +194,9 @@ def match_positions(
 
 @replayable
 def exact_match_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    num_classes: int,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    num_classes: int, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Launch the kernel of :func:`fastmetrics.ops.exact_match.exact_match_`."""
     if not target.numel():
         return
@@ -241,17 +234,9 @@ def _cells(
 
 @replayable
 def label_exact_match_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    num_labels: int,
-    threshold: float,
-    logits: bool,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    num_labels: int, threshold: float, logits: bool, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Launch the kernel of :func:`fastmetrics.ops.exact_match.label_exact_match_`."""
     if not target.numel():
         return

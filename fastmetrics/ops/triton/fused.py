@@ -13,15 +13,9 @@ from fastmetrics.ops.fused import jobs_of
 
 
 def fused_(
-    states: list[Tensor],
-    events: list[Tensor],
-    edges: list[Tensor],
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    program: list[int],
-    numbers: list[float],
-) -> None:
+    states: list[Tensor], events: list[Tensor], edges: list[Tensor], preds: Tensor, target: Tensor,
+    weight: Tensor | None, program: list[int], numbers: list[float],
+) -> None:  # fmt: skip
     """GPU side of `fused_`."""
     for family, written, arguments in jobs_of(states, events, edges, program, numbers):
         launcher_of(family.op)(*written, preds, target, weight, *arguments)

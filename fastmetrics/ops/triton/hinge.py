@@ -26,7 +26,6 @@ from fastmetrics.ops.triton.reading import (
     as_score,
     fold_partials,
     is_wide,
-    launch,
     load_columns,
     locate,
     nan_max,
@@ -34,11 +33,11 @@ from fastmetrics.ops.triton.reading import (
     ones_or_weights,
     ordered_programs,
     read_targets,
-    replayable,
     row_layout,
     settle,
     walk_classes,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 from fastmetrics.ops.triton.score_histogram import absorb, row_blocks, share_of
 
 
@@ -228,17 +227,9 @@ def sum_rows(
 
 @replayable
 def hinge_sums_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    multiclass: bool,
-    squared: bool,
-    logits: bool,
-    weight: Tensor | None,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, multiclass: bool, squared: bool,
+    logits: bool, weight: Tensor | None, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.hinge.hinge_sums_`."""
     if not target.numel():
         return

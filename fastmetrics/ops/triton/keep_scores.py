@@ -21,17 +21,16 @@ from fastmetrics.ops.triton.reading import (
     as_score,
     class_blocks,
     is_wide,
-    launch,
     load_columns,
     locate,
     numbers,
     programs_for,
     read_targets,
-    replayable,
     settle,
     walk_classes,
     walk_labels,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 
 
 @triton.jit(do_not_specialize=["start", "ignore_index"])
@@ -99,18 +98,10 @@ def keep(
 
 @functools.partial(replayable, varying=("start",))
 def keep_scores_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    labels: Tensor,
-    weights: Tensor | None,
-    start: int,
-    multiclass: bool,
-    ignore_index: int | None,
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    labels: Tensor, weights: Tensor | None, start: int, multiclass: bool, ignore_index: int | None,
     validate: bool,
-) -> None:
+) -> None:  # fmt: skip
     """Launch the kernel of :func:`fastmetrics.ops.keep_scores.keep_scores_`."""
     if not target.numel():
         return

@@ -24,16 +24,15 @@ from fastmetrics.ops.triton.reading import (
     as_score,
     fold_partials,
     is_wide,
-    launch,
     load_columns,
     locate,
     numbers,
     ones_or_weights,
     ordered_programs,
-    replayable,
     settle,
     walk_labels,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 
 # Pairs of labels that a program compares at a time.
 PAIRS = 2048
@@ -244,15 +243,9 @@ def rank_rows(
 
 @replayable
 def ranking_sums_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    measures: int,
-    weight: Tensor | None,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, measures: int,
+    weight: Tensor | None, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Launch the kernel of :func:`fastmetrics.ops.ranking.ranking_sums_`."""
     if not target.numel():
         return

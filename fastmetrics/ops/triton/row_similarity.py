@@ -20,11 +20,10 @@ from fastmetrics.ops import row_similarity as rules
 from fastmetrics.ops.triton.reading import (
     fold_partials,
     is_wide,
-    launch,
     numbers,
     ordered_programs,
-    replayable,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 
 TILE = 256  # with 512 some kernels spill registers
 MOST_COLUMNS = 256

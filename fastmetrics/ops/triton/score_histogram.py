@@ -40,17 +40,16 @@ from fastmetrics.ops.triton.reading import (
     as_score,
     fold_partials,
     is_wide,
-    launch,
     load_columns,
     locate,
     numbers,
     ones_or_weights,
     read_targets,
-    replayable,
     row_layout,
     settle,
     walk_classes,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 
 # How thresholds lie: anywhere, at equal distances in [0, 1], or at the logits of such; or where the
 # leading bits of the images of float32 or float16 scores change.
@@ -330,18 +329,10 @@ def count_rows(
 
 @replayable
 def score_histogram_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    edges: Tensor,
-    uniform: bool,
-    multiclass: bool,
-    logits: bool,
-    ignore_index: int | None,
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    edges: Tensor, uniform: bool, multiclass: bool, logits: bool, ignore_index: int | None,
     validate: bool,
-) -> None:
+) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.score_histogram.score_histogram_`."""
     guessed = uniform and state.shape[3] - 1 <= MOST_GUESSED
     first = spacing = UNIFORM if guessed else ANYWHERE
@@ -356,17 +347,9 @@ def score_histogram_(
 
 @replayable
 def score_image_histogram_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    half: bool,
-    multiclass: bool,
-    logits: bool,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None, half: bool,
+    multiclass: bool, logits: bool, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.score_histogram.score_image_histogram_`."""
     spacing = HALF_IMAGE if half else IMAGE
     tensors = (events, preds, target, weight, None)

@@ -47,18 +47,17 @@ from fastmetrics.ops.triton.reading import (
     class_blocks,
     fold_partials,
     is_wide,
-    launch,
     numbers,
     one_per_thread,
     ones_or_weights,
     ordered_programs,
     programs_for,
     read_classes,
-    replayable,
     row_layout,
     settle,
     walk_classes,
 )
+from fastmetrics.ops.triton.replay import launch, replayable
 
 TP = tl.constexpr(0)
 FP = tl.constexpr(1)
@@ -226,16 +225,9 @@ def count_ordered(
 
 @replayable
 def stat_scores_(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    num_classes: int,
-    top_k: int,
-    ignore_index: int | None,
-    validate: bool,
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    num_classes: int, top_k: int, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.stat_scores.stat_scores_`."""
     if not target.numel():
         return
@@ -294,14 +286,9 @@ def _count(
 
 
 def _count_weighted(
-    state: Tensor,
-    events: Tensor,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    rules: ClassRules,
-    options: dict[str, Any],
-) -> None:
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    rules: ClassRules, options: dict[str, Any],
+) -> None:  # fmt: skip
     walk = walk_classes(preds, target, weight)
     programs = ordered_programs(triton.cdiv(walk.positions, ORDERED_BLOCK), state.numel())
     partial = state.new_zeros(programs, state.numel())

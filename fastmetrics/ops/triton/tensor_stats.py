@@ -18,13 +18,12 @@ from torch import Tensor
 from fastmetrics.ops import tensor_stats as rules
 from fastmetrics.ops.triton.reading import (
     is_wide,
-    launch,
     locate,
     merge_axes,
     numbers,
-    on_device_of_state,
     ordered_programs,
 )
+from fastmetrics.ops.triton.replay import launch, on_device_of_state
 
 BLOCK = 1024
 BLOCKS_EACH = 4  # at least, so that a small tensor is one launch
