@@ -64,7 +64,7 @@ class StatisticMetric(Metric):
     def __init__(self, statistic: Statistic, **settings: Any) -> None:
         Metric.__init__(self, **settings)  # whatever else a subclass stems from
         self.statistic = statistic.to(self.device)
-        self.__dict__["_view_names"] = frozenset(statistic.views())
+        self.__dict__["_view_names"] = frozenset(self._views())
         for name, state in statistic.empty().items():
             self.add_state(name, state, statistic.reductions[name])
 
