@@ -138,6 +138,7 @@ class Metric(Stateful, Operators, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        upstream.put_ours_first(cls, (Metric, Stateful, Operators))
         ensure_wrapped(cls)
 
     def __init__(self, **kwargs: Any) -> None:
