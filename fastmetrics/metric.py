@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from fastmetrics.core import syncing, upstream
+from fastmetrics.core import operators, syncing, upstream
 from fastmetrics.core.forward import forward as forward_batch
 from fastmetrics.core.operators import Operators
 from fastmetrics.core.reductions import Merger as Merger
@@ -545,7 +545,5 @@ if not TYPE_CHECKING:
     def __getattr__(name):
         """Return what is made of metrics, and therefore comes from a later module."""
         if name == "CompositionalMetric":
-            from fastmetrics.core.composition import CompositionalMetric
-
-            return CompositionalMetric
+            return operators.result
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
