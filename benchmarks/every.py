@@ -1,6 +1,5 @@
 """Every public metric: a call with a small batch, and the way from many samples to a value."""
 
-import inspect
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -9,8 +8,6 @@ import torch
 from torch import Tensor
 
 import fastmetrics
-import fastmetrics.classification
-import fastmetrics.regression
 from benchmarks.calls import Call, Inputs, arrays, forward, function, update_and_compute
 from benchmarks.inputs import (
     distributions,
@@ -23,25 +20,13 @@ from benchmarks.inputs import (
     with_members,
 )
 from benchmarks.workload import OURS, Workload, rec, sk, stats, te, tm
+from tests import every
 
 SMALL, LARGE = 64, 100_000
-CLASSES = 10
+CLASSES, GROUPS = 10, 4
 BINS = 200
 TASKS = ("Binary", "Multiclass", "Multilabel")
 
-# What constructors ask for, and what makes a value worth comparing.
-ARGUMENTS: dict[str, Any] = {
-    "num_classes": CLASSES,
-    "num_labels": CLASSES,
-    "num_groups": 4,
-    "beta": 0.5,
-    "min_recall": 0.5,
-    "min_precision": 0.5,
-    "min_sensitivity": 0.5,
-    "min_specificity": 0.5,
-    "p": 3.0,
-    "threshold": 0.5,
-}
 OWN_ARGUMENTS: dict[str, dict[str, Any]] = {"TweedieDevianceScore": {"power": 1.5}}
 
 # Where a call of torchmetrics with the usual number would take seconds, the number is smaller.
@@ -51,37 +36,37 @@ LARGE_OF = {
 }
 
 
+# By kind of inputs, what makes those of a size.
+INPUTS: dict[str, Callable[[int], Callable[[torch.device], Inputs]]] = {
+    "binary": ranked,
+    "multilabel": lambda size: ranked(size, CLASSES),
+    "multiclass": lambda size: ranked(size, num_classes=CLASSES),
+    "labels": lambda size: labels(size, 2, num_classes=CLASSES),
+    "groups": lambda size: with_groups(size, GROUPS),
+    "distributions": lambda size: distributions(size, CLASSES),
+    "members": lambda size: with_members(size, CLASSES),
+    "positive": positive_numbers,
+    "pairs": pairs,
+    "numbers": lambda size: numbers((size,)),
+}
+
+
 def every_metric() -> list[Workload]:
     """Two workloads for each class, and for each kind of curve."""
-    rows = []
-    for module, names in (
-        ("classification", fastmetrics.classification.__all__),
-        ("regression", fastmetrics.regression.__all__),
-        ("", [name for name in fastmetrics.aggregation.__all__ if name != "BaseAggregator"]),
-    ):
-        for name in names:
-            if module != "classification" or name.startswith(TASKS):
-                rows += _both_sizes(module, name)
-    return rows
+    return [row for domain, name, cls in every.classes() for row in _both_sizes(domain, name, cls)]
 
 
-def _both_sizes(module: str, name: str) -> list[Workload]:
-    home = getattr(fastmetrics, module) if module else fastmetrics
-    signature = inspect.signature(getattr(home, name)).parameters
-    arguments = OWN_ARGUMENTS.get(name, {}) | {
-        key: ARGUMENTS[key]
-        for key, parameter in signature.items()
-        if key in ARGUMENTS and (parameter.default is parameter.empty or key.startswith("num_"))
-        if module == "classification" or key in ("p", "threshold")
-    }
-    if "thresholds" not in signature:
-        return _rows(module, name, "", arguments)
-    exact = _rows(module, name, "exact/", arguments)
-    return exact + _rows(module, name, f"{BINS}/", arguments | {"thresholds": BINS})
+def _both_sizes(domain: str, name: str, cls: type) -> list[Workload]:
+    arguments = OWN_ARGUMENTS.get(name, {}) | every.arguments_of(cls, CLASSES, GROUPS)
+    if not every.has_modes(cls):
+        return _rows(domain, name, "", arguments)
+    exact = _rows(domain, name, "exact/", arguments)
+    return exact + _rows(domain, name, f"{BINS}/", arguments | {"thresholds": BINS})
 
 
-def _rows(module: str, name: str, mode: str, arguments: dict[str, Any]) -> list[Workload]:
-    make = _inputs(module, name)
+def _rows(domain: str, name: str, mode: str, arguments: dict[str, Any]) -> list[Workload]:
+    make = INPUTS[every.kind_of(domain, name)]
+    module = "" if domain == "aggregation" else domain
     ours = _maker(fastmetrics, module, name, arguments)
     theirs = _maker(tm, module, name, arguments)
     small = {OURS: forward(ours), "torchmetrics": forward(theirs)}
@@ -101,32 +86,6 @@ def _rows(module: str, name: str, mode: str, arguments: dict[str, Any]) -> list[
 def _maker(root: Any, module: str, name: str, arguments: dict[str, Any]) -> Callable[[], Any]:
     # Looked up late: a library may be missing.
     return lambda: getattr(getattr(root, module) if module else root, name)(**arguments)
-
-
-def _inputs(module: str, name: str) -> Callable[[int], Callable[[torch.device], Inputs]]:
-    if module == "classification":
-        return _classification_inputs(name)
-    if module == "":
-        return lambda size: numbers((size,))
-    return {
-        "ContinuousRankedProbabilityScore": lambda size: with_members(size, CLASSES),
-        "CosineSimilarity": lambda size: distributions(size, CLASSES),
-        "KLDivergence": lambda size: distributions(size, CLASSES),
-        "JensenShannonDivergence": lambda size: distributions(size, CLASSES),
-        "MeanSquaredLogError": positive_numbers,
-        "TweedieDevianceScore": positive_numbers,
-        "CriticalSuccessIndex": positive_numbers,
-    }.get(name, pairs)
-
-
-def _classification_inputs(name: str) -> Callable[[int], Callable[[torch.device], Inputs]]:
-    if "Group" in name or "Fairness" in name:
-        return lambda size: with_groups(size, ARGUMENTS["num_groups"])
-    if name == "MulticlassExactMatch":
-        return lambda size: labels(size, 2, num_classes=CLASSES)
-    if name.startswith("Multiclass"):
-        return lambda size: ranked(size, num_classes=CLASSES)
-    return ranked if name.startswith("Binary") else lambda size: ranked(size, CLASSES)
 
 
 # Metrics of torcheval with the same value, by the name here and its kind of curve.

@@ -193,9 +193,15 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         )
         return self._plan
 
-    def _live_plan(self) -> CollectionPlan:
+    def _whole_plan(self) -> CollectionPlan:
         """Return the plan, made again when a metric left its group, came or went."""
         return self._plan if self._plan.holds() else self._make_plan()
+
+    def _live_plan(self) -> CollectionPlan:
+        """Return the plan, with all metrics sharing again what was lent to the user."""
+        plan = self._whole_plan()
+        plan.relink()
+        return plan
 
     @property
     def compute_groups(self) -> dict[int, list[str]]:
@@ -245,6 +251,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
 
     def compute(self) -> dict[str, Any]:
         """Return the value of each metric, by name."""
+        self._live_plan()
         sources = self._sources()
         if any(m._is_synced or m._syncs_in_compute() for m in sources.values()):
             with self._synced_for_compute(sources):
@@ -298,6 +305,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         Arguments and errors as for :meth:`fastmetrics.metric.Metric.sync`. When something raises,
         no metric is synchronised.
         """
+        self._live_plan()
         metrics = self._modules
         synced = [name for name, metric in metrics.items() if metric._is_synced]
         if synced and should_sync:
@@ -461,7 +469,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
 
     def _separate(self, copy_state: bool) -> None:
         if copy_state:
-            self._live_plan().lend()
+            self._whole_plan().lend()
 
     def __iter__(self) -> Iterator[str]:
         """Iterate over the names."""

@@ -23,7 +23,7 @@ from benchmarks.registry import quick_part, workloads
 from benchmarks.report import Failure, geometric_means, save
 from benchmarks.run import Result, checked, flat, measure, time_rounds
 from benchmarks.workload import AREA_OF, FLOOR, OURS, Workload
-from tests.every_metric import cases
+from tests.every import metrics
 
 CPU = torch.device("cpu")
 ROWS = workloads(CPU)
@@ -50,7 +50,7 @@ def test_names_are_unique():
 
 
 def test_every_public_metric_has_a_small_and_a_large_workload():
-    names = {case.name.partition("-")[0] for case in cases()}
+    names = {case.name.partition("-")[0] for case in metrics()}
     for kind in ("forward", "whole"):
         found = {row.name.split("/")[1] for row in ROWS if row.name.startswith(f"{kind}/")}
         assert names <= found, f"no {kind}/ workload for {sorted(names - found)}"

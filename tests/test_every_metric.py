@@ -13,9 +13,9 @@ import torch
 import torchmetrics
 from torch import Tensor
 
-from tests.every_metric import Case, cases
+from tests.every import Case, metrics
 
-CASES = cases()
+CASES = metrics()
 # What they remember is a window over updates, not a sum over samples.
 WINDOWS = ("RunningMean", "RunningSum")
 every_metric = pytest.mark.parametrize("case", CASES, ids=repr)

@@ -17,11 +17,11 @@ if importlib.util.find_spec("triton") is None or os.environ.get("TRITON_INTERPRE
 import fastmetrics
 from fastmetrics import ops
 from fastmetrics.ops import faults
-from tests.every_metric import cases
+from tests.every import metrics
 from tests.pretend_gpu import DEVICE, pretend_gpu
 from tools import aot
 
-CASES = cases()
+CASES = metrics()
 # Their values are chosen by what the state holds, and here it holds nothing.
 CHOSEN_BY_DATA = ("R2Score", "BinaryFairness")
 every_metric = pytest.mark.parametrize("case", CASES, ids=repr)

@@ -352,7 +352,7 @@ def test_explain(capsys: pytest.CaptureFixture[str]) -> None:
     assert "read from val/confusion" in lines["val/accuracy"]
     assert "pass 1" in lines["val/auroc"]
     assert "pass 1" not in lines["val/accuracy"]
-    state = collection["auroc"].metric_state
+    state = collection["auroc"]._states.values
     size = sum(t.numel() * t.element_size() for t in state.values())
     assert f"{size:,}" in lines["val/auroc"]
     assert "confusion" in lines["val/confusion"]

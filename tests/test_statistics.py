@@ -11,9 +11,9 @@ import torch
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic_metric import StatisticMetric
-from tests import every_metric
+from tests import every
 
-CASES = [case for case in every_metric.cases() if isinstance(case.make(), StatisticMetric)]
+CASES = [case for case in every.metrics() if isinstance(case.make(), StatisticMetric)]
 with_each_case = pytest.mark.parametrize("case", CASES, ids=repr)
 
 
@@ -71,6 +71,6 @@ def test_functions_and_classes_count_the_same(case):
     states = States(metric.statistic.empty(), batch=True)
     metric.statistic.add(states, *inputs)
     metric.update(*inputs)
-    for name, state in metric.metric_state.items():
+    for name, state in metric._states.values.items():
         found = states.values[name]
         torch.testing.assert_close(found, state, rtol=0, atol=0, equal_nan=True)

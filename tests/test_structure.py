@@ -11,7 +11,7 @@ import torch
 import fastmetrics
 from fastmetrics import ops
 from fastmetrics.ops.define import COMPUTE_OPS, REFERENCES, WITHOUT_TRITON
-from tests.ops import cases, oracles, test_opcheck
+from tests.ops import laws
 
 
 def arguments_of(op: str) -> list[str]:
@@ -23,13 +23,6 @@ PACKAGE = Path(fastmetrics.__file__).parent
 SOURCES = PACKAGE.parent / "csrc"
 OPS = sorted(REFERENCES)
 UPDATE_OPS = sorted(REFERENCES.keys() - COMPUTE_OPS)
-COUNT_ARGUMENTS = ["state", "events", "preds", "target", "weight"]
-COUNT_OPS = [
-    op
-    for op in UPDATE_OPS
-    # What keeps scores writes buffers instead of adding to a state.
-    if arguments_of(op)[:5] == COUNT_ARGUMENTS and "start" not in arguments_of(op)
-]
 TRITON_OPS = sorted(REFERENCES.keys() - WITHOUT_TRITON)
 # Runs the kernels of other families.
 WITHOUT_OWN_KERNEL = {"fused_"}
@@ -132,30 +125,32 @@ def test_triton_kernel(op):
 
 
 @pytest.mark.smoke
-@pytest.mark.parametrize("op", sorted(set(OPS) - set(COUNT_OPS)))
-def test_file_of_the_tests(op):
-    """Ops that do not count labels have tests of their own, under the name of the family."""
-    family = REFERENCES[op].__module__.rsplit(".", 1)[-1]
-    assert (Path(__file__).parent / "ops" / f"test_{family}.py").is_file()
+@pytest.mark.parametrize("op", OPS)
+def test_laws_of_the_tests(op):
+    """A family tells calls and an oracle of its ops, so that no law forgets them."""
+    tested = laws.every_op()[op]
+    samples = [*laws.samples(tested)]
+    assert {call.op for call in samples} == {op}
+    written = set(laws.written_by(op))
+    for call in samples[:3]:
+        assert tested.oracle(call).after.keys() == written, f"an oracle of {op} for all it writes"
+    names = [name for name in arguments_of(op) if not isinstance(samples[0][name], float)]
+    if "weight" in names:
+        assert "weight" in tested.dtypes, f"`dtypes` of {op} for its weights"
+        assert {call["weight"] is None for call in samples} == {True, False}
+    if "groups" in names:
+        assert any(call["groups"] is not None for call in samples)
+    inputs = {"preds", "target", "value", "scores", "tensors"} & set(names)
+    assert inputs <= set(tested.batch) and inputs <= {*tested.layouts, "target"}
+    assert not inputs or (tested.dtypes and tested.many)
+    if "validate" in names:
+        assert "target" in tested.labels, f"`labels` of {op}, which checks values"
+    assert tested.good is not None
+    assert op == "fused_" or tested.refusals(), f"what {op} refuses"
 
 
-@pytest.mark.smoke
-@pytest.mark.parametrize("op", COUNT_OPS)
-def test_rows_of_the_tests(op):
-    """An oracle, and inputs with and without weights for opcheck and the parity tests."""
-    assert callable(getattr(oracles, op.rstrip("_"), None)), f"no oracle for {op}"
-    assert op in cases.ROWS, f"no rows for {op} in tests/ops/cases.py"
-    rows = cases.rows(op)
-    assert any(call.weight is not None for call in rows)
-    assert any(call.weight is None for call in rows)
-    if "groups" in rows[0].options:
-        assert any(call.options["groups"] is not None for call in rows)
-    traced = rows[:: test_opcheck.TRACED_EVERY]
-    assert {call.op for call in traced} == {op}
-
-
-@pytest.mark.smoke
-@pytest.mark.parametrize("op", cases.ROWS)
-def test_parity_of_every_row(op):
-    for call in cases.rows(op):
-        cases.check(call)
+def test_families_of_the_tests():
+    """The tests of a family stand under its name, and say nothing of others."""
+    for op, tested in laws.every_op().items():
+        family = REFERENCES[op].__module__.rsplit(".", 1)[-1]
+        assert tested.make.__module__ == f"tests.ops.{family}"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.compiler import is_compiling, is_dynamo_compiling
 
-from fastmetrics.core.states import States
+from fastmetrics.core.states import Derived, States
 from fastmetrics.utilities.data import map_tensors
 
 if TYPE_CHECKING:
@@ -29,46 +29,55 @@ def forward(
     something raises. Otherwise the batch is counted twice.
 
     Args:
-        groups: metrics that point to the same states, group by group.
+        groups: metrics that point to the same states, group by group; those that read the states
+            of others stand behind them and have no ``reset`` of their own.
         update: adds the batch to the states that the metrics point to.
         args: the batch.
         kwargs: the batch.
     """
     compiling = is_compiling()
-    members, leaders, totals = [], [], []
     # In a compiled region a kept twin would be another graph.
     twice, reuse = False, not compiling
+    members: list[tuple[Metric, Any]] = []
+    own: list[tuple[Sequence[Metric], States]] = []
+    read: list[tuple[Sequence[Metric], Derived]] = []
     for group in groups:
         head = group[0]._states  # read once: another thread may put others in place
+        if head.batch and not compiling:
+            raise RuntimeError("`forward` runs already, around this call or in another thread.")
         if isinstance(head, States):
-            leaders.append(group[0])
-            totals.append(head)
-            if head.batch and not compiling:
-                raise RuntimeError("`forward` runs already, around this call or in another thread.")
+            own.append((group, head))
+        else:
+            read.append((group, head))
         for metric in group:
             members.append((metric, metric._states))
             twice |= metric.full_state_update is not False or metric.dist_sync_on_step
             reuse &= metric.fused_update
     if twice:
-        with torch.no_grad(), unshared(totals):
+        with torch.no_grad(), unshared([total for _, total in own]):
             update(args, kwargs)
-    twins = [total.twin(reuse) for total in totals]
+    twins = [total.twin(reuse) for _, total in own]
     try:
-        for group in groups:
-            batch = _in_place_of(group[0]._states, totals, twins)
+        for (group, _), twin in zip(own, twins, strict=True):
             for metric in group:
-                object.__setattr__(metric, "_states", batch)
+                object.__setattr__(metric, "_states", twin)
                 metric._begin_batch()
         update(args, kwargs)
+        for group, head in read:
+            twin = next(twin for (_, t), twin in zip(own, twins, strict=True) if t is head.source)
+            batch = States(head.read_off(twin), batch=True)
+            batch.changed()  # no value that was cached belongs to it
+            for metric in group:
+                object.__setattr__(metric, "_states", batch)
         values = [_value_of_batch(metric, args, kwargs) for metric, _ in members]
     finally:
         for metric, head in members:
             object.__setattr__(metric, "_states", head)
-    for leader, total, twin in zip(leaders, totals, twins, strict=True):
+    for (group, total), twin in zip(own, twins, strict=True):
         if not twice:
-            leader._join(total, twin)
+            group[0]._join(total, twin)
             total.note()
-        if leader.compute_on_cpu and not compiling:
+        if group[0].compute_on_cpu and not compiling:
             total.lists_to_cpu()
     if not compiling or is_dynamo_compiling():  # an export has only stand-ins for values
         for (metric, _), value in zip(members, values, strict=True):
@@ -87,14 +96,6 @@ def unshared(totals: Sequence[States]) -> Generator[None, None, None]:
     finally:
         for total, was_shared in zip(totals, shared, strict=True):
             total.shared = was_shared
-
-
-def _in_place_of(head: Any, totals: Sequence[States], twins: Sequence[States]) -> Any:
-    """Return the states of the batch for those of all data."""
-    for total, twin in zip(totals, twins, strict=True):
-        if total is head:
-            return twin
-    return head.read_off(_in_place_of(head.source, totals, twins))
 
 
 def _value_of_batch(metric: Metric, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -8,7 +8,7 @@ declare, never from values of states, except that metrics only share what they h
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Iterator, Sequence
+from collections.abc import Generator, Hashable, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -175,6 +175,11 @@ class CollectionPlan:
         self._steps: list[Group | Pass] = list(
             {id(step): step for group in own for step in [fused.get(id(group), group)]}.values()
         )
+        # What one forward takes: a step, the metrics of its states and of those read off them, and
+        # whether they leave forward to it.
+        self._forwards = [(step, *_forward_of(step)) for step in self._steps]
+        # Every metric of this package, with its group.
+        self._members = [(g, m) for g in groups for m in g.members if isinstance(m, Metric)]
         for group in (*own, *(group for group in groups if group.source is not None)):
             group.link()
         self._heads = [g.states for g in own if isinstance(g.leader, Metric)]
@@ -191,16 +196,11 @@ class CollectionPlan:
         for head in self._heads:
             head.shared = False
 
-    def members(self) -> Iterator[tuple[Group, Metric]]:
-        """Yield every metric of this package with its group."""
-        for group in self.groups:
-            for member in group.members:
-                if isinstance(member, Metric):
-                    yield group, member
-
     def lend(self) -> None:
         """Give each metric but the first a copy of the state, until ``relink``."""
-        for group, member in self.members():
+        if self._lent:
+            return
+        for group, member in self._members:
             if group.source is None and member is not group.leader:
                 member._point(Lent(group.states, group.states.like({})))
                 self._lent = True
@@ -209,15 +209,14 @@ class CollectionPlan:
         """Take back what was lent."""
         if self._lent:
             self._lent = False
-            for group, member in self.members():
+            for group, member in self._members:
                 if isinstance(member._own_states(), Lent):
                     member._point(group.states)
 
     @contextmanager
     def alone(self) -> Generator[None, None, None]:
         """Let each state have one owner, so that a change of all metrics changes it once."""
-        self.relink()
-        heads = [(member, member._states) for _, member in self.members()]
+        heads = [(member, member._states) for _, member in self._members]
         seen: set[int] = set()
         for member, head in heads:
             if isinstance(head, Reader):
@@ -248,29 +247,31 @@ class CollectionPlan:
 
     def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Add a batch to each state once."""
-        if self._lent:
-            self.relink()
         for step in self._steps:
             step.update(args, kwargs)
 
     def forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int, Any]:
         """Add a batch, and return the value of each metric for it, by the metric's id."""
-        self.relink()
-        if any([member._is_synced for _, member in self.members()]):
-            raise TorchMetricsUserError(
-                "A metric of the collection is synchronised; call `unsync` before `forward`."
-            )
+        for _, member in self._members:
+            if member._kept is not None:
+                raise TorchMetricsUserError(
+                    "A metric of the collection is synchronised; call `unsync` before `forward`."
+                )
         values: dict[int, Any] = {}
-        for step in self._steps:
-            first = step.groups if isinstance(step, Pass) else [step]
-            groups = [*first, *(reader for group in first for reader in group.readers)]
-            members = [member for group in groups for member in group.members]
-            if all([_has_plain_forward(member) for member in members]):
-                found = forward([group.members for group in groups], step.update, args, kwargs)
+        for step, groups, plain in self._forwards:
+            if plain:
+                found = forward(groups, step.update, args, kwargs)
             else:
-                found = [m(*args, **m._filter_kwargs(**kwargs)) for m in members]
-            values.update(zip(map(id, members), found, strict=True))
+                found = [m(*args, **m._filter_kwargs(**kwargs)) for g in groups for m in g]
+            values.update(zip([id(m) for g in groups for m in g], found, strict=True))
         return values
+
+
+def _forward_of(step: Group | Pass) -> tuple[list[Sequence[Any]], bool]:
+    first = step.groups if isinstance(step, Pass) else [step]
+    groups = [*first, *(reader for group in first for reader in group.readers)]
+    plain = all(_has_plain_forward(member) for group in groups for member in group.members)
+    return [group.members for group in groups], plain
 
 
 def _has_plain_forward(metric: Any) -> bool:
@@ -323,10 +324,12 @@ def _by_history(metrics: dict[str, Any], names: list[str]) -> list[list[str]]:
 def statistic_of(metric: Any) -> Any:
     """Return the statistic that ``update`` of a metric adds a batch to, and nothing else.
 
-    None if it does more; whoever has a ``forward`` of its own counts alone, too.
+    None if it does more; whoever has a ``forward`` or ``reset`` of its own counts alone, too.
     """
     cls = type(metric)
-    if not _has_plain_forward(metric) or "update" in metric.__dict__:
+    if not _has_plain_forward(metric) or cls.reset is not Metric.reset:
+        return None
+    if "update" in metric.__dict__:
         return None
     only_counts = getattr(cls._raw_update, "counts_only", False)
     return metric.statistic if only_counts and cls.update is cls._wrapped_update else None

@@ -358,6 +358,14 @@ class Stateful(Module):
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
 
+    def __copy__(self) -> Self:
+        """Return a shallow copy; whichever of both changes first takes a copy of the states."""
+        new = type(self).__new__(type(self))
+        new.__dict__.update(self.__dict__)
+        if isinstance(self._states, States):
+            self._states.shared = True
+        return new
+
     def __getstate__(self) -> dict[str, Any]:
         """Return all attributes; a metric that is copied alone shares nothing with the others."""
         state = {**self.__dict__, "_cached": self._computed, "_cached_at": None}

@@ -254,6 +254,7 @@ class States:
                     self.home[name] = moved
         self.scratch = None
         self.spare.clear()
+        self.changed()
 
     def tensors(self) -> list[Tensor]:
         """Return all tensors."""
@@ -400,13 +401,13 @@ class Derived(Reader):
         self.other = other
 
     def _read(self) -> dict[str, Any]:
-        values = self.statistic.read_from(self.other, self.source)
+        return self.read_off(self.source)
+
+    def read_off(self, source: States) -> dict[str, Any]:
+        """Return these states as others say them, which the other statistic has filled."""
+        values = self.statistic.read_from(self.other, source)
         assert values is not None  # decided when the collection was planned
         return values
-
-    def read_off(self, source: States) -> Derived:
-        """Return the same states, read off others."""
-        return Derived(source, self.own, statistic=self.statistic, other=self.other)
 
 
 class Lent(Reader):

@@ -24,9 +24,9 @@ from fastmetrics.classification import (
     MulticlassPrecision,
     MulticlassRecall,
 )
-from tests import every_functional, every_metric
+from tests import every
 
-C = every_metric.C
+C = every.C
 PAGE = Path(__file__).parents[2] / "docs" / "compile.md"
 BEGIN, END = "<!-- begin of the table -->\n", "<!-- end of the table -->\n"
 
@@ -107,11 +107,11 @@ def _f_score() -> Any:
     return 2 * precision * recall / (precision + recall)
 
 
-def metrics() -> list[every_metric.Case]:
+def metrics() -> list[every.Case]:
     """Return one case for each metric, and the ways to put several together."""
-    case = every_metric.Case
+    case = every.Case
     return [
-        *every_metric.cases(),
+        *every.metrics(),
         case("TopSamples", lambda: fastmetrics.TopSamples(4), lambda n: (torch.randn(n),)),
         case(
             "GradientStats",
@@ -145,8 +145,8 @@ def trials() -> list[Trial]:
         for case in metrics()
         for use in ("update", "forward", "compute")
     ]
-    for case in every_functional.cases():
-        call = case.call
+    for case in every.functions():
+        call = case.make
         found.append(Trial(case.name, "call", lambda call=call: (call, lambda: None), case.inputs))
     return found
 

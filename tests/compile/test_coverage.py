@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import fastmetrics.functional
-from tests import every_metric
+from tests import every
 from tests.compile.coverage import GRAPHS, REASONS, Trial, graphs_of, table, trials, written_table
 
 TRIALS = trials()
@@ -76,6 +76,6 @@ def test_the_page_holds_the_table():
 def test_everything_public_is_in_the_table():
     names = {trial.name.partition("-")[0] for trial in TRIALS}
     assert set(fastmetrics.functional.__all__) <= names
-    assert {case.name.partition("-")[0] for case in every_metric.cases()} <= names
+    assert {case.name.partition("-")[0] for case in every.metrics()} <= names
     assert {t.reason for t in TRIALS} == {None, *REASONS}
     assert {repr(t) for t in TRIALS} >= SAMPLE

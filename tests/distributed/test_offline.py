@@ -15,11 +15,11 @@ from fastmetrics import GradientStats, MetricCollection, SumMetric, classificati
 from fastmetrics.aggregation import CatMetric, RunningMean
 from fastmetrics.classification import BinaryAUROC, BinaryPrecision, BinaryRecall
 from fastmetrics.distributed import merge_states
-from tests.every_metric import Case, cases
+from tests.every import Case, metrics
 from tests.test_every_metric import WINDOWS, part, same
 from tests.user_metrics import OURS
 
-CASES = cases()
+CASES = metrics()
 every_metric = pytest.mark.parametrize("case", CASES, ids=repr)
 
 

@@ -23,7 +23,7 @@ from fastmetrics.regression import PearsonCorrCoef, R2Score
 from fastmetrics.utilities.data import dim_zero_max, dim_zero_min, dim_zero_sum
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 from tests.distributed.processes import run_checks
-from tests.every_metric import Case, cases
+from tests.every import Case, metrics
 from tests.test_every_metric import WINDOWS, same
 from tests.user_metrics import OURS, product
 
@@ -103,7 +103,7 @@ def every_metric(rank: int, world: int) -> None:
     """The same bits in all processes, and the value of one that sees everything."""
     warnings.simplefilter("ignore")
     values = []
-    for case in cases():
+    for case in metrics():
         if case.name in WINDOWS:
             continue
         for silent in (None, 0):
@@ -123,7 +123,7 @@ def every_metric(rank: int, world: int) -> None:
 def one_collection(rank: int, world: int) -> None:
     """All metrics of the package cost as many collectives as one."""
     warnings.simplefilter("ignore")
-    chosen = {c.name: c for c in cases() if c.name not in WINDOWS}
+    chosen = {c.name: c for c in metrics() if c.name not in WINDOWS}
     for silent in (None, world - 1):
         members, singles = {}, {}
         for name, case in chosen.items():

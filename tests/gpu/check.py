@@ -27,8 +27,8 @@ SHORTEST = 1.0
 TESTED = "tests/gpu"
 # Of the calls, one for each way to add up; the sanitizer slows a kernel down tenfold and more.
 SANITIZED = (
-    "test_results_equal_the_cpu and (labels or weighted or [kept or [hinge or [curve or [ranking"
-    " or 100000 or [images or apart)"
+    "test_results_equal_the_cpu and (labels or weighted0 or [keep or [hinge or [curve or [ranking"
+    " or 100000 or [score_image or apart)"
 )
 
 # What must be there, and what it is for.

@@ -1,4 +1,4 @@
-"""What each op must add to its state, decided one position at a time with Python numbers.
+"""What oracles share: what each position counts for, decided with Python numbers.
 
 Nothing here comes from the package, and nothing is clever: inputs become lists, every rule is one
 `if`. Sums run over float64 (exact for counts and for the dyadic weights that the tests use).
@@ -14,18 +14,45 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tests.ops.laws import Answer, Call
+
 # Labels lie below this where the number of classes is unknown.
 UNKNOWN_CLASSES = 2**31 - 1
 
 
 @dataclass
-class Answer:
-    """What one update adds, and the first label that is out of range (argument, value, index)."""
+class Tally:
+    """What one update adds, and the labels that are out of range (argument, value, index)."""
 
     delta: np.ndarray
     nan: int = 0
     outside: int = 0
     bad: list[tuple[str, int, int]] = field(default_factory=list)
+    groups: int | None = None
+    """How many there are, if samples have any."""
+    invalid: int | None = None
+    """What is left out, if that is not each bad position."""
+
+    def answer(self, call: Call, limit: int) -> Answer:
+        """State and events afterwards, or the words about the first bad label."""
+        dtype, shape = call["state"].dtype, call["state"].shape
+        delta = torch.from_numpy(np.asarray(self.delta)).reshape(shape)
+        after = {
+            "state": call["state"] + delta.to(dtype),
+            "events": call["events"] + torch.tensor([0, self.nan, self.outside]),
+        }
+        invalid = len({index for _, _, index in self.bad}) if self.invalid is None else self.invalid
+        return Answer(after, self.refusal(call, limit), invalid)
+
+    def refusal(self, call: Call, limit: int) -> str | None:
+        if not self.bad or not call["validate"]:
+            return None
+        name, value, index = self.bad[0]
+        limit = self.groups if name == "groups" else limit or UNKNOWN_CLASSES
+        allowed = f"lie in [0, {limit})"
+        if call["ignore_index"] is not None and name == "target":
+            allowed += f" or equal ignore_index={call['ignore_index']}"
+        return f"`{name}` must {allowed}, got {value} at flat index {index}."
 
 
 def is_ignored(label: int, ignore_index: int | None) -> bool:
@@ -78,14 +105,10 @@ def amounts(weight: Tensor | None, num_samples: int) -> list[float]:
 
 
 def classes(
-    preds: Tensor,
-    target: Tensor,
-    num_classes: int,
-    top_k: int,
-    ignore_index: int | None,
-    answer: Answer,
+    call: Call, num_classes: int, top_k: int, tally: Tally
 ) -> Iterator[tuple[int, str, int, int]]:
     """Each position as `(sample, "ok" | "ignored" | "bad", predicted class, target class)`."""
+    preds, target, ignore_index = call["preds"], call["target"], call["ignore_index"]
     pred_rows, target_rows = as_lists(preds, target)
     has_scores = preds.ndim == target.ndim + 1
     limit = preds.shape[1] if has_scores else num_classes or UNKNOWN_CLASSES
@@ -107,97 +130,16 @@ def classes(
                 yield sample, "bad", 0, 0
                 continue
             if has_scores:
-                answer.nan += any(math.isnan(score) for score in pred)
+                tally.nan += any(math.isnan(score) for score in pred)
                 winner = argmax(pred)
                 pred = label if top_k > 1 and label in top_classes(pred, top_k) else winner
             yield sample, "ok", pred, label
-    answer.bad = bad_target + bad_preds
+    tally.bad = bad_target + bad_preds
 
 
-def stat_scores(
-    state_shape: tuple[int, ...],
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    num_classes: int,
-    top_k: int,
-    ignore_index: int | None,
-) -> Answer:
-    samplewise = len(state_shape) == 3
-    num_columns = state_shape[-2]
-    answer = Answer(np.zeros((state_shape[0] if samplewise else 1, num_columns, 4)))
-    amount = amounts(weight, target.shape[0])
-    everyone = np.arange(num_columns)
-    for sample, kind, pred, label in classes(
-        preds, target, num_classes, top_k, ignore_index, answer
-    ):
-        if kind != "ok":
-            continue
-        row = answer.delta[sample if samplewise else 0]
-        w = amount[sample]
-        rejecting = num_classes - (1 if pred == label else 2)  # classes for which it is a tn
-        if num_columns == 1:
-            row[0] += (w, 0, 0, 0) if pred == label else (0, w, 0, w)
-            row[0, 2] += w * rejecting if num_classes else 0
-            continue
-        if pred == label:
-            row[label, 0] += w
-        else:
-            row[pred, 1] += w
-            row[label, 3] += w
-        row[(everyone != pred) & (everyone != label), 2] += w
-    answer.delta = answer.delta.reshape(state_shape)
-    return answer
-
-
-def confusion(
-    state_shape: tuple[int, ...],
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    ignore_index: int | None,
-) -> Answer:
-    answer = Answer(np.zeros(state_shape))
-    amount = amounts(weight, target.shape[0])
-    for sample, kind, pred, label in classes(
-        preds, target, state_shape[0], 1, ignore_index, answer
-    ):
-        if kind == "ok":
-            answer.delta[label, pred] += amount[sample]
-    return answer
-
-
-def exact_match(
-    state_shape: tuple[int, ...],
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    num_classes: int,
-    ignore_index: int | None,
-) -> Answer:
-    samplewise = len(state_shape) == 2
-    answer = Answer(np.zeros(state_shape))
-    amount = amounts(weight, target.shape[0])
-    found: dict[int, set[str]] = {}
-    for sample, kind, pred, label in classes(preds, target, num_classes, 1, ignore_index, answer):
-        wrong = kind == "ok" and pred != label
-        found.setdefault(sample, set()).add("wrong" if wrong else kind)
-    for sample, kinds in found.items():
-        if "bad" in kinds:
-            continue
-        row = answer.delta[sample] if samplewise else answer.delta
-        row[0] += 0 if "wrong" in kinds else amount[sample]
-        row[1] += amount[sample]
-    return answer
-
-
-def labels(
-    preds: Tensor,
-    target: Tensor,
-    ignore_index: int | None,
-    answer: Answer,
-) -> Iterator[tuple[int, tuple[int, ...], str, float, int]]:
+def labels(call: Call, tally: Tally) -> Iterator[tuple[int, tuple[int, ...], str, float, int]]:
     """Each element as `(sample, position in the other axes, kind, score, target)`."""
+    preds, target, ignore_index = call["preds"], call["target"], call["ignore_index"]
     has_scores = preds.is_floating_point()
     if target.numel() == 0:
         return
@@ -217,10 +159,10 @@ def labels(
             yield where[0], where[1:], "bad", 0, 0
             continue
         if has_scores:
-            answer.nan += math.isnan(score)
-            answer.outside += score < 0 or score > 1
+            tally.nan += math.isnan(score)
+            tally.outside += score < 0 or score > 1
         yield where[0], where[1:], "ok", score, mark
-    answer.bad = bad_target + bad_preds
+    tally.bad = bad_target + bad_preds
 
 
 def cut_for(preds: Tensor, threshold: float) -> float:
@@ -242,88 +184,53 @@ def readings(preds: Tensor, threshold: float, count: int, logits: bool):
     return [rule(False), rule(True)] if count == 2 else [rule(logits)]
 
 
-def label_confusion(
-    state_shape: tuple[int, ...],
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    groups: Tensor | None,
-    threshold: float,
-    logits: bool,
-    ignore_index: int | None,
-) -> Answer:
-    samplewise = len(state_shape) == 5
-    num_tables = state_shape[-3]
-    answer = Answer(np.zeros(state_shape))
-    amount = amounts(weight, target.shape[0])
-    rules = readings(preds, threshold, state_shape[-4], logits)
-    group = None if groups is None else groups.to(torch.int64).tolist()
-    for sample, where, kind, score, mark in labels(preds, target, ignore_index, answer):
-        if kind != "ok":
+def class_limit(call: Call, classes: int) -> int:
+    """How many classes there are: as many as scores, or as many as the op was told."""
+    return call["preds"].shape[1] if call["preds"].ndim > call["target"].ndim else classes
+
+
+def softmax(row: list[float], narrow: bool) -> list[float]:
+    """In Python numbers, rounded to float32 when `narrow`; equal infinities share the row."""
+    if any(math.isnan(score) for score in row):
+        return [math.nan] * len(row)
+    top = max(row)
+    powers = [1.0 if score == top else math.exp(score - top) for score in row]
+    total = math.fsum(powers)
+    shares = [power / total for power in powers]
+    return [float(np.float32(share)) for share in shares] if narrow else shares
+
+
+def added(numbers: Sequence[float]) -> float:
+    """The exactly rounded sum; infinities and NaN lead where addition does."""
+    return math.fsum(numbers) if all(map(math.isfinite, numbers)) else sum(numbers)
+
+
+def sigmoid(score: float) -> float:
+    """Without overflow."""
+    if math.isnan(score):
+        return score
+    power = math.exp(-abs(score))
+    return (1.0 if score >= 0 else power) / (1.0 + power)
+
+
+def scored(
+    call: Call, multiclass: bool, limit: int, tally: Tally
+) -> Iterator[tuple[int, list[float], Sequence[int], list[int]]]:
+    """Each position that counts: `(sample, its scores, its classes, the target per score)`."""
+    preds, target, ignore_index = call["preds"], call["target"], call["ignore_index"]
+    bad: list[tuple[str, int, int]] = []
+    tally.bad = bad
+    marks = target.to(torch.int64)
+    numbers = preds.to(torch.float64)
+    for index, where in enumerate(np.ndindex(*target.shape)):
+        mark = int(marks[where])
+        if is_ignored(mark, ignore_index):
             continue
-        if group is not None:
-            table = group[sample]
-            if not 0 <= table < num_tables:
-                continue
+        if not 0 <= mark < limit:
+            bad.append(("target", mark, index))
+            continue
+        if multiclass:
+            row = numbers[(where[0], slice(None), *where[1:])].tolist()
+            yield where[0], row, range(limit), [int(c == mark) for c in range(limit)]
         else:
-            table = where[0] if num_tables > 1 else 0
-        delta = answer.delta[sample] if samplewise else answer.delta
-        for reading, rule in enumerate(rules):
-            delta[reading, table, mark, int(rule(score))] += amount[sample]
-    if group is not None and target.numel():
-        bad = [("groups", g, i) for i, g in enumerate(group) if not 0 <= g < num_tables]
-        answer.bad = bad + answer.bad
-    answer.outside = answer.outside if state_shape[-4] == 2 else 0
-    return answer
-
-
-def label_exact_match(
-    state_shape: tuple[int, ...],
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-    num_labels: int,
-    threshold: float,
-    logits: bool,
-    ignore_index: int | None,
-) -> Answer:
-    samplewise = len(state_shape) == 3
-    answer = Answer(np.zeros(state_shape))
-    amount = amounts(weight, target.shape[0])
-    rules = readings(preds, threshold, state_shape[-2], logits)
-    items: dict[tuple[int, tuple[int, ...]], list[tuple[str, float, int]]] = {}
-    for sample, where, kind, score, mark in labels(preds, target, ignore_index, answer):
-        items.setdefault((sample, where[1:]), []).append((kind, score, mark))
-    for (sample, _), elements in items.items():
-        if any(kind == "bad" for kind, _, _ in elements):
-            continue
-        delta = answer.delta[sample] if samplewise else answer.delta
-        for reading, rule in enumerate(rules):
-            correct = all(
-                kind == "ignored" or rule(score) == mark for kind, score, mark in elements
-            )
-            delta[reading, 0] += amount[sample] if correct else 0
-            delta[reading, 1] += amount[sample]
-    answer.outside = answer.outside if state_shape[-2] == 2 else 0
-    return answer
-
-
-def score_histogram(state_shape: tuple[int, ...], *arguments, **options) -> Answer:
-    """Lies beside the inputs that it is made for."""
-    from tests.ops import cases_histogram
-
-    return cases_histogram.score_histogram(state_shape, *arguments, **options)
-
-
-def score_image_histogram(state_shape: tuple[int, ...], *arguments, **options) -> Answer:
-    """Lies beside `score_histogram`."""
-    from tests.ops import cases_histogram
-
-    return cases_histogram.score_image_histogram(state_shape, *arguments, **options)
-
-
-def calibration_bins(state_shape: tuple[int, ...], *arguments, **options) -> Answer:
-    """Lies beside the inputs that it is made for."""
-    from tests.ops import cases_calibration
-
-    return cases_calibration.calibration_bins(state_shape, *arguments, **options)
+            yield where[0], [float(numbers[where])], [where[1] if len(where) > 1 else 0], [mark]

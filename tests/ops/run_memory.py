@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from tests.ops.cases import Call, class_call, label_call, native_op
-from tests.ops.cases_calibration import calibration_call
+from tests.ops.laws import Call, every_op, native_op
 
 POSITIONS = 1 << 22
 
@@ -18,13 +17,19 @@ def memory(field: str) -> int:
     return int(line.split()[1]) * 1024
 
 
-def peak_growth(call: Call | MomentsCall) -> int:
-    arguments = call.arguments()
+def peak_growth(call: Call) -> int:
+    arguments = call.fresh()
     with open("/proc/self/clear_refs", "w", encoding="ascii") as reset:
         reset.write("5")  # the peak starts again from what is resident now
     before = memory("VmHWM:")
-    native_op(call.op)(*arguments)
+    native_op(call.op)(*arguments.values())
     return memory("VmHWM:") - before
+
+
+def small(op: str, weighted: bool = False, **options: Any) -> Call:
+    """A call of one sample, whose inputs others replace; its state does not ask how many."""
+    how = {"shape": (1,), "weight": torch.float32 if weighted else None, "ignore_index": None}
+    return every_op()[op].make(0, **how | {"start": 0, "bad": 0.0} | options)
 
 
 def calls(n: int) -> dict[str, Call]:
@@ -32,79 +37,66 @@ def calls(n: int) -> dict[str, Call]:
     labels = torch.zeros(4 * n, dtype=torch.int8)
     scores = torch.zeros(n, 4, dtype=torch.float16)
     weight = torch.ones(n, dtype=torch.float16)
-    short = labels[:n]
-    by_class = scores.view(4, n).T
-    planes = scores.view(4, 4, n // 4)
-    sliced = labels[::4]
+    short, table = labels[:n], labels.view(n, 4)
+    by_class, planes = scores.view(4, n).T, scores.view(4, 4, n // 4)
+    in_planes, sliced = short.view(4, -1)[:, : n // 4], labels[::4]
+    pairs = torch.zeros(n, 4, dtype=torch.float32)
     found = {}
     for op in ("stat_scores_", "confusion_", "exact_match_"):
+        each = {} if op == "confusion_" else {"each": False}
+        each |= {"total": False, "top_k": 1} if op == "stat_scores_" else {}
+        hundred = small(op, classes=100, **each)
+        four, summed = (small(op, weighted, classes=4, **each) for weighted in (False, True))
         found |= {
-            f"{op} labels": class_call(op, labels, labels, 100),
-            f"{op} strided labels": class_call(op, sliced, sliced, 100),
-            f"{op} scores": class_call(op, scores, short, 4),
-            f"{op} class-major scores": class_call(op, by_class, short, 4),
-            f"{op} planes": class_call(op, planes, short.view(4, -1)[:, : n // 4], 4),
-            f"{op} weighted scores": class_call(op, scores, short, 4, weight=weight),
+            f"{op} labels": hundred.but(preds=labels, target=labels),
+            f"{op} strided labels": hundred.but(preds=sliced, target=sliced),
+            f"{op} scores": four.but(preds=scores, target=short),
+            f"{op} class-major scores": four.but(preds=by_class, target=short),
+            f"{op} planes": four.but(preds=planes, target=in_planes),
+            f"{op} weighted scores": summed.but(preds=scores, target=short, weight=weight),
         }
-    found["stat_scores_ top_k"] = class_call("stat_scores_", scores, short, 4, top_k=2)
-    found["stat_scores_ unknown classes"] = class_call("stat_scores_", labels, labels, 0, "total")
-    table = labels.view(n, 4)
+    four = small("stat_scores_", classes=4, each=False, total=False)
+    found["stat_scores_ top_k"] = four.but(preds=scores, target=short, top_k=2)
+    unknown = small("stat_scores_", each=False, total=True).but(num_classes=0, top_k=1)
+    found["stat_scores_ unknown classes"] = unknown.but(preds=labels, target=labels)
     for op in ("label_confusion_", "label_exact_match_"):
+        each = {"each": False, "labels": 4, "readings": (2, False), "groups": None}
+        four, summed = (small(op, weighted, **each) for weighted in (False, True))
         found |= {
-            f"{op} scores": label_call(op, scores, table, 4),
-            f"{op} labels": label_call(op, table, table, 4),
-            f"{op} label-major scores": label_call(op, by_class, table, 4),
-            f"{op} weighted scores": label_call(op, scores, table, 4, weight=weight),
+            f"{op} scores": four.but(preds=scores, target=table),
+            f"{op} labels": four.but(preds=table, target=table),
+            f"{op} label-major scores": four.but(preds=by_class, target=table),
+            f"{op} weighted scores": summed.but(preds=scores, target=table, weight=weight),
         }
-    for readings, logits in ((2, False), (1, True)):
-        how = {"readings": readings, "logits": logits}
+    op = "calibration_bins_"
+    for readings in ((2, False), (1, True)):
+        binary, rows = (
+            small(op, task=task, classes=4, n_bins=15, readings=readings)
+            for task in ("binary", "multiclass")
+        )
         found |= {
-            f"calibration_bins_ {how} scores": calibration_call("binary", by_class, table, **how),
-            f"calibration_bins_ {how} rows": calibration_call("multiclass", scores, short, **how),
-            f"calibration_bins_ {how} planes": calibration_call(
-                "multiclass", planes, short.view(4, -1)[:, : n // 4], weight=weight[:4], **how
-            ),
+            f"{op} {readings} scores": binary.but(preds=by_class, target=table),
+            f"{op} {readings} rows": rows.but(preds=scores, target=short),
+            f"{op} {readings} planes": rows.but(preds=planes, target=in_planes, weight=weight[:4]),
         }
-    groups = {"groups": short, "num_labels": 3}
-    found["label_confusion_ groups"] = label_call("label_confusion_", scores, table, **groups)
-    return found
-
-
-class MomentsCall(NamedTuple):
-    """A call of `co_moments_`."""
-
-    preds: torch.Tensor
-    target: torch.Tensor
-    weight: torch.Tensor | None = None
-    op = "co_moments_"
-
-    def arguments(self) -> tuple[Any, ...]:
-        outputs = self.preds.shape[1] if self.preds.ndim > 1 else 1
-        return torch.zeros(outputs, 12, dtype=torch.float64), *self
-
-
-def moments_calls(n: int) -> dict[str, MomentsCall]:
-    """Read in place, converted, strided, column by column, and weighted."""
-    pairs = torch.zeros(n, 4, dtype=torch.float32)
-    small = torch.zeros(n, 4, dtype=torch.float16)
-    weight = small[:, 0]
-    return {
-        "co_moments_": MomentsCall(pairs[:, 0], pairs[:, 1]),
-        "co_moments_ outputs": MomentsCall(pairs, pairs),
-        "co_moments_ converted": MomentsCall(small, pairs.view(torch.int32)),
-        "co_moments_ by column": MomentsCall(small.view(4, n).T, small.view(4, n).T),
-        "co_moments_ weighted": MomentsCall(pairs, small, weight),
+    grouped = small("label_confusion_", groups=3, each=False)
+    found["label_confusion_ groups"] = grouped.but(preds=scores, target=table, groups=short)
+    one, four = (small("co_moments_", outputs=outputs) for outputs in (0, 4))
+    return found | {
+        "co_moments_": one.but(preds=pairs[:, 0], target=pairs[:, 1]),
+        "co_moments_ outputs": four.but(preds=pairs, target=pairs),
+        "co_moments_ converted": four.but(preds=scores, target=pairs.view(torch.int32)),
+        "co_moments_ by column": four.but(preds=by_class, target=by_class),
+        "co_moments_ weighted": four.but(preds=pairs, target=scores, weight=scores[:, 0]),
     }
 
 
 def main() -> None:
     # Threads and lazily loaded code are not the op's memory; the small inputs leave none behind.
-    for make in (calls, moments_calls):
-        for call in make(POSITIONS // 32).values():
-            native_op(call.op)(*call.arguments())
-    for make in (calls, moments_calls):
-        for name, call in make(POSITIONS).items():
-            print(peak_growth(call), name, sep="\t")
+    for call in calls(POSITIONS // 32).values():
+        native_op(call.op)(*call.fresh().values())
+    for name, call in calls(POSITIONS).items():
+        print(peak_growth(call), name, sep="\t")
 
 
 if __name__ == "__main__":

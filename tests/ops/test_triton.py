@@ -19,6 +19,7 @@ import torch
 
 from fastmetrics.ops.backend import launcher_of
 from fastmetrics.ops.define import REFERENCES, WITHOUT_TRITON
+from tests.ops import laws
 
 PARITY = Path(__file__).with_name("triton_parity.py")
 REQUIRE_CUDA = os.environ.get("FASTMETRICS_REQUIRE_CUDA") == "1"
@@ -30,10 +31,17 @@ SHARDS = 6
 
 def parity_tests() -> list[str]:
     tree = ast.parse(PARITY.read_text(encoding="utf-8"))
-    return [
+    names = [
         node.name
         for node in tree.body
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
+    ]
+    names.remove("test_laws")
+    return names + [
+        f"test_laws[{op}-{law}]"
+        for op, tested in laws.every_op().items()
+        if op not in WITHOUT_TRITON
+        for law in laws.kept_by(tested, laws.is_small)
     ]
 
 
@@ -58,7 +66,7 @@ def test_every_op_has_a_kernel_that_takes_the_same_arguments():
 def test_kernels_match_the_references_when_interpreted(shard):
     pytest.importorskip("triton")
     names = parity_tests()
-    assert len(names) > 60
+    assert len(names) > 200
     run_parity(names[shard::SHARDS], TRITON_INTERPRET="1")
 
 

@@ -1,0 +1,164 @@
+"""Every public metric and function: what it asks for, and which inputs suit it.
+
+The one table of this kind. The laws of all metrics take their cases from here, and so do the
+benchmarks, which have other numbers of classes and larger inputs.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+import fastmetrics.aggregation
+import fastmetrics.classification
+import fastmetrics.regression
+from fastmetrics import functional
+
+C = 3
+GROUPS = 2
+MODES = {"exact": None, "binned": 20, "ranked": "auto"}
+
+# Inputs of what is no classification, by the name without underscores.
+_INPUTS = {
+    "kldivergence": "distributions",
+    "jensenshannondivergence": "distributions",
+    "cosinesimilarity": "distributions",
+    "continuousrankedprobabilityscore": "members",
+    "meansquaredlogerror": "positive",
+    "tweediedeviancescore": "positive",
+    "criticalsuccessindex": "positive",
+}
+_WITH_GROUPS = ("equalopportunity", "binaryfairness", "binarygroup")
+
+# By kind, inputs for a number of samples; other ones with each call.
+MAKERS: dict[str, Callable[[int], tuple[Any, ...]]] = {
+    "binary": lambda n: (torch.rand(n), torch.randint(2, (n,))),
+    "multilabel": lambda n: (torch.rand(n, C), torch.randint(2, (n, C))),
+    "multiclass": lambda n: (torch.rand(n, C).softmax(1), torch.randint(C, (n,))),
+    "labels": lambda n: (torch.randint(2, (n, 2)), torch.randint(2, (n, 2))),
+    "groups": lambda n: (torch.rand(n), torch.randint(2, (n,)), torch.randint(GROUPS, (n,))),
+    "scores and groups": lambda n: (torch.rand(n), torch.randint(GROUPS, (n,))),
+    "distributions": lambda n: (torch.rand(n, C).softmax(1), torch.rand(n, C).softmax(1)),
+    "members": lambda n: (torch.randn(n, 5), torch.randn(n)),
+    "positive": lambda n: (torch.rand(n) + 0.1, torch.rand(n) + 0.1),
+    "pairs": lambda n: _pairs(torch.randn(n)),
+    "numbers": lambda n: (torch.randn(n),),
+}
+
+
+@dataclass(frozen=True)
+class Case:
+    """One metric, or function: how to make or call it, and inputs for a number of samples."""
+
+    name: str
+    make: Callable[..., Any]
+    inputs: Callable[[int], tuple[Any, ...]]
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+def _pairs(target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    return target + torch.randn(len(target)) / 2, target
+
+
+def kind_of(domain: str, name: str) -> str:
+    """The kind of the inputs of a class or function of that name."""
+    flat = name.replace("_", "").lower()
+    if domain == "aggregation":
+        return "numbers"
+    if domain == "regression":
+        return _INPUTS.get(flat, "pairs")
+    if flat == "demographicparity":
+        return "scores and groups"
+    if flat.startswith(_WITH_GROUPS):
+        return "groups"
+    if flat.startswith(("binary", "multilabel")):
+        return "binary" if flat.startswith("binary") else "multilabel"
+    return "labels" if "exactmatch" in flat else "multiclass"
+
+
+def arguments_of(
+    made: Callable[..., Any], classes: int = C, groups: int = GROUPS
+) -> dict[str, Any]:
+    """What a constructor or function asks for, and the number of classes where it may be told."""
+    values: dict[str, Any] = {
+        "task": "multiclass",
+        "num_classes": classes,
+        "num_labels": classes,
+        "num_groups": groups,
+        "beta": 0.5,
+        "min_recall": 0.5,
+        "min_precision": 0.5,
+        "min_sensitivity": 0.5,
+        "min_specificity": 0.5,
+        "p": 3.0,
+        "threshold": 0.5,
+    }
+    parameters = [*inspect.signature(made).parameters.values()]
+    # The first two of a function are its inputs, whatever they are called.
+    asked = parameters if inspect.isclass(made) else parameters[2:]
+    return {
+        p.name: values[p.name]
+        for p in asked
+        if p.name in values and (p.default is p.empty or p.name.startswith("num_"))
+    }
+
+
+def has_modes(made: Callable[..., Any]) -> bool:
+    """Whether it works out a curve, over thresholds that may be given."""
+    return "thresholds" in inspect.signature(made).parameters
+
+
+def classes() -> list[tuple[str, str, type]]:
+    """Domain, name and class of every public metric."""
+    curated = (
+        ("classification", fastmetrics.classification, fastmetrics.classification.__all__),
+        ("regression", fastmetrics.regression, fastmetrics.regression.__all__),
+        ("aggregation", fastmetrics.aggregation, fastmetrics.aggregation.__all__),
+    )
+    return [
+        (domain, name, getattr(home, name))
+        for domain, home, names in curated
+        for name in names
+        if domain != "classification" or name.startswith(("Binary", "Multi"))
+        if name != "BaseAggregator"
+    ]
+
+
+def _cases(domain: str, name: str, made: Any, bind: Callable[..., Any]) -> list[Case]:
+    """One case, or one for each kind of curve."""
+    arguments, inputs = arguments_of(made), MAKERS[kind_of(domain, name)]
+    if not has_modes(made):
+        return [Case(name, bind(made, arguments), inputs)]
+    return [
+        Case(f"{name}-{kind}", bind(made, arguments | {"thresholds": thresholds}), inputs)
+        for kind, thresholds in MODES.items()
+    ]
+
+
+def metrics() -> list[Case]:
+    """Every metric; `make()` constructs it."""
+
+    def maker(cls: type, arguments: dict[str, Any]) -> Callable[[], Any]:
+        return lambda: cls(**arguments)
+
+    return [case for domain, name, cls in classes() for case in _cases(domain, name, cls, maker)]
+
+
+def functions() -> list[Case]:
+    """Every function of these domains; `make(*inputs)` is its value."""
+
+    def bound(function: Callable[..., Any], arguments: dict[str, Any]) -> Callable[..., Any]:
+        return lambda *inputs: function(*inputs, **arguments)
+
+    return [
+        case
+        for domain in ("classification", "regression")
+        for name in getattr(functional, domain).__all__
+        for case in _cases(domain, name, getattr(getattr(functional, domain), name), bound)
+    ]
