@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import graphlib
 import re
 import sys
 from collections.abc import Iterator
@@ -110,6 +111,19 @@ def test_imports_keep_to_the_table(rules):
         if not is_allowed(module, imported, rules)
     ]
     assert not wrong
+
+
+def test_imports_make_no_circle():
+    """Not even those inside of functions; packages, which import their modules, are left out."""
+    packages = {name for name, path in SOURCES.items() if path.stem == "__init__"}
+    graph = {
+        module: own_imports(path.read_text(encoding="utf-8")) - packages
+        for module, path in SOURCES.items()
+        if module not in packages
+    }
+    graphlib.TopologicalSorter(graph).prepare()
+    with pytest.raises(graphlib.CycleError):
+        graphlib.TopologicalSorter({**graph, "core.operators": {"metric"}}).prepare()
 
 
 @pytest.mark.parametrize(

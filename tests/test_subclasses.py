@@ -25,7 +25,7 @@ from fastmetrics.core.statistic_metric import StatisticMetric
 from fastmetrics.metric import CompositionalMetric, Metric
 from fastmetrics.regression import MeanSquaredError
 
-from .every_metric import Case, cases
+from .every import Case, metrics
 
 PEERS = (torchmetrics.classification, torchmetrics.regression, torchmetrics)
 FIRST = torch.tensor([0.9, 0.1, 0.8, 0.3]), torch.tensor([1, 0, 1, 0])
@@ -179,7 +179,7 @@ def assignable() -> list[Case]:
     """Metrics whose states torchmetrics has, and that can be told from them."""
     return [
         case
-        for case in cases()
+        for case in metrics()
         if case.name not in UNTOLD
         and not case.name.endswith("-ranked")
         and isinstance(case.make(), StatisticMetric)
