@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
-from fastmetrics.core import syncing, upstream
+from fastmetrics.core import operators, syncing, upstream
 from fastmetrics.core.forward import forward as forward_batch
 from fastmetrics.core.operators import Operators
 from fastmetrics.core.reductions import Merger as Merger
@@ -138,6 +138,7 @@ class Metric(Stateful, Operators, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        upstream.put_ours_first(cls, (Metric, Stateful, Operators))
         ensure_wrapped(cls)
 
     def __init__(self, **kwargs: Any) -> None:
@@ -544,7 +545,5 @@ if not TYPE_CHECKING:
     def __getattr__(name):
         """Return what is made of metrics, and therefore comes from a later module."""
         if name == "CompositionalMetric":
-            from fastmetrics.core.composition import CompositionalMetric
-
-            return CompositionalMetric
+            return operators.result
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -29,6 +29,7 @@ from fastmetrics.metric import Metric
 from fastmetrics.ops.confusion import BinaryTable, LabelTables
 from fastmetrics.ops.counted import COUNTS
 from fastmetrics.ops.stat_scores import ClassCounts
+from fastmetrics.utilities.data import dim_zero_cat
 
 __all__ = ["BinaryStatScores", "MulticlassStatScores", "MultilabelStatScores", "StatScores"]
 
@@ -90,6 +91,31 @@ class StatScoreMetric(StatisticMetric):
 
     def _write(self, name: str, states: States, value: Any) -> None:
         self.statistic.write_column(states, name, value)
+
+    # What subclasses call that were written for torchmetrics and count in a way of their own.
+
+    def _create_state(self, size: int, multidim_average: str = "global") -> None:
+        """Declare the counts, unless those that the statistic keeps have ``size`` elements."""
+        if multidim_average == self.multidim_average and (
+            multidim_average == "samplewise" or self.tp.numel() == size
+        ):
+            return
+        for name in COUNTS:
+            if multidim_average == "samplewise":
+                self.add_state(name, [], "cat")
+            else:
+                self.add_state(name, torch.zeros(size, dtype=torch.int64), "sum")
+
+    def _update_state(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> None:
+        """Add the counts of a batch."""
+        for name, count in zip(COUNTS, (tp, fp, tn, fn), strict=True):
+            total: Any = getattr(self, name)
+            setattr(self, name, [*total, count] if isinstance(total, list) else total + count)
+
+    def _final_state(self) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return ``tp, fp, tn, fn``."""
+        tp, fp, tn, fn = (dim_zero_cat(getattr(self, name)) for name in COUNTS)
+        return tp, fp, tn, fn
 
 
 class BinaryStatScores(StatScoreMetric):
@@ -193,9 +219,16 @@ class MulticlassStatScores(StatScoreMetric):
         super().__init__(counts, multidim_average, zero_division, **kwargs)
         self.average = average
 
+    def _shown(self, name: str, states: States) -> Tensor:
+        if self.top_k > 1 and not self.statistic.samplewise:
+            shown: Tensor = getattr(self.statistic.read(states), name)
+            return shown
+        return super()._shown(name, states)
+
     def _write(self, name: str, states: States, value: Any) -> None:
-        if self.average == "micro":  # only the sum is known, which any class may hold
-            value = pad(torch.as_tensor(value).view(1), (0, self.statistic.shape[0] - 1))
+        if self.average == "micro":  # where only the sum is known, any class may hold it
+            value = torch.as_tensor(value).view(-1)
+            value = pad(value, (0, self.statistic.shape[0] - value.numel()))
         super()._write(name, states, value)
 
 

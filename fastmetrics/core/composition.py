@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastmetrics.core import operators
 from fastmetrics.core.upstream import is_upstream_metric
 from fastmetrics.metric import Metric
 
@@ -112,3 +113,6 @@ class CompositionalMetric(Metric):
         name = getattr(self.op, "__name__", repr(self.op))
         operands = f"    {self.metric_a!r},\n    {self.metric_b!r}"
         return f"{type(self).__name__}(\n  {name}(\n{operands}\n  )\n)"
+
+
+operators.result = CompositionalMetric

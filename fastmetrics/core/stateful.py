@@ -52,10 +52,8 @@ class Stateful(Module):
     # What the metric points to, and those of this process while `_states` are those of all.
     _states: Any
     _kept: Any
-    _persistent: dict[str, bool]
 
     def __init__(self) -> None:
-        super().__init__()
         self.__dict__.update(
             _states=States(),
             _kept=None,
@@ -66,6 +64,7 @@ class Stateful(Module):
             _dtype_convert=False,
             _persistent={},
         )
+        super().__init__()  # last: another base may declare states
 
     def add_state(
         self,
@@ -111,6 +110,11 @@ class Stateful(Module):
     @property
     def _reductions(self) -> dict[str, Any]:
         return {name: reduction.function for name, reduction in self._states.reductions.items()}
+
+    @property
+    def _persistent(self) -> dict[str, bool]:
+        persistent: dict[str, bool] = self.__dict__["_persistent"]
+        return persistent
 
     @property
     def update_called(self) -> bool:

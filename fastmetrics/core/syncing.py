@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from torch.nn import Module
 
+from fastmetrics.core.stateful import Stateful
 from fastmetrics.core.states import State, States
 from fastmetrics.distributed import Parcel, SyncHandle, exchange, exchange_later
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
@@ -18,9 +19,9 @@ if TYPE_CHECKING:
 
 def named_metrics(module: Module) -> dict[str, Metric]:
     """Return the metrics that ``module`` is made of, itself first if it is one, each once."""
-    from fastmetrics.metric import Metric  # which is made of this
-
-    found = ((name, m) for name, m in module.named_modules() if isinstance(m, Metric))
+    found: list[tuple[str, Any]] = [
+        (name, m) for name, m in module.named_modules() if isinstance(m, Stateful)
+    ]
     return {name or type(metric).__name__: metric for name, metric in found}
 
 

@@ -25,6 +25,34 @@ def register() -> None:
         upstream.register(sys.modules["fastmetrics.metric"].Metric)
 
 
+# What the constructor of torchmetrics' Metric assigns, and what follows from the states here.
+_FOLLOWING = ("_defaults", "_reductions", "_persistent", "_enable_grad", "_is_synced", "_cache")
+
+
+def _ignore(metric: object, value: object) -> None:
+    """Assign nothing."""
+
+
+def put_ours_first(cls: type, ours: tuple[type, ...]) -> None:
+    """Make a class that stems from torchmetrics' Metric, too, a metric of ours in whatever order.
+
+    What both bases define would else be a mixture, in which each asks the other one. The wrapping
+    around ``update`` and ``compute`` that torchmetrics gives to each instance is left out.
+    """
+    theirs = _upstream("torchmetrics.metric", "Metric")
+    if theirs is None or theirs not in cls.__mro__:
+        return
+    for base in ours:
+        for name, value in vars(base).items():
+            first = next(each for each in cls.__mro__ if name in vars(each))
+            if first is theirs and name != "__init__":
+                setattr(cls, name, value)
+    for name in _FOLLOWING:
+        setattr(cls, name, property(getattr(cls, name).fget, _ignore))
+    for name in ("_wrap_update", "_wrap_compute"):
+        setattr(cls, name, staticmethod(lambda method: method))
+
+
 def is_upstream_metric(value: object) -> bool:
     """Whether ``value`` is a metric of torchmetrics, or one of ours that is registered there."""
     upstream = _upstream("torchmetrics.metric", "Metric")
