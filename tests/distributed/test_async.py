@@ -79,12 +79,12 @@ def values_of_the_call(rank: int, world: int) -> None:
         metric.update(float(step))
         for name, each in collection.items():
             each.update({"a": torch.ones(1)} if name == "layers" else step + 1.0)
-        before = {name: each.metric_state for name, each in collection.items()}
+        before = {name: dict(each._states.values) for name, each in collection.items()}
         pending.append((metric.compute_async(), collection.compute_async()))
         for name, each in collection.items():
             assert not each._is_synced
             assert (each._to_sync, each._should_unsync) == (each.sync_on_compute, True)
-            assert all(state is before[name][key] for key, state in each.metric_state.items())
+            assert all(state is before[name][key] for key, state in each._states.values.items())
         dist.all_reduce(torch.ones(1000))
     for step, (total, values) in reversed([*enumerate(pending)]):
         assert total.wait() == world * sum(range(step + 1))

@@ -45,7 +45,7 @@ def fail(case: str, group: Any) -> None:
 
 def survive(rank: int, case: str, collection: MetricCollection, folder: Path) -> None:
     """See the error, within the timeout; nothing is lost, and nothing left half done."""
-    own = {name: metric.metric_state for name, metric in collection.items()}
+    own = {name: dict(metric._states.values) for name, metric in collection.items()}
     start = time.perf_counter()
     try:
         collection.compute_async().wait() if case == "background" else collection.compute()
@@ -59,7 +59,7 @@ def survive(rank: int, case: str, collection: MetricCollection, folder: Path) ->
     for name, metric in collection.items():
         assert not metric._is_synced
         assert (metric._to_sync, metric._should_unsync) == (True, True)
-        assert all(metric.metric_state[key] is state for key, state in own[name].items())
+        assert all(metric._states.values[key] is state for key, state in own[name].items())
     assert collection.state_bytes() == (folder / f"{case}-{rank}").read_bytes()
 
 

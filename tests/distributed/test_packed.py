@@ -76,7 +76,7 @@ def within_one_ulp(actual: Any, expected: Any) -> None:
 
 
 def counts_only(metric: Metric) -> bool:
-    states = metric.metric_state.values()
+    states = metric._states.values.values()
     return all(isinstance(s, Tensor) and not s.is_floating_point() for s in states)
 
 
@@ -385,7 +385,7 @@ def refused(make: Callable[[], Metric | MetricCollection], *words: str) -> None:
     """Check that all processes raise the same error, and that nothing has changed."""
     metric = make()
     members = metric.values() if isinstance(metric, MetricCollection) else [metric]
-    before = [member.metric_state for member in members]
+    before = [dict(member._states.values) for member in members]
     try:
         metric.compute()
     except RuntimeError as error:
@@ -398,7 +398,7 @@ def refused(make: Callable[[], Metric | MetricCollection], *words: str) -> None:
     for member, states in zip(members, before, strict=True):
         assert not member._is_synced
         assert (member._to_sync, member._should_unsync) == (True, True)
-        assert all(member.metric_state[name] is state for name, state in states.items())
+        assert all(member._states.values[name] is state for name, state in states.items())
 
 
 def updated(metric: Metric, *inputs: Any) -> Metric:
