@@ -384,7 +384,9 @@ def graphs(rank: int, world: int) -> None:
 def refused(make: Callable[[], Metric | MetricCollection], *words: str) -> None:
     """Check that all processes raise the same error, and that nothing has changed."""
     metric = make()
-    members = metric.values() if isinstance(metric, MetricCollection) else [metric]
+    members = [metric]
+    if isinstance(metric, MetricCollection):
+        members = [*metric.values(copy_state=False)]
     before = [dict(member._states.values) for member in members]
     try:
         metric.compute()
