@@ -27,7 +27,7 @@ from fastmetrics.ops.error_sums import (
     num_columns,
     sum_errors,
 )
-from fastmetrics.ops.triton import reading
+from fastmetrics.ops.triton import inputs
 from tests.ops import laws
 from tests.ops.curve import LEFT_OUT
 from tests.ops.inputs import INF, LAYOUTS, NAN, SCORE_DTYPES
@@ -74,7 +74,7 @@ def _repair_interpreter() -> None:
         return convert(data, source, target, rounding)
 
     def apply(self, input):
-        if self.combine_fn is reading.nan_max and FAST_REDUCTION:
+        if self.combine_fn is inputs.nan_max and FAST_REDUCTION:
             return self.min_max(input[0], val_reduce_op=np.max)
         return reduce(self, input)
 
@@ -341,7 +341,7 @@ def test_the_reduction_itself_puts_nan_first(monkeypatch):
 
 def test_partial_buffers_are_bounded():
     for cells in (1, 100, 4000, 10**6, 4 * 10**5):
-        programs = reading.ordered_programs(10**9, cells)
+        programs = inputs.ordered_programs(10**9, cells)
         assert 1 <= programs <= 256
         assert programs * cells <= max(2**23, 4 * cells)
 
@@ -350,7 +350,7 @@ def test_partial_buffers_are_bounded():
 def test_class_blocks_are_powers_of_two_within_the_budget(size):
     for classes in (1, 2, 3, 10, 64, 65, 100, 1000, 4096, 100_000):
         for top_k in (1, 5):
-            block, block_classes, _ = reading.class_blocks(classes, size, top_k)
+            block, block_classes, _ = inputs.class_blocks(classes, size, top_k)
             assert block.bit_count() == block_classes.bit_count() == 1
             assert block * block_classes <= 4096
             assert block_classes >= min(classes, 1024)

@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops import aggregate as rules
-from fastmetrics.ops.triton.reading import (
+from fastmetrics.ops.triton.inputs import (
     NAN,
     add_event,
     fold_partials,

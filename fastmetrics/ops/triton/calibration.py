@@ -22,7 +22,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastmetrics.ops.triton.reading import (
+from fastmetrics.ops.triton.inputs import (
     Tile,
     add_score_events,
     as_score,

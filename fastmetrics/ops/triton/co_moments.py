@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.co_moments import NUM_COLUMNS
-from fastmetrics.ops.triton.reading import (
+from fastmetrics.ops.triton.inputs import (
     Tile,
     is_wide,
     load_columns,

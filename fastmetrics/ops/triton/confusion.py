@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.confusion import label_confusion_reference
-from fastmetrics.ops.triton.reading import (
+from fastmetrics.ops.triton.inputs import (
     LABEL_BLOCK,
     MAX_ORDERED_PROGRAMS,
     MOST_PRIVATE_BINS,

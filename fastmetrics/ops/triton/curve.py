@@ -20,7 +20,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.curve import batches
-from fastmetrics.ops.triton.reading import (
+from fastmetrics.ops.triton.inputs import (
     as_score,
 )
 from fastmetrics.ops.triton.replay import device_of, launch

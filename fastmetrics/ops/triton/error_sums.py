@@ -18,7 +18,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops import error_sums as terms_of
-from fastmetrics.ops.triton.reading import (
+from fastmetrics.ops.triton.inputs import (
     Tile,
     fold_partials,
     is_wide,

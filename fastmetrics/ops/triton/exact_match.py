@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.checks import MAX_LABELS
-from fastmetrics.ops.triton.reading import (
+from fastmetrics.ops.triton.inputs import (
     LABEL_BLOCK,
     MAX_ORDERED_PROGRAMS,
     ClassBlocks,

@@ -17,7 +17,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastmetrics.ops.triton.reading import (
+from fastmetrics.ops.triton.inputs import (
     LABEL_BLOCK,
     ClassBlocks,
     Tile,

@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.ranking import COVERAGE, LOSS, PRECISION
-from fastmetrics.ops.triton.reading import (
+from fastmetrics.ops.triton.inputs import (
     INVALID,
     NAN,
     add_event,

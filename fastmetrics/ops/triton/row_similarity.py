@@ -17,7 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops import row_similarity as rules
-from fastmetrics.ops.triton.reading import (
+from fastmetrics.ops.triton.inputs import (
     fold_partials,
     is_wide,
     numbers,

@@ -25,7 +25,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.triton.confusion import _cells, add_cells, flush_cells
-from fastmetrics.ops.triton.reading import (
+from fastmetrics.ops.triton.inputs import (
     LABEL_BLOCK,
     MOST_PRIVATE_BINS,
     ORDERED,

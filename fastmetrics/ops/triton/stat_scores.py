@@ -30,7 +30,7 @@ from torch import Tensor
 
 from fastmetrics.ops.checks import MAX_LABELS
 from fastmetrics.ops.stat_scores import true_negatives
-from fastmetrics.ops.triton.reading import (
+from fastmetrics.ops.triton.inputs import (
     LABEL_BLOCK,
     MOST_PRIVATE_BINS,
     ORDERED_BLOCK,

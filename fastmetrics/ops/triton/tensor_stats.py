@@ -16,7 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops import tensor_stats as rules
-from fastmetrics.ops.triton.reading import (
+from fastmetrics.ops.triton.inputs import (
     is_wide,
     locate,
     merge_axes,
