@@ -43,7 +43,6 @@ REASONS = {
     "length": "how many points a curve through all scores has depends on the data.",
     "names": "the keys of the result name groups that the data choose.",
     "window": "which batches are in the window is counted in Python.",
-    "reset": "the metric has a `reset` of its own, so `forward` does not know all that it changes.",
 }
 
 
@@ -83,7 +82,7 @@ def _reason(name: str, use: str) -> str | None:
         return None if "auroc" in name else "length"
     if name in ("BinaryFairness", "binary_fairness", "demographic_parity", "equal_opportunity"):
         return "names"
-    return "reset" if name == "TopSamples" and use == "forward" else None
+    return None
 
 
 LISTS = ("CatMetric", "KendallRankCorrCoef", "SpearmanCorrCoef")

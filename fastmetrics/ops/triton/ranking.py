@@ -64,12 +64,14 @@ def row_tile(labels: int) -> Tile:
     ====== ====== ====== ======
     2      256    2      2
     10     8      16     16
-    100    1      16     128
-    10 000 1      16     128
+    100    4      4      128
+    10 000 4      4      128
     ====== ====== ====== ======
+
+    Of many labels a program holds few: with 16 of them, registers spill on some GPUs.
     """
     others = min(128, triton.next_power_of_2(labels))
-    own = min(16, others)
+    own = 4 if others == 128 else min(16, others)
     return Tile(min(256, PAIRS // (own * others)), own, others)
 
 
