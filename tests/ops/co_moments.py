@@ -88,7 +88,7 @@ def oracle(call: Call) -> Answer:
 
 
 def compare(call: Call, found: dict[str, Any], expected: dict[str, Any]) -> None:
-    """The co-moment in units of what bounds it; that of constants is rounding, as of all columns."""
+    """The co-moment in units of what bounds it; that of constants is as rounded as all columns."""
     state, wanted = found["state"].clone(), expected["state"]
     bound = (wanted[:, M2_X] * wanted[:, M2_Y]).sqrt()
     assert ((state[:, C_XY] - wanted[:, C_XY]).abs() <= 1e-12 * bound + 1e-13).all()
