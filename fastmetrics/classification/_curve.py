@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from functools import wraps
 from typing import Any, ClassVar, TypeVar
 
 import torch
 from torch import Tensor
 from typing_extensions import TypedDict
 
+from fastmetrics.classification._tasks import new_of_task
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.classification._scores import AreaFormula, Formula, scores_of
 from fastmetrics.functional.classification._tasks import TASKS, check_sizes, check_task
@@ -145,21 +145,11 @@ def metric_of_task(
     """
     classes = dict(zip(TASKS, (binary, multiclass, multilabel), strict=True))
 
-    def decorate(declaration: F) -> F:
-        signature = inspect.signature(declaration)
+    def make(_: Any, task: str, arguments: dict[str, Any], others: dict[str, Any]) -> Metric:
+        task = check_task(task)
+        known = inspect.signature(classes[task]).parameters
+        own = {name: value for name, value in arguments.items() if name in known}
+        check_sizes(task, own)
+        return classes[task](**own, **others)
 
-        @wraps(declaration)
-        def make(*args: Any, **kwargs: Any) -> Metric:
-            given = signature.bind(*args, **kwargs)
-            given.apply_defaults()
-            _, task, *_ = given.args
-            options = given.arguments.pop("kwargs")
-            task = check_task(task)
-            known = inspect.signature(classes[task]).parameters
-            own = {name: value for name, value in given.arguments.items() if name in known}
-            check_sizes(task, own)
-            return classes[task](**own, **options)
-
-        return make  # type: ignore[return-value]  # it has that signature
-
-    return decorate
+    return lambda declaration: new_of_task(declaration, make)

@@ -35,20 +35,32 @@ def by_task(*metrics: type[Metric]) -> Mapping[str, Callable[..., Metric]]:
     return MappingProxyType(dict(zip(TASKS, metrics, strict=False)))
 
 
+def new_of_task(
+    declaration: F, make: Callable[[Any, str, dict[str, Any], dict[str, Any]], Metric]
+) -> F:
+    """Return ``__new__`` of a task wrapper, of which ``declaration`` has the arguments.
+
+    ``make`` gets the wrapper, the task, the arguments by name, and what ``kwargs`` holds.
+    """
+    signature = inspect.signature(declaration)
+
+    @wraps(declaration)
+    def new(*args: Any, **kwargs: Any) -> Metric:
+        given = signature.bind(*args, **kwargs)
+        given.apply_defaults()
+        arguments = given.arguments
+        cls, task, others = (arguments.pop(name) for name in ("cls", "task", "kwargs"))
+        return make(cls, task, arguments, others)
+
+    return new  # type: ignore[return-value]  # it has that signature
+
+
 def makes_its_task(declaration: F) -> F:
     """Give ``__new__`` of a task wrapper its body: make the metric of the task.
 
     It gets those arguments and ``kwargs`` that the task has.
     """
-    signature = inspect.signature(declaration)
-
-    @wraps(declaration)
-    def make(*args: Any, **kwargs: Any) -> Metric:
-        given = signature.bind(*args, **kwargs)
-        given.apply_defaults()
-        options = given.arguments
-        cls, task, others = (options.pop(name) for name in ("cls", "task", "kwargs"))
-        metric: Metric = call_for_task(task, cls.tasks, **options, **others)
-        return metric
-
-    return make  # type: ignore[return-value]  # it has that signature
+    return new_of_task(
+        declaration,
+        lambda cls, task, arguments, others: call_for_task(task, cls.tasks, **arguments, **others),
+    )

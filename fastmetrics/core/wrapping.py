@@ -1,7 +1,7 @@
 """The bookkeeping around ``update`` and ``compute`` of every metric class.
 
 Whatever way a method comes into a class (a class statement, a mixin, an assignment), it is wrapped
-when the class is made, when a metric of it is made or unpickled, and by ``compute``.
+when the class is made, and when a metric of it is made or unpickled.
 """
 
 from __future__ import annotations
