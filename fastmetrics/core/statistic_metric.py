@@ -39,7 +39,7 @@ class StatisticField(Generic[T]):
         return value
 
     def __set__(self, metric: StatisticMetric, value: T) -> None:
-        replacement: Any = dataclasses.replace(metric.statistic, **{self.name: value})  # type: ignore[type-var]  # subclasses are dataclasses
+        replacement: Any = dataclasses.replace(metric.statistic, **{self.name: value})
         metric.statistic = replacement
 
 

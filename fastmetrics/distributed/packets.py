@@ -14,8 +14,8 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, is_dataclass, replace
-from typing import Any
+from dataclasses import is_dataclass
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
@@ -39,8 +39,7 @@ _Started = tuple[Any, Callable[[], list[Any]]]
 _EXACT = frozenset(dtype for dtype in SENDABLE if not dtype.is_complex)
 
 
-@dataclass(frozen=True)
-class Parcel:
+class Parcel(NamedTuple):
     """The states of one metric, and what all processes must agree on.
 
     ``source`` is the name of the first metric with the same states, often its own. ``config`` says
@@ -70,7 +69,7 @@ class Parcel:
             name: state.detach().clone() if isinstance(state, Tensor) else [*state]
             for name, state in self.states.items()
         }
-        return replace(self, states=states)
+        return self._replace(states=states)
 
     def outline(self) -> list[Any]:
         """Return what must be the same in all processes."""
@@ -81,8 +80,7 @@ class Parcel:
         return [self.name, self.kind, self.config, states]
 
 
-@dataclass(frozen=True)
-class _Slot:
+class _Slot(NamedTuple):
     """One state of this process, as it is sent: a list without "cat" is several tensors."""
 
     owner: int
@@ -124,8 +122,7 @@ class _Slot:
         )
 
 
-@dataclass(frozen=True)
-class _Parts:
+class _Parts(NamedTuple):
     """What the processes hold in one slot: dtypes and shapes of each, and who has seen data."""
 
     is_list: bool
@@ -349,7 +346,7 @@ def _merge_layouts(slot: _Slot, layouts: list[list[Any]], blank: list[bool], wir
                 f"The {slot.where} has shape {shape} in rank {wire.rank(place)} and {target} in"
                 f" rank {wire.rank(shapes.index(target))}, which do not fit together."
             )
-    return replace(parts, shape=target)
+    return parts._replace(shape=target)
 
 
 def _broadcasts(shape: tuple[int, ...], target: tuple[int, ...]) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Statistic, View
+from fastmetrics.core.statistic import Statistic, View, frozen
 from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import NAN, new_events
@@ -212,7 +211,7 @@ def refused_text(count: int | str) -> str:
     return f"`value` must not hold NaN with nan_strategy='error', got {count}."
 
 
-@dataclass(frozen=True)
+@frozen()
 class Aggregate(Statistic):
     """A sum, the largest or the smallest of all numbers, ``aggregate`` ``[1]``, and ``events``.
 

@@ -6,13 +6,14 @@ From the sums per bin follow the calibration errors in every norm, and reliabili
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import torch
 from torch import Tensor
 from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
+from fastmetrics.core.statistic import frozen
 from fastmetrics.ops.checks import SCORE_DTYPES, raise_first_invalid, shape_text
 from fastmetrics.ops.counted import CountStatistic, choose_interpretation
 from fastmetrics.ops.define import define
@@ -208,7 +209,7 @@ def bin_edges(n_bins: int, device: torch.device | None = None) -> Tensor:
     return torch.stack([row.double() for row in rows]).to(device)
 
 
-@dataclass(frozen=True)
+@frozen()
 class CalibrationBins(CountStatistic):
     """Positions, confidences and right predictions of each bin, ``[H, n_bins + 1, 3]``.
 

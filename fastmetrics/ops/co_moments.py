@@ -9,7 +9,7 @@ those of the two columns give the error of a good prediction only by cancellatio
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import torch
@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from fastmetrics.core.reductions import Merger
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Statistic
+from fastmetrics.core.statistic import Statistic, frozen
 from fastmetrics.ops.checks import WEIGHT_DTYPES, check_devices, check_weight, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.utilities.checks import check_int
@@ -269,7 +269,7 @@ def with_outputs(moments: Tensor, outputs: int) -> Tensor:
     return normal_tensor(moments.expand(outputs, -1).clone)
 
 
-@dataclass(frozen=True)
+@frozen()
 class Moments(Statistic):
     """The moments of each output, ``moments`` ``[D, 12]``.
 

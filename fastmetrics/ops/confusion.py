@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import torch
@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import View
+from fastmetrics.core.statistic import View, frozen
 from fastmetrics.ops.checks import check_label_dtype, raise_first_invalid, shape_text
 from fastmetrics.ops.counted import COUNTS, Counts, CountStatistic, choose_interpretation
 from fastmetrics.ops.define import define
@@ -258,7 +258,7 @@ def label_confusion_(
     )
 
 
-@dataclass(frozen=True)
+@frozen()
 class Confusion(CountStatistic):
     """The confusion matrix, ``[C, C]``: rows are targets, columns predictions.
 
@@ -302,7 +302,7 @@ class Confusion(CountStatistic):
         return {"confmat": View(self.matrix, self.write_all)}
 
 
-@dataclass(frozen=True)
+@frozen()
 class LabelTables(CountStatistic):
     """One table ``[[tn, fp], [fn, tp]]`` per label, from scores and a threshold.
 
@@ -377,7 +377,7 @@ class LabelTables(CountStatistic):
         self.write(states, (..., *divmod(TABLE_ORDER[COUNTS.index(name)], 2)), value)
 
 
-@dataclass(frozen=True)
+@frozen()
 class BinaryTable(LabelTables):
     """The table of binary inputs: one label, which has no axis in the inputs."""
 
@@ -393,7 +393,7 @@ class BinaryTable(LabelTables):
         return super().matrix(states).select(-3, 0)
 
 
-@dataclass(frozen=True)
+@frozen()
 class GroupTables(CountStatistic):
     """A table ``[[tn, fp], [fn, tp]]`` for each group of binary samples, ``[H, G, 2, 2]``.
 

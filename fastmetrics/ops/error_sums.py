@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -27,7 +26,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Statistic, View
+from fastmetrics.core.statistic import Statistic, View, frozen
 from fastmetrics.ops.checks import WEIGHT_DTYPES, check_devices, check_weight, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.utilities.checks import check_int
@@ -290,7 +289,7 @@ def error_sums_(
     _error_sums(state, preds, target, weight, terms, p, power)
 
 
-@dataclass(frozen=True)
+@frozen()
 class ErrorSums(Statistic):
     """The sums of some error terms for each output, ``sums`` ``[D, K]``.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import View
+from fastmetrics.core.statistic import View, frozen
 from fastmetrics.ops.checks import shape_text
 from fastmetrics.ops.counted import (
     CountStatistic,
@@ -220,7 +219,7 @@ class MatchCounts(CountStatistic):
         }
 
 
-@dataclass(frozen=True)
+@frozen()
 class ClassMatches(MatchCounts):
     """Multiclass samples with every position correct, and all samples, ``[2]``."""
 
@@ -246,7 +245,7 @@ class ClassMatches(MatchCounts):
         return self.num_classes, self.ignore_index, self.validate_args
 
 
-@dataclass(frozen=True)
+@frozen()
 class LabelMatches(MatchCounts):
     """Multilabel samples with every label correct, and all samples, ``[H, 2]``."""
 

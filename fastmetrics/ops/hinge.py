@@ -7,7 +7,6 @@ softmax those of a multiclass sample.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -15,7 +14,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import View
+from fastmetrics.core.statistic import View, frozen
 from fastmetrics.ops.checks import SCORE_DTYPES, shape_text
 from fastmetrics.ops.counted import (
     CountStatistic,
@@ -189,7 +188,7 @@ class LossSums(NamedTuple):
     total: Tensor
 
 
-@dataclass(frozen=True)
+@frozen()
 class HingeSums(CountStatistic):
     """Sums of hinge losses and of positions, ``[H, K + 1]``; see :func:`hinge_sums_`.
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.states import States
+from fastmetrics.core.statistic import frozen
 from fastmetrics.ops.curve import curve_areas_, curve_points_
 from fastmetrics.ops.faults import new_events
 from fastmetrics.ops.keep_scores import keep_scores_, label_dtype
@@ -65,7 +66,7 @@ class SpareRows:
         return last is self.view and self.used + count <= len(rows) and rows.dtype is dtype
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen(kw_only=True)
 class Kept(Scores):
     """Every score and its label, in lists of tensors; counts of 16-bit scores once there are many.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -10,6 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.states import States
+from fastmetrics.core.statistic import frozen
 from fastmetrics.ops.checks import SCORE_DTYPES, raise_first_invalid
 from fastmetrics.ops.counted import CountStatistic
 from fastmetrics.ops.define import define
@@ -168,7 +168,7 @@ class Rankings(NamedTuple):
     total: Tensor
 
 
-@dataclass(frozen=True)
+@frozen()
 class RankingSums(CountStatistic):
     """Sums of the ``measures`` of each sample, and of samples, ``[4]``; see :func:`ranking_sums_`.
 

@@ -35,7 +35,6 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -43,7 +42,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Statistic
+from fastmetrics.core.statistic import Statistic, frozen
 from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.utilities.checks import check_int
@@ -287,7 +286,7 @@ def keep_samples(
         kept.append(x.detach().clone() if x.requires_grad else x.clone())
 
 
-@dataclass(frozen=True)
+@frozen()
 class Samples(Statistic):
     """All samples as they came: lists ``preds`` and ``target`` of ``[N]``, or ``[N, D]``.
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -11,7 +10,7 @@ from torch import Tensor
 from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Statistic, View
+from fastmetrics.core.statistic import Statistic, View, frozen
 from fastmetrics.ops.checks import WEIGHT_DTYPES, check_devices, check_weight, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.utilities.checks import check_choice
@@ -133,7 +132,7 @@ def row_similarity_(state: Tensor, preds: Tensor, target: Tensor, kind: int = CO
     _row_similarity(state, preds, target, kind)
 
 
-@dataclass(frozen=True)
+@frozen()
 class RowSimilarity(Statistic):
     """The similarities of all rows.
 

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar, NamedTuple
 
 import torch
@@ -25,7 +25,7 @@ from torch import Tensor
 from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import View
+from fastmetrics.core.statistic import View, frozen
 from fastmetrics.ops.counted import CountStatistic, choose_interpretation
 from fastmetrics.ops.faults import NAN_RANKS_LAST, OUTSIDE
 from fastmetrics.ops.score_histogram import (
@@ -92,7 +92,7 @@ class Areas(NamedTuple):
     positives: Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen(kw_only=True)
 class Scores(CountStatistic):
     """Scores with their labels, from which a curve can be read for each class.
 
@@ -234,7 +234,7 @@ def occupied(table: Tensor, values: Tensor, static_shape: bool) -> TiedScores:
     return TiedScores(values[used], negatives, positives)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen(kw_only=True)
 class Binned(Scores):
     """How many scores lie between given thresholds, ``counts`` ``[H, C, 2, T + 1]``."""
 
@@ -309,7 +309,7 @@ class Binned(Scores):
         return self if grid is self.grid else replace(self, grid=grid)
 
 
-@dataclass(frozen=True, kw_only=True)
+@frozen(kw_only=True)
 class Ranked(Scores):
     """How many scores share their leading bits, ``counts`` ``[H, C, 2, 2 ** bits]``."""
 

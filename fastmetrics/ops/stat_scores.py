@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -10,7 +9,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Statistic
+from fastmetrics.core.statistic import Statistic, frozen
 from fastmetrics.ops.confusion import Confusion
 from fastmetrics.ops.counted import COUNTS, IN_ORDER, Counts, CountStatistic
 from fastmetrics.ops.define import define
@@ -151,7 +150,7 @@ def sum_of_classes(counts: Tensor) -> Tensor:
     return counts.sum(0, keepdim=True) * counts.new_tensor([1, 1, 0, 1])
 
 
-@dataclass(frozen=True)
+@frozen()
 class ClassCounts(CountStatistic):
     """True and false positives and negatives of each class, ``[C, 4]``.
 
