@@ -10,6 +10,7 @@ from fastmetrics.metric import Metric as Metric
 from fastmetrics.utilities.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from fastmetrics import acceleration as acceleration
     from fastmetrics import aggregation as aggregation
     from fastmetrics import classification as classification
     from fastmetrics import diagnostics as diagnostics
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from fastmetrics import regression as regression
     from fastmetrics import utilities as utilities
     from fastmetrics import wrappers as wrappers
+    from fastmetrics.acceleration import *
     from fastmetrics.aggregation import *
     from fastmetrics.classification import *
     from fastmetrics.diagnostics import *
@@ -39,7 +41,7 @@ def _shows(name: str) -> bool:
 if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
-        modules=("aggregation", "diagnostics", "regression", "classification"),
+        modules=("aggregation", "diagnostics", "regression", "classification", "acceleration"),
         own=("Metric", "MetricCollection", "functional", "show_config"),
         shows=_shows,
     )

@@ -20,6 +20,7 @@ import torch
 from torch.nn import ModuleDict
 from typing_extensions import Self
 
+from fastmetrics.core import upstream
 from fastmetrics.core.composition import is_metric
 from fastmetrics.core.sharing import CollectionPlan, Group, explain, make_groups
 from fastmetrics.core.syncing import (
@@ -460,6 +461,11 @@ class MetricCollection(CollectionLookalike, ModuleDict):
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Name the real class: pickle would compare it with ``__class__``."""
         return object.__new__, (type(self),), self.__dict__
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore all attributes."""
+        if not upstream.became_theirs(self, state, "_plan"):
+            super().__setstate__(state)  # type: ignore[no-untyped-call]  # untyped in torch
 
     def _set_name(self, base: str) -> str:
         return f"{self.prefix or ''}{base}{self.postfix or ''}"

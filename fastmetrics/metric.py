@@ -530,6 +530,8 @@ class Metric(Stateful, Operators, ABC):
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore all attributes; the process may be one where no metric was made yet."""
         upstream.register()
+        if upstream.became_theirs(self, state, "_states"):
+            return
         ensure_wrapped(type(self))
         super().__setstate__(state)
 

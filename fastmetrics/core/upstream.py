@@ -53,6 +53,24 @@ def put_ours_first(cls: type, ours: tuple[type, ...]) -> None:
         setattr(cls, name, staticmethod(lambda method: method))
 
 
+# While ours stand in for torchmetrics' classes: what each of ours stands in for.
+peers: dict[type, type] = {}
+
+
+def became_theirs(value: Any, state: dict[str, Any], ours: str) -> bool:
+    """Make ``value`` one of torchmetrics' class if ``state`` was pickled by that.
+
+    Pickle finds the class by its name, which means ours as long as ours stands in for it.
+    ``ours`` is an attribute that only our class has.
+    """
+    theirs: Any = peers.get(type(value))
+    if theirs is None or ours in state:
+        return False
+    object.__dict__["__class__"].__set__(value, theirs)
+    theirs.__setstate__(value, state)
+    return True
+
+
 def is_upstream_metric(value: object) -> bool:
     """Whether ``value`` is a metric of torchmetrics, or one of ours that is registered there."""
     upstream = _upstream("torchmetrics.metric", "Metric")

@@ -1,0 +1,159 @@
+"""torchmetrics' classes and functions replaced by ours, wherever a loaded module names them.
+
+Only namespaces change: of torchmetrics itself, so that later imports find ours, and of all modules
+that imported a name before. Each change is noted, so that all of them can be taken back.
+"""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import importlib
+import inspect
+import pkgutil
+import sys
+from collections.abc import Collection, Iterator
+from types import ModuleType
+from typing import Any
+
+OURS = "fastmetrics"
+THEIRS = "torchmetrics"
+# Parts of the package whose public names stand in for those at the same path of torchmetrics.
+PARTS = (
+    "aggregation",
+    "classification",
+    "collections",
+    "functional",
+    "metric",
+    "regression",
+    "wrappers",
+    "utilities.exceptions",
+)
+
+
+def belongs_to(package: str, module: str) -> bool:
+    """Whether a module is a package or in it."""
+    return module == package or module.startswith(f"{package}.")
+
+
+def _modules_of(part: str) -> Iterator[ModuleType]:
+    module = importlib.import_module(f"{OURS}.{part}")
+    if not hasattr(module, "__path__"):
+        yield module
+        return
+    for found in pkgutil.iter_modules(module.__path__):
+        if not found.name.startswith("_"):
+            yield from _modules_of(f"{part}.{found.name}")
+
+
+def _public(module: ModuleType) -> Collection[str]:
+    """Return ``__all__``, or the classes of a module that has none."""
+    defined = {
+        name
+        for name, value in vars(module).items()
+        if isinstance(value, type) and value.__module__ == module.__name__
+    }
+    return getattr(module, "__all__", defined)
+
+
+def pairs() -> Iterator[tuple[Any, Any]]:
+    """Yield each public class and function of torchmetrics for which there is one of ours, and it.
+
+    torchmetrics must be imported, and its names be its own.
+    """
+    for part in PARTS:
+        for ours in _modules_of(part):
+            twin = sys.modules.get(THEIRS + ours.__name__[len(OURS) :])
+            if twin is None:
+                continue
+            for name in _public(ours):
+                theirs = getattr(twin, name, None)
+                if getattr(theirs, "__module__", None) == twin.__name__:
+                    yield theirs, getattr(ours, name)
+
+
+class Replacement:
+    """What stands in for what, and where it was put.
+
+    Attributes:
+        ours: by the ``id`` of what it stands in for.
+        theirs: by the ``id`` of what stands in for it.
+    """
+
+    def __init__(self) -> None:
+        found = [*pairs()]
+        self.ours: dict[int, Any] = {id(theirs): ours for theirs, ours in found}
+        # The class that names itself so, of several that one of ours stands in for.
+        self.theirs: dict[int, Any] = {id(ours): theirs for theirs, ours in reversed(found)}
+        self._found = found
+        self._changes: list[tuple[ModuleType, str, Any, Any]] = []
+        self._loaded_before = {*sys.modules}
+
+    def peers(self) -> dict[type, type]:
+        """Return the class of torchmetrics for each of ours that stands in for one."""
+        return {ours: self.theirs[id(ours)] for _, ours in self._found if isinstance(ours, type)}
+
+    def put(self) -> None:
+        """Replace in all modules that are loaded."""
+        for name, module in [*sys.modules.items()]:
+            if isinstance(module, ModuleType) and not belongs_to(OURS, name):
+                self.put_into(module)
+
+    def put_into(self, module: ModuleType) -> None:
+        """Replace in one module."""
+        for name, value in [*vars(module).items()]:
+            ours = self.ours.get(id(value))
+            if ours is not None:
+                setattr(module, name, ours)
+                self._changes.append((module, name, value, ours))
+
+    @contextlib.contextmanager
+    def left_aside(self) -> Iterator[None]:
+        """Let modules of torchmetrics that load now build on their own kind."""
+        changes = [each for each in self._changes if belongs_to(THEIRS, each[0].__name__)]
+        for module, name, theirs, _ in changes:
+            setattr(module, name, theirs)
+        try:
+            yield
+        finally:
+            for module, name, _, ours in changes:
+                setattr(module, name, ours)
+
+    def take_back(self) -> None:
+        """Give every module its own names again; what was assigned to them since stays."""
+        for name in sys.modules.keys() - self._loaded_before:
+            module = sys.modules.get(name)
+            if isinstance(module, ModuleType) and not belongs_to(OURS, name):
+                self._changes += self._imported_by(module)
+        for module, name, theirs, ours in reversed(self._changes):
+            if vars(module).get(name) is ours:
+                setattr(module, name, theirs)
+        self._changes.clear()
+
+    def _imported_by(self, module: ModuleType) -> Iterator[tuple[ModuleType, str, Any, Any]]:
+        """Yield what a module that was loaded meanwhile imported from torchmetrics by name."""
+        here = vars(module)
+        if not any(id(value) in self.theirs for value in here.values()):
+            return
+        try:
+            tree = ast.parse(inspect.getsource(module))
+        except (OSError, TypeError, SyntaxError):  # no source, so no import statement
+            return
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and belongs_to(THEIRS, node.module or ""):
+                for alias in node.names:
+                    name = alias.asname or alias.name
+                    theirs = self.theirs.get(id(here.get(name)))
+                    if theirs is not None:
+                        yield module, name, theirs, here[name]
+
+    def not_covered(self) -> list[type]:
+        """Return classes that were derived from torchmetrics' before, outside of torchmetrics."""
+        found: dict[type, None] = {}
+        waiting: list[type] = [theirs for theirs, _ in self._found if isinstance(theirs, type)]
+        while waiting:
+            for cls in waiting.pop().__subclasses__():
+                waiting.append(cls)
+                if not belongs_to(THEIRS, cls.__module__) and not belongs_to(OURS, cls.__module__):
+                    found[cls] = None
+        return [*found]
