@@ -16,7 +16,14 @@ import fastmetrics
 LIMIT_SECONDS = 0.050
 NEVER_EAGER = ("triton", "matplotlib", "torchmetrics", "torcheval", "sklearn", "scipy", "pandas")
 # Names that torchmetrics does not have.
-ADDED = {"GradientStats", "TopSamples", "show_config"}
+ADDED = {
+    "GradientStats",
+    "TopSamples",
+    "accelerate",
+    "is_accelerated",
+    "restore",
+    "show_config",
+}
 # Packages that show all that theirs shows, and nothing else.
 WHOLE = (
     "fastmetrics.classification",

@@ -16,12 +16,15 @@ from typing import Any
 from torch.nn import Module
 
 from fastmetrics.acceleration.importing import ImportHook
-from fastmetrics.acceleration.replacing import OURS, THEIRS, Replacement, belongs_to
-from fastmetrics.collections import MetricCollection
+from fastmetrics.acceleration.replacing import (
+    THEIRS,
+    Replacement,
+    belongs_to,
+    is_accelerated,
+)
 from fastmetrics.core import upstream
-from fastmetrics.metric import Metric
 
-__all__ = ["Acceleration", "accelerate", "is_accelerated", "restore"]
+__all__ = ["accelerate", "is_accelerated", "restore"]
 
 SWITCH = "FASTMETRICS_ACCELERATE"
 _STARTUP = str(Path(__file__).parent / "startup")
@@ -33,6 +36,8 @@ class Acceleration:
 
     def __init__(self) -> None:
         self.replacement: Replacement | None = None  # none before torchmetrics is imported
+        # Called once torchmetrics is imported and replaced.
+        self.then: list[Callable[[Replacement], None]] = []
         self._hook = ImportHook(self._around_import)
         self._environment = {name: os.environ.get(name) for name in (SWITCH, "PYTHONPATH")}
         self._reduce_class: Callable[..., Any] | None = copyreg.dispatch_table.get(ABCMeta)
@@ -67,6 +72,8 @@ class Acceleration:
                 theirs, Module
             ):  # `_class_for_pickle` is asked of ABCs alone
                 copyreg.pickle(theirs, _reduce)
+        for each in self.then:
+            each(self.replacement)
 
     @contextlib.contextmanager
     def _around_import(self, module: ModuleType) -> Iterator[None]:
@@ -135,6 +142,11 @@ def restore() -> None:
 
     Raises:
         RuntimeError: nothing is accelerated.
+
+    Example:
+        >>> import fastmetrics
+        >>> acceleration = fastmetrics.accelerate()
+        >>> fastmetrics.restore()
     """
     global _active
     if _active is None:
@@ -144,18 +156,6 @@ def restore() -> None:
         )
     _active._end()
     _active = None
-
-
-def is_accelerated(value: Any) -> bool:
-    """Whether a metric, a metric class or a function is one of this package, or built on one.
-
-    Args:
-        value: a metric, a collection, a class of those, or a function.
-    """
-    cls = value if isinstance(value, type) else type(value)
-    if Metric in cls.__mro__ or MetricCollection in cls.__mro__:
-        return True
-    return belongs_to(OURS, getattr(value, "__module__", None) or "")
 
 
 def _reduce(value: Module) -> Any:

@@ -43,7 +43,10 @@ class ImportHook(MetaPathFinder):
             if spec is not None and spec.loader is not None:
                 spec.loader = _Around(spec.loader, self.around)
                 return spec
-        return _stand_in(fullname)
+        spec = _stand_in(fullname)
+        if spec is not None:
+            spec.loader = _Around(spec.loader, self.around)
+        return spec
 
     @staticmethod
     def stands_in(module: ModuleType) -> bool:

@@ -16,6 +16,9 @@ from collections.abc import Collection, Iterator
 from types import ModuleType
 from typing import Any
 
+from fastmetrics.collections import MetricCollection
+from fastmetrics.metric import Metric
+
 OURS = "fastmetrics"
 THEIRS = "torchmetrics"
 # Parts of the package whose public names stand in for those at the same path of torchmetrics.
@@ -34,6 +37,23 @@ PARTS = (
 def belongs_to(package: str, module: str) -> bool:
     """Whether a module is a package or in it."""
     return module == package or module.startswith(f"{package}.")
+
+
+def is_accelerated(value: Any) -> bool:
+    """Whether a metric, a metric class or a function is one of this package, or built on one.
+
+    Args:
+        value: a metric, a collection, a class of those, or a function.
+
+    Example:
+        >>> import fastmetrics
+        >>> fastmetrics.is_accelerated(fastmetrics.MeanMetric())
+        True
+    """
+    cls = value if isinstance(value, type) else type(value)
+    if Metric in cls.__mro__ or MetricCollection in cls.__mro__:
+        return True
+    return belongs_to(OURS, getattr(value, "__module__", None) or "")
 
 
 def _modules_of(part: str) -> Iterator[ModuleType]:
@@ -152,7 +172,8 @@ class Replacement:
         found: dict[type, None] = {}
         waiting: list[type] = [theirs for theirs, _ in self._found if isinstance(theirs, type)]
         while waiting:
-            for cls in waiting.pop().__subclasses__():
+            derived: list[type] = waiting.pop().__subclasses__()
+            for cls in derived:
                 waiting.append(cls)
                 if not belongs_to(THEIRS, cls.__module__) and not belongs_to(OURS, cls.__module__):
                     found[cls] = None

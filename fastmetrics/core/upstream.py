@@ -7,10 +7,14 @@ from typing import Any
 
 _registered: type | None = None
 
+# While ours stand in for torchmetrics' classes: what each of ours stands in for.
+peers: dict[type, type] = {}
+
 
 def _upstream(module: str, name: str) -> Any:
     """Return a class of torchmetrics, or None unless somebody has imported it."""
-    return getattr(sys.modules.get(module), name, None)
+    found: Any = getattr(sys.modules.get(module), name, None)
+    return peers.get(found, found)
 
 
 def register() -> None:
@@ -19,7 +23,7 @@ def register() -> None:
     module = sys.modules.get("torchmetrics.metric")
     if module is None:
         return
-    upstream = getattr(module, "Metric", None)  # not yet there while it is being imported
+    upstream = _upstream("torchmetrics.metric", "Metric")  # None while it is being imported
     if upstream is not None and upstream is not _registered:
         _registered = upstream
         upstream.register(sys.modules["fastmetrics.metric"].Metric)
@@ -51,10 +55,6 @@ def put_ours_first(cls: type, ours: tuple[type, ...]) -> None:
         setattr(cls, name, property(getattr(cls, name).fget, _ignore))
     for name in ("_wrap_update", "_wrap_compute"):
         setattr(cls, name, staticmethod(lambda method: method))
-
-
-# While ours stand in for torchmetrics' classes: what each of ours stands in for.
-peers: dict[type, type] = {}
 
 
 def became_theirs(value: Any, state: dict[str, Any], ours: str) -> bool:

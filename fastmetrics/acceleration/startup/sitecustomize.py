@@ -20,9 +20,9 @@ class _Starter(MetaPathFinder):
         sys.meta_path.remove(self)
         if importlib.util.find_spec("fastmetrics") is None:
             return None
-        from fastmetrics import acceleration
+        from fastmetrics.acceleration.reporting import Options, begin
 
-        acceleration.accelerate()
+        begin(Options.of_environment())
         return importlib.util.find_spec(name)
 
 

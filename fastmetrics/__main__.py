@@ -1,0 +1,73 @@
+"""``python -m fastmetrics script.py``: run a program with torchmetrics replaced by this package."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import runpy
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from fastmetrics.acceleration.reporting import OPTIONS, Options, begin
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m fastmetrics",
+        description="Run a Python program with torchmetrics replaced by fastmetrics.",
+        usage="%(prog)s [-v] [--strict] [--check[=K]] [--profile] (script.py | -m module) args ...",
+    )
+    parser.add_argument(
+        "-v", "--verbose", action="store_true", help="a table of all metrics at exit"
+    )
+    parser.add_argument("--strict", action="store_true", help="what is not accelerated is an error")
+    parser.add_argument(
+        "--check",
+        type=int,
+        default=0,
+        metavar="K",
+        help="let torchmetrics see the first K updates of each metric too, compare all values,"
+        " and exit with 1 if one differs",
+    )
+    parser.add_argument(
+        "--profile", action="store_true", help="the time of each step of each metric"
+    )
+    parser.add_argument("-m", dest="module", action="store_true", help="run a module")
+    parser.add_argument("program", help="a script, or a module after -m")
+    parser.add_argument("args", nargs=argparse.REMAINDER, help="arguments of the program")
+    return parser
+
+
+def main() -> None:
+    """Run the program that the command line names."""
+    parser = _parser()
+    asked = parser.parse_args([*_with_values(sys.argv[1:])])
+    if not asked.module and not Path(asked.program).is_file():
+        parser.error(
+            f"there is no script {asked.program!r}; a module is run by `-m {asked.program}`."
+        )
+    options = Options(asked.verbose, asked.strict, asked.check, asked.profile)
+    os.environ[OPTIONS] = options.as_text()
+    if options.strict:
+        os.environ["FASTMETRICS_STRICT"] = "1"
+    begin(options)
+    sys.argv = [asked.program, *asked.args]
+    if asked.module:
+        sys.path[0] = os.getcwd()
+        runpy.run_module(asked.program, run_name="__main__", alter_sys=True)
+    else:
+        sys.path[0] = str(Path(asked.program).resolve().parent)
+        runpy.run_path(asked.program, run_name="__main__")
+
+
+def _with_values(arguments: list[str]) -> Iterator[str]:
+    """Give `--check` its value, before the name of the program, which it must not take for it."""
+    options = [*itertools.takewhile(lambda each: each.startswith("-"), arguments)]
+    yield from (f"--check={sys.maxsize}" if each == "--check" else each for each in options)
+    yield from arguments[len(options) :]
+
+
+if __name__ == "__main__":
+    main()

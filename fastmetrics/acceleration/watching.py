@@ -1,0 +1,266 @@
+"""What metrics did while a program ran: how often, how long, and whether torchmetrics agrees.
+
+The methods of metric classes are wrapped, each class when its first metric is made. A metric that
+is to be checked carries the metric of torchmetrics that stands beside it, so that copies of one
+carry copies of the other.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from fastmetrics.acceleration.replacing import Replacement, is_accelerated
+from fastmetrics.collections import MetricCollection
+from fastmetrics.core import syncing, wrapping
+from fastmetrics.metric import Metric
+
+STEPS = ("forward", "update", "compute", "sync", "reset")
+# How far two values may be apart: torchmetrics sums in float32.
+RTOL, ATOL = 1e-4, 1e-6
+_BESIDE = "_torchmetrics_beside"
+
+
+@dataclass
+class Row:
+    """What metrics of one class did."""
+
+    accelerated: bool
+    calls: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    compared: int = 0
+    difference: float = 0.0
+    differing: int = 0
+
+
+@dataclass
+class Beside:
+    """torchmetrics' metric beside one of ours, which sees the first ``most`` updates."""
+
+    metric: Any
+    most: int
+    seen: int = 0
+    behind: bool = False
+
+    def follow(self, step: str, *args: Any, **kwargs: Any) -> Any:
+        """Do what ours did; a value where that gives one and both have seen the same."""
+        if step == "reset":
+            self.seen, self.behind = 0, False
+            return self.metric.reset()
+        if step in ("update", "forward"):
+            self.behind = self.behind or self.seen >= self.most
+            self.seen += 1
+        if self.behind:
+            return None
+        with torch.random.fork_rng(devices=[]):
+            return getattr(self.metric, step)(*args, **self._taken(kwargs))
+
+    def _taken(self, kwargs: dict[str, Any]) -> dict[str, Any]:
+        return self.metric._filter_kwargs(**kwargs) if kwargs else kwargs
+
+
+class Watch:
+    """Watches all metrics of a process.
+
+    Attributes:
+        rows: what was seen, by the name of the class.
+        most: how many updates of each metric torchmetrics follows; 0 for none.
+        strict: whether metrics that are not accelerated raise when they are made.
+        collectives: how many exchanges between processes were made.
+        host_syncs: how often a GPU was waited for in an update.
+    """
+
+    def __init__(self, replacement: Replacement, most: int = 0, strict: bool = False) -> None:
+        self.rows: dict[str, Row] = {}
+        self.most = most
+        self.strict = strict
+        self.collectives = 0
+        self.host_syncs = 0
+        self._started = time.perf_counter()
+        self._derived_before = {cls.__name__ for cls in replacement.not_covered()}
+        self._peers = replacement.peers()
+        self._inside = False
+        self._seen: set[type] = set()
+        self._undo: list[Callable[[], None]] = []
+
+    def start(self) -> None:
+        """Begin to watch, also metrics of torchmetrics itself."""
+        for base in (Metric, self._peers.get(Metric)):
+            if base is not None:
+                self._wrap(base, "__init__", self._noticing)
+        if self.most:
+            for ours in self._peers:
+                if issubclass(ours, Metric) and "__init__" in vars(ours):
+                    self._wrap(ours, "__init__", self._with_peer)
+        for step in ("forward", "update", "compute", "reset"):
+            self._wrap(MetricCollection, step, functools.partial(self._collective, step))
+        self._wrap(syncing, "exchange", self._counted)
+
+    def stop(self) -> None:
+        """Give all classes their own methods again."""
+        for undo in reversed(self._undo):
+            undo()
+        self._undo.clear()
+
+    def row(self, cls: type) -> Row:
+        """Return the row of a class."""
+        return self.rows.setdefault(cls.__name__, Row(is_accelerated(cls)))
+
+    def reason(self, name: str) -> str:
+        """Say why the metrics of a class are not accelerated."""
+        if name in self._derived_before:
+            return "derived before torchmetrics was replaced"
+        return "fastmetrics has no such metric yet"
+
+    def run_seconds(self) -> float:
+        """Return how long the program runs."""
+        return time.perf_counter() - self._started
+
+    def _wrap(self, owner: Any, name: str, wrapped: Callable[[Any], Any]) -> None:
+        own = vars(owner).get(name)
+        method = getattr(owner, name)
+        setattr(owner, name, functools.wraps(method)(wrapped(method)))
+        self._undo.append(
+            functools.partial(delattr, owner, name)
+            if own is None
+            else functools.partial(setattr, owner, name, own)
+        )
+
+    def _noticing(self, init: Callable[..., None]) -> Callable[..., None]:
+        """Watch the class of each metric that is made."""
+
+        def noticed(metric: Any, *args: Any, **kwargs: Any) -> None:
+            cls = type(metric)
+            if cls not in self._seen:
+                self._seen.add(cls)
+                for step in STEPS:
+                    self._wrap(cls, step, functools.partial(self._timed, step))
+                if Metric in cls.__mro__:
+                    wrapping.ensure_wrapped(cls)
+                elif self.strict:
+                    raise RuntimeError(
+                        f"{cls.__name__} is not accelerated, which --strict does not allow:"
+                        f" {self.reason(cls.__name__)}."
+                    )
+            init(metric, *args, **kwargs)
+
+        return noticed
+
+    def _with_peer(self, init: Callable[..., None]) -> Callable[..., None]:
+        """Make torchmetrics' metric of the same arguments beside each of ours."""
+
+        def made(metric: Any, *args: Any, **kwargs: Any) -> None:
+            own = metric.__dict__
+            outermost = _BESIDE not in own
+            if outermost:
+                own[_BESIDE] = None
+            init(metric, *args, **kwargs)
+            peer = self._peers.get(type(metric))
+            if outermost and peer is not None:
+                own[_BESIDE] = Beside(peer(*args, **kwargs), self.most)
+
+        return made
+
+    def _timed(self, step: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        """Count and time the outermost step, and let torchmetrics follow."""
+
+        def timed(metric: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._inside:
+                return method(metric, *args, **kwargs)
+            value = self._run(type(metric), step, method, metric, *args, **kwargs)
+            self._compare(metric, step, value, args, kwargs)
+            return value
+
+        return timed
+
+    def _collective(self, step: str, method: Callable[..., Any]) -> Callable[..., Any]:
+        """Count a step of a collection for each of its metrics; the time is that of all."""
+
+        def timed(collection: Any, *args: Any, **kwargs: Any) -> Any:
+            if self._inside:
+                return method(collection, *args, **kwargs)
+            values = self._run(type(collection), step, method, collection, *args, **kwargs)
+            for name, metric in collection._to_renamed_dict().items():
+                self.row(type(metric)).calls[step] += 1
+                value = values.get(name) if isinstance(values, dict) else None
+                self._compare(metric, step, value, args, kwargs)
+            return values
+
+        return timed
+
+    def _run(self, cls: type, step: str, method: Any, *args: Any, **kwargs: Any) -> Any:
+        self._inside = True
+        started = time.perf_counter()
+        try:
+            with self._counting_syncs(step):
+                return method(*args, **kwargs)
+        finally:
+            self._inside = False
+            row = self.row(cls)
+            row.calls[step] += 1
+            row.seconds[step] += time.perf_counter() - started
+
+    @contextlib.contextmanager
+    def _counting_syncs(self, step: str) -> Iterator[None]:
+        if step != "update" or not torch.cuda.is_initialized():
+            yield
+            return
+        before = torch.cuda.get_sync_debug_mode()
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            with warnings.catch_warnings(record=True) as caught:
+                warnings.simplefilter("always")
+                yield
+            self.host_syncs += sum("synchron" in str(each.message) for each in caught)
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+
+    def _counted(self, exchange: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.collectives += 1
+            return exchange(*args, **kwargs)
+
+        return counted
+
+    def _compare(self, metric: Any, step: str, value: Any, args: Any, kwargs: Any) -> None:
+        beside = metric.__dict__.get(_BESIDE) if self.most else None
+        if beside is None or step == "sync":
+            return
+        self._inside = True  # what torchmetrics does is not counted
+        try:
+            theirs = beside.follow(step, *args, **kwargs)
+        finally:
+            self._inside = False
+        if step in ("forward", "compute") and theirs is not None:
+            row = self.row(type(metric))
+            apart = difference(value, theirs)
+            row.compared += 1
+            row.difference = max(row.difference, apart)
+            row.differing += apart > 1
+
+
+def difference(ours: Any, theirs: Any) -> float:
+    """Return how far two values are apart, 1 being as far as they may be."""
+    if isinstance(ours, dict) and isinstance(theirs, dict) and ours.keys() == theirs.keys():
+        return max((difference(ours[name], theirs[name]) for name in ours), default=0.0)
+    if isinstance(ours, (list, tuple)) and len(ours) == len(theirs):
+        return max(map(difference, ours, theirs), default=0.0)
+    one, other = torch.as_tensor(ours).double(), torch.as_tensor(theirs).double()
+    if one.shape != other.shape:
+        return math.inf
+    apart = (one - other).abs() / (ATOL + RTOL * other.abs())
+    same = (one == other) | (one.isnan() & other.isnan())
+    return (
+        float(torch.where(same, 0.0, apart.nan_to_num(nan=math.inf)).amax())
+        if apart.numel()
+        else 0.0
+    )

@@ -1,0 +1,156 @@
+"""What `accelerate` replaces, and that `restore` leaves no trace of it."""
+
+from __future__ import annotations
+
+import copy
+import copyreg
+import importlib
+import multiprocessing
+import os
+import pickle
+import sys
+from abc import ABCMeta
+
+import pytest
+import torch
+import torchmetrics
+from torchmetrics import Accuracy
+from torchmetrics.functional import mean_squared_error
+
+import fastmetrics
+
+EARLY = Accuracy
+PREDS, TARGET = torch.tensor([0.2, 0.7, 0.6]), torch.tensor([0, 1, 0])
+
+
+def filled(metric):
+    metric.update(PREDS, TARGET)
+    return metric
+
+
+def snapshot():
+    modules = {
+        name: dict(vars(module))
+        for name, module in sys.modules.items()
+        if name.startswith("torchmetrics") or name == __name__
+    }
+    hooks = ([*sys.meta_path], dict(os.environ), copyreg.dispatch_table.get(ABCMeta))
+    return modules, hooks
+
+
+def same(before, after):
+    assert before[1] == after[1]
+    for name, names in before[0].items():
+        changed = {key for key in names if after[0][name].get(key) is not names[key]}
+        assert not changed - {"__builtins__"}, (name, changed)
+
+
+@pytest.fixture
+def accelerated():
+    with fastmetrics.accelerate() as acceleration:
+        yield acceleration
+
+
+def test_names_are_ours_in_all_modules_and_theirs_again_afterwards():
+    import torchmetrics.classification as domain
+
+    before = snapshot()
+    with fastmetrics.accelerate():
+        assert Accuracy is fastmetrics.Accuracy
+        assert torchmetrics.Accuracy is fastmetrics.Accuracy
+        assert domain.BinaryAUROC is fastmetrics.classification.BinaryAUROC
+        assert torchmetrics.MetricCollection is fastmetrics.MetricCollection
+        assert mean_squared_error is fastmetrics.functional.mean_squared_error
+        from torchmetrics.regression.mse import MeanSquaredError
+
+        assert MeanSquaredError is fastmetrics.MeanSquaredError
+    same(before, snapshot())
+    assert Accuracy is EARLY
+    assert not fastmetrics.is_accelerated(Accuracy)
+
+
+def test_modules_loaded_meanwhile_get_theirs_back(tmp_path, monkeypatch):
+    (tmp_path / "loaded_meanwhile.py").write_text(
+        "from torchmetrics import MeanMetric as Mean\nfrom fastmetrics import SumMetric\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with fastmetrics.accelerate():
+        module = importlib.import_module("loaded_meanwhile")
+        assert module.Mean is fastmetrics.MeanMetric
+    assert module.Mean is torchmetrics.MeanMetric
+    assert module.SumMetric is fastmetrics.SumMetric
+    del sys.modules["loaded_meanwhile"]
+
+
+def test_every_public_class_that_both_have_is_replaced(accelerated):
+    for name in torchmetrics.__all__:
+        ours = getattr(fastmetrics, name, None)
+        if isinstance(ours, type) and ours.__module__.startswith("fastmetrics"):
+            assert getattr(torchmetrics, name) is ours
+            assert fastmetrics.is_accelerated(ours)
+
+
+def test_modules_of_torchmetrics_that_load_later_build_on_their_own(accelerated):
+    for name in [name for name in sys.modules if name.startswith("torchmetrics.shape")]:
+        del sys.modules[name]
+    shape = importlib.import_module("torchmetrics.shape")
+    assert not fastmetrics.is_accelerated(shape.ProcrustesDisparity())
+
+
+@pytest.mark.parametrize("make", [torchmetrics.classification.BinaryAccuracy, None])
+def test_pickles_of_either_load_under_both(make):
+    theirs = filled(make() if make else torchmetrics.MetricCollection([EARLY("binary")]))
+    wanted = theirs.compute()
+    early = pickle.dumps(theirs)
+    with fastmetrics.accelerate():
+        ours = filled(torchmetrics.MetricCollection([torchmetrics.Accuracy("binary")]))
+        for data in (early, pickle.dumps(theirs)):
+            loaded = pickle.loads(data)
+            assert type(loaded) is type(theirs)
+            assert loaded.compute() == wanted
+        late, meanwhile = pickle.dumps(theirs), pickle.dumps(ours)
+        assert fastmetrics.is_accelerated(pickle.loads(meanwhile))
+        assert copy.deepcopy(theirs).compute() == wanted
+    assert pickle.loads(late).compute() == wanted
+    assert pickle.loads(meanwhile).compute() == {"BinaryAccuracy": torch.tensor(2 / 3)}
+
+
+def test_what_was_derived_before_is_listed():
+    class Derived(EARLY if isinstance(EARLY, type) else object):
+        pass
+
+    with fastmetrics.accelerate() as acceleration:
+        assert Derived in acceleration.not_covered
+        assert not fastmetrics.is_accelerated(Derived)
+
+
+def _tell(queue):
+    from torchmetrics.classification import BinaryAccuracy as found
+
+    queue.put(found.__module__)
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_child_processes_do_the_same(accelerated, method):
+    context = multiprocessing.get_context(method)
+    queue = context.Queue()
+    process = context.Process(target=_tell, args=(queue,))
+    process.start()
+    assert queue.get(timeout=120) == "fastmetrics.classification.accuracy"
+    process.join()
+
+
+def test_nested_calls_are_one(accelerated):
+    assert fastmetrics.accelerate() is accelerated
+
+
+def test_restore_without_accelerate():
+    with pytest.raises(RuntimeError, match="which was not called"):
+        fastmetrics.restore()
+
+
+def test_what_is_accelerated(accelerated):
+    assert fastmetrics.is_accelerated(torchmetrics.MeanMetric())
+    assert fastmetrics.is_accelerated(torchmetrics.functional.accuracy)
+    assert not fastmetrics.is_accelerated(torchmetrics.text.BLEUScore)
+    assert not fastmetrics.is_accelerated(3)

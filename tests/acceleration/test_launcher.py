@@ -1,0 +1,132 @@
+"""Programs that know torchmetrics only, run with and without `python -m fastmetrics`."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+SCRIPTS = Path(__file__).parent / "scripts"
+
+
+def run(*arguments: str, path: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+    search = os.pathsep.join(
+        each for each in (path, str(ROOT), os.environ.get("PYTHONPATH")) if each
+    )
+    return subprocess.run(
+        [sys.executable, "-W", "ignore", *arguments],
+        env={**os.environ, "PYTHONPATH": search, "OMP_NUM_THREADS": "1", **environment},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def logged(done: subprocess.CompletedProcess[str]) -> list:
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def assert_close(found, wanted):
+    assert len(found) == len(wanted)
+    for one, other in zip(found, wanted, strict=True):
+        assert one == pytest.approx(other, rel=1e-5, abs=1e-6)
+
+
+def test_a_loop_logs_the_same():
+    script = str(SCRIPTS / "plain_loop.py")
+    options = ["-v", "--check", "--profile"]
+    done = run("-m", "fastmetrics", *options, script, "--check", "word")
+    *arguments, version, found = logged(done)
+    *_, wanted = logged(run(script))
+    assert arguments == ["--check", "word"]  # what follows the script is the script's
+    assert version == "1.9.0"
+    assert_close(found, wanted)
+    assert "no: fastmetrics has no such metric yet" in done.stderr
+    assert "4 of 5 metrics accelerated; 1 fell back: RetrievalMRR" in done.stderr
+    assert "0 host syncs; 0 collectives" in done.stderr
+    assert "of the run" in done.stderr
+    compared = [line.split() for line in done.stderr.splitlines() if "of the tolerance" in line]
+    # Four values of batches and one of all, of two collections; a user's metric has no peer.
+    assert {words[0]: words[1] for words in compared} == {
+        "Halved": "0",
+        "MulticlassAccuracy": "6",
+        "MulticlassAUROC": "6",
+        "MeanMetric": "1",
+    }
+    assert all(words[-1] == "equal" for words in compared if words[0] != "Halved")
+
+
+def test_ranks_started_by_torchrun_are_accelerated():
+    script = str(SCRIPTS / "two_ranks.py")
+    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]
+    done = run("-m", "fastmetrics", "-v", *torchrun)
+    found, module = logged(done)
+    wanted, _ = logged(run(*torchrun))
+    assert found == pytest.approx(wanted, rel=1e-5)
+    assert module == "fastmetrics.collections"
+    for rank in "01":
+        assert f"rank {rank}" in done.stderr
+    assert done.stderr.count("0 host syncs; 1 collectives") == 2
+
+
+def test_a_value_that_differs_is_the_exit_status(tmp_path):
+    script = tmp_path / "wrong.py"
+    script.write_text(
+        "import torch\n"
+        "from fastmetrics.aggregation import SumMetric\n"
+        "SumMetric.compute = lambda self: torch.tensor(1.0)\n"
+        "import torchmetrics\n"
+        "for values in (1.0, 2.0):\n"
+        "    metric = torchmetrics.SumMetric()\n"
+        "    metric.update(values), metric.compute()\n"
+        "print('end')\n"
+    )
+    done = run("-m", "fastmetrics", "--check=1", str(script))
+    assert done.returncode == 1
+    assert done.stdout == "end\n"
+    assert "1 DIFFER" in done.stderr
+
+
+def test_strict_refuses_what_is_not_accelerated(tmp_path):
+    script = tmp_path / "text.py"
+    script.write_text("import torchmetrics.text as t; t.BLEUScore(); print('made')")
+    done = run("-m", "fastmetrics", "--strict", str(script))
+    assert done.returncode == 1
+    assert "made" not in done.stdout
+    assert "BLEUScore" in done.stderr.splitlines()[-1]
+
+
+def test_a_script_that_is_not_there():
+    done = run("-m", "fastmetrics", "nowhere.py")
+    assert done.returncode == 2
+    assert "there is no script 'nowhere.py'" in done.stderr
+
+
+def test_where_torchmetrics_is_not_installed_this_package_stands_in(tmp_path):
+    hide = tmp_path / "hide.py"
+    hide.write_text(
+        "import sys\n"
+        "from importlib.machinery import PathFinder\n"
+        "class Without(PathFinder):\n"
+        "    @classmethod\n"
+        "    def find_spec(cls, name, path=None, target=None):\n"
+        "        hidden = name.partition('.')[0] == 'torchmetrics'\n"
+        "        return None if hidden else PathFinder.find_spec(name, path, target)\n"
+        "sys.meta_path = [Without if f is PathFinder else f for f in sys.meta_path]\n"
+        "import fastmetrics\n"
+        "with fastmetrics.accelerate():\n"
+        "    import torchmetrics\n"
+        "    from torchmetrics.classification.accuracy import BinaryAccuracy\n"
+        "    from torchmetrics import MeanMetric, functional\n"
+        "    from importlib.metadata import version\n"
+        "    print(torchmetrics.__version__, version('torchmetrics'), BinaryAccuracy.__module__)\n"
+        "print('torchmetrics' in sys.modules)\n"
+    )
+    done = run(str(hide))
+    assert done.stdout == "1.9.0 1.9.0 fastmetrics.classification.accuracy\nFalse\n", done.stderr
