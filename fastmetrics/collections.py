@@ -23,6 +23,7 @@ from typing_extensions import Self
 from fastmetrics.core import upstream
 from fastmetrics.core.composition import is_metric
 from fastmetrics.core.sharing import CollectionPlan, Group, explain, make_groups
+from fastmetrics.core.stateful import UPSTREAM
 from fastmetrics.core.syncing import (
     independent_copy,
     named_metrics,
@@ -436,8 +437,15 @@ class MetricCollection(CollectionLookalike, ModuleDict):
             copy.postfix = self._check_arg(postfix, "postfix")
         return copy
 
-    def persistent(self, mode: bool = True) -> None:
-        """Choose whether the states of the metrics are part of ``state_dict``."""
+    def persistent(self, mode: bool | str = True) -> None:
+        """Choose whether the states of the metrics are part of ``state_dict``.
+
+        ``mode`` is as for :meth:`fastmetrics.metric.Metric.persistent`; where one of the metrics
+        refuses it, none has changed.
+        """
+        if mode == UPSTREAM:
+            for metric in self._modules.values():
+                metric._check_upstream()
         for metric in self._modules.values():
             metric.persistent(mode)
 

@@ -181,6 +181,8 @@ class GradientStats(Metric):
         return [*self._names]
 
     def _take_extras(self, extras: list[str]) -> None:
+        if not all(isinstance(name, str) for name in extras):
+            raise ValueError(f"The names of layers must be strings, got {extras}.")
         if extras:
             self._agree(tuple(extras))
 

@@ -11,10 +11,12 @@ from torch import Tensor
 from typing_extensions import TypedDict
 
 from fastmetrics.classification._tasks import new_of_task
+from fastmetrics.core.statistic import Lists
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.classification._scores import AreaFormula, Formula, scores_of
 from fastmetrics.functional.classification._tasks import TASKS, check_sizes, check_task
 from fastmetrics.metric import Metric
+from fastmetrics.ops.kept_scores import Kept
 from fastmetrics.ops.scores import Scores
 from fastmetrics.ops.thresholds import Thresholds
 
@@ -89,6 +91,11 @@ class CurveMetric(StatisticMetric):
     def thresholds(self) -> Tensor | str | None:
         """The thresholds as they were given, ``[T]`` if there are any."""
         return self.statistic.thresholds
+
+    def _lists(self) -> Lists | None:
+        if isinstance(self.statistic, Kept):
+            return self.statistic.lists(flat=self.statistic.multiclass and self.average == "micro")
+        return super()._lists()
 
     def _formula_arguments(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._arguments}

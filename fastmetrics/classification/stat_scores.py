@@ -20,7 +20,7 @@ from torch.nn.functional import pad
 
 from fastmetrics.classification._tasks import TaskWrapper, by_task, makes_its_task
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import View
+from fastmetrics.core.statistic import Lists, View, check_form
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.classification._count_functions import check_averaging
 from fastmetrics.functional.classification._ratio import Formula
@@ -90,7 +90,45 @@ class StatScoreMetric(StatisticMetric):
         return shown
 
     def _write(self, name: str, states: States, value: Any) -> None:
-        self.statistic.write_column(states, name, value)
+        self.statistic.write_column(states, name, self._of_classes(torch.as_tensor(value)))
+
+    def _of_classes(self, count: Tensor) -> Tensor:
+        """Return the count of each class; where only the sum is known, any class may hold it."""
+        if self.average != "micro":
+            return count
+        count = count.reshape(-1)
+        statistic = self.statistic
+        classes = statistic.num_labels if isinstance(statistic, LabelTables) else statistic.shape[0]
+        return pad(count, (0, classes - count.shape[-1]))
+
+    def _lists(self) -> Lists | None:
+        if not self.statistic.samplewise:
+            return None
+        return Lists(COUNTS, self._add_rows, lambda states: [self._rows(states)])
+
+    def _rows(self, states: States) -> tuple[Tensor, ...]:
+        """Return the counts of each sample and class, ``[N, C]``, or ``[N]`` of binary inputs."""
+        columns = self.statistic.read(states).columns()
+        one = isinstance(self.statistic, BinaryTable)
+        return tuple(column.squeeze(-1) if one else column for column in columns)
+
+    def _add_rows(self, states: States, batch: tuple[Tensor, ...]) -> None:
+        """Add the counts of samples in the form of :meth:`_rows`, however scores are read."""
+        statistic, device = self.statistic, states.values["events"].device
+        wanted = self._rows(states)[0].shape[1:]
+        rows: Any = "N"
+        for name, count in zip(COUNTS, batch, strict=True):
+            check_form(name, count, (rows, *wanted), torch.int64)
+            rows = len(count)
+        part = States({"events": states.values["events"]})
+        part.values["counts"] = torch.zeros(
+            (rows, *statistic.shape), dtype=torch.int64, device=device
+        )
+        for name, count in zip(COUNTS, batch, strict=True):
+            if isinstance(statistic, LabelTables):  # as probabilities and as logits
+                count = count.reshape(rows, 1, statistic.num_labels)
+            statistic.write_column(part, name, count)
+        states.values["counts"].append(part.values["counts"])
 
     # What subclasses call that were written for torchmetrics and count in a way of their own.
 
@@ -224,12 +262,6 @@ class MulticlassStatScores(StatScoreMetric):
             shown: Tensor = getattr(self.statistic.read(states), name)
             return shown
         return super()._shown(name, states)
-
-    def _write(self, name: str, states: States, value: Any) -> None:
-        if self.average == "micro":  # where only the sum is known, any class may hold it
-            value = torch.as_tensor(value).view(-1)
-            value = pad(value, (0, self.statistic.shape[0] - value.numel()))
-        super()._write(name, states, value)
 
 
 class MultilabelStatScores(StatScoreMetric):

@@ -103,7 +103,7 @@ class CompositionalMetric(Metric):
         for leaf in self._leaves().values():
             leaf.reset()
 
-    def persistent(self, mode: bool = False) -> None:
+    def persistent(self, mode: bool | str = False) -> None:
         """Choose whether the states of the metrics are part of ``state_dict``."""
         for leaf in self._leaves().values():
             leaf.persistent(mode=mode)

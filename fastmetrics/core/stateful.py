@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from fastmetrics.core import upstream
 from fastmetrics.core.attributes import show_states
 from fastmetrics.core.reductions import reduction_of
 from fastmetrics.core.states import State, States, private_copy
+from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.utilities.prints import rank_zero_warn
 
@@ -34,6 +35,8 @@ SETTINGS = {
     "sync_on_compute": True,
     "compute_with_cache": True,
 }
+# How `persistent` asks for checkpoints that torchmetrics loads.
+UPSTREAM = "torchmetrics"
 # Public attributes that say nothing about what a metric counts, so that a metric may change them
 # and go on sharing its state.
 _NEUTRAL = frozenset({*SETTINGS, "training", "process_group", "dist_sync_fn"})
@@ -112,8 +115,8 @@ class Stateful(Module):
         return {name: reduction.function for name, reduction in self._states.reductions.items()}
 
     @property
-    def _persistent(self) -> dict[str, bool]:
-        persistent: dict[str, bool] = self.__dict__["_persistent"]
+    def _persistent(self) -> dict[str, bool | str]:
+        persistent: dict[str, bool | str] = self.__dict__["_persistent"]
         return persistent
 
     @property
@@ -309,10 +312,31 @@ class Stateful(Module):
         tensors += [default for default in states.defaults.values() if isinstance(default, Tensor)]
         return all(isinstance(tensor, Tensor) and fn(tensor) is tensor for tensor in tensors)
 
-    def persistent(self, mode: bool = False) -> None:
-        """Choose whether the states are part of ``state_dict``."""
+    def persistent(self, mode: bool | str = False) -> None:
+        """Choose whether the states are part of ``state_dict``.
+
+        Args:
+            mode: False, True, or ``"torchmetrics"``: part of it under the names and in the form of
+                torchmetrics, for its metrics to load. What only ours hold is not in it then.
+
+        Raises:
+            ValueError: ``mode`` is another string, or torchmetrics keeps more than is counted here.
+        """
+        if isinstance(mode, str):
+            check_choice("mode", mode, (UPSTREAM,))
+            self._check_upstream()
         for name in self._persistent:
             self._persistent[name] = mode
+
+    def _check_upstream(self) -> None:
+        """Raise ``ValueError`` if the states cannot be written in the form of torchmetrics."""
+
+    def _upstream_states(self) -> dict[str, State]:
+        """Return the states in the form of torchmetrics; they are those that a user declared."""
+        return dict(self._states.values)
+
+    def _check_states(self, states: Mapping[str, Any]) -> None:
+        """Raise ``ValueError`` unless the states can be these, as far as that is known."""
 
     def _save_to_state_dict(
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
@@ -322,9 +346,12 @@ class Stateful(Module):
         def copy(tensor: Tensor) -> Tensor:
             return (tensor if keep_vars else tensor.detach()).clone()
 
+        named = self._upstream_states() if UPSTREAM in self._persistent.values() else {}
         for name, persistent in self._persistent.items():
-            if persistent:
-                destination[prefix + name] = map_tensors(copy, self._states.values[name])
+            if persistent and persistent != UPSTREAM:
+                named[name] = self._states.values[name]
+        for name, state in named.items():
+            destination[prefix + name] = map_tensors(copy, state)
 
     def state_dict(  # type: ignore[override]  # arguments by position, as user code passes them
         self,

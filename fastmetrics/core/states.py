@@ -232,10 +232,7 @@ class States:
         """Return states for one batch: those of the last one, emptied, if nobody holds them."""
         twin = self.scratch if reuse else None
         if twin is None:
-            twin = States(batch=True)
-            twin.defaults, twin.reductions = self.defaults, self.reductions
-            for name in self.defaults:
-                twin.fill(name)
+            twin = blank(self, batch=True)
             if reuse:
                 self.scratch = twin
                 twin.zeros = {n: d for n, d in self.defaults.items() if _is_zero(d)}
@@ -301,6 +298,15 @@ class States:
             setattr(self, name, value)
         self.home = {n: value for n, value in self.values.items() if isinstance(value, Tensor)}
         self.changed()
+
+
+def blank(like: States | Reader, *, batch: bool = False) -> States:
+    """Return states with the declarations of ``like``, and no data."""
+    new = States(batch=batch)
+    new.defaults, new.reductions = like.defaults, like.reductions
+    for name in new.defaults:
+        new.fill(name)
+    return new
 
 
 class Seen:

@@ -21,11 +21,77 @@ class View(NamedTuple):
 
     Attributes:
         get: returns it.
-        set: makes the states say the given value; None where it does not tell what was counted.
+        set: makes the states say the given value; None where it follows from the others.
+        adapts: whether the first batch decides about its shape.
     """
 
     get: Callable[[States], Any]
     set: Callable[[States, Any], None] | None = None
+    adapts: bool = False
+
+
+@dataclass(frozen=True)
+class Lists:
+    """Lists of torchmetrics that say together what was counted, a tensor for each batch.
+
+    Attributes:
+        names: those of the lists.
+        take: adds one batch, a tensor for each name, to the states.
+        give: returns the batches of states, each a tensor for each name, or raises ``ValueError``
+            where the states do not hold them; None where they never do.
+    """
+
+    names: tuple[str, ...]
+    take: Callable[[States, tuple[Tensor, ...]], None]
+    give: Callable[[States], list[tuple[Tensor, ...]]] | None = None
+
+
+def kept_lists(names: tuple[str, ...]) -> Lists:
+    """Return lists that states hold under the same names, in the same form."""
+
+    def take(states: States, batch: tuple[Tensor, ...]) -> None:
+        for name, tensor in zip(names, batch, strict=True):
+            states.values[name].append(tensor)
+
+    def give(states: States) -> list[tuple[Tensor, ...]]:
+        return batches_of({name: states.values[name] for name in names})
+
+    return Lists(names, take, give)
+
+
+def check_form(name: str, value: Tensor, shape: tuple[Any, ...], *dtypes: torch.dtype) -> None:
+    """Raise ``ValueError`` unless a state has this shape, in which names stand for any number.
+
+    Without ``dtypes`` it may have any floating-point one.
+    """
+    fits = len(shape) == value.ndim and all(
+        isinstance(wanted, str) or wanted == found
+        for wanted, found in zip(shape, value.shape, strict=True)
+    )
+    if not fits:
+        wanted = ", ".join(map(str, shape)) + "," * (len(shape) == 1)
+        raise ValueError(f"`{name}` must have shape ({wanted}), got {tuple(value.shape)}.")
+    if value.dtype not in dtypes if dtypes else not value.is_floating_point():
+        kinds = " or ".join(sorted(map(str, dtypes))) if dtypes else "floating point"
+        raise ValueError(f"`{name}` must be {kinds}, got {value.dtype}.")
+
+
+def batches_of(lists: Mapping[str, Any]) -> list[tuple[Tensor, ...]]:
+    """Return the tensors of lists with one for each batch, batch by batch.
+
+    Raises:
+        ValueError: one of them is no list of tensors, or they have different lengths.
+    """
+    held = {name: [x] if isinstance(x, Tensor) else x for name, x in lists.items()}
+    for name, tensors in held.items():
+        if not isinstance(tensors, (list, tuple)) or not all(
+            isinstance(each, Tensor) for each in tensors
+        ):
+            raise ValueError(f"`{name}` must be a list of tensors, got {tensors!r:.80}.")
+    lengths = {name: len(tensors) for name, tensors in held.items()}
+    if len({*lengths.values()}) > 1:
+        raise ValueError(f"Lists must hold as many batches, got {lengths}.")
+    return [*zip(*held.values(), strict=True)]
 
 
 def counts_only(update: F) -> F:
@@ -48,10 +114,12 @@ class Statistic:
     Attributes:
         op: the op that adds a batch to the first state.
         exact: the states that keep their dtype whatever a user chooses for values.
+        batches: the list states, those together that have a tensor each for a batch.
     """
 
     op: ClassVar[Callable[..., None]]
     exact: ClassVar[tuple[str, ...]] = ()
+    batches: ClassVar[tuple[tuple[str, ...], ...]] = ()
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def _compared(self) -> tuple[Any, ...]:
@@ -147,9 +215,38 @@ class Statistic:
         """
         return None
 
+    def settle(self, states: States) -> None:
+        """Bring states into the form in which other processes have theirs, before they are joined.
+
+        Changes nothing of what they say.
+        """
+
+    def check_states(self, values: Mapping[str, Any]) -> None:
+        """Raise ``ValueError`` unless these can be the states, as after a load."""
+        for name, default in self.empty(torch.device("meta")).items():
+            if isinstance(default, Tensor):
+                if not isinstance(values[name], Tensor):
+                    kind = type(values[name]).__name__
+                    raise ValueError(f"`{name}` must be a tensor, got {kind}.")
+                self.check_state(name, values[name], default)
+        for names in self.batches:
+            for tensors in batches_of({name: values[name] for name in names}):
+                self.check_batch_states(names, tensors)
+
+    def check_state(self, name: str, value: Tensor, default: Tensor) -> None:
+        """Raise ``ValueError`` unless ``value`` can be that of a state with this default."""
+        check_form(name, value, tuple(default.shape), default.dtype)
+
+    def check_batch_states(self, names: tuple[str, ...], tensors: tuple[Tensor, ...]) -> None:
+        """Raise ``ValueError`` unless list states of these names can hold these tensors."""
+
     def views(self) -> Mapping[str, View]:
         """Return torchmetrics' states by name; those that have the same form here are left out."""
         return {}
+
+    def lists(self) -> Lists | None:
+        """Return torchmetrics' lists, where it keeps such instead."""
+        return None
 
     def to(self, device: torch.device) -> Self:
         """Return the same statistic with its tensors on ``device``."""

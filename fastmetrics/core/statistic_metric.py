@@ -9,8 +9,10 @@ from typing import Any, ClassVar, Generic, TypeVar, overload
 from torch import Tensor
 from typing_extensions import Self
 
-from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Statistic, View, counts_only
+from fastmetrics.core.states import States, blank
+from fastmetrics.core.statistic import Lists, Statistic, View, counts_only
+from fastmetrics.core.translation import Translation
+from fastmetrics.distributed import Parcel
 from fastmetrics.metric import Metric
 
 T = TypeVar("T")
@@ -53,8 +55,8 @@ class StatisticMetric(Metric):
 
     full_state_update = False
     fused_update = True
-    # States of torchmetrics that no value depends on, which its checkpoints may hold.
-    _not_kept: ClassVar[tuple[str, ...]] = ()
+    # States of torchmetrics that no value depends on, and what is written for them.
+    _stand_ins: ClassVar[Mapping[str, Callable[[States], Tensor]]] = {}
     statistic: Statistic
 
     @property
@@ -83,23 +85,50 @@ class StatisticMetric(Metric):
         states = self._states
         return {**{n: view.get(states) for n, view in self._views().items()}, **states.values}
 
+    def _lists(self) -> Lists | None:
+        """Return the lists that torchmetrics keeps, if it does."""
+        return self.statistic.lists()
+
+    def _translation(self) -> Translation:
+        return Translation(self._views(), self._lists(), self._stand_ins)
+
+    def _parcel(self, name: str, source: str = "") -> Parcel:
+        self.statistic.settle(self._own_states())
+        return super()._parcel(name, source)
+
+    def _check_states(self, states: Mapping[str, Any]) -> None:
+        self.statistic.check_states(states)
+
     def _named_here(self, states: dict[str, Any]) -> dict[str, Any]:
-        views = self._views()
-        if states.keys() >= self._defaults.keys() or not states.keys() & views.keys():
-            return states
-        named = self._states.twin(reuse=False)  # those that are not named stay as by default
-        for name, value in states.items():
-            setter = views[name].set if name in views else None
-            if setter is not None:
-                setter(named, value)
-            elif name in named.values:
-                named.assign(name, value)
-            else:
-                raise ValueError(
-                    f"`incoming_state` must hold states of {type(self).__name__}, got {name!r}."
-                )
-        values: dict[str, Any] = named.values
-        return values
+        own = self._defaults.keys()
+        unknown = states.keys() - own - self._translation().names
+        if unknown and not states.keys() >= own:
+            raise ValueError(
+                f"`incoming_state` must hold states of {type(self).__name__}, got"
+                f" {sorted(unknown)}."
+            )
+        return self._read(states, keep=False)
+
+    def _read(self, given: Mapping[str, Any], *, keep: bool) -> dict[str, Any]:
+        """Return the states that ``given`` ones say, ours or those of torchmetrics.
+
+        What they do not say is as by default, or ``keep`` as it is.
+
+        Raises:
+            ValueError: they are no states that this metric can have.
+        """
+        translation = self._translation()
+        named = {name: value for name, value in given.items() if name in translation.names}
+        if given.keys() >= self.statistic.reductions.keys():  # complete, under the names of ours
+            named = {}
+        read = blank(self._states)
+        kept = self._states.values if keep and not translation.says_all(named) else {}
+        own = {n: value for n, value in given.items() if n in self._defaults and n not in named}
+        for name, value in {**kept, **own}.items():
+            read.assign(name, value)
+        translation.take(read, named)
+        self._check_states(read.values)
+        return read.values
 
     def __getattr__(self, name: str) -> Any:
         """Return a state by the name that torchmetrics gives it."""
@@ -118,17 +147,36 @@ class StatisticMetric(Metric):
         view.set(states, value)
         states.changed()
 
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Take states under the names of torchmetrics, too; those that say nothing new are left."""
-        for name in self._not_kept:
-            state_dict.pop(prefix + name, None)
-        for name, view in self._views().items():
-            key = prefix + name
-            if key in state_dict and name not in self._defaults:
-                value = state_dict.pop(key)
-                if view.set is not None:
-                    setattr(self, name, value)
-        super()._load_from_state_dict(state_dict, prefix, *args)
+    def _load_from_state_dict(
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        local_metadata: dict[str, Any],
+        strict: bool,
+        missing_keys: list[str],
+        unexpected_keys: list[str],
+        error_msgs: list[str],
+    ) -> None:
+        """Take states under the names of torchmetrics, too; all of them or none."""
+        names = {*self.statistic.reductions, *self._translation().names}
+        given = {n: state_dict.pop(prefix + n) for n in names if prefix + n in state_dict}
+        if given:
+            try:
+                states = self._read(given, keep=True)
+            except ValueError as error:
+                error_msgs.append(f"{prefix[:-1] or type(self).__name__}: {error}")
+            else:
+                self._take_states(states)
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
+
+    def _upstream_states(self) -> dict[str, Any]:
+        own = {n: v for n, v in self._states.values.items() if n not in self.statistic.reductions}
+        return own | self._translation().give(self._states)
+
+    def _check_upstream(self) -> None:
+        self._translation().check_written()
 
     def _report(self) -> None:
         self.statistic.report(type(self).__name__, self._states)

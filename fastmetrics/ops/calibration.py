@@ -13,8 +13,8 @@ from torch import Tensor
 from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import frozen
-from fastmetrics.ops.checks import SCORE_DTYPES, raise_first_invalid, shape_text
+from fastmetrics.core.statistic import Lists, check_form, frozen
+from fastmetrics.ops.checks import SCORE_DTYPES, WEIGHT_DTYPES, raise_first_invalid, shape_text
 from fastmetrics.ops.counted import CountStatistic, choose_interpretation
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import INVALID, NAN, OUTSIDE
@@ -255,6 +255,26 @@ class CalibrationBins(CountStatistic):
     def arguments(self) -> tuple[Tensor, int, bool, int | None, bool]:
         logits = self.input == "logits"
         return self.edges, self.num_classes or 0, logits, self.ignore_index, self.validate_args
+
+    @override
+    def lists(self) -> Lists:
+        """Return the lists of every confidence, which are counted and then gone."""
+        return Lists(("confidences", "accuracies"), self._add_confidences)
+
+    def _add_confidences(self, states: States, batch: tuple[Tensor, ...]) -> None:
+        """Count confidences ``[M]`` and whether each is right, however scores are read."""
+        counts, events = states.values["counts"], states.values["events"]
+        confidences, right = (tensor.to(counts.device) for tensor in batch)
+        check_form("confidences", confidences, ("M",))
+        check_form("accuracies", right, (len(confidences),), *WEIGHT_DTYPES)
+        wide = not self.num_classes and confidences.dtype == torch.float64
+        known = ~confidences.isnan()
+        confidences, right = confidences[known].double(), right[known].double()
+        events[NAN] += len(known) - len(confidences)
+        bins = torch.searchsorted(self.edges[int(wide)], confidences, right=True) - 1
+        rows = torch.stack([torch.ones_like(right), confidences, right], -1)
+        delta = counts.new_zeros(counts.shape[1:])
+        counts += delta.index_add_(0, bins.clamp(0, len(delta) - 1), rows)
 
     def read(self, states: States) -> Tensor:
         """Return the number of positions, sums of confidences and of right ones, ``[B, 3]``."""

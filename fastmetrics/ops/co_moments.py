@@ -18,7 +18,7 @@ from typing_extensions import override
 
 from fastmetrics.core.reductions import Merger
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Statistic, frozen
+from fastmetrics.core.statistic import Statistic, check_form, frozen
 from fastmetrics.ops.checks import WEIGHT_DTYPES, check_devices, check_weight, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.utilities.checks import check_int
@@ -308,6 +308,11 @@ class Moments(Statistic):
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
         shape = (self.num_outputs, NUM_COLUMNS)
         return {"moments": torch.zeros(shape, dtype=torch.float64, device=device)}
+
+    @override
+    def check_state(self, name: str, value: Tensor, default: Tensor) -> None:
+        outputs = "D" if self.adapts else self.num_outputs
+        check_form(name, value, (outputs, NUM_COLUMNS), torch.float64)
 
     @override
     def open(

@@ -12,7 +12,7 @@ from torch import Tensor
 from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Statistic, View
+from fastmetrics.core.statistic import Statistic, View, check_form
 from fastmetrics.ops.faults import NAN_AS_TORCH, OUTSIDE, new_events, raise_events
 from fastmetrics.utilities.data import normal_tensor
 
@@ -139,6 +139,22 @@ class CountStatistic(Statistic):
     @override
     def reductions(self) -> Mapping[str, Any]:
         return {"counts": "cat" if self.samplewise else "sum", "events": "sum"}
+
+    @property
+    @override
+    def batches(self) -> tuple[tuple[str, ...], ...]:  # type: ignore[override]  # see `samplewise`
+        return (("counts",),) if self.samplewise else ()
+
+    @override
+    def check_state(self, name: str, value: Tensor, default: Tensor) -> None:
+        if name == "counts":
+            check_form(name, value, self.shape, *dict.fromkeys((self.dtype, torch.float64)))
+        else:
+            super().check_state(name, value, default)
+
+    @override
+    def check_batch_states(self, names: tuple[str, ...], tensors: tuple[Tensor, ...]) -> None:
+        check_form(names[0], tensors[0], ("N", *self.shape), torch.int64)
 
     @override
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import View, frozen
-from fastmetrics.ops.checks import shape_text
+from fastmetrics.core.statistic import Lists, View, check_form, frozen
+from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
 from fastmetrics.ops.counted import (
     CountStatistic,
     choose_interpretation,
@@ -205,6 +205,21 @@ class MatchCounts(CountStatistic):
     def read(self, states: States) -> Matches:
         """Return the counts of all batches."""
         return Matches(self.counts_of(states))
+
+    @override
+    def lists(self) -> Lists | None:
+        """Return the list of samples that are right, which says how many there are."""
+        if not self.samplewise:
+            return None
+        return Lists(("correct",), self._add_rows, lambda states: [(self.read(states).correct,)])
+
+    def _add_rows(self, states: States, batch: tuple[Tensor, ...]) -> None:
+        """Add whether each sample is right ``[N]``, however scores are read."""
+        correct = batch[0].to(states.values["events"].device)
+        check_form("correct", correct, ("N",), *WEIGHT_DTYPES)
+        pairs = torch.stack([correct.long(), torch.ones_like(correct, dtype=torch.int64)], -1)
+        rows = pairs.view(-1, *[1] * (len(self.shape) - 1), 2)
+        states.values["counts"].append(rows.expand(-1, *self.shape).contiguous())
 
     @override
     def views(self) -> Mapping[str, View]:

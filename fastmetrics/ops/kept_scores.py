@@ -12,9 +12,10 @@ from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import frozen
+from fastmetrics.core.statistic import Lists, batches_of, check_form, frozen
+from fastmetrics.ops.checks import LABEL_DTYPES
 from fastmetrics.ops.curve import curve_areas_, curve_points_
-from fastmetrics.ops.faults import new_events
+from fastmetrics.ops.faults import OUTSIDE, new_events
 from fastmetrics.ops.keep_scores import keep_scores_, label_dtype
 from fastmetrics.ops.score_histogram import MOST_IMAGE_BITS, score_image_histogram_, softmax
 from fastmetrics.ops.scores import (
@@ -27,6 +28,7 @@ from fastmetrics.ops.scores import (
     occupied,
     order_image,
     points_curve,
+    sigmoid,
 )
 from fastmetrics.utilities.data import normal_tensor
 
@@ -119,6 +121,11 @@ class Kept(Scores):
     @override
     def rows(self) -> None:
         return None
+
+    @property
+    @override
+    def batches(self) -> tuple[tuple[str, ...], ...]:  # type: ignore[override]  # a constant
+        return self.PLAIN, self.WEIGHTED
 
     @override
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
@@ -250,7 +257,7 @@ class Kept(Scores):
         kept: list[tuple[Tensor, Tensor]] = []
         for scores, labels in zip(preds, target, strict=True):
             name = self.COUNTED.get(scores.dtype)
-            if name is None:
+            if name is None or self._are_settled(labels):
                 kept.append((scores, labels))
                 continue
             if not values[name].ndim:
@@ -273,6 +280,108 @@ class Kept(Scores):
                 validate=False,
             )
         preds[:], target[:] = [scores for scores, _ in kept], [labels for _, labels in kept]
+
+    @override
+    def check_state(self, name: str, value: Tensor, default: Tensor) -> None:
+        shape = (1, self.num_classes, 2, 2**MOST_IMAGE_BITS)
+        counted = name in self.COUNTED.values() and value.ndim
+        check_form(name, value, shape if counted else tuple(default.shape), torch.int64)
+
+    @override
+    def check_batch_states(self, names: tuple[str, ...], tensors: tuple[Tensor, ...]) -> None:
+        columns = (self.num_classes,) if self.num_classes > 1 else ()
+        preds, target, *weights = tensors
+        check_form(names[0], preds, ("M", *columns))
+        shape = (len(preds), *(() if self.multiclass else columns))
+        check_form(names[1], target, shape, *LABEL_DTYPES)
+        for name, weight in zip(names[2:], weights, strict=True):
+            check_form(name, weight, (len(preds),), torch.float64)
+
+    # Other programs keep scores as probabilities, and labels in other dtypes, which tells them
+    # apart from ours: those are probabilities whatever the scores of other batches turn out to be.
+
+    def lists(self, flat: bool = False) -> Lists:
+        """Return torchmetrics' lists of scores and labels.
+
+        ``flat`` is for multiclass scores whose classes count together, kept as ``[M * C]``.
+        """
+        return Lists(
+            self.PLAIN,
+            functools.partial(self._take_batch, flat=flat),
+            functools.partial(self._give_batches, flat=flat),
+        )
+
+    def _take_batch(self, states: States, batch: tuple[Tensor, ...], *, flat: bool) -> None:
+        """Keep probabilities, the labels of what counts, and nothing else."""
+        preds, target = batch
+        if flat:
+            size = self.num_classes
+            check_form("preds", preds, ("M",))
+            check_form("target", target, (len(preds),), *LABEL_DTYPES)
+            preds, target = preds.view(-1, size), target.view(-1, size).long().argmax(-1)
+        self.check_batch_states(self.PLAIN, (preds, target))
+        target = target.long()
+        if self.input != "auto":
+            target = self._own_labels(target)
+            preds = self._as_logits(preds) if self.logits else preds
+        states.values["preds"].append(preds)
+        states.values["target"].append(target)
+
+    def _as_logits(self, probabilities: Tensor) -> Tensor:
+        """Return logits with these probabilities."""
+        return probabilities.log() if self.multiclass else probabilities.logit()
+
+    def _are_settled(self, labels: Tensor) -> bool:
+        """Whether the scores with these labels are probabilities, whatever others are."""
+        own = label_dtype(self.num_classes, self.multiclass)
+        return self.input == "auto" and labels.dtype is not own
+
+    @override
+    def settle(self, states: States) -> None:
+        """Make probabilities logits where others turned out to be such."""
+        preds, target = states.values["preds"], states.values["target"]
+        if isinstance(target, Tensor) or not any(map(self._are_settled, target)):
+            return
+        if int(states.values["events"][OUTSIDE]) > 0:
+            for place, labels in enumerate(target):
+                if self._are_settled(labels):
+                    preds[place] = self._as_logits(preds[place])
+                    target[place] = self._own_labels(labels)
+
+    def _give_batches(self, states: States, *, flat: bool) -> list[tuple[Tensor, ...]]:
+        """Return probabilities and labels; a label that does not count is left out, or ignored."""
+        values = states.values
+        if _chunks(values["weights"]):
+            raise ValueError("torchmetrics keeps no weights, and these scores have some.")
+        if any(values[name].ndim for name in self.COUNTED.values()):
+            raise ValueError("torchmetrics keeps every score, and 16-bit ones were counted here.")
+        self.settle(states)
+        convert = _softmax_rows if self.multiclass else sigmoid
+        given = []
+        for preds, target in batches_of({name: values[name] for name in self.PLAIN}):
+            if not self._are_settled(target):
+                preds = self.if_logits(states, preds, convert)
+            given.append(self._upstream_batch(preds, self._own_labels(target), flat=flat))
+        return given
+
+    def _upstream_batch(self, preds: Tensor, labels: Tensor, *, flat: bool) -> tuple[Tensor, ...]:
+        left_out = labels == (LEFT_OUT_BYTE if labels.dtype is torch.uint8 else -1)
+        target = labels.long()
+        if self.multiclass or self.num_classes == 1:
+            preds, target = preds[~left_out], target[~left_out]
+        elif self.ignore_index is not None:
+            target = target.masked_fill(left_out, self.ignore_index)
+        elif bool(left_out.any()):
+            raise ValueError("torchmetrics needs `ignore_index` for labels that are left out.")
+        if flat:
+            target = torch.nn.functional.one_hot(target, self.num_classes).flatten()
+            preds = preds.flatten()
+        return preds, target
+
+    @override
+    def report(self, owner: str, states: States) -> None:
+        super().report(owner, states)
+        self.settle(states)
 
     @override
     def with_every_score(self) -> Kept:

@@ -42,7 +42,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Statistic, frozen
+from fastmetrics.core.statistic import Lists, Statistic, check_form, frozen, kept_lists
 from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.utilities.checks import check_int
@@ -299,6 +299,7 @@ class Samples(Statistic):
     floating: bool = False
 
     op = staticmethod(keep_samples)
+    batches = (("preds", "target"),)
 
     def check(self) -> None:
         """Raise ``ValueError`` unless ``num_outputs`` is a positive integer."""
@@ -351,6 +352,19 @@ class Samples(Statistic):
         if self.num_outputs == 1 and preds.ndim == 2:
             preds, target = preds[:, 0], target[:, 0]
         keep_samples(states.values["preds"], states.values["target"], preds, target)
+
+    @override
+    def check_batch_states(self, names: tuple[str, ...], tensors: tuple[Tensor, ...]) -> None:
+        columns = () if self.num_outputs == 1 and tensors[0].ndim < 2 else (self.num_outputs,)
+        rows: Any = "N"
+        for name, tensor in zip(names, tensors, strict=True):
+            check_form(name, tensor, (rows, *columns), *WEIGHT_DTYPES)
+            rows = len(tensor)
+
+    @override
+    def lists(self) -> Lists:
+        """Return the states themselves."""
+        return kept_lists(self.batches[0])
 
     def read(self, states: States) -> tuple[list[Tensor], list[Tensor]]:
         """Return the chunks of predictions and of targets, each of one dtype; at least one."""

@@ -10,7 +10,7 @@ from torch import Tensor
 from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Statistic, View, frozen
+from fastmetrics.core.statistic import Lists, Statistic, View, check_form, frozen, kept_lists
 from fastmetrics.ops.checks import WEIGHT_DTYPES, check_devices, check_weight, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.utilities.checks import check_choice
@@ -227,6 +227,22 @@ class RowSimilarity(Statistic):
         if self.keeps_rows:
             return {"total": View(lambda states: _count(states.values["measures"]))}
         return {"measures": _number(0), "total": _number(1)}
+
+    @property
+    @override
+    def batches(self) -> tuple[tuple[str, ...], ...]:  # type: ignore[override]  # see `keeps_rows`
+        return (("measures",),) if self.keeps_rows else ()
+
+    @override
+    def check_batch_states(self, names: tuple[str, ...], tensors: tuple[Tensor, ...]) -> None:
+        check_form(names[0], tensors[0], ("N",))
+
+    @override
+    def lists(self) -> Lists | None:
+        """Return the values of rows; of cosine similarity the inputs, which are counted."""
+        if self.kind == COSINE:
+            return Lists(("preds", "target"), lambda states, batch: self.add(states, *batch))
+        return kept_lists(("measures",)) if self.keeps_rows else None
 
 
 def _number(place: int) -> View:

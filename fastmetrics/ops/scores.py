@@ -158,10 +158,10 @@ class Scores(CountStatistic):
         """Return a curve through scores at probabilities; multiclass ones are such already."""
         if self.multiclass:
             return curve
-        return curve._replace(thresholds=self.if_logits(states, curve.thresholds, _sigmoid))
+        return curve._replace(thresholds=self.if_logits(states, curve.thresholds, sigmoid))
 
 
-def _sigmoid(scores: Tensor) -> Tensor:
+def sigmoid(scores: Tensor) -> Tensor:
     """Sigmoid, worked out in float32 or wider."""
     wide = scores.to(torch.promote_types(scores.dtype, torch.float32))
     return wide.sigmoid().to(scores.dtype)

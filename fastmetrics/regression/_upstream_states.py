@@ -50,7 +50,8 @@ def _views(
         write: makes the moments say these parts.
         show: returns them as torchmetrics shows them, where that is another way.
         scalar: a part that is one number for all outputs.
-        squeeze: whether the others are numbers, too, where there is one output.
+        squeeze: whether the others are numbers, too, where there is one output; the first batch
+            decides how many there are.
         derived: a part that follows from the others, and is not set.
     """
 
@@ -63,11 +64,14 @@ def _views(
             moments: Tensor = states.values["moments"]
             given = torch.as_tensor(value, dtype=moments.dtype, device=moments.device)
             given = given.detach().reshape(-1)
+            if len(given) > 1 < len(moments) != len(given):
+                raise ValueError(f"`{name}` must have {len(moments)} elements, got {len(given)}.")
             if len(given) > 1 == len(moments):
                 moments = states.values["moments"] = with_outputs(moments, len(given))
             write(moments, read(moments) | {name: given.expand(len(moments))})
 
-        return View(get, None if name == derived else put)
+        adapts = squeeze and name != scalar
+        return View(get, None if name == derived else put, adapts)
 
     return {name: view(name) for name in read(torch.zeros(1, NUM_COLUMNS))}
 
@@ -179,6 +183,20 @@ def _write_normalized(moments: Tensor, parts: Parts) -> None:
     moments[:, MIN_Y], moments[:, MAX_Y] = parts["min_val"], parts["max_val"]
     moments[:, MEAN_Y], moments[:, M2_Y] = parts["mean_val"], parts["var_val"]
 
+
+def _mean_deviation(squares: int) -> Callable[[States], Tensor]:
+    """Return what gives the root of the mean squared distance from the mean."""
+
+    def deviation(states: States) -> Tensor:
+        moments: Tensor = states.values["moments"]
+        return (moments[:, squares] / moments[:, WEIGHT].clamp(min=1)).sqrt()
+
+    return deviation
+
+
+# The largest distances from the mean, which are divided out of the value again: they are at least
+# as large as these.
+DEVIATIONS = {"max_abs_dev_x": _mean_deviation(M2_X), "max_abs_dev_y": _mean_deviation(M2_Y)}
 
 R2 = _views(_read_relative, _write_relative, scalar="total", squeeze=True)
 RELATIVE = _views(_read_relative, _write_relative, scalar="total")

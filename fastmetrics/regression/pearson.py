@@ -10,7 +10,7 @@ from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.regression.pearson import pearson_formula
 from fastmetrics.ops.co_moments import Moments
 from fastmetrics.regression._bases import MomentsMetric
-from fastmetrics.regression._upstream_states import CORRELATION
+from fastmetrics.regression._upstream_states import CORRELATION, DEVIATIONS
 
 __all__ = ["PearsonCorrCoef"]
 
@@ -36,7 +36,7 @@ class PearsonCorrCoef(MomentsMetric):
     """
 
     _upstream = CORRELATION
-    _not_kept = ("max_abs_dev_x", "max_abs_dev_y")
+    _stand_ins = DEVIATIONS
     higher_is_better: bool | None = None  # both -1 and 1 are best
     plot_lower_bound = -1.0
     plot_upper_bound = 1.0

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from fastmetrics.core.states import States, private_copy
+from fastmetrics.core.states import States, blank, private_copy
 from fastmetrics.core.statistic_metric import StatisticMetric
 from fastmetrics.metric import Metric
 from fastmetrics.utilities.checks import check_int
@@ -113,10 +113,75 @@ class Running(WrapperMetric):
             return base._views()[state].get(States(values))
         return super().__getattr__(name)
 
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Take a window under the names of torchmetrics, too, which tell neither count nor place.
+
+        It goes on behind the last slot that holds anything.
+        """
+        base, error_msgs = self.base_metric, args[-1]
+        named = base._translation().names if isinstance(base, StatisticMetric) else set()
+        slots: dict[int, dict[str, Any]] = {}
+        for key in [key for key in state_dict if key.startswith(prefix)]:
+            name, _, slot = key.removeprefix(prefix).rpartition("_")
+            if name in named - base._defaults.keys() and slot.isdecimal():
+                slots.setdefault(int(slot), {})[name] = state_dict.pop(key)
+        if slots:
+            try:
+                states = self._read_slots(slots)
+            except ValueError as error:
+                error_msgs.append(f"{prefix[:-1] or type(self).__name__}: {error}")
+            else:
+                self._take_states(states)
+                self.__dict__["_num_vals_seen"] = self._last_filled() + 1
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def _read_slots(self, slots: dict[int, dict[str, Any]]) -> dict[str, Any]:
+        """Return the states that torchmetrics' states of some slots say; all else is as by default.
+
+        Raises:
+            ValueError: one of them is no such state, or the window has fewer slots.
+        """
+        base = self.base_metric
+        assert isinstance(base, StatisticMetric)
+        if max(slots) >= self.window:
+            raise ValueError(f"`window` is {self.window}, and the states are of {max(slots) + 1}.")
+        read = blank(self._states).values
+        for slot, given in slots.items():
+            states = base._read(given, keep=False)
+            read.update((f"{name}_{slot}", state) for name, state in states.items())
+        return read
+
+    def _last_filled(self) -> int:
+        """Return the last slot whose states are not as by default, -1 if there is none."""
+        own = self._states
+        for slot in reversed(range(self.window)):
+            for name in self.base_metric._defaults:
+                value, default = (x[f"{name}_{slot}"] for x in (own.values, own.defaults))
+                if len(value) if isinstance(value, list) else not torch.equal(value, default):
+                    return slot
+        return -1
+
+    def _check_upstream(self) -> None:
+        self.base_metric._check_upstream()
+
+    def _upstream_states(self) -> dict[str, Any]:
+        base, own = self.base_metric, self._states.values
+        written: dict[str, Any] = {}
+        for place in range(self.window):  # the oldest first, which torchmetrics forgets first
+            slot = (self._num_vals_seen + place) % self.window
+            batch = States({name: own[f"{name}_{slot}"] for name in base._defaults})
+            states = batch.values
+            if isinstance(base, StatisticMetric):
+                states = base._translation().give(batch)
+            written.update((f"{name}_{place}", state) for name, state in states.items())
+        return written
+
     def _extras(self) -> int:
         return self._num_vals_seen
 
     def _take_extras(self, extras: int) -> None:
+        if extras < 0:
+            raise ValueError(f"The number of batches seen must not be negative, got {extras}.")
         self.__dict__["_num_vals_seen"] = extras
 
     def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:
