@@ -318,6 +318,8 @@ class CatMetric(BaseAggregator):
     def __init__(self, nan_strategy: str | float = "warn", **kwargs: Any) -> None:
         super().__init__("cat", [], nan_strategy, **kwargs)
 
+    _check_states = Metric._check_declared
+
     def update(self, value: float | Tensor) -> None:
         """Append ``value``: a number, or numbers of any real dtype and shape.
 

@@ -1,8 +1,10 @@
-"""Checkpoints of torchmetrics in metrics of ours, and the other way round, for all that both have."""
+"""Checkpoints of torchmetrics in metrics of ours, and back, for all that both have."""
 
 from __future__ import annotations
 
 import copy
+import inspect
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -21,6 +23,10 @@ ROWS = 20
 OTHER_VALUES = ("LogAUC", "EER")
 # Metrics of torchmetrics that count what is to be ignored in a way of their own.
 UNIGNORED = ("ExactMatch", "CoverageError", "RankingAveragePrecision", "RankingLoss")
+# Whose states may have any form, as those of a user.
+UNCHECKED = ("CatMetric",)
+# States that follow from others, or that no value depends on.
+FOLLOWING = {"target_squared", "max_abs_dev_x", "max_abs_dev_y"}
 TASKS = ("Binary", "Multiclass", "Multilabel")
 
 
@@ -62,7 +68,7 @@ def axes(inputs: Callable[[int], tuple[Any, ...]]) -> Callable[[int], tuple[Any,
 def variants(domain: str, name: str, cls: type) -> list[tuple[str, Any, dict[str, Any], Any]]:
     """Label, class, arguments and inputs of all that is tried."""
     inputs = MAKERS[kind_of(domain, name)]
-    known = __import__("inspect").signature(cls).parameters
+    known = inspect.signature(cls).parameters
     base = arguments_of(cls)
     found: list[tuple[str, dict[str, Any], Any]] = []
     modes = (
@@ -149,7 +155,15 @@ def pairs() -> list[Pair]:
 
 
 PAIRS = pairs()
-every_pair = pytest.mark.parametrize("pair", PAIRS, ids=repr)
+# One of each metric and kind of curve in every run; other arguments in the exhaustive one.
+FEW = [pair for pair in PAIRS if pair.label in ("", "exact", "binned")]
+FEW += [pair for pair in PAIRS if pair.label.endswith(("logits", "samplewise", "micro"))][::7]
+every_pair = pytest.mark.parametrize(
+    "pair",
+    [pytest.param(p, marks=() if p in FEW else pytest.mark.exhaustive) for p in PAIRS],
+    ids=repr,
+)
+STAGES: tuple[int | str, ...] = (0, 1, BATCHES, "reset")
 
 
 @pytest.fixture(autouse=True)
@@ -175,35 +189,188 @@ def close(found: Any, wanted: Any) -> None:
         torch.testing.assert_close(one, two, rtol=1e-4, atol=1e-4, equal_nan=True)
 
 
-def agree(pair: Pair, one: Any, other: Any) -> None:
+def agree(pair: Pair, ours: Any, theirs: Any) -> None:
     if not any(name in pair.name for name in OTHER_VALUES):
-        close(one.compute(), other.compute())
+        close(ours.compute(), theirs.compute())
 
 
-@pytest.mark.parametrize("stage", [0, 1, BATCHES, "reset"])
-@every_pair
-def test_ours_go_on_from_a_checkpoint_of_torchmetrics(pair: Pair, stage: Any) -> None:
-    theirs, ours, whole = pair.theirs(), pair.ours(), pair.ours()
-    theirs.persistent(True)
-    ours.update(*pair.inputs(ROWS))  # which the checkpoint replaces
-    batches = [pair.inputs(ROWS) for _ in range(stage if isinstance(stage, int) else 1)]
-    for batch in batches:
-        for metric in (theirs, whole):
+def feed(pair: Pair, stage: int | str, *metrics: Any) -> bool:
+    """Bring metrics to a stage of their life; return whether they hold data."""
+    for _ in range(stage if isinstance(stage, int) else 1):
+        batch = pair.inputs(ROWS)
+        for metric in metrics:
             metric.update(*batch)
     if stage == "reset":
-        theirs.reset()
-        whole.reset()
-        batches = []
-    ours.load_state_dict(copy.deepcopy(theirs.state_dict()), strict=True)
-    if batches:
+        for metric in metrics:
+            metric.reset()
+    return stage in (1, BATCHES)
+
+
+@every_pair
+def test_ours_go_on_from_a_checkpoint_of_torchmetrics(pair: Pair) -> None:
+    for stage in STAGES:
+        theirs, ours, whole = pair.theirs(), pair.ours(), pair.ours()
+        theirs.persistent(True)
+        ours.update(*pair.inputs(ROWS))  # which the checkpoint replaces
+        filled = feed(pair, stage, theirs, whole)
+        ours.load_state_dict(copy.deepcopy(theirs.state_dict()), strict=True)
+        if filled:
+            agree(pair, ours, theirs)
+            close(ours.compute(), whole.compute())
+        more = pair.inputs(ROWS)
+        for metric in (ours, theirs, whole):
+            metric.update(*more)
         agree(pair, ours, theirs)
         close(ours.compute(), whole.compute())
-    more = pair.inputs(ROWS)
-    for metric in (ours, theirs, whole):
-        metric.update(*more)
-    agree(pair, ours, theirs)
+
+
+def is_written(pair: Pair) -> bool:
+    """Whether what ours count is all that torchmetrics keeps."""
+    return not any(name in pair.name for name in ("CalibrationError", "CosineSimilarity"))
+
+
+@every_pair
+def test_torchmetrics_goes_on_from_a_checkpoint_of_ours(pair: Pair) -> None:
+    ours = pair.ours()
+    if not is_written(pair):
+        with pytest.raises(ValueError, match="torchmetrics keeps every sample in"):
+            ours.persistent("torchmetrics")
+        assert not ours.state_dict()
+        return
+    for stage in STAGES:
+        theirs, whole, ours = pair.theirs(), pair.theirs(), pair.ours()
+        ours.persistent("torchmetrics")
+        filled = feed(pair, stage, ours, whole)
+        written = ours.state_dict()
+        assert written.keys() == theirs._defaults.keys()
+        theirs.load_state_dict(copy.deepcopy(written), strict=True)
+        if filled:
+            agree(pair, ours, theirs)
+            close(theirs.compute(), whole.compute())
+        again = pair.ours()
+        again.load_state_dict(written, strict=True)
+        more = pair.inputs(ROWS)
+        for metric in (ours, theirs, again):
+            metric.update(*more)
+        agree(pair, ours, theirs)
+        close(again.compute(), ours.compute())
+
+
+@every_pair
+def test_states_of_torchmetrics_are_merged(pair: Pair) -> None:
+    """Those that are not named are as by default."""
+    if "Running" in pair.name:
+        return  # a window is of one stream
+    theirs, ours, whole = pair.theirs(), pair.ours(), pair.ours()
+    batch, more = pair.inputs(ROWS), pair.inputs(ROWS)
+    theirs.update(*batch)
+    ours.update(*more)
+    ours.merge_state({name: getattr(theirs, name) for name in theirs._defaults})
+    for inputs in (batch, more):
+        whole.update(*inputs)
     close(ours.compute(), whole.compute())
 
 
-if __name__ == "__main__":
-    print(len(PAIRS))
+class Model(nn.Module):
+    def __init__(self, package: Any, pairs: list[Pair], side: str) -> None:
+        super().__init__()
+        made = {repr(pair): getattr(pair, side)() for pair in pairs}
+        self.layer = nn.Linear(2, 2)
+        self.metrics = package.MetricCollection(made)
+        self.alone = getattr(pairs[0], side)()
+
+
+KINDS = ("multiclass", "binary", "multilabel", "pairs")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_collections_in_modules(kind: str) -> None:
+    """Both ways, strictly, whatever shares its state."""
+    chosen = [
+        pair
+        for pair in FEW
+        if pair.inputs is MAKERS[kind] and is_written(pair) and "Fairness" not in pair.name
+    ]
+    theirs, ours = Model(torchmetrics, chosen, "theirs"), Model(fastmetrics, chosen, "ours")
+    batch, more = MAKERS[kind](ROWS), MAKERS[kind](ROWS)
+    for model in (theirs, ours):
+        model.metrics.persistent(True)
+        model.alone.persistent(True)
+    for part in (theirs.metrics, theirs.alone, ours.metrics):
+        part.update(*batch)
+    ours.load_state_dict(copy.deepcopy(theirs.state_dict()), strict=True)
+    assert torch.equal(ours.layer.weight, theirs.layer.weight)
+
+    def compare() -> None:
+        found, wanted = ours.metrics.compute(), theirs.metrics.compute()
+        for pair in chosen:
+            if not any(name in pair.name for name in OTHER_VALUES):
+                close(found[repr(pair)], wanted[repr(pair)])
+        agree(chosen[0], ours.alone, theirs.alone)
+
+    compare()
+    for part in (theirs.metrics, theirs.alone, ours.metrics, ours.alone):
+        part.update(*more)
+    compare()
+    ours.metrics.persistent("torchmetrics")
+    ours.alone.persistent("torchmetrics")
+    theirs = Model(torchmetrics, chosen, "theirs")
+    theirs.load_state_dict(copy.deepcopy(ours.state_dict()), strict=True)
+    compare()
+
+
+@every_pair
+def test_own_checkpoints_lose_nothing(pair: Pair) -> None:
+    """Not a bit, not an event."""
+    for stage in STAGES:
+        ours, fresh = pair.ours(), pair.ours()
+        ours.persistent(True)
+        feed(pair, stage, ours)
+        fresh.update(*pair.inputs(ROWS))
+        fresh.load_state_dict(ours.state_dict(), strict=True)
+        for name, state in ours._states.values.items():
+            found = fresh._states.values[name]
+            assert isinstance(found, list) == isinstance(state, list)
+            parts = zip(found, state, strict=True) if isinstance(state, list) else [(found, state)]
+            for one, two in parts:
+                assert one.dtype == two.dtype
+                assert torch.equal(one.nan_to_num(7), two.nan_to_num(7))
+
+
+def spoiled(state: Any) -> list[Any]:
+    """What cannot be a state that ``state`` is."""
+    if isinstance(state, list):
+        return [
+            torch.zeros(()),
+            "text",
+            [*state, torch.zeros(3, 7, 2)],
+            [*[each.to(torch.complex64) for each in state], torch.zeros(1, dtype=torch.complex64)],
+            [None],
+        ]
+    return [
+        torch.zeros((2, *(n + 1 for n in state.shape)), dtype=state.dtype),
+        state.to(torch.complex64),
+        [state],
+        None,
+    ]
+
+
+@every_pair
+def test_what_cannot_be_a_state_is_refused_while_loading(pair: Pair) -> None:
+    """With the name of the state, and the metric as it was."""
+    theirs, ours, own = pair.theirs(), pair.ours(), pair.ours()
+    batch = pair.inputs(ROWS)
+    for metric in (theirs, ours, own):
+        metric.persistent(True)
+        metric.update(*batch)
+    if type(ours).__name__ in UNCHECKED:
+        return
+    before = ours.state_bytes()
+    for source in (theirs, own):
+        states = source.state_dict()
+        for name in states.keys() - FOLLOWING:
+            shown = re.sub(r"_\d$", "", name)
+            for bad in spoiled(states[name]):
+                with pytest.raises(RuntimeError, match=f"`{shown}`|{{'.*{shown}"):
+                    ours.load_state_dict({**copy.deepcopy(states), name: bad})
+                assert ours.state_bytes() == before

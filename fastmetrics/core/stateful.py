@@ -14,6 +14,7 @@ from fastmetrics.core import upstream
 from fastmetrics.core.attributes import show_states
 from fastmetrics.core.reductions import reduction_of
 from fastmetrics.core.states import State, States, private_copy
+from fastmetrics.core.statistic import batches_of, check_form, check_tensor
 from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.utilities.prints import rank_zero_warn
@@ -338,6 +339,16 @@ class Stateful(Module):
     def _check_states(self, states: Mapping[str, Any]) -> None:
         """Raise ``ValueError`` unless the states can be these, as far as that is known."""
 
+    def _check_declared(self, states: Mapping[str, Any]) -> None:
+        """Do so for states that keep the kind and shape of their defaults."""
+        for name, default in self._defaults.items():
+            if isinstance(default, list):
+                batches_of({name: states[name]})
+            else:
+                check_tensor(name, states[name])
+                dtypes = () if default.is_floating_point() else (default.dtype,)
+                check_form(name, states[name], tuple(default.shape), *dtypes)
+
     def _save_to_state_dict(
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
     ) -> None:
@@ -377,10 +388,17 @@ class Stateful(Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        for name in self._defaults:
-            if prefix + name in state_dict:
-                # Popped, so that the base class does not take it for an unexpected key.
-                self._take_states({name: map_tensors(Tensor.detach, state_dict.pop(prefix + name))})
+        # Popped, so that the base class does not take them for unexpected keys.
+        given = {n: state_dict.pop(prefix + n) for n in self._defaults if prefix + n in state_dict}
+        if given:
+            try:
+                self._check_states({**self._states.values, **given})
+            except ValueError as error:
+                error_msgs.append(f"{prefix[:-1] or type(self).__name__}: {error}")
+            else:
+                given = {n: map_tensors(Tensor.detach, x) for n, x in given.items()}
+                given |= {n: given[n].double() for n in self._exact_states if n in given}
+                self._take_states(given)
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )

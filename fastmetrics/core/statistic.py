@@ -59,6 +59,12 @@ def kept_lists(names: tuple[str, ...]) -> Lists:
     return Lists(names, take, give)
 
 
+def check_tensor(name: str, value: Any) -> None:
+    """Raise ``ValueError`` unless a state is a tensor."""
+    if not isinstance(value, Tensor):
+        raise ValueError(f"`{name}` must be a tensor, got {type(value).__name__}.")
+
+
 def check_form(name: str, value: Tensor, shape: tuple[Any, ...], *dtypes: torch.dtype) -> None:
     """Raise ``ValueError`` unless a state has this shape, in which names stand for any number.
 
@@ -225,9 +231,7 @@ class Statistic:
         """Raise ``ValueError`` unless these can be the states, as after a load."""
         for name, default in self.empty(torch.device("meta")).items():
             if isinstance(default, Tensor):
-                if not isinstance(values[name], Tensor):
-                    kind = type(values[name]).__name__
-                    raise ValueError(f"`{name}` must be a tensor, got {kind}.")
+                check_tensor(name, values[name])
                 self.check_state(name, values[name], default)
         for names in self.batches:
             for tensors in batches_of({name: values[name] for name in names}):

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar, overload
 from torch import Tensor
 from typing_extensions import Self
 
-from fastmetrics.core.states import States, blank
+from fastmetrics.core.states import States, blank, private_copy
 from fastmetrics.core.statistic import Lists, Statistic, View, counts_only
 from fastmetrics.core.translation import Translation
 from fastmetrics.distributed import Parcel
@@ -123,9 +123,11 @@ class StatisticMetric(Metric):
             named = {}
         read = blank(self._states)
         kept = self._states.values if keep and not translation.says_all(named) else {}
-        own = {n: value for n, value in given.items() if n in self._defaults and n not in named}
-        for name, value in {**kept, **own}.items():
+        for name, value in kept.items():
             read.assign(name, value)
+        for name, value in given.items():
+            if name in self._defaults and name not in named:
+                read.values[name] = private_copy(value) if isinstance(value, Tensor) else value
         translation.take(read, named)
         self._check_states(read.values)
         return read.values

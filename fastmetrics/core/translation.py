@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.core.states import State, States, private_copy
-from fastmetrics.core.statistic import Lists, View, batches_of
+from fastmetrics.core.statistic import Lists, View, batches_of, check_tensor
 
 
 @dataclass(frozen=True)
@@ -56,6 +56,10 @@ class Translation:
                 raise ValueError(f"{came} must come together with {missing}, which are missing.")
             for tensors in batches_of({name: given[name] for name in self.lists.names}):
                 self.lists.take(states, tensors)
+        adapting = {n: x for n, x in given.items() if n in self.views and self.views[n].adapts}
+        shapes = {name: tuple(getattr(x, "shape", ())) for name, x in adapting.items()}
+        if len({*shapes.values()}) > 1:
+            raise ValueError(f"States must have the same shape, got {shapes}.")
         # As by default: the shape of a view may grow with what is set.
         wanted = {name: self.views[name].get(states) for name in given if name in self.views}
         for name, default in wanted.items():
@@ -93,8 +97,7 @@ class Translation:
 
 def _check(name: str, value: Any, default: Tensor, adapts: bool) -> None:
     """Raise ``ValueError`` unless a state of torchmetrics can be the given one."""
-    if not isinstance(value, Tensor):
-        raise ValueError(f"`{name}` must be a tensor, got {type(value).__name__}.")
+    check_tensor(name, value)
     if value.is_complex() or value.dtype is torch.bool:
         raise ValueError(f"`{name}` must hold real numbers, got {value.dtype}.")
     if adapts and value.ndim < 2:

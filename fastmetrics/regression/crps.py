@@ -48,6 +48,8 @@ class ContinuousRankedProbabilityScore(Metric):
         for name in ("score", "total"):  # the sum of the scores, and their number
             self.add_state(name, torch.zeros(1, dtype=torch.float64), dist_reduce_fx="sum")
 
+    _check_states = Metric._check_declared
+
     def update(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> None:
         """Add one batch; ``weight`` is ``[N]``."""
         scores = sample_scores(type(self).__name__, preds.detach(), target.detach())

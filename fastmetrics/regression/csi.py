@@ -63,6 +63,8 @@ class CriticalSuccessIndex(Metric):
             else:
                 self.add_state(f"{name}_list", [], dist_reduce_fx="cat")
 
+    _check_states = Metric._check_declared
+
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Count one batch."""
         owner = type(self).__name__

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor
 
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import Lists, batches_of
 from fastmetrics.functional.regression.kendall import check_kendall, order_correlation
 from fastmetrics.ops.ranks import Samples
 from fastmetrics.regression._bases import SampleMetric
@@ -59,6 +62,15 @@ class KendallRankCorrCoef(SampleMetric):
         chosen = check_kendall(variant, t_test, alternative)
         super().__init__(Samples(num_outputs), **kwargs)
         self.variant, self.alternative = chosen
+
+    def _lists(self) -> Lists:
+        """Return lists of columns, which torchmetrics keeps of one output, too."""
+
+        def give(states: States) -> list[tuple[Tensor, ...]]:
+            batches = batches_of({name: states.values[name] for name in ("preds", "target")})
+            return [tuple(x.view(len(x), -1) for x in batch) for batch in batches]
+
+        return replace(self.statistic.lists(), give=give)
 
     def compute(self) -> Tensor | tuple[Tensor, Tensor]:
         """Return tau, a scalar or ``[D]``, or the pair of it and its p-value."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -13,6 +15,15 @@ from fastmetrics.utilities.checks import check_int
 from fastmetrics.wrappers.abstract import WrapperMetric
 
 __all__ = ["Running"]
+
+
+@contextmanager
+def _naming(slot: int) -> Generator[None, None, None]:
+    """Say in errors about states which batch of the window they are of."""
+    try:
+        yield
+    except ValueError as error:
+        raise ValueError(f"slot {slot} of the window: {error}") from None
 
 
 class Running(WrapperMetric):
@@ -147,9 +158,17 @@ class Running(WrapperMetric):
             raise ValueError(f"`window` is {self.window}, and the states are of {max(slots) + 1}.")
         read = blank(self._states).values
         for slot, given in slots.items():
-            states = base._read(given, keep=False)
+            with _naming(slot):
+                states = base._read(given, keep=False)
             read.update((f"{name}_{slot}", state) for name, state in states.items())
         return read
+
+    def _check_states(self, states: Mapping[str, Any]) -> None:
+        for slot in range(self.window):
+            with _naming(slot):
+                self.base_metric._check_states(
+                    {name: states[f"{name}_{slot}"] for name in self.base_metric._defaults}
+                )
 
     def _last_filled(self) -> int:
         """Return the last slot whose states are not as by default, -1 if there is none."""
