@@ -17,7 +17,7 @@ from torch import Tensor
 import fastmetrics
 from tests.every import MAKERS, arguments_of, classes, has_modes, kind_of
 
-BATCHES = 10
+BATCHES = 5  # as many as a window has: nothing says in which slot a longer one goes on
 ROWS = 20
 # Values of torchmetrics that differ for reasons of their own (docs/differences.md).
 OTHER_VALUES = ("LogAUC", "EER")
@@ -27,6 +27,17 @@ UNIGNORED = ("ExactMatch", "CoverageError", "RankingAveragePrecision", "RankingL
 UNCHECKED = ("CatMetric",)
 # States that follow from others, or that no value depends on.
 FOLLOWING = {"target_squared", "max_abs_dev_x", "max_abs_dev_y"}
+# Arguments that torchmetrics does not take, or with which it raises.
+NOT_UPSTREAM = {
+    ("MulticlassAUROC", "exact-micro"),
+    ("MulticlassAveragePrecision", "exact-micro"),
+    ("MulticlassEER", "exact-none"),
+    ("MulticlassLogAUC", "exact-micro"),
+    ("MulticlassPrecisionRecallCurve", "exact-none"),
+    ("MulticlassROC", "exact-none"),
+    ("MultilabelExactMatch", "samplewise"),
+    ("MultilabelLogAUC", "exact-micro"),
+}
 TASKS = ("Binary", "Multiclass", "Multilabel")
 
 
@@ -111,19 +122,6 @@ def variants(domain: str, name: str, cls: type) -> list[tuple[str, Any, dict[str
     return [(label.strip("-"), cls, arguments, inputs) for label, arguments, inputs in found]
 
 
-def works(peer: Any, arguments: dict[str, Any], inputs: Any) -> bool:
-    """Whether torchmetrics takes the arguments and inputs at all."""
-    torch.manual_seed(0)
-    try:
-        metric = peer(**arguments)
-        metric.update(*inputs(ROWS))
-        metric.update(*inputs(ROWS))
-        metric.compute()
-    except Exception:  # whatever it is, there is no checkpoint to load
-        return False
-    return True
-
-
 class Pair:
     """A metric of ours and its peer."""
 
@@ -143,15 +141,13 @@ class Pair:
 
 
 def pairs() -> list[Pair]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return [
-            Pair(name, label, arguments, inputs)
-            for domain, name, cls in classes()
-            if peer_class(name) is not None
-            for label, _, arguments, inputs in variants(domain, name, cls)
-            if works(peer_class(name), arguments, inputs)
-        ]
+    return [
+        Pair(name, label, arguments, inputs)
+        for domain, name, cls in classes()
+        if peer_class(name) is not None
+        for label, _, arguments, inputs in variants(domain, name, cls)
+        if (name, label) not in NOT_UPSTREAM
+    ]
 
 
 PAIRS = pairs()
@@ -168,7 +164,7 @@ STAGES: tuple[int | str, ...] = (0, 1, BATCHES, "reset")
 
 @pytest.fixture(autouse=True)
 def quiet():
-    torch.manual_seed(0)
+    torch.set_num_threads(1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         yield
@@ -341,17 +337,14 @@ def spoiled(state: Any) -> list[Any]:
     """What cannot be a state that ``state`` is."""
     if isinstance(state, list):
         return [
-            torch.zeros(()),
             "text",
             [*state, torch.zeros(3, 7, 2)],
-            [*[each.to(torch.complex64) for each in state], torch.zeros(1, dtype=torch.complex64)],
-            [None],
+            [*state, torch.zeros(1, dtype=torch.complex64)],
         ]
     return [
+        None,
         torch.zeros((2, *(n + 1 for n in state.shape)), dtype=state.dtype),
         state.to(torch.complex64),
-        [state],
-        None,
     ]
 
 
