@@ -445,7 +445,8 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         """
         if mode == UPSTREAM:
             for metric in self._modules.values():
-                metric._check_upstream()
+                if isinstance(metric, Metric):
+                    metric._check_upstream()
         for metric in self._modules.values():
             metric.persistent(mode)
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import Module
 from typing_extensions import Self
 
+from fastmetrics.core.statistic import check_form, check_tensor
 from fastmetrics.distributed import gather_all_tensors
 from fastmetrics.metric import Metric
 from fastmetrics.ops import tensor_stats as stats_of
@@ -177,6 +178,11 @@ class GradientStats(Metric):
                 f" the data, got {self._names} and {names}; `names` fixes them."
             )
 
+    def _check_states(self, states: Mapping[str, Any]) -> None:
+        rows = len(self._names) or "N"
+        check_tensor("stats", states["stats"])
+        check_form("stats", states["stats"], (rows, stats_of.NUM_COLUMNS), torch.float64)
+
     def _extras(self) -> list[str]:
         return [*self._names]
 
@@ -251,6 +257,8 @@ class TopSamples(Metric):
         self.add_state("events", torch.zeros(NUM_EVENTS, dtype=torch.int64), dist_reduce_fx="sum")
         # No state: `forward` looks at a batch with states of its own, and numbers it all the same.
         self._next_id = normal_tensor(lambda: torch.zeros(1, dtype=torch.int64, device=self.device))
+
+    _check_states = Metric._check_declared
 
     def update(self, scores: Tensor, ids: Tensor | None = None) -> None:
         """Add a batch.

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import torch
 import torchmetrics
-from torch import Tensor
+from torch import Tensor, nn
 
 import fastmetrics
 from tests.every import MAKERS, arguments_of, classes, has_modes, kind_of
@@ -367,3 +367,75 @@ def test_what_cannot_be_a_state_is_refused_while_loading(pair: Pair) -> None:
                 with pytest.raises(RuntimeError, match=f"`{shown}`|{{'.*{shown}"):
                     ours.load_state_dict({**copy.deepcopy(states), name: bad})
                 assert ours.state_bytes() == before
+
+
+def test_states_of_another_number_of_classes_are_refused() -> None:
+    theirs = torchmetrics.classification.MulticlassAccuracy(5)
+    theirs.persistent(True)
+    with pytest.raises(RuntimeError, match=r"must have shape \(3,\), got \(5,\)"):
+        fastmetrics.classification.MulticlassAccuracy(3).load_state_dict(theirs.state_dict())
+
+
+def test_lists_that_belong_together_come_together() -> None:
+    metric = fastmetrics.classification.BinaryAUROC()
+    with pytest.raises(RuntimeError, match=r"\['preds'\] must come together with \['target'\]"):
+        metric.load_state_dict({"preds": [torch.rand(3)]})
+
+
+def test_what_torchmetrics_cannot_hold_is_not_written() -> None:
+    ranked = fastmetrics.classification.BinaryAUROC(thresholds="auto")
+    with pytest.raises(ValueError, match="torchmetrics has no metric that counts Ranked"):
+        ranked.persistent("torchmetrics")
+    with pytest.raises(ValueError, match="`mode` must be one of"):
+        ranked.persistent("pickle")
+    weighted = fastmetrics.classification.BinaryAUROC()
+    weighted.persistent("torchmetrics")
+    weighted.update(torch.rand(4), torch.randint(2, (4,)), weight=torch.rand(4))
+    with pytest.raises(ValueError, match="torchmetrics keeps no weights"):
+        weighted.state_dict()
+    metrics = fastmetrics.MetricCollection(
+        [
+            fastmetrics.classification.MulticlassAccuracy(3),
+            fastmetrics.classification.MulticlassCalibrationError(3),
+        ]
+    )
+    with pytest.raises(ValueError, match="torchmetrics keeps every sample in"):
+        metrics.persistent("torchmetrics")
+    assert not metrics.state_dict()
+
+
+def test_loaded_probabilities_are_joined_to_logits_over_processes() -> None:
+    """One process goes on from a checkpoint with logits, the other one has only logits."""
+    theirs = torchmetrics.classification.BinaryAUROC()
+    theirs.persistent(True)
+    make = fastmetrics.classification.BinaryAUROC
+    batches = [(8 * torch.rand(30) - 4, torch.randint(2, (30,))) for _ in range(3)]
+    theirs.update(*batches[0])
+    first, second, whole = make(), make(), make()
+    first.load_state_dict(theirs.state_dict())
+    first.update(*batches[1])
+    second.update(*batches[2])
+    for batch in batches:
+        whole.update(*batch)
+    values = [metric._parcel("metric").states for metric in (first, second)]
+    rows = {n: torch.cat([x for v in values for x in v[n]]) for n in ("preds", "target")}
+    joined = make()
+    joined.load_state_dict(
+        {**second._states.values, **{n: [x] for n, x in rows.items()}}, strict=True
+    )
+    close(joined.compute(), whole.compute())
+
+
+def test_a_subclass_keeps_the_states_that_it_declares_itself() -> None:
+    class Own(fastmetrics.classification.MulticlassStatScores):
+        def __init__(self) -> None:
+            super().__init__(3, average="micro")
+            self._create_state(5)
+
+    one, other = Own(), Own()
+    one.tp = one.tp + 2
+    for mode in (True, "torchmetrics"):
+        one.persistent(mode)
+        other.reset()
+        other.load_state_dict(one.state_dict(), strict=True)
+        assert other.tp.tolist() == [2] * 5

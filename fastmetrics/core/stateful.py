@@ -324,7 +324,7 @@ class Stateful(Module):
             ValueError: ``mode`` is another string, or torchmetrics keeps more than is counted here.
         """
         if isinstance(mode, str):
-            check_choice("mode", mode, (UPSTREAM,))
+            check_choice("mode", mode, (False, True, UPSTREAM))
             self._check_upstream()
         for name in self._persistent:
             self._persistent[name] = mode

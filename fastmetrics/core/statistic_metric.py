@@ -14,6 +14,7 @@ from fastmetrics.core.statistic import Lists, Statistic, View, counts_only
 from fastmetrics.core.translation import Translation
 from fastmetrics.distributed import Parcel
 from fastmetrics.metric import Metric
+from fastmetrics.utilities.data import map_tensors
 
 T = TypeVar("T")
 
@@ -89,8 +90,17 @@ class StatisticMetric(Metric):
         """Return the lists that torchmetrics keeps, if it does."""
         return self.statistic.lists()
 
+    def _declared(self) -> set[str]:
+        """Return the states that a subclass keeps beside those of the statistic."""
+        return self._defaults.keys() - self.statistic.reductions.keys()
+
     def _translation(self) -> Translation:
-        return Translation(self._views(), self._lists(), self._stand_ins)
+        """Return what torchmetrics shows, but for what a subclass keeps under the same names."""
+        declared, lists = self._declared(), self._lists()
+        views = {name: view for name, view in self._views().items() if name not in declared}
+        if lists is not None and declared & {*lists.names}:
+            lists = None
+        return Translation(views, lists, self._stand_ins)
 
     def _parcel(self, name: str, source: str = "") -> Parcel:
         self.statistic.settle(self._own_states())
@@ -118,7 +128,11 @@ class StatisticMetric(Metric):
             ValueError: they are no states that this metric can have.
         """
         translation = self._translation()
-        named = {name: value for name, value in given.items() if name in translation.names}
+        named = {
+            name: map_tensors(lambda tensor: tensor.detach().to(self.device), value)
+            for name, value in given.items()
+            if name in translation.names
+        }
         if given.keys() >= self.statistic.reductions.keys():  # complete, under the names of ours
             named = {}
         read = blank(self._states)
@@ -174,11 +188,14 @@ class StatisticMetric(Metric):
         )
 
     def _upstream_states(self) -> dict[str, Any]:
-        own = {n: v for n, v in self._states.values.items() if n not in self.statistic.reductions}
-        return own | self._translation().give(self._states)
+        declared = {name: self._states.values[name] for name in self._declared()}
+        return declared | self._translation().give(self._states)
 
     def _check_upstream(self) -> None:
-        self._translation().check_written()
+        translation = self._translation()
+        translation.check_written()
+        if not translation.names and not self._declared():
+            raise ValueError(f"torchmetrics has no metric that counts {self.statistic!r}.")
 
     def _report(self) -> None:
         self.statistic.report(type(self).__name__, self._states)

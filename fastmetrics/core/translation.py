@@ -84,15 +84,13 @@ class Translation:
         return given
 
     def check_written(self) -> None:
-        """Raise ``ValueError`` if torchmetrics has no such states, or keeps more than these."""
+        """Raise ``ValueError`` if torchmetrics keeps more than these states hold."""
         if self.lists is not None and self.lists.give is None:
             names = " and ".join(f"`{name}`" for name in self.lists.names)
             raise ValueError(
                 f"torchmetrics keeps every sample in {names}, and only sums are kept here, from"
                 " which they cannot be written."
             )
-        if not self.views and self.lists is None:
-            raise ValueError("torchmetrics has no metric that counts like this one.")
 
 
 def _check(name: str, value: Any, default: Tensor, adapts: bool) -> None:

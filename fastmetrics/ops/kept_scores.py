@@ -340,7 +340,9 @@ class Kept(Scores):
     def settle(self, states: States) -> None:
         """Make probabilities logits where others turned out to be such."""
         preds, target = states.values["preds"], states.values["target"]
-        if isinstance(target, Tensor) or not any(map(self._are_settled, target)):
+        if isinstance(target, Tensor) or torch.compiler.is_compiling():
+            return
+        if not any(map(self._are_settled, target)):
             return
         if int(states.values["events"][OUTSIDE]) > 0:
             for place, labels in enumerate(target):

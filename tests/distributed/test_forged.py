@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 
-from fastmetrics import GradientStats, MetricCollection
+from fastmetrics import GradientStats, MetricCollection, TopSamples
 from fastmetrics.aggregation import CatMetric, RunningMean, SumMetric
 from fastmetrics.classification import BinaryAUROC, MulticlassAccuracy, MulticlassConfusionMatrix
 from fastmetrics.regression import PearsonCorrCoef, R2Score
@@ -40,11 +40,13 @@ def filled() -> dict[str, Any]:
         "moments": R2Score(),
         "shared": MetricCollection([MulticlassAccuracy(3), MulticlassConfusionMatrix(3)]),
         "layers": GradientStats(),
+        "top": TopSamples(2),
         "correlation": PearsonCorrCoef(),
     }
     for name in ("sum", "list", "window"):
         metrics[name].update(scores)
     metrics["scores"].update(scores, classes[0] > 0)
+    metrics["top"].update(scores)
     metrics["moments"].update(scores, scores * 2)
     metrics["correlation"].update(scores, scores * 2)
     metrics["shared"].update(*classes)
