@@ -24,10 +24,12 @@ from fastmetrics.ops.scores import (
     Curves,
     Scores,
     TiedScores,
+    filled_up,
     image_values,
     occupied,
     order_image,
     points_curve,
+    points_of,
     sigmoid,
 )
 from fastmetrics.utilities.data import normal_tensor
@@ -320,12 +322,11 @@ class Kept(Scores):
             check_form("target", target, (len(preds),), *LABEL_DTYPES)
             preds, target = preds.view(-1, size), target.view(-1, size).long().argmax(-1)
         self.check_batch_states(self.PLAIN, (preds, target))
-        target = target.long()
-        if self.input != "auto":
-            target = self._own_labels(target)
-            preds = self._as_logits(preds) if self.logits else preds
+        if self.logits:
+            preds = self._as_logits(preds)
         states.values["preds"].append(preds)
-        states.values["target"].append(target)
+        labels = target.long()
+        states.values["target"].append(labels if self.input == "auto" else self._own_labels(labels))
 
     def _as_logits(self, probabilities: Tensor) -> Tensor:
         """Return logits with these probabilities."""
@@ -340,15 +341,13 @@ class Kept(Scores):
     def settle(self, states: States) -> None:
         """Make probabilities logits where others turned out to be such."""
         preds, target = states.values["preds"], states.values["target"]
-        if isinstance(target, Tensor) or torch.compiler.is_compiling():
+        if torch.compiler.is_compiling() or isinstance(target, Tensor):
             return
-        if not any(map(self._are_settled, target)):
-            return
-        if int(states.values["events"][OUTSIDE]) > 0:
-            for place, labels in enumerate(target):
-                if self._are_settled(labels):
-                    preds[place] = self._as_logits(preds[place])
-                    target[place] = self._own_labels(labels)
+        places = [place for place, labels in enumerate(target) if self._are_settled(labels)]
+        if places and int(states.values["events"][OUTSIDE]) > 0:
+            for place in places:
+                preds[place] = self._as_logits(preds[place])
+                target[place] = self._own_labels(target[place])
 
     def _give_batches(self, states: States, *, flat: bool) -> list[tuple[Tensor, ...]]:
         """Return probabilities and labels; a label that does not count is left out, or ignored."""
@@ -456,7 +455,7 @@ class Kept(Scores):
             ]
             curve = self._sorted_curve(states, *samples, column=column, static_shape=static_shape)
             if parts:
-                parts += _points_of(curve) if samples[0] else []
+                parts += points_of(curve) if samples[0] else []
                 curve = points_curve(parts, static_shape)
             curves.append(self.with_probabilities(states, curve))
         return curves[0] if micro else curves
@@ -519,7 +518,7 @@ class Kept(Scores):
                 column is None,
             )
         if static_shape and preds:
-            return _filled_up(fps, tps, thresholds, count)
+            return filled_up(fps, tps, thresholds, count)
         last = int(count) if preds else 0
         zero = fps.new_zeros(())
         return Curve(
@@ -597,17 +596,3 @@ def _softmax_rows(rows: Tensor) -> Tensor:
     for start in range(0, len(rows), step):
         result[start : start + step] = softmax(rows[start : start + step])
     return result
-
-
-def _points_of(curve: Curve) -> list[TiedScores]:
-    """Return the points of a sorted curve, apart."""
-    zero = curve.fps.new_zeros(1)
-    negatives, positives = curve.fps.diff(prepend=zero), curve.tps.diff(prepend=zero)
-    return [TiedScores(curve.thresholds, negatives, positives)]
-
-
-def _filled_up(fps: Tensor, tps: Tensor, thresholds: Tensor, count: Tensor) -> Curve:
-    """Return the curve through the first ``count`` points, the last of which is repeated."""
-    place = torch.arange(len(fps), device=fps.device).minimum(count - 1).clamp(min=0)
-    fps, tps = (x[place].where(count > 0, 0.0) for x in (fps, tps))
-    return Curve(fps, tps, fps[-1], tps[-1], thresholds[place], False)

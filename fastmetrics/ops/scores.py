@@ -204,6 +204,20 @@ def points_curve(parts: list[TiedScores], static_shape: bool) -> Curve:
     )
 
 
+def points_of(curve: Curve) -> list[TiedScores]:
+    """Return the points of a sorted curve, apart."""
+    zero = curve.fps.new_zeros(1)
+    negatives, positives = curve.fps.diff(prepend=zero), curve.tps.diff(prepend=zero)
+    return [TiedScores(curve.thresholds, negatives, positives)]
+
+
+def filled_up(fps: Tensor, tps: Tensor, thresholds: Tensor, count: Tensor) -> Curve:
+    """Return the curve through the first ``count`` points, the last of which is repeated."""
+    place = torch.arange(len(fps), device=fps.device).minimum(count - 1).clamp(min=0)
+    fps, tps = (x[place].where(count > 0, 0.0) for x in (fps, tps))
+    return Curve(fps, tps, fps[-1], tps[-1], thresholds[place], False)
+
+
 def image_values(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the lowest score of ``dtype`` in each bin of `score_image_histogram_`; NaN first."""
     if torch.compiler.is_compiling():  # which does not trace into a cache
