@@ -341,8 +341,8 @@ class ErrorSums(Statistic):
 
     @override
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
-        shape = (self.num_outputs, num_columns(self.terms))
-        return {"sums": torch.zeros(shape, dtype=torch.float64, device=device)}
+        columns = num_columns(self.terms)
+        return {"sums": torch.zeros(self.num_outputs, columns, dtype=torch.float64, device=device)}
 
     @override
     def arguments(self) -> tuple[int, float, float]:

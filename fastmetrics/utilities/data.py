@@ -152,6 +152,11 @@ def normal_tensor(make: Callable[[], Made]) -> Made:
     return make()
 
 
+def makes_plain_tensors() -> bool:
+    """Whether a tensor made now may be kept: not while compiling, nor under a fake mode."""
+    return not torch.compiler.is_compiling() and type(torch.empty(0, device="cpu")) is Tensor
+
+
 def map_tensors(fn: Callable[[Tensor], Tensor], data: Any) -> Any:
     """Apply ``fn`` to every tensor in nested mappings, sequences and dataclasses; keep the rest."""
     if isinstance(data, Tensor):

@@ -18,8 +18,6 @@ Medical Decision Making 9 (1989); "ovo": Hand and Till, A simple generalisation 
 the ROC curve for multiple class classification problems, Machine Learning 45 (2001).
 """
 
-# mypy: disable-error-code="empty-body"
-
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -9,8 +9,6 @@ Source: Manning, Raghavan and Schütze, Introduction to Information Retrieval, C
 Press 2008, section 8.4.
 """
 
-# mypy: disable-error-code="empty-body"
-
 from __future__ import annotations
 
 import torch

@@ -23,12 +23,11 @@ Discovery Handbook, 2nd edition, Springer 2010.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from fastmetrics.core.statistic import count
-from fastmetrics.functional._declare import declared
+from fastmetrics.functional._declare import Value, counted, declared, planned, without_self
 from fastmetrics.ops.ranking import (
     ALL_MEASURES,
     COVERAGE,
@@ -91,23 +90,12 @@ class RankingFunction(Protocol):
 
 
 def _ranking(name: str, formula: RankingMean, summary: str, value: str) -> RankingFunction:
-    def function(
-        preds: Tensor,
-        target: Tensor,
-        num_labels: int,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        weight: Tensor | None = None,
-    ) -> Tensor:
-        statistic = RankingSums(
-            num_labels=num_labels,
-            measures=formula.measure,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-        ).checked()
-        return formula(statistic.read(count(statistic, name, preds, target, weight)))
+    def plan(arguments: dict[str, Any]) -> Value:
+        statistic = RankingSums(measures=formula.measure, **arguments).checked()
+        return counted(name, statistic, lambda sums, states: formula(sums.read(states)))
 
+    signature = without_self(RankingFunction.__call__)
+    function: RankingFunction = planned(signature, name, plan)
     example = f"""
     >>> preds = torch.tensor([[0.9, 0.4, 0.6], [0.2, 0.7, 0.1]])
     >>> target = torch.tensor([[1, 1, 0], [0, 1, 0]])
