@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -143,10 +143,10 @@ class CountStatistic(Statistic):
 
     @override
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
-        counts: Any = []
-        if not self.samplewise:
-            # As many numbers: a shape in one piece takes half as long again.
-            counts = torch.zeros(*self.shape, dtype=self.dtype, device=device)
+        if self.samplewise:
+            return {"counts": [], "events": new_events(device)}
+        # The shape as separate numbers: in one piece it takes torch half as long again.
+        counts = torch.zeros(*self.shape, dtype=self.dtype, device=device)
         return {"counts": counts, "events": new_events(device)}
 
     @override
@@ -204,9 +204,9 @@ class CountStatistic(Statistic):
 
     def counts_of(self, states: States) -> Tensor:
         """Return the counts of all batches as one tensor."""
-        counts: Any = states.values["counts"]
+        counts: Tensor | list[Tensor] = states.values["counts"]
         if not isinstance(counts, list):
-            return cast(Tensor, counts)
+            return counts
         if counts:
             return torch.cat(counts)
         device = states.values["events"].device

@@ -78,7 +78,7 @@ def area_under_roc(curve: Curve, max_fpr: float | None, undefined: str | None) -
     return area.nan_to_num(0.0) if undefined is None else area
 
 
-def _of_areas(areas: Areas) -> Tensor:
+def _of_areas(areas: Areas) -> Any:
     return areas.pairs / (areas.negatives * areas.positives)
 
 

@@ -11,6 +11,8 @@ Press 2008, section 8.4.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -65,7 +67,7 @@ def _absent(scores: Scores, undefined: str | None) -> str | None:
     return "nan" if own else undefined
 
 
-def _of_areas(areas: Areas) -> Tensor:
+def _of_areas(areas: Areas) -> Any:
     return areas.precision / areas.positives
 
 

@@ -35,7 +35,6 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fastmetrics.functional._declare import Read, planned_by
@@ -44,6 +43,7 @@ from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.ops.calibration import CalibrationBins
 from fastmetrics.ops.counted import is_readable
 from fastmetrics.utilities.checks import check_choice
+from fastmetrics.utilities.data import scalar
 
 __all__ = ["binary_calibration_error", "calibration_error", "multiclass_calibration_error"]
 
@@ -60,8 +60,8 @@ def check_norm(norm: str) -> None:
 
 def calibration_formula(bins: Tensor, norm: str) -> Tensor:
     """Return the float32 error from sums ``[B, 3]``: positions, confidences, right ones."""
-    if len(bins) <= _FEW_BINS and is_readable(bins):
-        return torch.full((), _error_of_rows(bins.tolist(), norm), dtype=torch.float32)
+    if bins.shape[0] <= _FEW_BINS and is_readable(bins):
+        return scalar(_error_of_rows(bins.tolist(), norm))
     positions, confidence, right = bins.unbind(-1)
     gap = (right - confidence).abs()
     if norm == "l1":

@@ -40,7 +40,7 @@ __all__ = ["binary_hinge_loss", "hinge_loss", "multiclass_hinge_loss"]
 def hinge_formula(sums: LossSums) -> Tensor:
     """Divide the sums of losses by the samples: float32 ``[K]``, a scalar for a single loss."""
     losses = (sums.losses / sums.total).float()
-    return losses if len(losses) > 1 else losses[0]
+    return losses if losses.shape[0] > 1 else losses[0]
 
 
 def _plan(**arguments: Any) -> tuple[HingeSums, Read]:
