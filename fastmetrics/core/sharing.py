@@ -192,7 +192,7 @@ class CollectionPlan:
         self._members = [(g, m) for g in groups for m in g.members if isinstance(m, Metric)]
         for group in (*own, *(group for group in groups if group.source is not None)):
             group.link()
-        self._heads = [g.states for g in own if isinstance(g.leader, Metric)]
+        self._heads = [g.states for g in own if not g.foreign]
         for head in self._heads:
             head.left = False
 

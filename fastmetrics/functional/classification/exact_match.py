@@ -20,15 +20,21 @@ from torch import Tensor
 from fastmetrics.functional._declare import Read, planned_by
 from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.functional.classification._tasks import calls_its_task
+from fastmetrics.ops.counted import is_readable
 from fastmetrics.ops.exact_match import ClassMatches, LabelMatches, MatchCounts, Matches
 from fastmetrics.utilities.checks import is_samplewise
+from fastmetrics.utilities.data import scalar
 
 __all__ = ["exact_match", "multiclass_exact_match", "multilabel_exact_match"]
 
 
 def exact_match_formula(matches: Matches) -> Tensor:
     """Divide the samples with every position right by all samples, float32."""
-    correct, total = matches.table.double().unbind(-1)
+    table = matches.table
+    if table.ndim == 1 and is_readable(table):
+        right, samples = table.tolist()
+        return scalar(right / samples if samples else 0.0)
+    correct, total = table.double().unbind(-1)
     return divide(correct, total).float()
 
 

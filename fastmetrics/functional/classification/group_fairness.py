@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from fastmetrics.core.states import States
+from fastmetrics.core.states import Batch
 from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.ops.confusion import GroupTables, check_groups, flatten_groups
 from fastmetrics.ops.counted import Counts
@@ -57,7 +57,7 @@ def _count(
     groups: Tensor,
     weight: Tensor | None,
 ) -> Counts:
-    states = States(statistic.empty(preds.device), batch=True)
+    states = Batch(statistic.empty_batch(preds.device))
     statistic.add(states, preds, target, groups, weight)
     statistic.report(owner, states)
     return statistic.read(states)
@@ -266,17 +266,19 @@ def _compare_groups(
     input: str,
 ) -> dict[str, Tensor]:
     # How many groups there are is yet to be seen; the op takes any number.
-    statistic = GroupTables(
-        num_groups=2,
+    tables = partial(
+        GroupTables,
         threshold=threshold,
         ignore_index=ignore_index,
         validate_args=validate_args,
         input=input,
         reads_target=task != "demographic_parity",
-    ).checked()
+    )
+    tables(num_groups=2).checked()
     groups = flatten_groups(groups)
     check_groups(preds, groups)
     names, rows = torch.unique(groups, return_inverse=True)
-    statistic = replace(statistic, num_groups=max(len(names), 1))
+    found = names.shape[0]
+    statistic = tables(num_groups=max(found, 1))
     counts = _count(statistic, owner, preds, target, rows, weight)
-    return fairness_formula(counts, task, names if len(names) else None)
+    return fairness_formula(counts, task, names if found else None)

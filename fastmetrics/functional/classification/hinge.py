@@ -26,19 +26,25 @@ Machine Learning Research 2 (2001).
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from torch import Tensor
 
 from fastmetrics.functional._declare import Read, planned_by
 from fastmetrics.functional.classification._tasks import calls_its_task
+from fastmetrics.ops.counted import is_readable
 from fastmetrics.ops.hinge import HingeSums, LossSums
+from fastmetrics.utilities.data import scalar
 
 __all__ = ["binary_hinge_loss", "hinge_loss", "multiclass_hinge_loss"]
 
 
 def hinge_formula(sums: LossSums) -> Tensor:
     """Divide the sums of losses by the samples: float32 ``[K]``, a scalar for a single loss."""
+    if sums.row.shape[0] == 2 and is_readable(sums.row):
+        loss, total = sums.row.tolist()
+        return scalar(loss / total if total else math.nan)
     losses = (sums.losses / sums.total).float()
     return losses if losses.shape[0] > 1 else losses[0]
 

@@ -22,20 +22,21 @@ Discovery Handbook, 2nd edition, Springer 2010.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
 from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
 from fastmetrics.functional._declare import Value, counted, declared, planned, without_self
+from fastmetrics.ops.counted import is_readable
 from fastmetrics.ops.ranking import (
     ALL_MEASURES,
     COVERAGE,
     LOSS,
     PRECISION,
-    Rankings,
     RankingSums,
 )
+from fastmetrics.utilities.data import scalar
 
 __all__ = [
     "multilabel_coverage_error",
@@ -48,19 +49,20 @@ class RankingMean(NamedTuple):
     """A measure of label rankings, averaged over samples: float32.
 
     Attributes:
-        sum_of: its sum over samples.
         measure: what the op calls it.
         counted_with: the measures that a metric counts, so that metrics share a state; one pass
             over ranks gives all of them.
     """
 
-    sum_of: Callable[[Rankings], Tensor]
     measure: int
     counted_with: int
 
-    def __call__(self, sums: Rankings) -> Tensor:
+    def __call__(self, sums: Tensor) -> Tensor:
         """Return the mean."""
-        return (self.sum_of(sums) / sums.total).float()
+        if not is_readable(sums):
+            return (sums[self.column] / sums[-1]).float()
+        numbers = sums.tolist()
+        return scalar(numbers[self.column] / numbers[-1] if numbers[-1] else math.nan)
 
     @property
     def column(self) -> int:
@@ -68,9 +70,9 @@ class RankingMean(NamedTuple):
         return self.measure.bit_length() - 1
 
 
-COVERAGE_ERROR = RankingMean(lambda sums: sums.coverage, COVERAGE, COVERAGE)
-AVERAGE_PRECISION = RankingMean(lambda sums: sums.precision, PRECISION, ALL_MEASURES)
-RANKING_LOSS = RankingMean(lambda sums: sums.loss, LOSS, ALL_MEASURES)
+COVERAGE_ERROR = RankingMean(COVERAGE, COVERAGE)
+AVERAGE_PRECISION = RankingMean(PRECISION, ALL_MEASURES)
+RANKING_LOSS = RankingMean(LOSS, ALL_MEASURES)
 
 
 class RankingFunction(Protocol):
