@@ -65,8 +65,16 @@ def _count(
 
 def group_stat_rates_formula(counts: Counts) -> dict[str, Tensor]:
     """Shares of tp, fp, tn, fn in each group, ``{"group_0": [4], ...}``; NaN for an empty group."""
-    table = torch.stack(counts.columns(torch.float64), -1)
-    rates = (table / table.sum(1, keepdim=True)).float()
+    rows = counts.rows()
+    if rows and isinstance(rows[0][0], int):  # sums of weights round as torch adds them
+        totals = [sum(row) or math.nan for row in rows]
+        rates = torch.tensor(
+            [[count / total for count in row] for row, total in zip(rows, totals, strict=True)],
+            dtype=torch.float32,
+        )
+    else:
+        table = torch.stack(counts.columns(torch.float64), -1)
+        rates = (table / table.sum(1, keepdim=True)).float()
     return {f"group_{index}": rate for index, rate in enumerate(rates.unbind())}
 
 

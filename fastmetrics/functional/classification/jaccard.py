@@ -20,6 +20,7 @@ from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.functional.classification.confusion_matrix import tables_of
 from fastmetrics.ops.confusion import Confusion, LabelTables
 from fastmetrics.ops.counted import Counts
+from fastmetrics.utilities.data import scalar
 
 __all__ = [
     "binary_jaccard_index",
@@ -61,6 +62,11 @@ def jaccard_formula(counts: Counts, average: str | None, zero_division: float) -
     positive targets (NaN without any), ``"micro"`` divides the sums, ``"none"`` and None return
     ``[L]``.
     """
+    rows = counts.rows() if average == "micro" else None
+    if rows is not None and len(rows) == 1:
+        hits, false, _, missed = rows[0]
+        either = hits + missed + false
+        return scalar(hits / either if either else zero_division)
     tp, fp, _, fn = counts.columns(torch.float64)
     union = tp + fn + fp
     if average == "weighted":
