@@ -249,8 +249,8 @@ def score_histogram_(
     """Add one batch to the histograms of each class (or label) and target.
 
     The bin of a score is the number of thresholds that do not lie above it, so bin b holds the
-    scores that reach exactly b thresholds; NaN reaches none. With two interpretations (H = 2) the batch is
-    counted both as probabilities and as logits, and ``events`` counts the scores outside
+    scores that reach exactly b thresholds; NaN reaches none. With two interpretations (H = 2) the
+    batch is counted both as probabilities and as logits, and ``events`` counts the scores outside
     ``[0, 1]``, so that whoever reads the state decides for all of the data at once. Binary and
     multilabel logits are compared as they are, with the logits of the thresholds; multiclass ones
     go through a softmax.
@@ -265,8 +265,8 @@ def score_histogram_(
         target: any integer type or bool: 0 and 1 in the shape of ``preds``; for multiclass inputs
             classes ``[N, ...]``.
         weight: optional ``[N]``.
-        edges: float64 ``[H, T]``, T >= 1: for each interpretation the thresholds, ascending and compared
-            exactly; NaN, at the end, for one that no score reaches.
+        edges: float64 ``[H, T]``, T >= 1: for each interpretation the thresholds, ascending and
+            compared exactly; NaN, at the end, for one that no score reaches.
         uniform: promises that the thresholds are ``linspace(0, 1, T)`` (or the logits of that),
             which lets kernels find bins by arithmetic.
         multiclass: whether a score belongs to each class of a sample.
