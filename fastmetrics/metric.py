@@ -196,6 +196,8 @@ class Metric(Stateful, Operators, ABC):
 
     def _own_value(self, value: Any) -> Any:
         """Return ``value`` with one-element tensors as scalars, sharing no memory with a state."""
+        if isinstance(value, Tensor):
+            return self._own_tensor(value)
         return map_tensors(self._own_tensor, value)
 
     def _own_tensor(self, value: Tensor) -> Tensor:

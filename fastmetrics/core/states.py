@@ -303,6 +303,19 @@ class States:
         self.changed()
 
 
+class Batch(States):
+    """The states of one batch that a function counts and reads at once: values, and no more.
+
+    Nobody else sees them, so they may have any form that the statistic can read.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = values
+        self.batch = True
+
+
 class Seen:
     """What was read off states of one version; metrics that read the same share it."""
 

@@ -151,7 +151,7 @@ def _wrap_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
         version = states.stamp()
         if own["_cached"] is not None and own["_cached_at"] == version:
             return own["_cached"]
-        if self._is_synced or (own["_to_sync"] and self._is_distributed()):
+        if own["_kept"] is not None or (own["_to_sync"] and self._is_distributed()):
             with self.sync_context(
                 dist_sync_fn=self.dist_sync_fn,
                 should_sync=own["_to_sync"],

@@ -306,8 +306,8 @@ class Moments(Statistic):
 
     @override
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
-        shape = (self.num_outputs, NUM_COLUMNS)
-        return {"moments": torch.zeros(shape, dtype=torch.float64, device=device)}
+        rows = self.num_outputs
+        return {"moments": torch.zeros(rows, NUM_COLUMNS, dtype=torch.float64, device=device)}
 
     @override
     def open(

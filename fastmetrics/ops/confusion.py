@@ -26,13 +26,7 @@ from fastmetrics.ops.inputs import (
     read_labels,
     sample_weights,
 )
-from fastmetrics.utilities.checks import (
-    INPUTS,
-    check_choice,
-    check_ignore_index,
-    check_int,
-    check_unit_interval,
-)
+from fastmetrics.utilities.checks import check_ignore_index, check_int, check_thresholding
 
 # Where tp, fp, tn and fn stand in a table [[tn, fp], [fn, tp]] that is laid flat.
 TABLE_ORDER = (3, 1, 0, 2)
@@ -295,7 +289,8 @@ class Confusion(CountStatistic):
 
     def matrix(self, states: States) -> Tensor:
         """Return the matrix ``[C, C]``."""
-        return self.counts_of(states)
+        counts: Tensor = states.values["counts"]
+        return counts
 
     @override
     def views(self) -> Mapping[str, View]:
@@ -345,12 +340,7 @@ class LabelTables(CountStatistic):
     def check(self) -> None:
         """Raise ``ValueError`` unless the arguments are in range."""
         check_int("num_labels", self.num_labels, 2)
-        self._check_elements()
-
-    def _check_elements(self) -> None:
-        check_unit_interval("threshold", self.threshold)
-        check_ignore_index(self.ignore_index)
-        check_choice("input", self.input, INPUTS)
+        check_thresholding(self.threshold, self.ignore_index, self.input)
 
     @override
     def arguments(self) -> tuple[None, float, bool, int | None, bool]:
@@ -385,7 +375,7 @@ class BinaryTable(LabelTables):
 
     @override
     def check(self) -> None:
-        self._check_elements()
+        check_thresholding(self.threshold, self.ignore_index, self.input)
 
     @override
     def matrix(self, states: States) -> Tensor:
@@ -414,9 +404,7 @@ class GroupTables(CountStatistic):
     @override
     def check(self) -> None:
         check_int("num_groups", self.num_groups, 2)
-        check_unit_interval("threshold", self.threshold)
-        check_ignore_index(self.ignore_index)
-        check_choice("input", self.input, INPUTS)
+        check_thresholding(self.threshold, self.ignore_index, self.input)
 
     @property
     @override

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.compiler import is_dynamo_compiling
 from torch.library import Library
 
 from fastmetrics.ops.fusible import add_family
@@ -65,12 +66,17 @@ def define(
     if explain is not None:
         EXPLANATIONS[name] = explain
     handle = getattr(torch.ops.fastmetrics, name).default
+    # What the handle calls. Regions that torch compiles know only the handle.
+    direct = handle._op
     if fusible_axes is not None:
         add_family(name, handle._schema, fusible_axes)
 
     def run(*args: Any) -> None:
         try:
-            handle(*args)
+            if is_dynamo_compiling():
+                handle(*args)
+            else:
+                direct(*args)
         except (ValueError, RuntimeError):
             check(*args)
             if explain is not None:

@@ -310,9 +310,10 @@ class ErrorSums(Statistic):
 
     def __post_init__(self) -> None:
         """Make equal exponents look the same, too."""
-        for name in ("p", "power"):
-            if isinstance(getattr(self, name), int):
-                object.__setattr__(self, name, float(getattr(self, name)))
+        if isinstance(self.p, int):
+            object.__setattr__(self, "p", float(self.p))
+        if isinstance(self.power, int):
+            object.__setattr__(self, "power", float(self.power))
 
     def check(self) -> None:
         """Raise for arguments without a sum.
@@ -341,8 +342,8 @@ class ErrorSums(Statistic):
 
     @override
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
-        shape = (self.num_outputs, num_columns(self.terms))
-        return {"sums": torch.zeros(shape, dtype=torch.float64, device=device)}
+        columns = num_columns(self.terms)
+        return {"sums": torch.zeros(self.num_outputs, columns, dtype=torch.float64, device=device)}
 
     @override
     def arguments(self) -> tuple[int, float, float]:

@@ -26,13 +26,7 @@ from fastmetrics.ops.inputs import (
     read_labels,
     sample_weights,
 )
-from fastmetrics.utilities.checks import (
-    INPUTS,
-    check_choice,
-    check_ignore_index,
-    check_int,
-    check_unit_interval,
-)
+from fastmetrics.utilities.checks import check_ignore_index, check_int, check_thresholding
 
 __all__ = ["exact_match_", "label_exact_match_"]
 
@@ -261,9 +255,7 @@ class LabelMatches(MatchCounts):
     @override
     def check(self) -> None:
         check_int("num_labels", self.num_labels, 2)
-        check_unit_interval("threshold", self.threshold)
-        check_ignore_index(self.ignore_index)
-        check_choice("input", self.input, INPUTS)
+        check_thresholding(self.threshold, self.ignore_index, self.input)
 
     @property
     @override

@@ -182,10 +182,19 @@ MULTICLASS_MODES = ("crammer-singer", "one-vs-all")
 
 
 class LossSums(NamedTuple):
-    """K sums of losses ``[K]``, and the number of positions or the sum of their weights."""
+    """K sums of losses, and the number of positions or the sum of their weights, ``[K + 1]``."""
 
-    losses: Tensor
-    total: Tensor
+    row: Tensor
+
+    @property
+    def losses(self) -> Tensor:
+        """The sums of losses, ``[K]``."""
+        return self.row[:-1]
+
+    @property
+    def total(self) -> Tensor:
+        """The number of positions, or the sum of their weights."""
+        return self.row[-1]
 
 
 @frozen()
@@ -243,8 +252,8 @@ class HingeSums(CountStatistic):
 
     def read(self, states: States) -> LossSums:
         """Return the sums of the interpretation that all scores so far ask for."""
-        row = choose_interpretation(states.values["counts"], states.values["events"], -2)
-        return LossSums(row[:-1], row[-1])
+        counts, events = states.values["counts"], states.values["events"]
+        return LossSums(choose_interpretation(counts, events, -2))
 
     @override
     def views(self) -> Mapping[str, View]:

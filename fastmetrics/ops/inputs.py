@@ -231,11 +231,11 @@ def read_labels(
     preds: Tensor,
     target: Tensor,
     threshold: float,
-    readings: tuple[int, ...],
+    interpretations: tuple[int, ...],
     ignore_index: int | None,
     validate: bool,
 ) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
-    """Threshold the scores under each reading: ``(preds, target, counted, invalid)``."""
+    """Threshold the scores under each interpretation: ``(preds, target, counted, invalid)``."""
     labels = target.long()
     kept = (
         labels != ignore_index
@@ -255,12 +255,17 @@ def read_labels(
         else:
             events[INVALID] += int_sum(invalid)
     if not preds.is_floating_point():
-        return [preds == 1] * len(readings), labels, counted, invalid
+        return [preds == 1] * len(interpretations), labels, counted, invalid
     events[NAN] += int_sum(preds.isnan() & counted)
-    if len(readings) > 1:
+    if len(interpretations) > 1:
         events[OUTSIDE] += int_sum(((preds < 0) | (preds > 1)) & counted)
     positive = {
         PROBS: lambda: preds > threshold,
         LOGITS: lambda: preds.double() > logit(threshold),
     }
-    return [positive[reading]() for reading in readings], labels, counted, invalid
+    return (
+        [positive[interpretation]() for interpretation in interpretations],
+        labels,
+        counted,
+        invalid,
+    )

@@ -138,7 +138,7 @@ def keep_scores_(
     Args:
         state: kept scores ``[R, C]`` in the dtype of ``preds``: one column for each class or
             label, one for binary inputs. Changed in place.
-        events: int64 ``[3]``, as with two readings in
+        events: int64 ``[3]``, as with two interpretations in
             :func:`fastmetrics.ops.score_histogram.score_histogram_`. Changed in place.
         preds: scores in a float type: binary ``[N, ...]``, multilabel and multiclass
             ``[N, C, ...]``.

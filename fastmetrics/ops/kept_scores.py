@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from fastmetrics.core.states import States
+from fastmetrics.core.states import Batch, States
 from fastmetrics.core.statistic import frozen
+from fastmetrics.ops.counted import is_readable
 from fastmetrics.ops.curve import curve_areas_, curve_points_
 from fastmetrics.ops.faults import new_events
 from fastmetrics.ops.keep_scores import keep_scores_, label_dtype
@@ -134,15 +135,46 @@ class Kept(Scores):
         }
 
     @override
+    def empty_batch(self, device: torch.device) -> dict[str, Any]:
+        # One batch is never turned into counts.
+        return {
+            "preds": [],
+            "target": [],
+            "weighted_preds": [],
+            "weighted_target": [],
+            "weights": [],
+            "events": new_events(device),
+        }
+
+    @override
     def add(
         self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
     ) -> None:
-        multiclass = self.multiclass
-        count = target.numel() if multiclass else target.numel() // self.num_classes
+        count = target.numel() if self.multiclass else target.numel() // self.num_classes
         names = self.PLAIN if weight is None else self.WEIGHTED
-        events = states.values["events"]
-        rows = self._open_rows(states, names, count, preds.dtype, events.device)
-        memory = rows.memory
+        values = states.values
+        if isinstance(states, Batch):
+            memory = self._allocate(count, weight is not None, preds.dtype, target.device)
+            self._write(memory, 0, values["events"], preds, target, weight)
+            for name, written in zip(names, memory, strict=True):
+                values[name].append(written)
+            return
+        rows = self._open_rows(states, names, count, preds.dtype, values["events"].device)
+        self._write(rows.memory, rows.used, values["events"], preds, target, weight)
+        self._show_rows(states, names, rows, count)
+        if self.folds and preds.dtype in self.COUNTED:
+            self._fold(states)
+
+    def _write(
+        self,
+        memory: tuple[Tensor, ...],
+        start: int,
+        events: Tensor,
+        preds: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+    ) -> None:
+        """Write a batch into memory, from row ``start`` on."""
         keep_scores_(
             memory[0],
             events,
@@ -151,14 +183,11 @@ class Kept(Scores):
             weight,
             memory[1],
             None if weight is None else memory[2],
-            rows.used,
-            multiclass,
+            start,
+            self.multiclass,
             self.ignore_index,
             self.validate_args,
         )
-        self._show_rows(states, names, rows, count)
-        if self.folds and preds.dtype in self.COUNTED:
-            self._fold(states)
 
     @override
     def join(self, total: States, batch: States) -> tuple[str, ...]:
@@ -198,21 +227,25 @@ class Kept(Scores):
     def _new_memory(
         self, size: int, weighted: bool, dtype: torch.dtype, device: torch.device
     ) -> SpareRows:
-        columns = (size, self.num_classes)
-        labels = label_dtype(self.num_classes, self.multiclass)
-
-        def make() -> tuple[Tensor, ...]:
-            preds = torch.empty(columns, dtype=dtype, device=device)
-            shape = columns[:1] if self.multiclass else columns
-            target = torch.empty(shape, dtype=labels, device=device)
-            if not weighted:
-                return preds, target
-            return preds, target, torch.empty(size, dtype=torch.float64, device=device)
-
-        memory = normal_tensor(make)
+        memory = normal_tensor(lambda: self._allocate(size, weighted, dtype, device))
         if self.num_classes > 1:
             return SpareRows(memory, memory)
         return SpareRows(memory, (*[column.squeeze(1) for column in memory[:2]], *memory[2:]))
+
+    def _allocate(
+        self, size: int, weighted: bool, dtype: torch.dtype, device: torch.device
+    ) -> tuple[Tensor, ...]:
+        """Return memory for so many rows, as `keep_scores_` takes it."""
+        columns = self.num_classes
+        labels = label_dtype(columns, self.multiclass)
+        preds = torch.empty(size, columns, dtype=dtype, device=device)
+        if self.multiclass:
+            target = torch.empty(size, dtype=labels, device=device)
+        else:
+            target = torch.empty(size, columns, dtype=labels, device=device)
+        if not weighted:
+            return preds, target
+        return preds, target, torch.empty(size, dtype=torch.float64, device=device)
 
     def _show_rows(
         self, states: States, names: tuple[str, ...], rows: SpareRows, count: int
@@ -313,6 +346,11 @@ class Kept(Scores):
         device: torch.device = (chunks[0] if chunks else values["events"]).device
         return device
 
+    def _folded(self, states: States) -> list[tuple[torch.dtype, Tensor]]:
+        """Return the counts of 16-bit scores, where there are any."""
+        found = [(dtype, states.values.get(name)) for dtype, name in self.COUNTED.items()]
+        return [(dtype, counts) for dtype, counts in found if counts is not None and counts.ndim]
+
     @override
     def table(self, states: States, *, micro: bool) -> None:
         return None
@@ -320,31 +358,33 @@ class Kept(Scores):
     @override
     def areas(self, states: States, *, micro: bool) -> Areas | None:
         """Return the areas by sorting; None where points of several kinds must be joined."""
-        values = states.values
-        if values["float16_counts"].ndim or values["bfloat16_counts"].ndim:
-            return None
-        if _chunks(values["weights"]):
+        if _chunks(states.values["weights"]) or self._folded(states):
             return None
         preds = self._preds(states, "preds")
         size = 1 if micro else self.num_classes
-        areas = torch.zeros((size, 4), dtype=torch.float64, device=self._device(states))
+        device = (preds[0] if preds else states.values["events"]).device
+        areas = torch.zeros(size, 4, dtype=torch.float64, device=device)
         if preds:
             target = self._target(states, "target")
             curve_areas_(areas, preds, target, self.multiclass, micro)
-        return Areas(*(areas[0] if micro else areas).unbind(-1))
+        if not micro:
+            return Areas(*areas.unbind(-1))
+        return Areas(*(areas.tolist()[0] if is_readable(areas) else areas[0].unbind()))
 
     @override
     def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:
         static_shape = static_shape and torch.compiler.is_compiling()
         samples = self._preds(states, "preds"), self._target(states, "target")
+        weighted, folded = self._weighted(states), self._folded(states)
         curves = []
         for column in [None] if micro else range(self.num_classes):
-            parts = [
-                *self._weighted_points(states, column, static_shape),
-                *self._counted_points(states, column, static_shape),
-            ]
             curve = self._sorted_curve(states, *samples, column=column, static_shape=static_shape)
-            if parts:
+            if weighted or folded:
+                parts = [self._points_of_weights(*rows, column, static_shape) for rows in weighted]
+                parts += [
+                    _points_of_counts(dtype, counts.to(curve.fps.device)[0], column, static_shape)
+                    for dtype, counts in folded
+                ]
                 parts += _points_of(curve) if samples[0] else []
                 curve = points_curve(parts, static_shape)
             curves.append(self.with_probabilities(states, curve))
@@ -420,48 +460,46 @@ class Kept(Scores):
             False,
         )
 
-    def _weighted_points(
-        self, states: States, column: int | None, static_shape: bool
-    ) -> list[TiedScores]:
-        preds, target = (
-            self._preds(states, "weighted_preds"),
-            self._target(states, "weighted_target"),
-        )
-        points = []
-        for scores, labels, weight in zip(
-            preds, target, _chunks(states.values["weights"]), strict=True
-        ):
-            if self.multiclass:
-                classes = torch.arange(self.num_classes, device=labels.device)
-                counted = (labels >= 0) & (labels < self.num_classes)
-                positive = labels.unsqueeze(1) == classes
-                counted = counted.unsqueeze(1).expand_as(positive)
-            else:
-                positive, counted = labels == 1, labels != LEFT_OUT_BYTE
-            amount = weight.unsqueeze(1) * counted
-            every = (scores, amount * ~positive, amount * positive)
-            if column is None:
-                points.append(TiedScores(*(x.flatten() for x in every)))
-            else:
-                points.append(TiedScores(*(x[:, column] for x in every)))
+    def _weighted(self, states: States) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Return scores, labels and weights of the samples that have weights."""
+        weights = _chunks(states.values["weights"])
+        if not weights:
+            return []
+        preds = self._preds(states, "weighted_preds")
+        target = self._target(states, "weighted_target")
+        return list(zip(preds, target, weights, strict=True))
+
+    def _points_of_weights(
+        self,
+        scores: Tensor,
+        labels: Tensor,
+        weight: Tensor,
+        column: int | None,
+        static_shape: bool,
+    ) -> TiedScores:
+        if self.multiclass:
+            classes = torch.arange(self.num_classes, device=labels.device)
+            counted = (labels >= 0) & (labels < self.num_classes)
+            positive = labels.unsqueeze(1) == classes
+            counted = counted.unsqueeze(1).expand_as(positive)
+        else:
+            positive, counted = labels == 1, labels != LEFT_OUT_BYTE
+        amount = weight.unsqueeze(1) * counted
+        every = (scores, amount * ~positive, amount * positive)
+        points = TiedScores(*(x.flatten() if column is None else x[:, column] for x in every))
         if static_shape:
             return points
-        return [
-            TiedScores(*(x[part.negatives + part.positives > 0] for x in part)) for part in points
-        ]
+        used = points.negatives + points.positives > 0
+        return TiedScores(*(x[used] for x in points))
 
-    def _counted_points(
-        self, states: States, column: int | None, static_shape: bool
-    ) -> list[TiedScores]:
-        points = []
-        for dtype, name in self.COUNTED.items():
-            counts = states.values[name]
-            if counts.ndim:
-                counts = counts[0].to(self._device(states))
-                table = counts.sum(0) if column is None else counts[column]
-                values = image_values(MOST_IMAGE_BITS, dtype, counts.device)
-                points.append(occupied(table, values, static_shape))
-        return points
+
+def _points_of_counts(
+    dtype: torch.dtype, counts: Tensor, column: int | None, static_shape: bool
+) -> TiedScores:
+    """Return the points of counted scores ``[C, 2, 65536]`` of one class, or of all of them."""
+    table = counts.sum(0) if column is None else counts[column]
+    values = image_values(MOST_IMAGE_BITS, dtype, counts.device)
+    return occupied(table, values, static_shape)
 
 
 def _chunks(rows: list[Tensor] | Tensor) -> list[Tensor]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from typing_extensions import override
@@ -159,15 +157,6 @@ def ranking_sums_(
     _ranking_sums(state, events, preds, target, measures, weight, ignore_index, validate)
 
 
-class Rankings(NamedTuple):
-    """Sums over samples, and the number of samples or the sum of their weights."""
-
-    coverage: Tensor
-    precision: Tensor
-    loss: Tensor
-    total: Tensor
-
-
 @frozen()
 class RankingSums(CountStatistic):
     """Sums of the ``measures`` of each sample, and of samples, ``[4]``; see :func:`ranking_sums_`.
@@ -216,6 +205,7 @@ class RankingSums(CountStatistic):
             self.validate_args,
         )
 
-    def read(self, states: States) -> Rankings:
-        """Return the sums of each measure."""
-        return Rankings(*states.values["counts"].unbind())
+    def read(self, states: States) -> Tensor:
+        """Return the sums of coverage, precision and loss, and the samples, ``[4]``."""
+        sums: Tensor = states.values["counts"]
+        return sums

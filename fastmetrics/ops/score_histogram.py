@@ -83,7 +83,7 @@ def check_score_image_histogram(
     if state.shape[0] != 1 and not multiclass:
         raise ValueError(
             f"{_IMAGE}: binary and multilabel scores are ranked as they are, so the state must hold"
-            f" one reading, got shape {shape_text(state)}."
+            f" one interpretation, got shape {shape_text(state)}."
         )
     if half and preds.dtype != torch.float16:
         raise ValueError(f"{_IMAGE}: `half` needs float16 `preds`, got dtype {preds.dtype}.")
@@ -138,8 +138,8 @@ def _count_bins(
     count_outside: bool,
     find_bins: Callable[[Tensor, int], Tensor],
 ) -> None:
-    """Count the bins that ``find_bins(scores, reading)`` returns."""
-    num_readings, num_rows, _, num_bins = state.shape
+    """Count the bins that ``find_bins(scores, interpretation)`` returns."""
+    num_interpretations, num_rows, _, num_bins = state.shape
     if target.numel() == 0:
         return
     limit = num_rows if multiclass else 2
@@ -159,9 +159,9 @@ def _count_bins(
         events[OUTSIDE] += int_sum(((scores < 0) | (scores > 1)) & counted)
     num_samples = target.shape[0]
     contribution = sample_weights(counted.reshape(num_samples, -1), weight).flatten()
-    readings = (PROBS, LOGITS) if num_readings > 1 else (int(logits),)
-    for index, reading in enumerate(readings):
-        values = softmax(scores) if multiclass and reading == LOGITS else scores
+    interpretations = (PROBS, LOGITS) if num_interpretations > 1 else (int(logits),)
+    for index, interpretation in enumerate(interpretations):
+        values = softmax(scores) if multiclass and interpretation == LOGITS else scores
         bins = find_bins(values, index)
         cell = torch.where(counted, (row * 2 + labels) * num_bins + bins, 0)
         delta = contribution.new_zeros(num_rows * 2 * num_bins)
@@ -187,7 +187,9 @@ def score_histogram_reference(
         ignore_index,
         validate,
         len(state) > 1,
-        lambda scores, reading: _find_bins(scores.double().contiguous(), edges[reading]),
+        lambda scores, interpretation: _find_bins(
+            scores.double().contiguous(), edges[interpretation]
+        ),
     )
 
 
@@ -209,7 +211,7 @@ def score_image_histogram_reference(
         ignore_index,
         validate,
         not multiclass or len(state) > 1,
-        lambda scores, reading: _image_bins(scores, half, bits),
+        lambda scores, interpretation: _image_bins(scores, half, bits),
     )
 
 
@@ -247,8 +249,8 @@ def score_histogram_(
     """Add one batch to the histograms of each class (or label) and target.
 
     The bin of a score is the number of thresholds that do not lie above it, so bin b holds the
-    scores that reach exactly b thresholds; NaN reaches none. With two readings (H = 2) the batch is
-    counted both as probabilities and as logits, and ``events`` counts the scores outside
+    scores that reach exactly b thresholds; NaN reaches none. With two interpretations (H = 2) the
+    batch is counted both as probabilities and as logits, and ``events`` counts the scores outside
     ``[0, 1]``, so that whoever reads the state decides for all of the data at once. Binary and
     multilabel logits are compared as they are, with the logits of the thresholds; multiclass ones
     go through a softmax.
@@ -263,12 +265,12 @@ def score_histogram_(
         target: any integer type or bool: 0 and 1 in the shape of ``preds``; for multiclass inputs
             classes ``[N, ...]``.
         weight: optional ``[N]``.
-        edges: float64 ``[H, T]``, T >= 1: for each reading the thresholds, ascending and compared
-            exactly; NaN, at the end, for one that no score reaches.
+        edges: float64 ``[H, T]``, T >= 1: for each interpretation the thresholds, ascending and
+            compared exactly; NaN, at the end, for one that no score reaches.
         uniform: promises that the thresholds are ``linspace(0, 1, T)`` (or the logits of that),
             which lets kernels find bins by arithmetic.
         multiclass: whether a score belongs to each class of a sample.
-        logits: which reading a state with H = 1 holds.
+        logits: which interpretation a state with H = 1 holds.
         ignore_index: positions with this target are left out.
         validate: as in :func:`fastmetrics.ops.stat_scores.stat_scores_`.
 
@@ -327,14 +329,14 @@ def score_image_histogram_(
             Binary and multilabel scores are ranked as they are, so their H is 1; multiclass ones
             are with H = 2 counted as they are and after a softmax. Changed in place.
         events: int64 ``[3]``; counts the scores outside ``[0, 1]`` unless a multiclass state holds
-            one reading. Changed in place.
+            one interpretation. Changed in place.
         preds: as for `score_histogram_`.
         target: as for `score_histogram_`.
         weight: optional ``[N]``.
         half: takes the 16-bit image of float16 scores, which tells all of them apart with 16 bits.
             Otherwise the image of a score is that of the nearest float32.
         multiclass: whether a score belongs to each class of a sample.
-        logits: which reading a multiclass state with H = 1 holds: with True, the softmax.
+        logits: which interpretation a multiclass state with H = 1 holds: with True, the softmax.
         ignore_index: positions with this target are left out.
         validate: as in :func:`fastmetrics.ops.stat_scores.stat_scores_`.
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -77,7 +77,9 @@ Curves = Curve | list[Curve]
 
 
 class Areas(NamedTuple):
-    """What the whole of a curve comes to, for each of C classes; float64 ``[C]``, or scalars.
+    """What the whole of a curve comes to, for each of C classes; float64 ``[C]``.
+
+    Of one curve scalars, or numbers where the host can look at them for free.
 
     Attributes:
         pairs: how many pairs of a positive and a negative are in order, ties counting half.
@@ -86,10 +88,10 @@ class Areas(NamedTuple):
         positives: their number.
     """
 
-    pairs: Tensor
-    precision: Tensor
-    negatives: Tensor
-    positives: Tensor
+    pairs: Any
+    precision: Any
+    negatives: Any
+    positives: Any
 
 
 @frozen(kw_only=True)
@@ -149,10 +151,10 @@ class Scores(CountStatistic):
         """Return ``convert(scores)`` if the scores are logits, else the scores."""
         if self.input != "auto":
             return convert(scores) if self.logits else scores
-        outside = states.values["events"][OUTSIDE]
+        events = states.values["events"]
         if torch.compiler.is_compiling():
-            return torch.where(outside > 0, convert(scores), scores)
-        return convert(scores) if int(outside) > 0 else scores
+            return torch.where(events[OUTSIDE] > 0, convert(scores), scores)
+        return convert(scores) if events.tolist()[OUTSIDE] > 0 else scores
 
     def with_probabilities(self, states: States, curve: Curve) -> Curve:
         """Return a curve through scores at probabilities; multiclass ones are such already."""

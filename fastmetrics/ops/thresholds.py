@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.utilities.checks import check_int
+from fastmetrics.utilities.data import makes_plain_tensors
 
 Thresholds = int | list[float] | Tensor | str | None
 
@@ -115,11 +116,6 @@ def make_grid(
     if not isinstance(thresholds, int) or device is None or not makes_plain_tensors():
         return _lay_out(thresholds, input, multiclass, device)
     return _shared_grid(thresholds, input, multiclass, device)
-
-
-def makes_plain_tensors() -> bool:
-    """Whether a tensor made now may be kept: not while compiling, nor under a fake mode."""
-    return not torch.compiler.is_compiling() and type(torch.empty(0, device="cpu")) is Tensor
 
 
 @functools.lru_cache(maxsize=32)

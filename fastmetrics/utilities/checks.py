@@ -47,6 +47,13 @@ def check_ignore_index(value: Any) -> None:
         raise ValueError(f"`ignore_index` must be None or an integer, got {value!r}.")
 
 
+def check_thresholding(threshold: Any, ignore_index: Any, input: Any) -> None:
+    """Raise ``ValueError`` unless scores can be cut at ``threshold`` under these rules."""
+    check_unit_interval("threshold", threshold)
+    check_ignore_index(ignore_index)
+    check_choice("input", input, INPUTS)
+
+
 def check_zero_division(value: Any) -> None:
     """Raise ``ValueError`` unless ``zero_division`` is 0, 1 or NaN."""
     if value not in (0, 1) and value == value:

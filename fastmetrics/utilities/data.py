@@ -15,6 +15,8 @@ __all__ = ["dim_zero_cat", "dim_zero_max", "dim_zero_mean", "dim_zero_min", "dim
 
 METRIC_EPS = 1e-6
 
+_CPU = torch.device("cpu")
+
 Made = TypeVar("Made", Tensor, tuple[Tensor, ...])
 
 
@@ -150,6 +152,19 @@ def normal_tensor(make: Callable[[], Made]) -> Made:
         with torch.inference_mode(False):
             return make()
     return make()
+
+
+def makes_plain_tensors() -> bool:
+    """Whether a tensor made now may be kept: not while compiling, nor under a fake mode."""
+    return not torch.compiler.is_compiling() and type(torch.empty(0, device="cpu")) is Tensor
+
+
+def scalar(value: float, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return a number as a tensor without axes; it is rounded as tensors are, to infinity too."""
+    try:
+        return torch.scalar_tensor(value, dtype=dtype, device=_CPU)  # a third of tensor()'s time
+    except RuntimeError:  # beyond the largest number
+        return torch.tensor(value, dtype=dtype, device=_CPU)
 
 
 def map_tensors(fn: Callable[[Tensor], Tensor], data: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -23,6 +24,7 @@ from fastmetrics.ops.kept_scores import Kept
 from fastmetrics.ops.scores import Areas, Binned, Curve, Ranked, Scores
 from fastmetrics.ops.thresholds import Thresholds, check_thresholds, make_grid
 from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
+from fastmetrics.utilities.data import scalar
 
 UNDEFINED = (None, "nan")
 
@@ -155,12 +157,12 @@ class AreaFormula(Formula):
     Attributes:
         of_curve: the float64 values ``[...]`` of a curve, given ``undefined`` and what else there
             is.
-        of_areas: the values ``[...]`` of whole areas; 0/0 is NaN.
+        of_areas: the values ``[...]`` of whole areas, of tensors or of numbers; 0/0 is NaN.
         of_table: the least and the most they may be for counts ``[..., 2, B]``, given the same.
     """
 
     of_curve: Callable[..., Tensor]
-    of_areas: Callable[[Areas], Tensor]
+    of_areas: Callable[[Areas], Any]
     of_table: Callable[..., tuple[Tensor, Tensor]]
     class_averages: tuple[str | None, ...] = CLASS_AVERAGES
     label_averages: tuple[str | None, ...] = LABEL_AVERAGES
@@ -183,10 +185,19 @@ class AreaFormula(Formula):
             curves = scores.curves(states, micro=micro, static_shape=True)
             values = each_class(curves, partial(self.of_curve, undefined=absent, **own))
             return average_classes(values, average, positives_of(curves), undefined)
+        if isinstance(areas.positives, float):  # one curve, of which no average is taken
+            return scalar(self._number(areas, absent))
         values = self.of_areas(areas)
         if absent is None:
             values = values.nan_to_num(0.0)
         return average_classes(values, average, areas.positives, undefined)
+
+    def _number(self, areas: Areas, undefined: str | None) -> float:
+        try:
+            value: float = self.of_areas(areas)
+        except ZeroDivisionError:
+            value = math.nan
+        return 0.0 if value != value and undefined is None else value
 
     def bounds(
         self,

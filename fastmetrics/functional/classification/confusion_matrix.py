@@ -28,14 +28,14 @@ Source: Stehman, Selecting and interpreting measures of thematic classification 
 Sensing of Environment 62 (1997).
 """
 
-# mypy: disable-error-code="empty-body"
-# (The body is in the decorator.)
-
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from torch import Tensor
 
-from fastmetrics.core.statistic import count
+from fastmetrics.functional._declare import Read, planned_by
 from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
 from fastmetrics.utilities.checks import NORMALIZATIONS, check_choice
@@ -47,26 +47,43 @@ __all__ = [
     "multilabel_confusion_matrix",
 ]
 
+F = TypeVar("F", bound=Callable[..., Tensor])
+
 
 def check_normalize(normalize: str | None) -> None:
     """Raise ``ValueError`` unless ``normalize`` names a normalisation."""
     check_choice("normalize", normalize, NORMALIZATIONS)
 
 
-def count_matrix(
-    statistic: Confusion | LabelTables,
-    owner: str,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-) -> Tensor:
-    """Check the arguments and count one batch; for the function ``owner``.
+def tables_of(arguments: dict[str, Any]) -> Confusion | LabelTables:
+    """Take the arguments of a statistic out of those of a function, and return it."""
+    names = ("num_classes", "num_labels", "threshold", "ignore_index", "validate_args", "input")
+    own = {name: arguments.pop(name) for name in names if name in arguments}
+    if "num_classes" in own:
+        return Confusion(**own)
+    return LabelTables(**own) if "num_labels" in own else BinaryTable(**own)
 
-    Returns ``[C, C]``, ``[L, 2, 2]``, or ``[2, 2]`` for binary inputs.
+
+def of_matrix(
+    value: Callable[..., Tensor], check: Callable[..., None] | None = None
+) -> Callable[[F], F]:
+    """Give a function its body: the value of the matrix of one batch. Its own body is its purpose.
+
+    Args:
+        value: of ``[C, C]``, ``[L, 2, 2]``, or ``[2, 2]`` for binary inputs, and of those arguments
+            that only the function has.
+        check: raises ``ValueError`` unless these are in range.
     """
-    if statistic.validate_args:
-        statistic.check()
-    return statistic.matrix(count(statistic, owner, preds, target, weight))
+
+    def plan(**own: Any) -> tuple[Confusion | LabelTables, Read]:
+        statistic = tables_of(own)
+        if statistic.validate_args:
+            if check is not None:
+                check(**own)
+            statistic.check()
+        return statistic, lambda tables, states: value(tables.matrix(states), **own)
+
+    return planned_by(plan)
 
 
 def normalize_matrix(matrix: Tensor, normalize: str | None) -> Tensor:
@@ -84,6 +101,7 @@ def normalize_matrix(matrix: Tensor, normalize: str | None) -> Tensor:
     return (counts / counts.sum(axes, keepdim=True)).nan_to_num(nan=0.0).float()
 
 
+@of_matrix(normalize_matrix, check_normalize)
 def binary_confusion_matrix(
     preds: Tensor,
     target: Tensor,
@@ -109,15 +127,9 @@ def binary_confusion_matrix(
     tensor([[1, 1],
             [0, 1]])
     """
-    if validate_args:
-        check_normalize(normalize)
-    table = BinaryTable(
-        threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
-    )
-    matrix = count_matrix(table, "binary_confusion_matrix", preds, target, weight)
-    return normalize_matrix(matrix, normalize)
 
 
+@of_matrix(normalize_matrix, check_normalize)
 def multiclass_confusion_matrix(
     preds: Tensor,
     target: Tensor,
@@ -143,13 +155,9 @@ def multiclass_confusion_matrix(
             [0, 1, 0],
             [0, 0, 1]])
     """
-    if validate_args:
-        check_normalize(normalize)
-    confusion = Confusion(num_classes, ignore_index, validate_args)
-    matrix = count_matrix(confusion, "multiclass_confusion_matrix", preds, target, weight)
-    return normalize_matrix(matrix, normalize)
 
 
+@of_matrix(normalize_matrix, check_normalize)
 def multilabel_confusion_matrix(
     preds: Tensor,
     target: Tensor,
@@ -179,13 +187,6 @@ def multilabel_confusion_matrix(
             [[0, 0],
              [1, 1]]])
     """
-    if validate_args:
-        check_normalize(normalize)
-    statistic = LabelTables(
-        num_labels, threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
-    )
-    tables = count_matrix(statistic, "multilabel_confusion_matrix", preds, target, weight)
-    return normalize_matrix(tables, normalize)
 
 
 @calls_its_task(

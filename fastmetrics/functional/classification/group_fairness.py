@@ -16,12 +16,12 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from fastmetrics.core.states import States
+from fastmetrics.core.states import Batch
 from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.ops.confusion import GroupTables, check_groups, flatten_groups
 from fastmetrics.ops.counted import Counts
@@ -57,7 +57,7 @@ def _count(
     groups: Tensor,
     weight: Tensor | None,
 ) -> Counts:
-    states = States(statistic.empty(preds.device), batch=True)
+    states = Batch(statistic.empty_batch(preds.device))
     statistic.add(states, preds, target, groups, weight)
     statistic.report(owner, states)
     return statistic.read(states)
@@ -65,8 +65,16 @@ def _count(
 
 def group_stat_rates_formula(counts: Counts) -> dict[str, Tensor]:
     """Shares of tp, fp, tn, fn in each group, ``{"group_0": [4], ...}``; NaN for an empty group."""
-    table = torch.stack(counts.columns(torch.float64), -1)
-    rates = (table / table.sum(1, keepdim=True)).float()
+    rows = counts.rows()
+    if rows and isinstance(rows[0][0], int):  # sums of weights round as torch adds them
+        totals = [sum(row) or math.nan for row in rows]
+        rates = torch.tensor(
+            [[count / total for count in row] for row, total in zip(rows, totals, strict=True)],
+            dtype=torch.float32,
+        )
+    else:
+        table = torch.stack(counts.columns(torch.float64), -1)
+        rates = (table / table.sum(1, keepdim=True)).float()
     return {f"group_{index}": rate for index, rate in enumerate(rates.unbind())}
 
 
@@ -266,17 +274,19 @@ def _compare_groups(
     input: str,
 ) -> dict[str, Tensor]:
     # How many groups there are is yet to be seen; the op takes any number.
-    statistic = GroupTables(
-        num_groups=2,
+    tables = partial(
+        GroupTables,
         threshold=threshold,
         ignore_index=ignore_index,
         validate_args=validate_args,
         input=input,
         reads_target=task != "demographic_parity",
-    ).checked()
+    )
+    tables(num_groups=2).checked()
     groups = flatten_groups(groups)
     check_groups(preds, groups)
     names, rows = torch.unique(groups, return_inverse=True)
-    statistic = replace(statistic, num_groups=max(len(names), 1))
+    found = names.shape[0]
+    statistic = tables(num_groups=max(found, 1))
     counts = _count(statistic, owner, preds, target, rows, weight)
-    return fairness_formula(counts, task, names if len(names) else None)
+    return fairness_formula(counts, task, names if found else None)

@@ -11,8 +11,6 @@ Source: Mysinger and Shoichet, Rapid context-dependent ligand desolvation in mol
 Journal of Chemical Information and Modeling 50 (2010).
 """
 
-# mypy: disable-error-code="empty-body"
-
 from __future__ import annotations
 
 from functools import partial

@@ -28,8 +28,6 @@ labels out of range. Formulas run in float64 and return float32.
 Source: Davis and Goadrich, The relationship between Precision-Recall and ROC curves, ICML 2006.
 """
 
-# mypy: disable-error-code="empty-body"
-
 from __future__ import annotations
 
 import torch

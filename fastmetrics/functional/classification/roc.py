@@ -5,8 +5,6 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.precision
 Source: Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 27 (2006).
 """
 
-# mypy: disable-error-code="empty-body"
-
 from __future__ import annotations
 
 import torch

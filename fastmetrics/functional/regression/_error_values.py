@@ -12,6 +12,7 @@ from torch import Tensor
 from fastmetrics.core.statistic import count_with_gradients
 from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops.error_sums import ErrorSums
+from fastmetrics.utilities.data import scalar
 
 # A formula takes the columns of the sums one by one, all as tensors or all as numbers.
 N = TypeVar("N", Tensor, float)
@@ -43,7 +44,7 @@ def error_value(
     if sums.is_cpu and not sums.requires_grad and not torch.compiler.is_compiling():
         # Numbers take half the time of tensors, but some of them raise.
         try:
-            return torch.full((), formula(*sums.tolist()[0]), dtype=dtype)
+            return scalar(formula(*sums.tolist()[0]), dtype)
         except (ValueError, ArithmeticError):
             pass
     value: Tensor = formula(*sums[0].unbind())

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from fastmetrics.core.statistic import count_with_gradients
 from fastmetrics.ops.co_moments import WIDE, Moments
+from fastmetrics.utilities.data import scalar
 
 # Up to here numbers are faster than tensors.
 _FEW = 8
@@ -55,7 +56,7 @@ def few_rows(moments: Tensor) -> list[list[float]] | None:
 def as_result(value: Tensor | float, wide: bool) -> Tensor:
     """Round a value to float32, unless an input was float64."""
     if not isinstance(value, Tensor):
-        return torch.full((), value, dtype=torch.float64 if wide else torch.float32, device="cpu")
+        return scalar(value, torch.float64 if wide else torch.float32)
     return value if wide else value.float()
 
 

@@ -71,16 +71,16 @@ def r2_formula(
     In compiled regions R2 of fewer than two samples is NaN.
     """
     count: Tensor | int
+    rows = few_rows(moments)
     if torch.compiler.is_compiling():
         count = moments[0, COUNT]
     else:
-        row = moments[0].tolist()
+        row = rows[0] if rows else moments[0].tolist()
         count, wide = int(row[COUNT]), wide or row[WIDE] > 0
         if count < 2:
             raise ValueError(f"r2_score needs at least two samples, got {count}.")
-    rows = few_rows(moments) if multioutput == "uniform_average" else None
     value: Tensor | float
-    if rows is not None:
+    if rows is not None and multioutput == "uniform_average":
         value = explained_numbers(
             (row[M2_D] + row[WEIGHT] * row[MEAN_D] * row[MEAN_D], row[M2_Y]) for row in rows
         )
@@ -123,4 +123,4 @@ def r2_score(
     check_r2(adjusted, multioutput)
     moments = count_moments("r2_score", preds, target, weight)
     value = r2_formula(moments, adjusted, multioutput, is_wide(preds, target))
-    return value.squeeze() if preds.ndim == 1 else value
+    return value.squeeze() if preds.ndim == 1 and value.ndim else value
