@@ -22,6 +22,7 @@ from typing_extensions import Self
 
 from fastmetrics.core import upstream
 from fastmetrics.core.composition import is_metric
+from fastmetrics.core.locking import Lock, serial
 from fastmetrics.core.sharing import CollectionPlan, Group, explain, make_groups
 from fastmetrics.core.syncing import (
     independent_copy,
@@ -32,6 +33,7 @@ from fastmetrics.core.syncing import (
 from fastmetrics.core.upstream import CollectionLookalike, is_upstream_collection
 from fastmetrics.distributed import PendingValue, SyncHandle, read_states, write_states
 from fastmetrics.metric import Metric
+from fastmetrics.utilities.data import normal_tensor
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 from fastmetrics.utilities.prints import rank_zero_warn
 
@@ -87,7 +89,9 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         self.postfix = self._check_arg(postfix, "postfix")
         self._enable_compute_groups = compute_groups
         self._groups: dict[int, list[str]] = {}
-        self._plan = CollectionPlan()  # who shares what
+        self._updated = False
+        self._lock = Lock()
+        self._plan = CollectionPlan(lock=self._lock)  # who shares what
         # The affixes of the nested collection a metric came from.
         self._affixes: dict[str, tuple[str, str]] = {}
         self.add_metrics(metrics, *additional_metrics)
@@ -98,6 +102,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
             return arg
         raise ValueError(f"`{name}` must be a string or None, got {arg!r}.")
 
+    @serial
     def add_metrics(self, metrics: Any, *additional_metrics: Metric) -> None:
         """Add metrics; arguments and errors as for the constructor.
 
@@ -162,12 +167,14 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         self[name] = metric
         self._affixes[name] = (collection.prefix or "", collection.postfix or "")
 
+    @serial
     def __setitem__(self, key: str, module: Any) -> None:
         if key in self:
             del self[key]
         super().__setitem__(key, module)
         self._plan.broken = True
 
+    @serial
     def __delitem__(self, key: str) -> None:
         metric = self._modules[key]
         if isinstance(metric, Metric):
@@ -188,6 +195,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         self._groups = dict(enumerate(together)) if self._enable_compute_groups else {}
         self._plan = CollectionPlan(
             [Group([self._modules[name] for name in group]) for group in together],
+            lock=self._lock,
             derives=self._enable_compute_groups is True,
             fuses=bool(self._enable_compute_groups),
             apart=apart,
@@ -198,6 +206,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         """Return the plan, made again when a metric left its group, came or went."""
         return self._plan if self._plan.holds() else self._make_plan()
 
+    @serial
     def _live_plan(self) -> CollectionPlan:
         """Return the plan, with all metrics sharing again what was lent to the user."""
         plan = self._whole_plan()
@@ -206,10 +215,17 @@ class MetricCollection(CollectionLookalike, ModuleDict):
 
     @property
     def compute_groups(self) -> dict[int, list[str]]:
-        """The names of the metrics that share a state, group by group."""
-        self._live_plan()
-        return self._groups
+        """The names of the metrics that share a state, group by group.
 
+        As in torchmetrics, each metric is alone before the first update; :meth:`explain` tells what
+        is planned. There are none with ``compute_groups=False``.
+        """
+        self._live_plan()
+        if self._groups_checked or not self._groups:
+            return self._groups
+        return {place: [name] for place, name in enumerate(self._modules)}
+
+    @serial
     def explain(self) -> None:
         """Print what each metric counts and with whom.
 
@@ -233,31 +249,47 @@ class MetricCollection(CollectionLookalike, ModuleDict):
 
     @property
     def _groups_checked(self) -> bool:
-        return bool(self._enable_compute_groups)
+        """Whether the groups are shown: from the first update on, or as the user has given them."""
+        if isinstance(self._enable_compute_groups, list):
+            return True
+        return self._enable_compute_groups and self._updated
 
     @property
     def metric_state(self) -> dict[str, dict[str, Any]]:
         """The states of each metric, by name."""
         return {k: m.metric_state for k, m in self.items(copy_state=False)}
 
+    @serial
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Update each distinct state once; keywords go to the metrics that take them."""
         self._live_plan().update(args, kwargs)
+        self.__dict__["_updated"] = True
 
     @torch.jit.unused
+    @serial
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Add a batch, as ``update`` does, and return the values of the batch alone."""
         values = self._live_plan().forward(args, kwargs)
+        self.__dict__["_updated"] = True
         return self._flatten({name: values[id(m)] for name, m in self._modules.items()})
 
+    @serial
     def compute(self) -> dict[str, Any]:
         """Return the value of each metric, by name."""
         self._live_plan()
         sources = self._sources()
-        if any(m._is_synced or m._syncs_in_compute() for m in sources.values()):
-            with self._synced_for_compute(sources):
+        if not any(m._to_sync or m._is_synced for m in sources.values()):
+            return self._values()
+        held = [(metric, metric._pointers()) for metric in sources.values()]
+        try:
+            try:
+                sync_for_compute(sources)
                 return self._values()
-        return self._values()
+            finally:
+                _put_back(held)
+        except BaseException:  # an interrupt may have come in between
+            _put_back(held)
+            raise
 
     def _values(self) -> dict[str, Any]:
         return self._flatten({name: metric.compute() for name, metric in self._modules.items()})
@@ -271,19 +303,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
                     found.setdefault(id(source), (key, source))
         return dict(found.values())
 
-    @contextmanager
-    def _synced_for_compute(self, sources: dict[str, Metric]) -> Generator[None, None, None]:
-        """Hold the states of all processes, for ``compute`` of each metric to read."""
-        before = [(m, m._is_synced, m._to_sync, m._should_unsync) for m in sources.values()]
-        try:
-            sync_for_compute(sources)
-            yield
-        finally:
-            for metric, synced, to_sync, should_unsync in before:
-                metric.__dict__.update(_to_sync=to_sync, _should_unsync=should_unsync)
-                if metric._is_synced and not synced:
-                    metric.unsync()
-
+    @serial
     def compute_async(self) -> PendingValue:
         """Return a handle whose ``wait`` returns what ``compute`` would return now.
 
@@ -293,6 +313,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         copy._live_plan()
         return PendingValue(sync_for_compute(copy._sources(), async_op=True), copy._values)
 
+    @serial
     def sync(
         self,
         process_group: Any | None = None,
@@ -336,6 +357,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
             raise
         return handle
 
+    @serial
     def unsync(self, should_unsync: bool = True) -> None:
         """Return to the states of this process.
 
@@ -384,6 +406,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
                 flat[f"{prefix}{unique}{postfix}"] = value[key]
         return {self._set_name(name): value for name, value in flat.items()}
 
+    @serial
     def reset(self) -> None:
         """Reset all metrics; those that went their own way share a state again."""
         plan = self._plan
@@ -394,6 +417,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
             metric.reset()
         self._make_plan()
 
+    @serial
     def state_bytes(self) -> bytes:
         """Return the states of all metrics as bytes, shared ones once.
 
@@ -402,6 +426,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         """
         return write_states(self._saved_metrics())
 
+    @serial
     def from_state_bytes(self, data: bytes) -> Self:
         """Return a copy of this collection with the states of ``data`` instead of its own.
 
@@ -421,6 +446,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         self._live_plan()
         return named_metrics(self)
 
+    @serial
     def _merge_earlier(self, part: Self) -> None:
         """Merge the states of ``part``, a collection like this one that saw its data before."""
         for name, metric in self._modules.items():
@@ -441,6 +467,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         for metric in self._modules.values():
             metric.persistent(mode)
 
+    @serial
     def set_dtype(self, dst_type: str | torch.dtype) -> Self:
         """Convert the floating-point states of the metrics to ``dst_type``."""
         with self._live_plan().alone():
@@ -448,6 +475,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
                 metric.set_dtype(dst_type)
         return self
 
+    @serial
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         apply: Any = super()._apply  # untyped in torch
         if all(isinstance(m, Metric) and m._stays_under(fn) for m in self._modules.values()):
@@ -457,6 +485,15 @@ class MetricCollection(CollectionLookalike, ModuleDict):
             apply(fn, recurse)
         self._make_plan()  # what passes hold beside states has moved too
         return self
+
+    @serial
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy whose metrics share what they share here."""
+        new: Self = object.__new__(type(self))
+        memo[id(self)] = new
+        state = normal_tensor(lambda: deepcopy(self.__dict__, memo))
+        new.__setstate__(state)  # type: ignore[no-untyped-call]  # untyped in torch
+        return new
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Name the real class: pickle would compare it with ``__class__``."""
@@ -473,6 +510,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
     def _to_renamed_dict(self) -> dict[str, Any]:
         return {self._set_name(name): metric for name, metric in self._modules.items()}
 
+    @serial
     def _separate(self, copy_state: bool) -> None:
         if copy_state:
             self._whole_plan().lend()
@@ -550,6 +588,11 @@ class MetricCollection(CollectionLookalike, ModuleDict):
             own = val[name] if isinstance(val, dict) else [step[name] for step in val]
             figures.append(metric.plot(own, ax=None if ax is None else ax[i]))
         return figures
+
+
+def _put_back(held: list[tuple[Metric, dict[str, Any]]]) -> None:
+    for metric, pointers in held:
+        metric.__dict__.update(pointers)
 
 
 def _keys_of(name: str, value: Any) -> Iterable[str]:

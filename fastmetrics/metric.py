@@ -16,10 +16,11 @@ from typing_extensions import Self
 
 from fastmetrics.core import operators, syncing, upstream
 from fastmetrics.core.forward import forward as forward_batch
+from fastmetrics.core.locking import exclusive
 from fastmetrics.core.operators import Operators
 from fastmetrics.core.reductions import Merger as Merger
 from fastmetrics.core.stateful import CONSTANTS, SETTINGS, Stateful
-from fastmetrics.core.states import States
+from fastmetrics.core.states import States, private_copy
 from fastmetrics.core.wrapping import ensure_wrapped
 from fastmetrics.distributed import (
     Parcel,
@@ -29,6 +30,7 @@ from fastmetrics.distributed import (
     distributed_available,
     gather_all_tensors,
     gather_state,
+    is_real,
     read_states,
     write_states,
 )
@@ -138,12 +140,20 @@ class Metric(Stateful, Operators, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
+        cls._prepare_class()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make a metric; another base may have kept ``__init_subclass__`` from its class."""
+        cls._prepare_class()
+        return super().__new__(cls)
+
+    @classmethod
+    def _prepare_class(cls) -> None:
         upstream.put_ours_first(cls, (Metric, Stateful, Operators))
         ensure_wrapped(cls)
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
-        ensure_wrapped(type(self))
         upstream.register()
         own = self.__dict__
         for name, default in SETTINGS.items():
@@ -233,9 +243,13 @@ class Metric(Stateful, Operators, ABC):
             raise TorchMetricsUserError(
                 f"{type(self).__name__} is synchronised; call `unsync` before `forward`."
             )
-        if own["_states"].shared:
-            self._leave()
         upstream.register()
+        return self._forward(args, kwargs)
+
+    @exclusive
+    def _forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.__dict__["_states"].shared:
+            self._leave()
         return forward_batch([[self]], self._update, args, kwargs)[0]
 
     def _update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -246,11 +260,12 @@ class Metric(Stateful, Operators, ABC):
         if type(self).reset is not Metric.reset:
             self.reset()
 
+    @exclusive
     def reset(self) -> None:
         """Return the states to their defaults, in place where that is possible."""
         own = self.__dict__
         if own["_kept"] is not None:  # synchronised: the own states are the ones to keep
-            own["_states"], own["_kept"] = own["_kept"], None
+            own.update(_states=own["_kept"], _kept=None)
         self._private().reset()
         own["_forward_cache"] = own["_cached"] = None
 
@@ -282,15 +297,24 @@ class Metric(Stateful, Operators, ABC):
                     f"`incoming_state` must be a {type(self).__name__}, got"
                     f" {type(incoming_state).__name__}."
                 )
-            count = incoming_state.update_count
-            values = incoming_state._states.values
+            count, values = incoming_state._snapshot()
         else:
             values = self._named_here(incoming_state)
         for name in self._defaults:
             if name not in values:
                 raise ValueError(f"`incoming_state` must hold the state {name!r}, got {[*values]}.")
+        self._merge(values, count)
+
+    @exclusive
+    def _merge(self, values: dict[str, Any], count: int) -> None:
         with torch.no_grad():
             self._private().merge(values, count)
+
+    @exclusive
+    def _snapshot(self) -> tuple[int, dict[str, Any]]:
+        """Return the number of updates and copies of the states."""
+        values = self._states.values
+        return self.update_count, {name: private_copy(state) for name, state in values.items()}
 
     def _named_here(self, states: dict[str, Any]) -> dict[str, Any]:
         """Return states that somebody wrote down, under the names of this metric."""
@@ -306,6 +330,7 @@ class Metric(Stateful, Operators, ABC):
             " its tensors; use fastmetrics.wrappers.Running."
         )
 
+    @exclusive
     def state_bytes(self) -> bytes:
         """Return the states of this process as bytes, for :meth:`from_state_bytes`.
 
@@ -339,13 +364,6 @@ class Metric(Stateful, Operators, ABC):
             if metric._defaults:
                 metric.merge_state(earlier[name])
 
-    def _extras(self) -> Any:
-        """Return what a copy needs besides the states, as JSON has it."""
-        return None
-
-    def _take_extras(self, extras: Any) -> None:
-        """Set what ``_extras`` of a metric like this one returned."""
-
     def clone(self) -> Self:
         """Return a deep copy."""
         return deepcopy(self)
@@ -354,6 +372,7 @@ class Metric(Stateful, Operators, ABC):
         available = self.distributed_available_fn
         return bool(available()) if callable(available) else False
 
+    @exclusive
     def sync(
         self,
         dist_sync_fn: Callable[..., Any] | None = None,
@@ -389,29 +408,32 @@ class Metric(Stateful, Operators, ABC):
         )
         if not should_sync or not available:
             return SyncHandle() if async_op else None
-        if self._packs(dist_sync_fn):
+        if self._packs(dist_sync_fn, process_group):
             return syncing.sync_metrics({type(self).__name__: self}, process_group, async_op)
         if async_op:
             raise TorchMetricsUserError(
                 f"{type(self).__name__} gathers its states in its own way, not in the background."
             )
-        # No copies: synchronising replaces states, it never changes them.
-        self._hold(syncing.synced_states(self, dict(self._states.values)))
         try:
+            # No copies: synchronising replaces states, it never changes them.
+            self._hold(syncing.synced_states(self, dict(self._states.values)))
             self._sync_dist(dist_sync_fn or self.dist_sync_fn or gather_all_tensors, process_group)
         except BaseException:
-            self.unsync()
+            self.unsync(should_unsync=self._is_synced)
             raise
         return None
 
-    def _packs(self, dist_sync_fn: Callable[..., Any] | None = None) -> bool:
+    def _packs(
+        self, dist_sync_fn: Callable[..., Any] | None = None, process_group: Any | None = None
+    ) -> bool:
         """Whether the states travel together with those of other metrics, without a graph."""
         own = "_sync_dist" in self.__dict__ or type(self)._sync_dist is not Metric._sync_dist
         gather = dist_sync_fn or self.dist_sync_fn
         graph = (
             self._states.batch and self.is_differentiable is not False and torch.is_grad_enabled()
         )
-        return not own and not graph and gather in (None, gather_all_tensors)
+        packs = not own and not graph and gather in (None, gather_all_tensors)
+        return packs and is_real(process_group or self.process_group)
 
     def _parcel(self, name: str, source: str = "") -> Parcel:
         """Return the states, those of ``source`` too if any, and what they have in common."""
@@ -447,6 +469,7 @@ class Metric(Stateful, Operators, ABC):
         return {name: self} if self._wraps_compute else {}
 
     def _syncs_in_compute(self) -> bool:
+        """Whether `compute` synchronises; this asks what the user has given to ask once."""
         return (
             self._to_sync
             and self._computed is None
@@ -467,6 +490,7 @@ class Metric(Stateful, Operators, ABC):
                 states.values[name], reduction, gather, updates=states.updates(), empty=empty
             )
 
+    @exclusive
     def unsync(self, should_unsync: bool = True) -> None:
         """Return to the states of this process.
 
@@ -478,7 +502,7 @@ class Metric(Stateful, Operators, ABC):
         if not self._is_synced:
             raise TorchMetricsUserError(f"{type(self).__name__} is not synchronised.")
         own = self.__dict__
-        own["_states"], own["_kept"] = own["_kept"], None
+        own.update(_states=own["_kept"], _kept=None)
 
     @contextmanager
     def sync_context(
@@ -534,7 +558,6 @@ class Metric(Stateful, Operators, ABC):
         upstream.register()
         if upstream.became_theirs(self, state, "_states"):
             return
-        ensure_wrapped(type(self))
         super().__setstate__(state)
 
     def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:

@@ -13,6 +13,7 @@ import torch
 import torchmetrics
 from torch import Tensor
 
+from fastmetrics import MetricCollection
 from tests.every import Case, metrics
 
 CASES = metrics()
@@ -104,20 +105,56 @@ def test_copies_stand_alone(case):
 
 @every_metric
 def test_checkpoints_hold_everything(case):
-    if case.name in WINDOWS:
-        pytest.skip("a window is not persistent, as upstream")
-    inputs, more = case.inputs(30), case.inputs(10)
+    more = case.inputs(10)
     metric, fresh = case.make(), case.make()
     metric.persistent(True)
-    metric.update(*inputs)
+    for size in (30, 3, 4, 5, 6, 7, 2):  # more than a window holds
+        metric.update(*case.inputs(size))
     file = io.BytesIO()
     torch.save(metric.state_dict(), file)
     file.seek(0)
-    fresh.load_state_dict(torch.load(file), strict=False)
+    fresh.load_state_dict(torch.load(file))
     same(fresh.compute(), metric.compute())
-    for each in (metric, fresh):
-        each.update(*more)
-    same(fresh.compute(), metric.compute())
+    for call in ("update", "forward"):
+        for each in (metric, fresh):
+            getattr(each, call)(*more)
+        same(fresh.compute(), metric.compute())
+
+
+@every_metric
+def test_what_is_made_in_inference_mode_is_usable_outside(case):
+    batch = case.inputs(12)
+    metric, loaded = case.make(), case.make()
+    metric.persistent(True)
+    metric.update(*batch)
+    with torch.inference_mode():
+        together = MetricCollection({"alone": metric}).clone()
+        copies = [metric.clone(), copy.deepcopy(metric), together["alone"]]
+        loaded.load_state_dict(metric.state_dict())
+        reset = metric.clone().set_dtype(torch.float64)
+        reset.reset()
+    for made in (*copies, loaded, reset):
+        made(*batch)
+        made.update(*batch)
+    for made in (*copies, loaded):
+        same(made.compute(), copies[0].compute())
+
+
+@pytest.mark.parametrize("collected", [False, True])
+@every_metric
+def test_materialised_metrics_know_their_defaults(case, collected):
+    with torch.device("meta"):
+        module = torch.nn.Module()
+        module.metric = MetricCollection({"a": case.make()}) if collected else case.make()
+    module.to_empty(device="cpu")
+    batch = case.inputs(12)
+    metric = module.metric["a"] if collected else module.metric
+    expected = value_of(case, batch)
+    module.metric.update(*batch)
+    same(metric.compute(), expected)
+    module.metric.reset()
+    module.metric.update(*batch)
+    same(metric.compute(), expected)
 
 
 @every_metric

@@ -104,7 +104,8 @@ class StatScoreMetric(StatisticMetric):
             if multidim_average == "samplewise":
                 self.add_state(name, [], "cat")
             else:
-                self.add_state(name, torch.zeros(size, dtype=torch.int64), "sum")
+                zeros = torch.zeros(size, dtype=torch.int64, device=self._default_device)
+                self.add_state(name, zeros, "sum")
 
     def _update_state(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> None:
         """Add the counts of a batch."""

@@ -14,8 +14,10 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from fastmetrics.core.forward import forward, unshared
+from fastmetrics.core.locking import Lock, exclusive
 from fastmetrics.core.states import Derived, Lent, Reader, Seen, States
 from fastmetrics.core.statistic import Statistic
 from fastmetrics.metric import Metric
@@ -49,8 +51,11 @@ class Group:
         """Whether a member that changes on its own would change another one, or its pass."""
         return bool(len(self.members) > 1 or self.source or self.readers or self.in_pass)
 
-    def link(self) -> None:
-        """Let all members point to the states of the first, or read them off the source."""
+    def link(self, lock: Lock) -> None:
+        """Let all members point to the states of the first, or read them off the source.
+
+        States that are shared have the lock of the collection.
+        """
         if self.foreign:
             return
         if self.source is None:
@@ -58,9 +63,13 @@ class Group:
             if isinstance(own, Reader) or own.shared:  # those of another group or collection
                 own.left = True
                 own = own.copy()
+                own.lock = Lock()
                 self.leader._point(own)
             self.states = own
             own.shared = self.shares
+            if own.shared:
+                with own.lock:
+                    own.lock = lock
             for member in self.members[1:]:
                 member._point(own)
             return
@@ -128,12 +137,31 @@ class Pass:
                 return False
             opened.append(state)
         events = [heads[i].values["events"] for i in self._reporting]
-        self._call.run(opened, events, *batch)
+        if is_dynamo_compiling():
+            self._call.run(opened, events, *batch)
+            self._keep(heads, opened)
+            for states in heads:
+                states.note()
+            return True
+        versions = [states.version for states in heads]
+        for states in heads:
+            states.note()  # before: an interrupt behind the op must not leave an old value
+        try:
+            self._call.run(opened, events, *batch)
+        except Exception:
+            for states, version in zip(heads, versions, strict=True):
+                states.count, states.version = states.count - 1, version
+            raise
+        try:
+            self._keep(heads, opened)
+        except BaseException:  # an interrupt came before the last of them
+            self._keep(heads, opened)
+            raise
+        return True
+
+    def _keep(self, heads: Sequence[States], opened: Sequence[Tensor]) -> None:
         for i in self._keeping:
             self._statistics[i].keep(heads[i], opened[i])
-        for states in heads:
-            states.note()
-        return True
 
 
 def _batch_of(
@@ -166,6 +194,7 @@ class CollectionPlan:
         self,
         groups: Sequence[Group] = (),
         *,
+        lock: Lock,
         derives: bool = False,
         fuses: bool = False,
         apart: bool = False,
@@ -191,10 +220,11 @@ class CollectionPlan:
         # Every metric of this package, with its group.
         self._members = [(g, m) for g in groups for m in g.members if isinstance(m, Metric)]
         for group in (*own, *(group for group in groups if group.source is not None)):
-            group.link()
+            group.link(lock)
         self._heads = [g.states for g in own if not g.foreign]
         for head in self._heads:
             head.left = False
+        self._shared = [head.shared for head in self._heads]
 
     def holds(self) -> bool:
         """Whether the metrics still share what they should."""
@@ -257,8 +287,17 @@ class CollectionPlan:
 
     def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Add a batch to each state once."""
-        for step in self._steps:
-            step.update(args, kwargs)
+        try:
+            for step in self._steps:
+                step.update(args, kwargs)
+        except BaseException:
+            self._mend()
+            raise
+
+    def _mend(self) -> None:
+        """Mark as shared what is: an interrupt may have kept a step from doing so."""
+        for head, shared in zip(self._heads, self._shared, strict=True):
+            head.shared = shared
 
     def forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int, Any]:
         """Add a batch, and return the value of each metric for it, by the metric's id."""
@@ -268,13 +307,20 @@ class CollectionPlan:
                     "A metric of the collection is synchronised; call `unsync` before `forward`."
                 )
         values: dict[int, Any] = {}
-        for step, groups, plain in self._forwards:
-            if plain:
-                found = forward(groups, step.update, args, kwargs)
-            else:
-                found = [m(*args, **m._filter_kwargs(**kwargs)) for g in groups for m in g]
-            values.update(zip([id(m) for g in groups for m in g], found, strict=True))
+        try:
+            for step, groups, plain in self._forwards:
+                if plain:
+                    found = _forward(groups[0][0], groups, step.update, args, kwargs)
+                else:
+                    found = [m(*args, **m._filter_kwargs(**kwargs)) for g in groups for m in g]
+                values.update(zip([id(m) for g in groups for m in g], found, strict=True))
+        except BaseException:
+            self._mend()
+            raise
         return values
+
+
+_forward = exclusive(lambda _, *args: forward(*args))  # by the lock of the first metric
 
 
 def _forward_of(step: Group | Pass) -> tuple[list[Sequence[Any]], bool]:

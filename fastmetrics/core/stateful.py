@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling
 from torch.nn import Module
 from typing_extensions import Self
 
 from fastmetrics.core import upstream
 from fastmetrics.core.attributes import show_states
+from fastmetrics.core.locking import exclusive
 from fastmetrics.core.reductions import reduction_of
 from fastmetrics.core.states import State, States, private_copy
-from fastmetrics.utilities.data import map_tensors
+from fastmetrics.utilities.data import map_tensors, normal_tensor
 from fastmetrics.utilities.prints import rank_zero_warn
 
 # Class attributes that nobody assigns to a metric.
@@ -39,6 +43,13 @@ SETTINGS = {
 _NEUTRAL = frozenset({*SETTINGS, "training", "process_group", "dist_sync_fn"})
 
 
+# What a checkpoint calls that which a metric knows besides its states.
+EXTRAS = "_extras"
+
+# What says which states a metric holds, and what its `compute` does about other processes.
+_POINTERS = ("_states", "_kept", "_to_sync", "_should_unsync")
+
+
 class Stateful(Module):
     """What all metrics are, before they count anything; ``docs/states.md`` tells the whole story.
 
@@ -48,6 +59,8 @@ class Stateful(Module):
     fused_update: bool = False
     # States that `set_dtype` leaves alone: the ops add them up in float64, whatever the values are.
     _exact_states: tuple[str, ...] = ()
+
+    process_group: Any = None
 
     # What the metric points to, and those of this process while `_states` are those of all.
     _states: Any
@@ -92,7 +105,7 @@ class Stateful(Module):
         if isinstance(default, Tensor):
             default = private_copy(default.contiguous())
         states = self._private()
-        states.declare(name, default, reduction)
+        states.declare(name, default, reduction, self.device)
         self._persistent[name] = persistent
         show_states(type(self), [name])
         self._point(states)
@@ -203,7 +216,12 @@ class Stateful(Module):
     def _hold(self, synced: States) -> None:
         """Hold the states of all processes until ``unsync``."""
         own = self.__dict__
-        own["_kept"], own["_states"] = own["_states"], synced
+        own.update(_kept=own["_states"], _states=synced)  # in one step
+
+    def _pointers(self) -> dict[str, Any]:
+        """Return where the metric points; its ``__dict__`` takes that back in one step."""
+        own = self.__dict__
+        return {name: own[name] for name in _POINTERS}
 
     def _own_states(self) -> Any:
         """Return the states of this process, be it synchronised or not."""
@@ -211,9 +229,14 @@ class Stateful(Module):
 
     def _take_states(self, states: dict[str, State]) -> None:
         own = self._private()
+        own.changed()
         for name, state in states.items():
             own.assign(name, map_tensors(lambda t: t.to(self.device), state))
-        own.changed()
+
+    @property
+    def _default_device(self) -> torch.device:
+        """Where the defaults of states are made: on the meta device they would have no values."""
+        return torch.device("cpu") if self.device.type == "meta" else self.device
 
     @property
     def device(self) -> torch.device:
@@ -289,7 +312,8 @@ class Stateful(Module):
         valid = self._computed is not None
         states = [self._private()] if own["_kept"] is None else [self._private(), own["_kept"]]
         for each in states:
-            each.move(move, [name for name in each.defaults if name not in exclude_state])
+            names = [name for name in each.defaults if name not in exclude_state]
+            valid &= not each.move(move, names)
         self._point(self._own_states())
         if valid:
             own["_cached_at"] = self._states.stamp()
@@ -314,6 +338,18 @@ class Stateful(Module):
         for name in self._persistent:
             self._persistent[name] = mode
 
+    def _persists(self) -> bool:
+        """Whether anything is part of ``state_dict``."""
+        return any(self._persistent.values())
+
+    def _extras(self) -> Any:
+        """Return what a copy needs besides the states, as JSON has it; None if nothing."""
+        return None
+
+    def _take_extras(self, extras: Any) -> None:
+        """Set what ``_extras`` of a metric like this one returned."""
+
+    @exclusive
     def _save_to_state_dict(
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
     ) -> None:
@@ -325,6 +361,12 @@ class Stateful(Module):
         for name, persistent in self._persistent.items():
             if persistent:
                 destination[prefix + name] = map_tensors(copy, self._states.values[name])
+        extras, states = self._extras(), self._states
+        # How often states were updated is told where one of them is a mean.
+        count = states.updates() if states.weighs_updates else None
+        if self._persists() and (extras, count) != (None, None):
+            text = json.dumps({"count": count, "extras": extras}).encode()
+            destination[prefix + EXTRAS] = torch.tensor([*text], dtype=torch.uint8, device="cpu")
 
     def state_dict(  # type: ignore[override]  # arguments by position, as user code passes them
         self,
@@ -340,6 +382,7 @@ class Stateful(Module):
         )
         return result
 
+    @exclusive
     def _load_from_state_dict(
         self,
         state_dict: dict[str, Any],
@@ -350,6 +393,13 @@ class Stateful(Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
+        extras = state_dict.pop(prefix + EXTRAS, None)
+        if extras is not None:
+            saved = json.loads(bytes(extras.tolist()))
+            if saved["count"] is not None:
+                self._update_count = saved["count"]
+            if saved["extras"] is not None:
+                self._take_extras(saved["extras"])
         for name in self._defaults:
             if prefix + name in state_dict:
                 # Popped, so that the base class does not take it for an unexpected key.
@@ -357,6 +407,24 @@ class Stateful(Module):
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
+
+    @exclusive
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy that shares nothing but the process group, made in whatever mode."""
+        memo[id(self.process_group)] = self.process_group
+        new = memo[id(self)] = type(self).__new__(type(self))
+        state = self.__getstate__()
+        new.__setstate__(normal_tensor(lambda: deepcopy(state, memo)))
+        return new
+
+    def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
+        """Refuse to be pickled with a process group, which no other process and no file knows."""
+        if isinstance(self.process_group, getattr(torch.distributed, "ProcessGroup", ())):
+            raise TypeError(
+                f"{type(self).__name__} cannot be pickled with its `process_group`; set"
+                " `process_group = None` before, or save `state_dict()`."
+            )
+        return super().__reduce_ex__(protocol)
 
     def __copy__(self) -> Self:
         """Return a shallow copy; whichever of both changes first takes a copy of the states."""
@@ -387,7 +455,10 @@ class Stateful(Module):
                 states = self._private()
                 if value is not states.values.get(name):  # else changed in place, as by `+=`
                     # Fused updates write into it; torchmetrics.MetricCollection gives one to many.
-                    states.values[name] = private_copy(value) if self.fused_update else value
+                    copies = self.fused_update or (
+                        isinstance(value, Tensor) and not is_compiling() and value.is_inference()
+                    )
+                    states.values[name] = private_copy(value) if copies else value
                 states.changed()
                 return
             if states.shared and not (name.startswith("_") or name in _NEUTRAL):

@@ -65,7 +65,7 @@ class StatisticMetric(Metric):
         Metric.__init__(self, **settings)  # whatever else a subclass stems from
         self.statistic = statistic.to(self.device)
         self.__dict__["_view_names"] = frozenset(self._views())
-        for name, state in statistic.empty().items():
+        for name, state in statistic.empty(self._default_device).items():
             self.add_state(name, state, statistic.reductions[name])
 
     @counts_only

@@ -44,8 +44,9 @@ def put_ours_first(cls: type, ours: tuple[type, ...]) -> None:
     around ``update`` and ``compute`` that torchmetrics gives to each instance is left out.
     """
     theirs = _upstream("torchmetrics.metric", "Metric")
-    if theirs is None or theirs not in cls.__mro__:
+    if theirs is None or theirs not in cls.__mro__ or "_ours_first" in vars(cls):
         return
+    cls._ours_first = True  # type: ignore[attr-defined]
     for base in ours:
         for name, value in vars(base).items():
             first = next(each for each in cls.__mro__ if name in vars(each))

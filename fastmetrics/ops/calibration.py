@@ -205,8 +205,10 @@ def bin_edges(n_bins: int, device: torch.device | None = None) -> Tensor:
     """Lower edges of the bins as float32 and as float64 numbers, float64 ``[2, n_bins + 1]``."""
     check_int("n_bins", n_bins, 1)
     # Made on the CPU: other devices round differently.
-    rows = [torch.linspace(0, 1, n_bins + 1, dtype=d) for d in (torch.float32, torch.float64)]
-    return torch.stack([row.double() for row in rows]).to(device)
+    dtypes = (torch.float32, torch.float64)
+    rows = [torch.linspace(0, 1, n_bins + 1, dtype=dtype, device="cpu") for dtype in dtypes]
+    edges = torch.stack([row.double() for row in rows])
+    return edges.to(torch.get_default_device() if device is None else device)
 
 
 @frozen()

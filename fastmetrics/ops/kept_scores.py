@@ -29,7 +29,7 @@ from fastmetrics.ops.scores import (
     order_image,
     points_curve,
 )
-from fastmetrics.utilities.data import normal_tensor
+from fastmetrics.utilities.data import end_alike, normal_tensor
 
 # A label that does not count, where labels take a byte.
 LEFT_OUT_BYTE = 255
@@ -253,17 +253,13 @@ class Kept(Scores):
         """Make the next ``count`` rows part of the states."""
         if not count:
             return
-        grows = rows.used > 0
-        rows.used = used = rows.used + count
-        shown = rows.shown
+        used, shown = rows.used + count, rows.shown
         full = used == len(shown[0])
         views = shown if full else [tensor[:used] for tensor in shown]
-        for name, view in zip(names, views, strict=True):
-            chunks = states.values[name]
-            if grows:
-                chunks[-1] = view
-            else:
-                chunks.append(view)
+        # In front of what the rows remember: the next batch takes other memory if that differs.
+        chunks = [states.values[name] for name in names]
+        end_alike(chunks, [[view] for view in views], instead=rows.used > 0)
+        rows.used = used
         if states.batch:
             return
         rows.view = views[0]
@@ -275,37 +271,45 @@ class Kept(Scores):
     def _fold(self, states: States) -> None:
         """Turn the 16-bit scores among many into counts, which are just as exact."""
         values = states.values
-        preds, target = values["preds"], values["target"]
+        preds = values["preds"]
         if states.batch or sum(map(len, preds)) < FOLDED_ROWS:
             return
         device = values["events"].device
-        unread = new_events(device)
-        kept: list[tuple[Tensor, Tensor]] = []
-        for scores, labels in zip(preds, target, strict=True):
-            name = self.COUNTED.get(scores.dtype)
+        for place in reversed(range(len(preds))):
+            name = self.COUNTED.get(preds[place].dtype)
             if name is None:
-                kept.append((scores, labels))
                 continue
             if not values[name].ndim:
                 size = (1, self.num_classes, 2, 2**MOST_IMAGE_BITS)
                 zeros = functools.partial(torch.zeros, size, dtype=torch.int64, device=device)
                 values[name] = normal_tensor(zeros)
-            # They may wait on the CPU.
-            scores, labels = scores.to(device), self._own_labels(labels).to(device)
-            if self.num_classes == 1:
-                scores, labels = scores.flatten(), labels.flatten()
-            score_image_histogram_(
-                values[name],
-                unread,
-                scores,
-                labels,
-                None,
-                half=scores.dtype is torch.float16,
-                multiclass=self.multiclass,
-                ignore_index=LEFT_OUT_BYTE,
-                validate=False,
-            )
-        preds[:], target[:] = [scores for scores, _ in kept], [labels for _, labels in kept]
+            counts, before = values[name], values[name].sum()
+            rest = {n: [*values[n][:place], *values[n][place + 1 :]] for n in self.PLAIN}
+            try:
+                # They may wait on the CPU.
+                self._count(counts, values["preds"][place].to(device), values["target"][place])
+                values.update(rest)
+            except BaseException:
+                if counts.sum() != before:  # an interrupt behind the op: counted once, not twice
+                    values.update(rest)
+                raise
+
+    def _count(self, counts: Tensor, scores: Tensor, labels: Tensor) -> None:
+        """Count a chunk of 16-bit scores."""
+        labels = self._own_labels(labels).to(scores.device)
+        if self.num_classes == 1:
+            scores, labels = scores.flatten(), labels.flatten()
+        score_image_histogram_(
+            counts,
+            new_events(scores.device),  # unread: they were counted when the scores came
+            scores,
+            labels,
+            None,
+            half=scores.dtype is torch.float16,
+            multiclass=self.multiclass,
+            ignore_index=LEFT_OUT_BYTE,
+            validate=False,
+        )
 
     @override
     def with_every_score(self) -> Kept:

@@ -46,7 +46,7 @@ from fastmetrics.core.statistic import Statistic, frozen
 from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.utilities.checks import check_int
-from fastmetrics.utilities.data import dim_zero_cat
+from fastmetrics.utilities.data import dim_zero_cat, end_alike
 
 __all__ = ["rank_moments_", "rank_orders_"]
 
@@ -282,8 +282,8 @@ def keep_samples(
     kept_preds: list[Tensor], kept_target: list[Tensor], preds: Tensor, target: Tensor
 ) -> None:
     """Append copies, which later changes of the inputs do not reach."""
-    for kept, x in ((kept_preds, preds), (kept_target, target)):
-        kept.append(x.detach().clone() if x.requires_grad else x.clone())
+    copies = [[x.detach().clone() if x.requires_grad else x.clone()] for x in (preds, target)]
+    end_alike((kept_preds, kept_target), copies)
 
 
 @frozen()

@@ -60,6 +60,7 @@ class Grid:
     uniform: bool
     order: Tensor | None
     _values: tuple[float, ...] | None = field(default=None, init=False)
+    _real: Grid | None = field(default=None, init=False)  # where the numbers of a meta grid are
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -81,9 +82,12 @@ class Grid:
         """Return the same thresholds on ``device``."""
         if self.edges.device == device:
             return self
+        if self._real is not None:
+            return self._real.to(device)
         order = None if self.order is None else self.order.to(device)
         moved = Grid(self.thresholds.to(device), self.edges.to(device), self.uniform, order)
-        # On a meta device the numbers are gone.
+        if device.type == "meta":  # where the numbers are gone
+            moved._real = self
         moved._values = self.values if device.type == "meta" else self._values
         return moved
 
@@ -113,6 +117,9 @@ def make_grid(
     A number of uniform thresholds is laid out once per device, and shared: nobody writes into a
     grid, and users get copies.
     """
+    wanted = torch.get_default_device() if device is None else device
+    if wanted.type == "meta":
+        return make_grid(thresholds, input, multiclass, torch.device("cpu")).to(wanted)
     if not isinstance(thresholds, int) or device is None or not makes_plain_tensors():
         return _lay_out(thresholds, input, multiclass, device)
     return _shared_grid(thresholds, input, multiclass, device)

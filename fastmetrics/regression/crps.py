@@ -46,7 +46,11 @@ class ContinuousRankedProbabilityScore(Metric):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         for name in ("score", "total"):  # the sum of the scores, and their number
-            self.add_state(name, torch.zeros(1, dtype=torch.float64), dist_reduce_fx="sum")
+            self.add_state(
+                name,
+                torch.zeros(1, dtype=torch.float64, device=self._default_device),
+                dist_reduce_fx="sum",
+            )
 
     def update(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> None:
         """Add one batch; ``weight`` is ``[N]``."""

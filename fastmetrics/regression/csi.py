@@ -59,7 +59,11 @@ class CriticalSuccessIndex(Metric):
         self.keep_sequence_dim = axis
         for name in ("hits", "misses", "false_alarms"):
             if axis is None:
-                self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+                self.add_state(
+                    name,
+                    torch.zeros((), dtype=torch.int64, device=self._default_device),
+                    dist_reduce_fx="sum",
+                )
             else:
                 self.add_state(f"{name}_list", [], dist_reduce_fx="cat")
 

@@ -17,7 +17,7 @@ METRIC_EPS = 1e-6
 
 _CPU = torch.device("cpu")
 
-Made = TypeVar("Made", Tensor, tuple[Tensor, ...])
+Made = TypeVar("Made")
 
 
 def dim_zero_cat(x: Tensor | Sequence[Tensor]) -> Tensor:
@@ -144,6 +144,24 @@ def _flexible_bincount(x: Tensor) -> Tensor:
     """Count how often each number occurs, in rising order of those that do."""
     counts: Tensor = torch.unique(x, return_counts=True)[1]
     return counts
+
+
+def end_alike(
+    lists: Sequence[list[Made]], parts: Sequence[list[Made]], instead: bool = False
+) -> None:
+    """Put each part behind its list, or with ``instead`` in the place of the last element.
+
+    An interrupt finds all lists changed, or none.
+    """
+    ends = [len(each) - instead for each in lists]
+    before = [each[end:] for each, end in zip(lists, ends, strict=True)]
+    try:
+        for each, end, part in zip(lists, ends, parts, strict=True):
+            each[end:] = part
+    except BaseException:
+        for each, end, old in zip(lists, ends, before, strict=True):
+            each[end:] = old
+        raise
 
 
 def normal_tensor(make: Callable[[], Made]) -> Made:

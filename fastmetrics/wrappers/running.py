@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 
+from fastmetrics.core.locking import exclusive
+from fastmetrics.core.stateful import EXTRAS
 from fastmetrics.core.states import States, private_copy
 from fastmetrics.core.statistic_metric import StatisticMetric
+from fastmetrics.distributed import gather_all_tensors
 from fastmetrics.metric import Metric
 from fastmetrics.utilities.checks import check_int
+from fastmetrics.utilities.data import map_tensors
 from fastmetrics.wrappers.abstract import WrapperMetric
 
 __all__ = ["Running"]
@@ -18,7 +23,8 @@ __all__ = ["Running"]
 class Running(WrapperMetric):
     """A metric over the last ``window`` batches: ``compute`` forgets what came before.
 
-    The states of each batch in the window are kept apart, so memory is that of ``window`` metrics.
+    The states of each batch in the window are kept apart, so memory is that of as many metrics as
+    there are batches in it.
     ``forward`` returns the value of the batch alone, as for any metric.
 
     Args:
@@ -53,71 +59,171 @@ class Running(WrapperMetric):
         self.base_metric = base_metric
         self.window = window
         self._num_vals_seen = 0
-        states = base_metric._states
-        for name, default in states.defaults.items():
-            for slot in range(window):
-                self.add_state(f"{name}_{slot}", default, states.reductions[name])
+        self._slots_persist = False
+
+    def _declare(self, slot: int) -> None:
+        """Make room for one more batch: the window takes memory as it fills."""
+        own, batch = self._states, self.base_metric._states
+        for name, default in batch.defaults.items():
+            own.declare(f"{name}_{slot}", default, batch.reductions[name], self.device)
+
+    def _prepare(self) -> None:
+        """Empty the metric, should an interrupt have left something in it."""
+        if self.base_metric._states.updates():
+            self.base_metric.reset()
 
     def _keep_batch(self) -> None:
-        """Exchange the states of the metric, one batch, with the oldest of the window."""
+        """Put the states of the metric, one batch, in the place of the oldest of the window."""
         own, batch = self._private(), self.base_metric._private()
-        slot = self._num_vals_seen % self.window
-        for name in batch.defaults:
-            own.exchange(f"{name}_{slot}", batch, name)
+        seen, slot = self._num_vals_seen, self._num_vals_seen % self.window
+        kept = {
+            f"{name}_{slot}": map_tensors(lambda t: t, batch.values[name])
+            for name in batch.defaults
+        }
+        batch.home.clear()  # the memory of the batch goes to the window
         self.base_metric.reset()
-        self.__dict__["_num_vals_seen"] += 1
+        if seen < self.window:
+            self._declare(slot)
+        before = {name: own.values[name] for name in kept}
+        try:
+            own.values.update(kept)
+            self.__dict__["_num_vals_seen"] = seen + 1
+        except BaseException:
+            own.values.update(before)
+            self.__dict__["_num_vals_seen"] = seen
+            raise
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Add a batch to the window; arguments as in ``update`` of the metric."""
+        self._prepare()
         self.base_metric.update(*args, **kwargs)
         self._keep_batch()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Add a batch to the window and return the value of the batch alone."""
+        return self._keep_and_value(args, kwargs)
+
+    @exclusive
+    def _keep_and_value(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._prepare()
         value = self.base_metric(*args, **kwargs)
+        self._private().changed()
         self._keep_batch()
         self._states.note()
         self.__dict__["_forward_cache"] = value
         return value
 
+    @exclusive
     def compute(self) -> Any:
         """Return the value of the metric over the batches of the window, oldest first."""
         seen = self._num_vals_seen
         slots = [i % self.window for i in range(max(0, seen - self.window), seen)]
-        states = self.base_metric._private()
+        metric = self.base_metric
+        head = metric._private()
+        self._prepare()
+        values = {name: private_copy(value) for name, value in head.values.items()}
         with torch.no_grad():
-            for name, reduction in states.reductions.items():
+            for name, reduction in head.reductions.items():
                 parts = [self._states.values[f"{name}_{slot}"] for slot in slots]
                 for count, part in enumerate(parts):
-                    total = reduction.merge(states.values[name], part, (count, 1))
-                    states.values[name] = total if count else private_copy(part)
-        states.count = len(slots)
-        states.changed()
+                    total = reduction.merge(values[name], part, (count, 1))
+                    values[name] = total if count else private_copy(part)
+        whole = head.like(values)
+        whole.count, whole.lock = len(slots), head.lock
+        metric._point(whole)
         try:
-            return self.base_metric.compute()
+            return metric.compute()
         finally:
-            self.base_metric.reset()
+            metric._point(head)
 
+    @exclusive
     def reset(self) -> None:
         """Empty the window."""
-        super().reset()
+        self.__dict__["_kept"] = None
+        self._open(0)
+        self.__dict__["_forward_cache"] = None
         self.base_metric.reset()
-        self.__dict__["_num_vals_seen"] = 0
+
+    def _open(self, seen: int) -> None:
+        """Let the window hold so many batches, or the last of them, which are still to be set."""
+        empty = States()
+        empty.lock, empty.count = self._states.lock, seen
+        empty.changed()
+        self.__dict__.update(_num_vals_seen=seen, _states=empty)
+        for slot in range(self._in_use()):
+            self._declare(slot)
+
+    def _in_use(self) -> int:
+        return min(self._num_vals_seen, self.window)
+
+    def _sync_dist(
+        self,
+        dist_sync_fn: Callable[..., Any] = gather_all_tensors,
+        process_group: Any | None = None,
+    ) -> None:
+        # All processes must send as many batches; those that are missing are without data.
+        own = self._states
+        own.defaults, own.reductions = dict(own.defaults), dict(own.reductions)
+        count = torch.tensor(self._in_use(), device=self.device)
+        counts = dist_sync_fn(count, group=process_group or self.process_group)
+        for slot in range(int(count), max(map(int, counts))):
+            self._declare(slot)
+        super()._sync_dist(dist_sync_fn, process_group)
+
+    def persistent(self, mode: bool = False) -> None:
+        """Choose whether the window is part of ``state_dict``."""
+        self.__dict__["_slots_persist"] = mode
+
+    @property
+    def _persistent(self) -> dict[str, bool]:
+        return dict.fromkeys(self._defaults, self._slots_persist)
+
+    def _persists(self) -> bool:
+        return self._slots_persist
 
     def __getattr__(self, name: str) -> Any:
-        """Return a state of a batch by the name that torchmetrics gives it."""
+        """Return a state of a batch by the name that it has here or in torchmetrics."""
         state, _, slot = name.rpartition("_")
         base = self.__dict__.get("_modules", {}).get("base_metric")
-        if slot.isdecimal() and isinstance(base, StatisticMetric) and state in base._views():
-            values = {each: getattr(self, f"{each}_{slot}") for each in base._defaults}
-            return base._views()[state].get(States(values))
+        if base is not None and slot.isdecimal() and int(slot) < self.window:
+            own = self._states.values
+            batch = {
+                each: own.get(f"{each}_{slot}", private_copy(default))
+                for each, default in base._defaults.items()
+            }
+            if state in batch:
+                return batch[state]
+            if isinstance(base, StatisticMetric) and state in base._views():
+                return base._views()[state].get(States(batch))
         return super().__getattr__(name)
 
-    def _extras(self) -> int:
-        return self._num_vals_seen
+    def _extras(self) -> list[int]:
+        return [self._num_vals_seen, self.window]
 
-    def _take_extras(self, extras: int) -> None:
-        self.__dict__["_num_vals_seen"] = extras
+    def _take_extras(self, extras: list[int]) -> None:
+        seen, window = extras
+        if seen < 0:
+            raise ValueError(f"The number of batches seen must not be negative, got {seen}.")
+        if window != self.window:
+            raise ValueError(f"`window` must be {window}, as saved, got {self.window}.")
+        self._open(seen)
+
+    @exclusive
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        """Take a window of torchmetrics, too, which does not say how many batches it holds."""
+        base = self.base_metric
+        known = {*base._defaults, *(base._views() if isinstance(base, StatisticMetric) else ())}
+        batches: dict[int, dict[str, Any]] = {}
+        for key in [key for key in state_dict if key.startswith(prefix)]:
+            name, _, slot = key.removeprefix(prefix).rpartition("_")
+            if name in known and slot.isdecimal() and int(slot) < self.window:
+                batches.setdefault(int(slot), {})[name] = state_dict.pop(key)
+        if batches and prefix + EXTRAS not in state_dict:
+            self._open(max(batches) + 1)
+        for place, batch in batches.items():
+            for name, value in base._named_here(batch).items():
+                state_dict[f"{prefix}{name}_{place}"] = value
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:
         return self.base_metric._filter_kwargs(**kwargs)
