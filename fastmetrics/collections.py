@@ -492,7 +492,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         new: Self = object.__new__(type(self))
         memo[id(self)] = new
         state = normal_tensor(lambda: deepcopy(self.__dict__, memo))
-        new.__setstate__(state)  # type: ignore[no-untyped-call]  # untyped in torch
+        new.__setstate__(state)
         return new
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
