@@ -106,7 +106,7 @@ inline int64_t* events_data(Tensor& events) {
 
 // Positions of two tensors walked together: adjacent axes are merged where both allow it.
 struct Geometry {
-  static constexpr int kMaxAxes = 16;
+  static constexpr int kMaxAxes = 64;  // as torch has it
   int axes = 0;
   std::array<int64_t, kMaxAxes> size;
   std::array<int64_t, kMaxAxes> stride_a;
@@ -122,7 +122,7 @@ struct Geometry {
       stride_b[axes - 1] = b;
       return;
     }
-    require(axes < kMaxAxes, "inputs with more than 16 axes are not supported.");
+    require(axes < kMaxAxes, "`preds` and `target` must have at most 64 axes that do not lie behind one another.");
     size[axes] = n;
     stride_a[axes] = a;
     stride_b[axes] = b;

@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, View, frozen
-from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
+from fastmetrics.ops.checks import check_real, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import NAN, new_events
 from fastmetrics.utilities.prints import rank_zero_warn
@@ -59,8 +59,7 @@ def check_aggregate(
     for name, tensor in (("value", value), ("weight", weight)):
         if tensor is None:
             continue
-        if tensor.dtype not in WEIGHT_DTYPES:
-            raise ValueError(f"{op}: `{name}` must be a real tensor, got dtype {tensor.dtype}.")
+        check_real(op, name, tensor)
         if tensor.device != state.device:
             raise ValueError(
                 f"{op}: `{name}` must be on the device of the metric state, {state.device}, got"
@@ -276,6 +275,28 @@ class Aggregate(Statistic):
             rule,
             self.nan_strategy if rule == FILL else 0.0,  # type: ignore[arg-type]  # FILL: a float
         )
+
+    @override
+    def with_gradients(self, value: Any, weight: Any = None) -> dict[str, Any]:  # type: ignore[override]  # numbers have no target
+        """Return the aggregate of one batch that has been added without an error."""
+        device = next(x.device for x in (value, weight) if isinstance(x, Tensor))
+        numbers = _as_tensor(value, device).double()
+        amounts = torch.ones_like(numbers)
+        if weight is not None:
+            amounts = _as_tensor(weight, device).double().expand_as(numbers)
+        if self.nan_strategy != "disable":
+            bad = numbers.isnan() | amounts.isnan()
+            fill = self.nan_strategy if isinstance(self.nan_strategy, float) else None
+            neutral = _NEUTRAL[self.reduction] if fill is None else fill
+            numbers = torch.where(bad, neutral, numbers)
+            amounts = torch.where(bad, 0.0 if fill is None else 1.0, amounts)
+        if not numbers.numel():
+            return self.empty(device)
+        if self.reduction == SUM:
+            sums = [(numbers * amounts).sum(), *([amounts.sum()] if self.weighted else [])]
+            return {"aggregate": torch.stack(sums)}
+        found = numbers.amax() if self.reduction == MAX else numbers.amin()
+        return {"aggregate": found.unsqueeze(0)}
 
     def _add_nan(self, states: States) -> None:
         """Do with a number that is NaN what the op does with those in tensors."""

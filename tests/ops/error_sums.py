@@ -93,11 +93,17 @@ def deviance(p: Any, t: Any, power: float) -> Any:
     return 2 * (np.maximum(t, 0) ** a / (a * b) - t * p**b / b + p**a / a)
 
 
+def extended(tensor: Tensor) -> np.ndarray:
+    """Numbers in extended precision, which holds 64-bit integers."""
+    kept = tensor if tensor.dtype == torch.int64 else tensor.double()
+    return kept.numpy().astype(np.longdouble)
+
+
 @np.errstate(all="ignore")
 def sums_of(call: Call) -> np.ndarray:
     """The sums ``[D, K]`` of one batch in extended precision."""
     preds, target, weight, terms = (call[n] for n in ("preds", "target", "weight", "terms"))
-    x, y = (tensor.double().numpy().astype(np.longdouble) for tensor in (preds, target))
+    x, y = (extended(tensor) for tensor in (preds, target))
     e = np.abs(x - y)
     small = np.minimum(e, 1)
     of_term = {

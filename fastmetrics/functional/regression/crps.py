@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops.checks import check_weight
+from fastmetrics.ops.differences import difference
 
 __all__ = ["continuous_ranked_probability_score"]
 
@@ -41,7 +42,7 @@ def sample_scores(owner: str, preds: Tensor, target: Tensor) -> Tensor:
         )
     members = preds.shape[1]
     # Around the target the numbers are small, and nothing else depends on where zero lies.
-    errors = (preds.double() - target.double().unsqueeze(1)).sort(dim=1).values
+    errors = difference(preds, target.unsqueeze(1)).sort(dim=1).values
     rank = torch.arange(members, dtype=torch.float64, device=preds.device)
     spread = (errors * (2.0 * rank - (members - 1))).sum(1)
     return errors.abs().sum(1) / members - spread / members**2

@@ -354,6 +354,18 @@ def load_columns(data, column, stride, mask, other):
 
 
 @triton.jit
+def difference(a, b):
+    """``a - b`` in float64; that of integers is rounded once, and never overflows."""
+    if a.dtype.is_int() and b.dtype.is_int():
+        whole_a, whole_b = a.to(tl.int64), b.to(tl.int64)
+        high = ((whole_a >> 32) - (whole_b >> 32)).to(tl.float64) * 4294967296.0
+        value = high + ((whole_a & 0xFFFFFFFF) - (whole_b & 0xFFFFFFFF)).to(tl.float64)
+    else:
+        value = a.to(tl.float64) - b.to(tl.float64)
+    return value
+
+
+@triton.jit
 def best_class(
     scores, label, counted, read, class_stride, top_k, rules: tl.constexpr, tile: tl.constexpr
 ):
