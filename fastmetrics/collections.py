@@ -22,6 +22,7 @@ from typing_extensions import Self
 
 from fastmetrics.core import upstream
 from fastmetrics.core.composition import is_metric
+from fastmetrics.core.scripting import Unscripted
 from fastmetrics.core.sharing import CollectionPlan, Group, explain, make_groups
 from fastmetrics.core.syncing import (
     independent_copy,
@@ -41,7 +42,7 @@ def _is_collection(value: object) -> bool:
     return isinstance(value, MetricCollection) or is_upstream_collection(value)
 
 
-class MetricCollection(CollectionLookalike, ModuleDict):
+class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
     """Metrics that are called together and return one dict.
 
     Metrics whose declared statistic (family and arguments) is the same share one state, which is
@@ -244,7 +245,6 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         """Update each distinct state once; keywords go to the metrics that take them."""
         self._live_plan().update(args, kwargs)
 
-    @torch.jit.unused
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Add a batch, as ``update`` does, and return the values of the batch alone."""
         values = self._live_plan().forward(args, kwargs)

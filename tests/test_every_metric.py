@@ -13,6 +13,7 @@ import torch
 import torchmetrics
 from torch import Tensor
 
+from fastmetrics import MetricCollection
 from tests.every import Case, metrics
 
 CASES = metrics()
@@ -219,3 +220,37 @@ def test_two_in_a_collection_of_torchmetrics(case: Case):
         same(metric.compute(), expected, rtol=1e-6)
     together.reset()
     assert not any(metric.update_called for metric in together.values())
+
+
+class Model(torch.nn.Module):
+    """A model that is exported with what it was evaluated with."""
+
+    def __init__(self, metric: Any) -> None:
+        super().__init__()
+        self.metric = metric
+        self.listed = torch.nn.ModuleList([MetricCollection({"a": metric.clone()})])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+@every_metric
+def test_torchscript_takes_it_along(case):
+    inputs = case.inputs(8)
+    metric = case.make()
+    metric.update(*inputs)
+    value = metric.compute()
+    model = Model(metric)
+    scripted = torch.jit.script(model)
+    file = io.BytesIO()
+    torch.jit.save(scripted, file)
+    file.seek(0)
+    x = torch.ones(3)
+    for exported in (scripted, torch.jit.load(file)):
+        same(exported(x), 2 * x)
+        assert exported.metric.original_name == type(metric).__name__
+        assert getattr(exported.listed, "0").a.original_name == type(metric).__name__
+    same(metric.compute(), value)
+    for each in (metric, model.listed[0]):
+        each.update(*inputs)
+        each.compute()

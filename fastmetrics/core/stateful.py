@@ -7,12 +7,12 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Module
 from typing_extensions import Self
 
 from fastmetrics.core import upstream
 from fastmetrics.core.attributes import show_states
 from fastmetrics.core.reductions import reduction_of
+from fastmetrics.core.scripting import Unscripted
 from fastmetrics.core.states import State, States, private_copy
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.utilities.prints import rank_zero_warn
@@ -39,7 +39,7 @@ SETTINGS = {
 _NEUTRAL = frozenset({*SETTINGS, "training", "process_group", "dist_sync_fn"})
 
 
-class Stateful(Module):
+class Stateful(Unscripted):
     """What all metrics are, before they count anything; ``docs/states.md`` tells the whole story.
 
     ``fused_update`` and ``_exact_states`` are explained in :class:`fastmetrics.metric.Metric`.
