@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.utilities.data import makes_plain_tensors
+from fastmetrics.utilities.recording import is_recorded
 
 Thresholds = int | list[float] | Tensor | str | None
 
@@ -139,7 +140,7 @@ def _lay_out(
         given = thresholds.detach().to(device, copy=True)
     ascending, index = given.double().sort(stable=True)
     order = None if uniform else len(given) - 1 - index.argsort()
-    if order is not None and not torch.compiler.is_compiling():
+    if order is not None and not is_recorded():
         even = torch.linspace(0, 1, len(given), device=given.device)
         uniform = torch.equal(ascending, even.double())
         if torch.equal(index, torch.arange(len(given), device=given.device)):

@@ -11,6 +11,7 @@ from torch import Tensor
 from fastmetrics.core.statistic import count_with_gradients
 from fastmetrics.ops.co_moments import WIDE, Moments
 from fastmetrics.utilities.data import scalar
+from fastmetrics.utilities.recording import is_recorded
 
 # Up to here numbers are faster than tensors.
 _FEW = 8
@@ -40,7 +41,7 @@ def count_moments(
 
 def any_wide(moments: Tensor) -> bool:
     """Whether any input was float64; waits for a GPU, and is not asked in compiled regions."""
-    return not torch.compiler.is_compiling() and moments[0, WIDE].item() > 0
+    return not is_recorded() and moments[0, WIDE].item() > 0
 
 
 def few_rows(moments: Tensor) -> list[list[float]] | None:
@@ -50,7 +51,7 @@ def few_rows(moments: Tensor) -> list[list[float]] | None:
     """
     if not moments.is_cpu or moments.requires_grad or moments.shape[0] > _FEW:
         return None
-    return None if torch.compiler.is_compiling() else moments.tolist()
+    return None if is_recorded() else moments.tolist()
 
 
 def as_result(value: Tensor | float, wide: bool) -> Tensor:

@@ -15,6 +15,7 @@ from fastmetrics.functional.regression._declare import PairFunction, correlation
 from fastmetrics.functional.regression._moment_values import any_wide, as_result, few_rows
 from fastmetrics.ops.co_moments import C_XY, M2_X, M2_Y, WIDE
 from fastmetrics.utilities.prints import rank_zero_warn
+from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["pearson_corrcoef"]
 
@@ -23,7 +24,7 @@ def defined_correlation(moments: Tensor, owner: str) -> Tensor:
     """Return the correlation of each output ``[D]``; NaN, with a warning, without variance."""
     x, y, xy = moments[:, M2_X], moments[:, M2_Y], moments[:, C_XY]
     defined = (x > 0) & (y > 0) & x.isfinite() & y.isfinite() & xy.isfinite()
-    if not torch.compiler.is_compiling() and not defined.all():
+    if not is_recorded() and not defined.all():
         rank_zero_warn(
             f"{owner}: predictions or targets of an output are constant, fewer than two or not"
             " finite; its correlation is NaN.",

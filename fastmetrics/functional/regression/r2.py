@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._moment_values import (
     MULTIOUTPUTS,
@@ -23,6 +24,7 @@ from fastmetrics.functional.regression._moment_values import (
 from fastmetrics.ops.co_moments import COUNT, M2_D, M2_Y, MEAN_D, WEIGHT, WIDE
 from fastmetrics.utilities.checks import check_choice, check_int
 from fastmetrics.utilities.prints import rank_zero_warn
+from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["r2_score"]
 
@@ -72,7 +74,7 @@ def r2_formula(
     """
     count: Tensor | int
     rows = few_rows(moments)
-    if torch.compiler.is_compiling():
+    if is_recorded():
         count = moments[0, COUNT]
     else:
         row = rows[0] if rows else moments[0].tolist()
@@ -91,6 +93,7 @@ def r2_formula(
     return as_result(value, wide)
 
 
+@public
 def r2_score(
     preds: Tensor,
     target: Tensor,
