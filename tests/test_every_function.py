@@ -12,6 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from fastmetrics import functional
 from fastmetrics.classification import BinaryAccuracy
 from tests.every import Case, functions
+from tests.refused import no_numbers, no_tensors
 
 # Curves over "auto" take a second each; these stand for all.
 RANKED = ("binary_roc", "binary_auroc", "multiclass_average_precision", "multilabel_eer")
@@ -94,3 +95,23 @@ def test_an_update_cannot_be_mapped():
         torch.vmap(metric.update)(torch.rand(3, 7), torch.randint(2, (3, 7)))
     assert metric.update_count == 0
     assert not metric.counts.any()
+
+
+@every_function
+def test_what_is_no_tensor_is_named(case):
+    inputs = case.inputs(8)
+    for place, good in enumerate(inputs):
+        for bad, what in (*no_tensors(good), *no_numbers(good)):
+            with pytest.raises(ValueError, match=rf"^`\w+` must be a (dense )?tensor.*, {what}"):
+                case.make(*inputs[:place], bad, *inputs[place + 1 :])
+
+
+def test_arguments_are_named_as_they_are_called():
+    with pytest.raises(ValueError, match="`targets` must be a dense tensor, got list"):
+        functional.tweedie_deviance_score(torch.ones(3), [1.0, 1.0, 1.0])
+    with pytest.raises((ValueError, RuntimeError), match="`targets`"):
+        functional.minkowski_distance(torch.ones(3), torch.ones(4), p=2)
+    with pytest.raises(ValueError, match="`q` must be a dense tensor, got None"):
+        functional.kl_divergence(torch.ones(3, 2), None)
+    with pytest.raises(ValueError, match=r"`preds` must be real, got dtype torch\.complex64"):
+        functional.critical_success_index(torch.ones(3) * 1j, torch.ones(3), 0.5)

@@ -1,5 +1,7 @@
 """What stands around every public function, and costs nothing until the function raises.
 
+What the function says of its arguments is said in their names there.
+
 The ops have no batching rules: the states that they write are made inside the function, without the
 axis that ``torch.vmap`` adds. A function that is mapped is called for each entry of that axis.
 """
@@ -16,6 +18,8 @@ from torch._C import _functorch
 from torch.compiler import is_dynamo_compiling
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
+from fastmetrics.utilities.refusals import reword
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -28,8 +32,9 @@ def public(function: F) -> F:
             return function(*args, **kwargs)
         try:
             return function(*args, **kwargs)
-        except Exception:
+        except Exception as error:
             if not any(map(_level, (*args, *kwargs.values()))):
+                reword(error, function, args, kwargs)
                 raise
         return _call_for_each(call, args, kwargs)
 
