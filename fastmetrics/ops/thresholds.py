@@ -35,6 +35,11 @@ def check_thresholds(thresholds: Any) -> None:
                 "`thresholds` must be a tensor with one axis and at least one element, got shape"
                 f" {tuple(thresholds.shape)}."
             )
+        if thresholds.is_complex() or thresholds.is_meta:
+            raise ValueError(
+                "`thresholds` must be a tensor of real numbers, got"
+                f" {thresholds.dtype} on {thresholds.device}."
+            )
     else:
         raise ValueError(
             f"`thresholds` must be None, {RANKED!r}, an integer, a list of floats or a tensor,"
