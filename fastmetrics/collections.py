@@ -23,6 +23,7 @@ from typing_extensions import Self
 from fastmetrics.core import upstream
 from fastmetrics.core.composition import is_metric
 from fastmetrics.core.locking import Lock, serial
+from fastmetrics.core.scripting import Unscripted
 from fastmetrics.core.sharing import CollectionPlan, Group, explain, make_groups
 from fastmetrics.core.syncing import (
     independent_copy,
@@ -43,7 +44,7 @@ def _is_collection(value: object) -> bool:
     return isinstance(value, MetricCollection) or is_upstream_collection(value)
 
 
-class MetricCollection(CollectionLookalike, ModuleDict):
+class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
     """Metrics that are called together and return one dict.
 
     Metrics whose declared statistic (family and arguments) is the same share one state, which is
@@ -265,7 +266,6 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         self._live_plan().update(args, kwargs)
         self.__dict__["_updated"] = True
 
-    @torch.jit.unused
     @serial
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Add a batch, as ``update`` does, and return the values of the batch alone."""

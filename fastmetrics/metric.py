@@ -19,7 +19,8 @@ from fastmetrics.core.forward import forward as forward_batch
 from fastmetrics.core.locking import exclusive
 from fastmetrics.core.operators import Operators
 from fastmetrics.core.reductions import Merger as Merger
-from fastmetrics.core.stateful import CONSTANTS, SETTINGS, Stateful
+from fastmetrics.core.scripting import Unscripted
+from fastmetrics.core.stateful import SETTINGS, Stateful
 from fastmetrics.core.states import States, private_copy
 from fastmetrics.core.wrapping import ensure_wrapped
 from fastmetrics.distributed import (
@@ -105,17 +106,6 @@ class Metric(Stateful, Operators, ABC):
         tensor(6.)
     """
 
-    __jit_ignored_attributes__: ClassVar[list[str]] = ["device"]
-    __jit_unused_properties__: ClassVar[list[str]] = [
-        *sorted(CONSTANTS),
-        "metric_state",
-        "_update_called",
-        "_update_count",
-        "update_called",
-        "update_count",
-        "dtype",
-    ]
-
     is_differentiable: bool | None = None
     higher_is_better: bool | None = None
     full_state_update: bool | None = None
@@ -149,7 +139,7 @@ class Metric(Stateful, Operators, ABC):
 
     @classmethod
     def _prepare_class(cls) -> None:
-        upstream.put_ours_first(cls, (Metric, Stateful, Operators))
+        upstream.put_ours_first(cls, (Metric, Stateful, Unscripted, Operators))
         ensure_wrapped(cls)
 
     def __init__(self, **kwargs: Any) -> None:
@@ -228,7 +218,6 @@ class Metric(Stateful, Operators, ABC):
         """Do as `_own_tensor` in a compiled region, where nobody knows which memory this is."""
         return as_scalar(value.clone())
 
-    @torch.jit.unused
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Add a batch to the states, as ``update`` does, and return the value of the batch alone.
 

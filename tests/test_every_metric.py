@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import io
 import pickle
 import warnings
@@ -14,7 +15,10 @@ import torchmetrics
 from torch import Tensor
 
 from fastmetrics import MetricCollection
+from fastmetrics.aggregation import BaseAggregator
+from fastmetrics.wrappers import Running
 from tests.every import Case, metrics
+from tests.refused import no_numbers, no_tensors
 
 CASES = metrics()
 # What they remember is a window over updates, not a sum over samples.
@@ -274,3 +278,59 @@ def test_two_in_a_collection_of_torchmetrics(case: Case):
         same(metric.compute(), expected, rtol=1e-6)
     together.reset()
     assert not any(metric.update_called for metric in together.values())
+
+
+class Model(torch.nn.Module):
+    """A model that is exported with what it was evaluated with."""
+
+    def __init__(self, metric: Any) -> None:
+        super().__init__()
+        self.metric = metric
+        self.listed = torch.nn.ModuleList([MetricCollection({"a": metric.clone()})])
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * x
+
+
+@every_metric
+def test_torchscript_takes_it_along(case):
+    inputs = case.inputs(8)
+    metric = case.make()
+    metric.update(*inputs)
+    value = metric.compute()
+    model = Model(metric)
+    scripted = torch.jit.script(model)
+    file = io.BytesIO()
+    torch.jit.save(scripted, file)
+    file.seek(0)
+    x = torch.ones(3)
+    for exported in (scripted, torch.jit.load(file)):
+        same(exported(x), 2 * x)
+        assert exported.metric.original_name == type(metric).__name__
+        assert getattr(exported.listed, "0").a.original_name == type(metric).__name__
+    same(metric.compute(), value)
+    for each in (metric, model.listed[0]):
+        each.update(*inputs)
+        each.compute()
+
+
+@every_metric
+def test_what_is_no_tensor_is_named_and_leaves_no_trace(case):
+    inputs = case.inputs(8)
+    metric = case.make()
+    metric.update(*inputs)
+    value = metric.compute()
+    names = [*inspect.signature(metric.update).parameters]
+    for place, good in enumerate(inputs):
+        name = r"\w+" if names == ["args", "kwargs"] else names[place]
+        refused = [*no_tensors(good)]
+        if not isinstance(metric, (BaseAggregator, Running)):
+            refused += no_numbers(good)
+        for bad, what in refused:
+            batch = (*inputs[:place], bad, *inputs[place + 1 :])
+            for call in (metric.update, metric):
+                with pytest.raises(ValueError, match=rf"^`{name}` must be a .*tensor.*{what}"):
+                    call(*batch)
+    assert metric.update_count == 1
+    metric._computed = None
+    same(metric.compute(), value)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fastmetrics.core import operators
@@ -87,7 +86,6 @@ class CompositionalMetric(Metric):
         """Return the operator applied to the values of the metrics."""
         return self._evaluate(lambda leaf: leaf.compute())
 
-    @torch.jit.unused
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Update each metric once and return the operator applied to their values of the batch."""
         values = {

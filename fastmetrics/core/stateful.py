@@ -10,13 +10,13 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling
-from torch.nn import Module
 from typing_extensions import Self
 
 from fastmetrics.core import upstream
 from fastmetrics.core.attributes import show_states
 from fastmetrics.core.locking import exclusive
 from fastmetrics.core.reductions import reduction_of
+from fastmetrics.core.scripting import Unscripted
 from fastmetrics.core.states import State, States, private_copy
 from fastmetrics.utilities.data import map_tensors, normal_tensor
 from fastmetrics.utilities.prints import rank_zero_warn
@@ -50,7 +50,7 @@ EXTRAS = "_extras"
 _POINTERS = ("_states", "_kept", "_to_sync", "_should_unsync")
 
 
-class Stateful(Module):
+class Stateful(Unscripted):
     """What all metrics are, before they count anything; ``docs/states.md`` tells the whole story.
 
     ``fused_update`` and ``_exact_states`` are explained in :class:`fastmetrics.metric.Metric`.

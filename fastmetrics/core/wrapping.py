@@ -17,6 +17,7 @@ from fastmetrics.core import upstream
 from fastmetrics.core.locking import exclusive
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.utilities.prints import rank_zero_warn
+from fastmetrics.utilities.refusals import reword
 
 if TYPE_CHECKING:
     from fastmetrics.metric import Metric
@@ -87,8 +88,10 @@ def _wrap_fused_update(update: Callable[..., Any]) -> Callable[..., None]:
                 states.note()  # before: an interrupt behind the op must not leave an old value
                 try:
                     update(*args, **kwargs)
-                except Exception:
+                except Exception as error:
                     states.count, states.version = states.count - 1, version
+                    if own["_device"].type != "meta":
+                        reword(error, update, args, kwargs)
                     raise
                 if own["compute_on_cpu"] and not states.batch:
                     states.lists_to_cpu()

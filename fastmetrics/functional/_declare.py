@@ -23,6 +23,7 @@ from torch.compiler import is_dynamo_compiling
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, count
+from fastmetrics.functional._public import public
 from fastmetrics.utilities.data import makes_plain_tensors
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -133,7 +134,7 @@ def planned_by(plan: Callable[..., tuple[Statistic, Read]]) -> Callable[[F], F]:
         function = planned(
             inspect.signature(declaration), name, lambda given: counted(name, *plan(**given))
         )
-        return cast(F, functools.update_wrapper(function, declaration))
+        return cast(F, public(functools.update_wrapper(function, declaration)))
 
     return decorate
 
@@ -168,4 +169,4 @@ def declared(
     )
     parts = (inspect.cleandoc(summary), textwrap.dedent(arguments).strip(), session)
     function.__doc__ = "\n\n".join(part for part in parts if part)
-    return function
+    return public(function)

@@ -199,7 +199,7 @@ def aggregate_value_(
 
 def check_nan_strategy(nan_strategy: Any) -> None:
     """Raise ``ValueError`` unless this is a name of ``NAN_STRATEGIES`` or a float."""
-    if nan_strategy not in NAN_STRATEGIES and not isinstance(nan_strategy, float):
+    if not isinstance(nan_strategy, float) and nan_strategy not in [*NAN_STRATEGIES]:
         raise ValueError(
             f"`nan_strategy` must be a float or one of {(*NAN_STRATEGIES,)}, got {nan_strategy!r}."
         )

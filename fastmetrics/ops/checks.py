@@ -6,6 +6,8 @@ axes flattened).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -79,6 +81,15 @@ def check_weight(op: str, state: Tensor, weight: Tensor, num_samples: int) -> No
         )
     if state.dtype != torch.float64:
         raise ValueError(f"{op}: a weighted update needs a float64 state, got {state.dtype}.")
+
+
+def refuse_mapped(op: str, args: Iterable[object]) -> None:
+    """Raise if ``torch.vmap`` maps an argument: an op writes one state, not one for each entry."""
+    if any(isinstance(arg, Tensor) and torch._C._functorch.is_batchedtensor(arg) for arg in args):
+        raise RuntimeError(
+            f"{op}: torch.vmap cannot map what changes a state, such as the update of a metric; it"
+            " can map the functions of fastmetrics.functional."
+        )
 
 
 def shape_text(tensor: Tensor) -> str:

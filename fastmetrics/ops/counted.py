@@ -9,13 +9,13 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, View
 from fastmetrics.ops.faults import NAN_AS_TORCH, OUTSIDE, new_events, raise_events
 from fastmetrics.utilities.data import normal_tensor
+from fastmetrics.utilities.recording import is_recorded
 
 COUNTS = ("tp", "fp", "tn", "fn")
 IN_ORDER = (0, 1, 2, 3)
@@ -26,7 +26,7 @@ _FEW = 32
 
 def is_readable(tensor: Tensor) -> bool:
     """Whether the host can look at values for free: on the CPU, outside of compiled regions."""
-    return tensor.is_cpu and not is_compiling()
+    return tensor.is_cpu and not is_recorded()
 
 
 def choose_interpretation(state: Tensor, events: Tensor, dim: int = -4) -> Tensor:

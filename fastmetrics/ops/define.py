@@ -9,6 +9,7 @@ import torch
 from torch.compiler import is_dynamo_compiling
 from torch.library import Library
 
+from fastmetrics.ops.checks import refuse_mapped
 from fastmetrics.ops.fusible import add_family
 
 # Lives as long as the process, as the ops do.
@@ -78,6 +79,7 @@ def define(
             else:
                 direct(*args)
         except (ValueError, RuntimeError):
+            refuse_mapped(name, args)
             check(*args)
             if explain is not None:
                 explain(*args)

@@ -34,6 +34,7 @@ from fastmetrics.ops.define import define
 from fastmetrics.ops.differences import difference
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
+from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["error_sums_"]
 
@@ -410,7 +411,7 @@ class ErrorSums(Statistic):
         if not self.terms & DEVIANCE:
             return
         sums = states.values["sums"]
-        if sums.is_cpu or torch.compiler.is_compiling():  # on a CPU the op itself has raised
+        if sums.is_cpu or is_recorded():  # on a CPU the op itself has raised
             return
         outside = int(sums[..., 1].sum().item())
         if outside:

@@ -17,7 +17,8 @@ import warnings
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
+
+from fastmetrics.utilities.recording import is_recorded
 
 INVALID, NAN, OUTSIDE = 0, 1, 2
 NUM_EVENTS = 3
@@ -39,7 +40,7 @@ def raise_events(owner: str, events: Tensor, nan_treatment: str = NAN_AS_TORCH) 
     Reads ``events`` on the host, so it belongs into ``compute`` and never into ``update``. In
     regions that torch compiles it does nothing; the ops themselves still raise on a CPU.
     """
-    if is_compiling():
+    if is_recorded():
         return
     invalid, nan, _ = events.tolist()
     if invalid:

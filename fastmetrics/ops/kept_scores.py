@@ -30,6 +30,7 @@ from fastmetrics.ops.scores import (
     points_curve,
 )
 from fastmetrics.utilities.data import end_alike, normal_tensor
+from fastmetrics.utilities.recording import is_recorded
 
 # A label that does not count, where labels take a byte.
 LEFT_OUT_BYTE = 255
@@ -377,7 +378,7 @@ class Kept(Scores):
 
     @override
     def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:
-        static_shape = static_shape and torch.compiler.is_compiling()
+        static_shape = static_shape and is_recorded()
         samples = self._preds(states, "preds"), self._target(states, "target")
         weighted, folded = self._weighted(states), self._folded(states)
         curves = []
@@ -519,7 +520,7 @@ def _as_column(chunk: Tensor) -> Tensor:
 
 def _softmax_rows(rows: Tensor) -> Tensor:
     """Softmax over the last axis, some rows at a time; float32 or float64."""
-    if torch.compiler.is_compiling():  # a loop over samples would be unrolled
+    if is_recorded():  # a loop over samples would be unrolled
         return softmax(rows)
     result = torch.empty(
         rows.shape, dtype=torch.promote_types(rows.dtype, torch.float32), device=rows.device

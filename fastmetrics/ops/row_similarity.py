@@ -16,6 +16,7 @@ from fastmetrics.ops.define import define
 from fastmetrics.ops.powers import exponent_of, times_power
 from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import dim_zero_cat
+from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["row_similarity_"]
 
@@ -239,7 +240,7 @@ class RowSimilarity(Statistic):
 
     def is_wide(self, states: States) -> bool:
         """Whether any input was float64; waits for a GPU, and is not asked in compiled regions."""
-        if torch.compiler.is_compiling():
+        if is_recorded():
             return False
         if self.keeps_rows:
             return any(batch.dtype == torch.float64 for batch in states.values["measures"])

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.utilities.data import makes_plain_tensors
+from fastmetrics.utilities.recording import is_recorded
 
 Thresholds = int | list[float] | Tensor | str | None
 
@@ -33,6 +34,11 @@ def check_thresholds(thresholds: Any) -> None:
             raise ValueError(
                 "`thresholds` must be a tensor with one axis and at least one element, got shape"
                 f" {tuple(thresholds.shape)}."
+            )
+        if thresholds.is_complex() or thresholds.is_meta:
+            raise ValueError(
+                "`thresholds` must be a tensor of real numbers, got"
+                f" {thresholds.dtype} on {thresholds.device}."
             )
     else:
         raise ValueError(
@@ -146,7 +152,7 @@ def _lay_out(
         given = thresholds.detach().to(device, copy=True)
     ascending, index = given.double().sort(stable=True)
     order = None if uniform else len(given) - 1 - index.argsort()
-    if order is not None and not torch.compiler.is_compiling():
+    if order is not None and not is_recorded():
         even = torch.linspace(0, 1, len(given), device=given.device)
         uniform = torch.equal(ascending, even.double())
         if torch.equal(index, torch.arange(len(given), device=given.device)):

@@ -11,6 +11,7 @@ from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.regression.tweedie_deviance import mean_deviance
 from fastmetrics.ops.error_sums import DEVIANCE, ErrorSums
 from fastmetrics.regression._bases import ErrorSumMetric
+from fastmetrics.utilities.checks import check_number
 
 __all__ = ["TweedieDevianceScore"]
 
@@ -45,6 +46,7 @@ class TweedieDevianceScore(ErrorSumMetric):
     _inputs = ("preds", "targets")
 
     def __init__(self, power: float = 0.0, **kwargs: Any) -> None:
+        check_number("power", power)
         super().__init__(ErrorSums(DEVIANCE, power=power), **kwargs)
 
     @counts_only

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.utilities import compute
+from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["dim_zero_cat", "dim_zero_max", "dim_zero_mean", "dim_zero_min", "dim_zero_sum"]
 
@@ -174,7 +175,7 @@ def normal_tensor(make: Callable[[], Made]) -> Made:
 
 def makes_plain_tensors() -> bool:
     """Whether a tensor made now may be kept: not while compiling, nor under a fake mode."""
-    return not torch.compiler.is_compiling() and type(torch.empty(0, device="cpu")) is Tensor
+    return not is_recorded() and type(torch.empty(0, device="cpu")) is Tensor
 
 
 def scalar(value: float, dtype: torch.dtype = torch.float32) -> Tensor:

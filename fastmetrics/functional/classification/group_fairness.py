@@ -22,6 +22,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.core.states import Batch
+from fastmetrics.functional._public import public
 from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.ops.confusion import GroupTables, check_groups, flatten_groups
 from fastmetrics.ops.counted import Counts
@@ -113,6 +114,7 @@ def fairness_formula(counts: Counts, task: str, names: Tensor | None = None) -> 
     return values
 
 
+@public
 def binary_groups_stat_rates(
     preds: Tensor,
     target: Tensor,
@@ -151,6 +153,7 @@ def binary_groups_stat_rates(
     )
 
 
+@public
 def binary_fairness(
     preds: Tensor,
     target: Tensor | None,
@@ -190,6 +193,7 @@ def binary_fairness(
     )
 
 
+@public
 def demographic_parity(
     preds: Tensor,
     groups: Tensor,
@@ -224,6 +228,7 @@ def demographic_parity(
     )
 
 
+@public
 def equal_opportunity(
     preds: Tensor,
     target: Tensor,

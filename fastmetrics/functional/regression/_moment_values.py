@@ -18,6 +18,7 @@ from fastmetrics.ops.co_moments import (
 )
 from fastmetrics.ops.powers import times_power
 from fastmetrics.utilities.data import scalar
+from fastmetrics.utilities.recording import is_recorded
 
 # Up to here numbers are faster than tensors.
 _FEW = 8
@@ -47,7 +48,7 @@ def count_moments(
 
 def any_wide(moments: Tensor) -> bool:
     """Whether any input was float64; waits for a GPU, and is not asked in compiled regions."""
-    return not torch.compiler.is_compiling() and moments[0, WIDE].item() == 1
+    return not is_recorded() and moments[0, WIDE].item() == 1
 
 
 def few_rows(moments: Tensor) -> list[list[float]] | None:
@@ -58,7 +59,7 @@ def few_rows(moments: Tensor) -> list[list[float]] | None:
     """
     if not moments.is_cpu or moments.requires_grad or moments.shape[0] > _FEW:
         return None
-    if torch.compiler.is_compiling():
+    if is_recorded():
         return None
     rows: list[list[float]] = moments.tolist()
     return None if any(any(row[EXPONENT_X:]) for row in rows) else rows

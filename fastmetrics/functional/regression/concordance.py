@@ -6,7 +6,6 @@ Source: Lin, A concordance correlation coefficient to evaluate reproducibility, 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from fastmetrics.functional.regression._declare import PairFunction, correlation
@@ -31,7 +30,7 @@ def concordance_formula(moments: Tensor, wide: bool = False) -> Tensor:
     count = moments[:, COUNT]
     x, y, bias = moments[:, M2_X], moments[:, M2_Y], moments[:, MEAN_D].square()
     wide = wide or any_wide(moments)
-    if wide or torch.compiler.is_compiling():  # others have no exponents
+    if wide or is_recorded():  # others have no exponents
         exponents = moments[:, EXPONENT_X : EXPONENT_D + 1]
         by_x, by_y, by_d = (2 * (exponents - exponents.amax(-1, keepdim=True))).unbind(-1)
         x, y, bias = times_power(x, by_x), times_power(y, by_y), times_power(bias, by_d)

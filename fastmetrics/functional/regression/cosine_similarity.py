@@ -8,12 +8,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from fastmetrics.core.statistic import count_with_gradients
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops.row_similarity import COSINE, RowSimilarity
 
 __all__ = ["cosine_similarity"]
 
 
+@public
 def cosine_similarity(
     preds: Tensor,
     target: Tensor,

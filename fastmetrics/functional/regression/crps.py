@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops.checks import check_weight
 from fastmetrics.ops.differences import difference
@@ -61,6 +62,7 @@ def score_sums(scores: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     return (scores * amounts).sum(), amounts.sum()
 
 
+@public
 def continuous_ranked_probability_score(
     preds: Tensor, target: Tensor, *, weight: Tensor | None = None
 ) -> Tensor:

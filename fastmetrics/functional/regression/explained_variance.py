@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._moment_values import (
     MULTIOUTPUTS,
@@ -46,6 +47,7 @@ def explained_variance_formula(
     return as_result(value, wide or any_wide(moments))
 
 
+@public
 def explained_variance(
     preds: Tensor,
     target: Tensor,

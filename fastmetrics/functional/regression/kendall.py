@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.ops import rank_orders_
 from fastmetrics.ops.ranks import (
@@ -124,6 +125,7 @@ def order_correlation(
     return kendall_formula(orders, triples, variant, alternative, wide)
 
 
+@public
 def kendall_rank_corrcoef(
     preds: Tensor,
     target: Tensor,

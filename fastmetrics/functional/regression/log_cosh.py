@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._error_values import column_errors, error_value, mean
 from fastmetrics.ops.error_sums import LOG_COSH, ErrorSums, check_columns
 
@@ -15,6 +16,7 @@ __all__ = ["log_cosh_error"]
 _LOG_COSH = ErrorSums(LOG_COSH)
 
 
+@public
 def log_cosh_error(preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Mean of the log-cosh of the error, ``mean(log(cosh(preds - target)))``.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._moment_values import (
     any_wide,
@@ -48,6 +49,7 @@ def nrmse_formula(moments: Tensor, normalization: str = "mean", wide: bool = Fal
     return as_result(value, wide or any_wide(moments))
 
 
+@public
 def normalized_root_mean_squared_error(
     preds: Tensor,
     target: Tensor,

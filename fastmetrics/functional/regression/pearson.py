@@ -15,6 +15,7 @@ from fastmetrics.functional.regression._declare import PairFunction, correlation
 from fastmetrics.functional.regression._moment_values import any_wide, as_result, few_rows
 from fastmetrics.ops.co_moments import C_XY, M2_X, M2_Y, MEAN_X, MEAN_Y, WEIGHT, WIDE
 from fastmetrics.utilities.prints import rank_zero_warn
+from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["pearson_corrcoef"]
 
@@ -43,7 +44,7 @@ def defined_correlation(moments: Tensor, owner: str, wide: bool = False) -> Tens
     """Return the correlation of each output ``[D]``; NaN, with a warning, without variance."""
     x, y, xy = moments[:, M2_X], moments[:, M2_Y], moments[:, C_XY]
     defined = (x > 0) & (y > 0) & x.isfinite() & y.isfinite() & xy.isfinite()
-    if not torch.compiler.is_compiling():
+    if not is_recorded():
         least_x = _least(moments[:, MEAN_X], moments, wide)
         least_y = _least(moments[:, MEAN_Y], moments, wide)
         rounding = defined & ((x < least_x) | (y < least_y))

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._moment_values import (
     MULTIOUTPUTS,
@@ -26,6 +27,7 @@ from fastmetrics.functional.regression._moment_values import (
 from fastmetrics.ops.co_moments import COUNT, M2_D, M2_Y, MEAN_D, WEIGHT, WIDE
 from fastmetrics.utilities.checks import check_choice, check_int
 from fastmetrics.utilities.prints import rank_zero_warn
+from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["r2_score"]
 
@@ -82,7 +84,7 @@ def r2_formula(
     """
     count: Tensor | int | None
     rows = few_rows(moments)
-    if torch.compiler.is_compiling():
+    if is_recorded():
         count = moments[0, COUNT]
     elif len(moments):
         row = rows[0] if rows else moments[0].tolist()
@@ -106,6 +108,7 @@ def r2_formula(
     return as_result(value, wide)
 
 
+@public
 def r2_score(
     preds: Tensor,
     target: Tensor,

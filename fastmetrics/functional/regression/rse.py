@@ -8,6 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._moment_values import (
     any_wide,
@@ -39,6 +40,7 @@ def relative_squared_error_formula(
     return as_result((errors if squared else errors.sqrt()).mean(), wide)
 
 
+@public
 def relative_squared_error(
     preds: Tensor, target: Tensor, squared: bool = True, *, weight: Tensor | None = None
 ) -> Tensor:

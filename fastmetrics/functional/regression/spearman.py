@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops import rank_moments_
 from fastmetrics.ops.ranks import CO_MOMENT, COUNT, M2_PREDS, M2_TARGET, NUM_MOMENTS, Samples
@@ -31,6 +32,7 @@ def rank_correlation(preds: list[Tensor], target: list[Tensor], outputs: int) ->
     return spearman_formula(moments).to(result_dtype(preds[0], target[0]))
 
 
+@public
 def spearman_corrcoef(preds: Tensor, target: Tensor) -> Tensor:
     """Spearman's correlation, Pearson's correlation of the ranks, in [-1, 1].
 
