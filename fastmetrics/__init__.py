@@ -7,6 +7,8 @@ from fastmetrics.collections import MetricCollection as MetricCollection
 from fastmetrics.config import __version__ as __version__
 from fastmetrics.config import show_config as show_config
 from fastmetrics.metric import Metric as Metric
+from fastmetrics.utilities.fallback import FallbackWarning as FallbackWarning
+from fastmetrics.utilities.fallback import strict as strict
 from fastmetrics.utilities.lazy import lazy_names
 
 if TYPE_CHECKING:
@@ -42,6 +44,13 @@ if not TYPE_CHECKING:
     __getattr__, __dir__ = lazy_names(
         __name__,
         modules=("aggregation", "diagnostics", "regression", "classification", "acceleration"),
-        own=("Metric", "MetricCollection", "functional", "show_config"),
+        own=(
+            "FallbackWarning",
+            "Metric",
+            "MetricCollection",
+            "functional",
+            "show_config",
+            "strict",
+        ),
         shows=_shows,
     )

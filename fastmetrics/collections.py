@@ -14,7 +14,7 @@ from collections.abc import (
 )
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import ModuleDict
@@ -33,6 +33,7 @@ from fastmetrics.core.upstream import CollectionLookalike, is_upstream_collectio
 from fastmetrics.distributed import PendingValue, SyncHandle, read_states, write_states
 from fastmetrics.metric import Metric
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
+from fastmetrics.utilities.fallback import names_of_others
 from fastmetrics.utilities.prints import rank_zero_warn
 
 
@@ -560,3 +561,7 @@ def _are_axes(ax: Any, count: int) -> bool:
     from fastmetrics.utilities.plot import is_axis
 
     return isinstance(ax, Sequence) and len(ax) == count and all(is_axis(a) for a in ax)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of_others(__name__)

@@ -34,6 +34,7 @@ from fastmetrics.distributed import (
 )
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
+from fastmetrics.utilities.fallback import names_of_others
 
 if TYPE_CHECKING:
     from fastmetrics.core.composition import CompositionalMetric as CompositionalMetric
@@ -545,9 +546,10 @@ class Metric(Stateful, Operators, ABC):
 
 
 if not TYPE_CHECKING:
+    _other_name = names_of_others(__name__)
 
     def __getattr__(name):
         """Return what is made of metrics, and therefore comes from a later module."""
         if name == "CompositionalMetric":
             return operators.result
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        return _other_name(name)
