@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
+from typing_extensions import Self, TypeIs
 
 from fastmetrics.core import operators, syncing, upstream
 from fastmetrics.core.forward import forward as forward_batch
@@ -141,6 +141,11 @@ class Metric(Stateful, Operators, ABC):
         super().__init_subclass__(**kwargs)
         upstream.put_ours_first(cls, (Metric, Stateful, Operators))
         ensure_wrapped(cls)
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        """Metrics of torchmetrics are metrics, too; `is_native` tells which ones are ours."""
+        return (cls is Metric and upstream.is_upstream_class(other)) or NotImplemented
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
@@ -543,6 +548,11 @@ class Metric(Stateful, Operators, ABC):
         update = self.__dict__.get("update") or type(self).update
         names = _keywords_of(update)
         return kwargs if names is None else {k: v for k, v in kwargs.items() if k in names}
+
+
+def is_native(value: object) -> TypeIs[Metric]:
+    """Whether ``value`` is a metric of this package, whose states are kept as ours are."""
+    return isinstance(value, Stateful)
 
 
 if not TYPE_CHECKING:

@@ -8,7 +8,7 @@ import torch
 
 from fastmetrics.core.states import States, private_copy
 from fastmetrics.core.statistic_metric import StatisticMetric
-from fastmetrics.metric import Metric
+from fastmetrics.metric import Metric, is_native
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.wrappers.abstract import WrapperMetric
 
@@ -42,8 +42,8 @@ class Running(WrapperMetric):
 
     def __init__(self, base_metric: Metric, window: int = 5) -> None:
         super().__init__()
-        if not isinstance(base_metric, Metric):
-            raise ValueError(f"`base_metric` must be a Metric, got {base_metric!r}.")
+        if not is_native(base_metric):
+            raise ValueError(f"`base_metric` must be a Metric of fastmetrics, got {base_metric!r}.")
         check_int("window", window, 1)
         if base_metric.full_state_update is not False:
             raise ValueError(
