@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self, TypeIs
 
-from fastmetrics.core import operators, syncing, upstream
+from fastmetrics.core import syncing, upstream
 from fastmetrics.core.forward import forward as forward_batch
 from fastmetrics.core.operators import Operators
 from fastmetrics.core.reductions import Merger as Merger
@@ -556,10 +556,4 @@ def is_native(value: object) -> TypeIs[Metric]:
 
 
 if not TYPE_CHECKING:
-    _other_name = names_of_others(__name__)
-
-    def __getattr__(name):
-        """Return what is made of metrics, and therefore comes from a later module."""
-        if name == "CompositionalMetric":
-            return operators.result
-        return _other_name(name)
+    __getattr__ = names_of_others(__name__)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -111,3 +112,5 @@ class CompositionalMetric(Metric):
 
 
 operators.result = CompositionalMetric
+# Where torchmetrics has it, in a module that this one needs.
+vars(sys.modules[Metric.__module__])[CompositionalMetric.__name__] = CompositionalMetric

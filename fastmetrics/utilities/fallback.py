@@ -16,7 +16,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
+from importlib.machinery import ModuleSpec, PathFinder
 from importlib.util import find_spec
 from types import FrameType, ModuleType
 from typing import Any
@@ -116,19 +116,37 @@ def upstream_exports(package: str) -> set[str]:
     return set(_theirs(path).__all__) if is_available() and path in names() else set()
 
 
+@functools.cache
+def public_names() -> dict[str, list[str]]:
+    """Return each public name of torchmetrics where users find it, with the modules defining it.
+
+    That is the package around the module, if it shows the name; the root shows what others do.
+    """
+    found: dict[str, list[str]] = {}
+    for name, modules in homes().items():
+        for home in modules:
+            if not any(part.startswith("_") for part in (*home.split("."), name)):
+                shown = _parent(home) and name in names()[_parent(home)]
+                found.setdefault(_join(_parent(home) if shown else home, name), []).append(home)
+    return found
+
+
 def native(path: str) -> ModuleType | None:
     """Return our module of a path, or None if it is none of ours."""
-    spec = find_spec(_join(_OURS, path))
-    if spec is None or isinstance(spec.loader, _Loader):
-        return None
-    return importlib.import_module(spec.name)
+    module = sys.modules[_OURS]
+    for part in path.split("."):
+        name = f"{module.__name__}.{part}"
+        if PathFinder.find_spec(name, getattr(module, "__path__", [])) is None:
+            return None
+        module = importlib.import_module(name)
+    return module
 
 
 def native_value(path: str, name: str) -> Any:
     """Return what we have under a name of torchmetrics' module, or None."""
     for home in dict.fromkeys([path, *homes().get(name, ())]):
-        module = native(home)
-        if home and module is not None and name in vars(module):
+        module = native(home) if home else None
+        if module is not None and name in vars(module):
             return vars(module)[name]
     return importlib.import_module(_HELPERS).find(path, name)
 
