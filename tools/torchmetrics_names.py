@@ -52,7 +52,7 @@ def statements(body: list[ast.stmt]) -> Iterator[ast.stmt]:
 
 
 def names_in(source: str, is_package: bool) -> set[str]:
-    """The names that a module defines; of a package, also those that it shows."""
+    """The names that a module defines or gives; of a package, also those that it shows."""
     found: set[str] = set()
     for statement in statements(ast.parse(source).body):
         if isinstance(statement, ast.FunctionDef | ast.ClassDef):
@@ -61,8 +61,9 @@ def names_in(source: str, is_package: bool) -> set[str]:
             found.update(target.id for target in statement.targets if isinstance(target, ast.Name))
         elif isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
             found.add(statement.target.id)
-        elif isinstance(statement, ast.ImportFrom) and is_package and is_theirs(statement):
-            found.update(alias.asname or alias.name for alias in statement.names)
+        elif isinstance(statement, ast.ImportFrom) and is_theirs(statement):
+            shown = [alias for alias in statement.names if is_package or alias.asname]
+            found.update(alias.asname or alias.name for alias in shown)
     return {name for name in found if not name.startswith("__") and name != "*"}
 
 
@@ -87,20 +88,22 @@ def page() -> str:
     """The text of docs/coverage.md."""
     table = fastmetrics.coverage()
     native = sum(row.native for row in table)
-    lines = [
-        "# What of torchmetrics is native",
-        "",
-        f"{native} of the {len(table)} public names of torchmetrics {TORCHMETRICS_VERSION} are native.",
-        "The others are found in the installed torchmetrics, at the same path, with one",
-        "`FallbackWarning` each; `FASTMETRICS_STRICT=1` or `fastmetrics.strict()` makes them errors.",
-        "`fastmetrics.coverage()` returns this table; `tools/torchmetrics_names.py` writes it here.",
-        "",
-        "| Package | Native | Not native yet | Why |",
-        "|---|---|---|---|",
-    ]
+    lines = [HEAD.format(native=native, total=len(table), version=TORCHMETRICS_VERSION)]
     for package, rows in groupby(sorted(table, key=package_of), package_of):
         lines += rows_of(package, [*rows])
     return "\n".join(lines) + "\n"
+
+
+HEAD = """\
+# What of torchmetrics is native
+
+{native} of the {total} public names of torchmetrics {version} are native. The others are found in
+the installed torchmetrics, at the same path, with one `FallbackWarning` each;
+`FASTMETRICS_STRICT=1` or `fastmetrics.strict()` makes them errors. `fastmetrics.coverage()` returns
+this table, and `python -m tools.torchmetrics_names` writes it here.
+
+| Package | Native | Not native yet | Why |
+|---|---|---|---|"""
 
 
 def package_of(row: Covered) -> str:

@@ -66,7 +66,10 @@ def is_strict() -> bool:
 
 def is_available() -> bool:
     """Whether names that are not native can be used."""
-    return not is_strict() and find_spec(_THEIRS) is not None
+    try:
+        return not is_strict() and find_spec(_THEIRS) is not None
+    except ImportError:  # somebody hides it
+        return False
 
 
 @functools.cache
