@@ -67,6 +67,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::fastmetrics.FallbackWarning")
 def told(monkeypatch):
     """As if nobody had been warned yet."""
     monkeypatch.setattr(fallback, "_told", set())
+    monkeypatch.setattr(fallback, "_found", {})
 
 
 @pytest.fixture

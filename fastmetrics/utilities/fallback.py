@@ -31,6 +31,7 @@ _HELPERS = f"{_OURS}.core.helpers"
 
 _strict: bool | None = None
 _told: set[str] = set()
+_found: dict[tuple[str, str], Any] = {}
 
 
 class FallbackWarning(UserWarning):
@@ -182,9 +183,16 @@ def names_of_others(module: str) -> Callable[[str], Any]:
     def __getattr__(name: str) -> Any:
         if name.startswith("__"):
             raise _missing(module, name)
-        return lookup(module, name)
+        value = found_before(module, name)
+        return lookup(module, name) if value is None else value
 
     return __getattr__
+
+
+def found_before(module: str, name: str) -> Any:
+    """Return what torchmetrics gave for a name, unless nothing yet or no longer allowed."""
+    value = _found.get((module, name))
+    return None if value is None or is_strict() else value
 
 
 def _missing(module: str, name: str) -> AttributeError:
@@ -199,6 +207,7 @@ def _value_of(module: str, name: str, theirs: ModuleType) -> Any:
         raise _missing(module, name) from None
     if getattr(value, "__module__", _THEIRS).partition(".")[0] == _THEIRS:
         _tell(f"{module}.{name}")
+        _found[module, name] = value
     return value
 
 
@@ -266,6 +275,9 @@ class _Loader(Loader):
         theirs = _theirs(path)
 
         def __getattr__(wanted: str) -> Any:
+            value = found_before(name, wanted)
+            if value is not None:
+                return value
             if _join(path, wanted) in names():
                 return importlib.import_module(f"{name}.{wanted}")
             if wanted == "__all__" and hasattr(theirs, wanted):

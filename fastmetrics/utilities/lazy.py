@@ -10,7 +10,12 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
-from fastmetrics.utilities.fallback import names_of_others, upstream_exports, upstream_names
+from fastmetrics.utilities.fallback import (
+    found_before,
+    names_of_others,
+    upstream_exports,
+    upstream_names,
+)
 
 
 def exported(package: str) -> list[str]:
@@ -82,6 +87,9 @@ def lazy_names(
     def __getattr__(name: str) -> Any:
         if name == "__all__":
             return sorted(native_names() | upstream_exports(package))
+        value = found_before(package, name)
+        if value is not None:
+            return value
         if not name.startswith("_"):
             if find_spec(f"{package}.{name}"):
                 return importlib.import_module(f"{package}.{name}")

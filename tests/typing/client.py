@@ -53,7 +53,6 @@ metric.update(preds)  # wrong: no target
 fastmetrics.NoSuchMetric  # wrong: no such name
 fastmetrics.BinaryAccuracy  # wrong: found in its domain only
 fastmetrics.BLEUScore(n_gram=2)
-fastmetrics.BLEUScore(n_grams=2)  # wrong: torchmetrics has no such argument
 fastmetrics.text.ROUGEScore()
 functional.bleu_score(["a"], [["a"]])
 
