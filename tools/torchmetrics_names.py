@@ -147,7 +147,8 @@ def native_names(package: ModuleType) -> dict[str, str]:
     """The native names of a package, each with the module that it comes from."""
     found = {}
     for name in dir(package):
-        home = getattr(getattr(package, name, None), "__module__", None) or ""
+        value = getattr(package, name, None)
+        home = "" if inspect.ismodule(value) else getattr(value, "__module__", None) or ""
         if not name.startswith("_") and home.startswith("fastmetrics.") and home != LAZY:
             found[name] = home
     for module in pkgutil.iter_modules(package.__path__):

@@ -267,29 +267,49 @@ def _join(*parts: str) -> str:
     return ".".join(part for part in parts if part)
 
 
+class _StandIn(ModuleType):
+    """A module that stands for one of torchmetrics."""
+
+    def __getattr__(self, name: str) -> Any:
+        value = found_before(self.__name__, name)
+        if value is not None:
+            return value
+        path = _path(self.__name__)
+        theirs = sys.modules.get(_join(_THEIRS, path))
+        is_special = name.startswith("__") and name != "__all__"
+        if is_special or theirs is None or not hasattr(theirs, name):
+            raise _missing(self.__name__, name)
+        if name == "__all__":
+            return theirs.__all__
+        if _is_module(theirs, name) and _join(path, name) in names():
+            return importlib.import_module(f"{self.__name__}.{name}")
+        value = native_value(path, name)
+        return _value_of(self.__name__, name, _theirs(path, name)) if value is None else value
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Do not let an import put a module where torchmetrics shows a function of its name."""
+        theirs = sys.modules.get(_join(_THEIRS, _path(self.__name__)))
+        if not isinstance(value, _StandIn) or theirs is None or _is_module(theirs, name):
+            super().__setattr__(name, value)
+
+    def __dir__(self) -> list[str]:
+        return dir(sys.modules[_join(_THEIRS, _path(self.__name__))])
+
+
+def _is_module(theirs: ModuleType, name: str) -> bool:
+    return isinstance(getattr(theirs, name, theirs), ModuleType)
+
+
 class _Loader(Loader):
-    """Makes a module that stands for one of torchmetrics."""
+    """Makes stand-ins."""
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType:
+        return _StandIn(spec.name)
 
     def exec_module(self, module: ModuleType) -> None:
-        name, path = module.__name__, _path(module.__name__)
-        theirs = _theirs(path)
-
-        def __getattr__(wanted: str) -> Any:
-            value = found_before(name, wanted)
-            if value is not None:
-                return value
-            if _join(path, wanted) in names():
-                return importlib.import_module(f"{name}.{wanted}")
-            if wanted == "__all__" and hasattr(theirs, wanted):
-                return theirs.__all__
-            if wanted.startswith("__") or not hasattr(theirs, wanted):
-                raise _missing(name, wanted)
-            value = native_value(path, wanted)
-            return _value_of(name, wanted, _theirs(path, wanted)) if value is None else value
-
+        theirs = _theirs(_path(module.__name__))
         module.__doc__ = theirs.__doc__
         module.__file__ = theirs.__file__
-        vars(module).update(__getattr__=__getattr__, __dir__=lambda: dir(theirs))
 
 
 class _Finder(MetaPathFinder):

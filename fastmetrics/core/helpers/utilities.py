@@ -21,7 +21,6 @@ _style = ["default"]
 _error_on_missing_matplotlib = pyplot
 
 _log = logging.getLogger("fastmetrics")
-_warn, _info, _debug = warnings.warn, _log.info, _log.debug
 _future_warning = functools.partial(warnings.warn, category=FutureWarning)
 
 
@@ -207,6 +206,18 @@ def trim_axs(axs: Any, nb: int) -> Any:
     for unused in axs.flat[nb:]:
         unused.remove()
     return axs.flat[:nb]
+
+
+def _warn(*args: Any, **kwargs: Any) -> None:
+    warnings.warn(*args, **kwargs)
+
+
+def _info(*args: Any, **kwargs: Any) -> None:
+    _log.info(*args, **kwargs)
+
+
+def _debug(*args: Any, **kwargs: Any) -> None:
+    _log.debug(*args, **kwargs)
 
 
 def _deprecated_root_import_class(name: str, domain: str) -> None:
