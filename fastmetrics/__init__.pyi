@@ -112,6 +112,8 @@ from torchmetrics import WordErrorRate as WordErrorRate
 from torchmetrics import WordInfoLost as WordInfoLost
 from torchmetrics import WordInfoPreserved as WordInfoPreserved
 from fastmetrics.config import __version__ as __version__
+from fastmetrics.acceleration import accelerate as accelerate
+from fastmetrics import acceleration as acceleration
 from fastmetrics import aggregation as aggregation
 from torchmetrics import audio as audio
 from fastmetrics import classification as classification
@@ -125,11 +127,13 @@ from fastmetrics import diagnostics as diagnostics
 from fastmetrics import distributed as distributed
 from fastmetrics import functional as functional
 from torchmetrics import image as image
+from fastmetrics.acceleration.replacing import is_accelerated as is_accelerated
 from fastmetrics import metric as metric
 from torchmetrics import multimodal as multimodal
 from torchmetrics import nominal as nominal
 from fastmetrics import ops as ops
 from fastmetrics import regression as regression
+from fastmetrics.acceleration import restore as restore
 from torchmetrics import retrieval as retrieval
 from torchmetrics import segmentation as segmentation
 from torchmetrics import shape as shape
