@@ -68,7 +68,8 @@ def is_strict() -> bool:
 def is_available() -> bool:
     """Whether names that are not native can be used."""
     try:
-        return not is_strict() and find_spec(_THEIRS) is not None
+        spec = None if is_strict() else find_spec(_THEIRS)
+        return spec is not None and spec.origin is not None  # what has none stands for us
     except ImportError:  # somebody hides it
         return False
 
@@ -242,12 +243,14 @@ def _theirs(path: str, name: str = "") -> ModuleType:
     if is_strict():
         why = "fallbacks are refused, by FASTMETRICS_STRICT=1 or `fastmetrics.strict()`"
     else:
+        why = "torchmetrics is not installed"
         try:
-            return importlib.import_module(_join(_THEIRS, path))
+            found = importlib.import_module(_join(_THEIRS, path))
+            if type(found).__module__.partition(".")[0] != _OURS:  # it may stand for us
+                return found
         except ModuleNotFoundError as error:
             if error.name != _THEIRS:
                 raise
-            why = "torchmetrics is not installed"
     raise ImportError(
         f"`{wanted}` is not native, and {why}. It is found in torchmetrics: pip install"
         f" '{_THEIRS}=={TORCHMETRICS_VERSION}'.",
