@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from fastmetrics.ops.aggregate import (
     refused_text,
 )
 from fastmetrics.utilities.data import dim_zero_cat
+from fastmetrics.utilities.fallback import names_of_others
 from fastmetrics.utilities.prints import rank_zero_warn
 from fastmetrics.wrappers.running import Running
 
@@ -435,3 +436,7 @@ class RunningSum(Running):
 
     def __init__(self, window: int = 5, nan_strategy: str | float = "warn", **kwargs: Any) -> None:
         super().__init__(SumMetric(nan_strategy, **kwargs), window)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of_others(__name__)

@@ -14,14 +14,16 @@ from collections.abc import (
 )
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import ModuleDict
 from typing_extensions import Self
 
 from fastmetrics.core import upstream
-from fastmetrics.core.composition import is_metric
+
+# Arithmetic between metrics needs it.
+from fastmetrics.core.composition import CompositionalMetric as CompositionalMetric
 from fastmetrics.core.locking import Lock, serial
 from fastmetrics.core.scripting import Unscripted
 from fastmetrics.core.sharing import CollectionPlan, Group, explain, make_groups
@@ -33,9 +35,10 @@ from fastmetrics.core.syncing import (
 )
 from fastmetrics.core.upstream import CollectionLookalike, is_upstream_collection
 from fastmetrics.distributed import PendingValue, SyncHandle, read_states, write_states
-from fastmetrics.metric import Metric
+from fastmetrics.metric import Metric, is_native
 from fastmetrics.utilities.data import normal_tensor
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
+from fastmetrics.utilities.fallback import names_of_others
 from fastmetrics.utilities.prints import rank_zero_warn
 
 
@@ -109,13 +112,13 @@ class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
 
         They share no state with metrics that have seen data.
         """
-        if is_metric(metrics):
+        if isinstance(metrics, Metric):
             metrics = [metrics]
         if isinstance(metrics, Sequence):
-            ignored = [m for m in additional_metrics if not is_metric(m)]
+            ignored = [m for m in additional_metrics if not isinstance(m, Metric)]
             if ignored:
                 rank_zero_warn(f"Ignored extra arguments that are no metrics: {ignored}.")
-            metrics = [*metrics, *(m for m in additional_metrics if is_metric(m))]
+            metrics = [*metrics, *(m for m in additional_metrics if isinstance(m, Metric))]
         elif additional_metrics:
             raise ValueError(
                 "More metrics can follow a metric or a list of metrics only, got"
@@ -136,7 +139,7 @@ class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
 
     def _add_dict(self, metrics: dict[str, Any]) -> None:
         for name, metric in metrics.items():
-            if not is_metric(metric) and not _is_collection(metric):
+            if not isinstance(metric, Metric) and not _is_collection(metric):
                 raise ValueError(f"`metrics[{name!r}]` must be a metric, got {metric!r}.")
         for name in sorted(metrics):
             metric = metrics[name]
@@ -148,7 +151,7 @@ class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
 
     def _add_sequence(self, metrics: Sequence[Any], unique: bool = False) -> None:
         for metric in metrics:
-            if not is_metric(metric) and not _is_collection(metric):
+            if not isinstance(metric, Metric) and not _is_collection(metric):
                 raise ValueError(f"`metrics` must hold metrics, got {metric!r}.")
         for metric in metrics:
             if _is_collection(metric):
@@ -178,7 +181,7 @@ class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
     @serial
     def __delitem__(self, key: str) -> None:
         metric = self._modules[key]
-        if isinstance(metric, Metric):
+        if is_native(metric):
             metric._private()
         super().__delitem__(key)
         self._affixes.pop(key, None)
@@ -298,7 +301,7 @@ class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
         """Return each metric that ``compute`` synchronises once, by name; not upstream's own."""
         found: dict[int, tuple[str, Metric]] = {}
         for name, metric in self._modules.items():
-            if isinstance(metric, Metric):
+            if is_native(metric):
                 for key, source in metric._sources(name).items():
                     found.setdefault(id(source), (key, source))
         return dict(found.values())
@@ -340,7 +343,7 @@ class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
         packed = {
             name: metric
             for name, metric in taking_part.items()
-            if isinstance(metric, Metric) and metric._packs()
+            if is_native(metric) and metric._packs()
         }
         others = {name: metric for name, metric in taking_part.items() if name not in packed}
         if async_op and others:
@@ -440,7 +443,7 @@ class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
         return fresh
 
     def _saved_metrics(self) -> dict[str, Metric]:
-        others = [name for name, m in self._modules.items() if not isinstance(m, Metric)]
+        others = [name for name, m in self._modules.items() if not is_native(m)]
         if others:
             raise ValueError(f"Only metrics of fastmetrics can be saved as bytes, not {others}.")
         self._live_plan()
@@ -478,7 +481,7 @@ class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
     @serial
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         apply: Any = super()._apply  # untyped in torch
-        if all(isinstance(m, Metric) and m._stays_under(fn) for m in self._modules.values()):
+        if all(is_native(m) and m._stays_under(fn) for m in self._modules.values()):
             apply(fn, recurse)
             return self
         with self._live_plan().alone():
@@ -603,3 +606,7 @@ def _are_axes(ax: Any, count: int) -> bool:
     from fastmetrics.utilities.plot import is_axis
 
     return isinstance(ax, Sequence) and len(ax) == count and all(is_axis(a) for a in ax)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of_others(__name__)

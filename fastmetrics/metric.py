@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
+from typing_extensions import Self, TypeIs
 
-from fastmetrics.core import operators, syncing, upstream
+from fastmetrics.core import syncing, upstream
 from fastmetrics.core.forward import forward as forward_batch
 from fastmetrics.core.locking import exclusive
 from fastmetrics.core.operators import Operators
@@ -37,6 +37,7 @@ from fastmetrics.distributed import (
 )
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
+from fastmetrics.utilities.fallback import names_of_others
 
 if TYPE_CHECKING:
     from fastmetrics.core.composition import CompositionalMetric as CompositionalMetric
@@ -141,6 +142,11 @@ class Metric(Stateful, Operators, ABC):
     def _prepare_class(cls) -> None:
         upstream.put_ours_first(cls, (Metric, Stateful, Unscripted, Operators))
         ensure_wrapped(cls)
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        """Metrics of torchmetrics are metrics, too; `is_native` tells which ones are ours."""
+        return (cls is Metric and upstream.is_upstream_class(other)) or NotImplemented
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
@@ -556,10 +562,10 @@ class Metric(Stateful, Operators, ABC):
         return kwargs if names is None else {k: v for k, v in kwargs.items() if k in names}
 
 
-if not TYPE_CHECKING:
+def is_native(value: object) -> TypeIs[Metric]:
+    """Whether ``value`` is a metric of this package, whose states are kept as ours are."""
+    return isinstance(value, Stateful)
 
-    def __getattr__(name):
-        """Return what is made of metrics, and therefore comes from a later module."""
-        if name == "CompositionalMetric":
-            return operators.result
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of_others(__name__)

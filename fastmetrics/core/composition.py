@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
 from torch import Tensor
 
 from fastmetrics.core import operators
-from fastmetrics.core.upstream import is_upstream_metric
-from fastmetrics.metric import Metric
-
-
-def is_metric(value: object) -> bool:
-    """Whether ``value`` is a metric, be it of this package or of torchmetrics."""
-    return isinstance(value, Metric) or is_upstream_metric(value)
+from fastmetrics.metric import Metric, is_native
 
 
 class CompositionalMetric(Metric):
@@ -47,14 +42,15 @@ class CompositionalMetric(Metric):
         for operand in (self.metric_a, self.metric_b):
             if isinstance(operand, CompositionalMetric):
                 leaves.update(operand._leaves())
-            elif is_metric(operand):
+            elif isinstance(operand, Metric):
                 leaves[id(operand)] = operand
         return leaves
 
     def _sources(self, name: str) -> dict[str, Metric]:
         found: dict[str, Metric] = {}
         for i, leaf in enumerate(self._leaves().values()):
-            found.update(leaf._sources(f"{name}[{i}]"))
+            if is_native(leaf):
+                found.update(leaf._sources(f"{name}[{i}]"))
         return found
 
     def _evaluate(self, value_of: Callable[[Any], Any]) -> Any:
@@ -63,7 +59,7 @@ class CompositionalMetric(Metric):
         for operand in (self.metric_a, self.metric_b):
             if isinstance(operand, CompositionalMetric):
                 values.append(operand._evaluate(value_of))
-            elif is_metric(operand):
+            elif isinstance(operand, Metric):
                 values.append(value_of(operand))
             else:
                 values.append(operand)
@@ -114,3 +110,5 @@ class CompositionalMetric(Metric):
 
 
 operators.result = CompositionalMetric
+# Where torchmetrics has it, in a module that this one needs.
+vars(sys.modules[Metric.__module__])[CompositionalMetric.__name__] = CompositionalMetric

@@ -20,7 +20,7 @@ from fastmetrics.core.forward import forward, unshared
 from fastmetrics.core.locking import Lock, exclusive
 from fastmetrics.core.states import Derived, Lent, Reader, Seen, States
 from fastmetrics.core.statistic import Statistic
-from fastmetrics.metric import Metric
+from fastmetrics.metric import Metric, is_native
 from fastmetrics.ops.backend import describe
 from fastmetrics.ops.fused import FusedCall, Update
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
@@ -40,7 +40,7 @@ class Group:
     def __init__(self, members: Sequence[Any]) -> None:
         self.members = members
         self.leader = members[0]
-        self.foreign = not isinstance(self.leader, Metric)
+        self.foreign = not is_native(self.leader)
         self.source: Group | None = None
         self.readers: list[Group] = []
         self.in_pass = False
@@ -218,7 +218,7 @@ class CollectionPlan:
         # whether they leave forward to it.
         self._forwards = [(step, *_forward_of(step)) for step in self._steps]
         # Every metric of this package, with its group.
-        self._members = [(g, m) for g in groups for m in g.members if isinstance(m, Metric)]
+        self._members = [(g, m) for g in groups for m in g.members if is_native(m)]
         for group in (*own, *(group for group in groups if group.source is not None)):
             group.link(lock)
         self._heads = [g.states for g in own if not g.foreign]
@@ -275,7 +275,7 @@ class CollectionPlan:
         """Reset all metrics, each state once."""
         self.relink()
         for group in self.groups:
-            plain = [isinstance(m, Metric) and type(m).reset is Metric.reset for m in group.members]
+            plain = [is_native(m) and type(m).reset is Metric.reset for m in group.members]
             if not all(plain) or any(m._is_synced for m in group.members):
                 for member in group.members:
                     member.reset()
@@ -331,7 +331,7 @@ def _forward_of(step: Group | Pass) -> tuple[list[Sequence[Any]], bool]:
 
 
 def _has_plain_forward(metric: Any) -> bool:
-    return isinstance(metric, Metric) and type(metric).forward is Metric.forward
+    return is_native(metric) and type(metric).forward is Metric.forward
 
 
 def make_groups(
@@ -410,7 +410,7 @@ def _conduct(metric: Metric) -> tuple[Hashable, ...]:
 
 def _same_history(a: Any, b: Any) -> bool:
     """Whether two metrics of the same statistic have seen the same data so far."""
-    if a is b or not isinstance(a, Metric) or not isinstance(b, Metric):
+    if a is b or not is_native(a) or not is_native(b):
         return a is b
     one, two = a._own_states(), b._own_states()
     return one is two or _holds(one, two.values, two)
@@ -500,7 +500,7 @@ def explain(names: dict[int, str], plan: CollectionPlan) -> list[tuple[str, ...]
                 shared = f"{'' if group.source is None else 'read from '}{names[id(owner)]}"
             statistic, backend = _statistic_and_backend(member)
             size = 0
-            if member is owner and isinstance(member, Metric):
+            if member is owner and is_native(member):
                 size = sum(tensor.nbytes for tensor in member._states.tensors())
             step = ", ".join(f"pass {i}" for i in passes) or "-"
             rows.append((names[id(member)], statistic, shared, backend, f"{size:,}", step))

@@ -72,10 +72,13 @@ def became_theirs(value: Any, state: dict[str, Any], ours: str) -> bool:
     return True
 
 
-def is_upstream_metric(value: object) -> bool:
-    """Whether ``value`` is a metric of torchmetrics, or one of ours that is registered there."""
+def is_upstream_class(cls: type) -> bool:
+    """Whether instances of ``cls`` are metrics of torchmetrics by descent.
+
+    Not so of its base class itself: it counts our base among its own subclasses.
+    """
     upstream = _upstream("torchmetrics.metric", "Metric")
-    return upstream is not None and isinstance(value, upstream)
+    return upstream is not None and cls is not upstream and upstream in cls.__mro__
 
 
 def is_upstream_collection(value: object) -> bool:

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from fastmetrics.utilities.fallback import names_of_others
+
 if TYPE_CHECKING:
     from fastmetrics.metric import Metric
 
@@ -162,3 +164,7 @@ def _fastest(metric: Metric, batch: dict[str, Any], steps: int, reps: int) -> fl
             metric(**batch)
         times.append(perf_counter() - start)
     return min(times)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of_others(__name__)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from fastmetrics.utilities import compute
+from fastmetrics.utilities.fallback import names_of_others
 from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["dim_zero_cat", "dim_zero_max", "dim_zero_mean", "dim_zero_min", "dim_zero_sum"]
@@ -209,3 +210,7 @@ def _rebuild_mapping(original: Mapping[Any, Any], values: dict[Any, Any]) -> Any
     if default_factory is not None:
         return type(original)(default_factory, values)  # type: ignore[call-arg]  # a defaultdict
     return type(original)(values)  # type: ignore[call-arg]  # mappings take a dict by convention
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of_others(__name__)

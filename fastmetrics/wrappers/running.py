@@ -12,7 +12,7 @@ from fastmetrics.core.stateful import EXTRAS
 from fastmetrics.core.states import States, private_copy
 from fastmetrics.core.statistic_metric import StatisticMetric
 from fastmetrics.distributed import gather_all_tensors
-from fastmetrics.metric import Metric
+from fastmetrics.metric import Metric, is_native
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.wrappers.abstract import WrapperMetric
@@ -48,8 +48,8 @@ class Running(WrapperMetric):
 
     def __init__(self, base_metric: Metric, window: int = 5) -> None:
         super().__init__()
-        if not isinstance(base_metric, Metric):
-            raise ValueError(f"`base_metric` must be a Metric, got {base_metric!r}.")
+        if not is_native(base_metric):
+            raise ValueError(f"`base_metric` must be a Metric of fastmetrics, got {base_metric!r}.")
         check_int("window", window, 1)
         if base_metric.full_state_update is not False:
             raise ValueError(

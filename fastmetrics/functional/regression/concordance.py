@@ -21,6 +21,7 @@ from fastmetrics.ops.co_moments import (
     WEIGHT,
 )
 from fastmetrics.ops.powers import times_power
+from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["concordance_corrcoef"]
 
