@@ -13,6 +13,7 @@ from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, View, frozen
 from fastmetrics.ops.checks import WEIGHT_DTYPES, check_devices, check_weight, shape_text
 from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import report_weight_sums, weight_or_nan
 from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import dim_zero_cat
 
@@ -196,6 +197,12 @@ class RowSimilarity(Statistic):
         self._add_rows(States(values), row_values(preds, target, self.kind), weight)
         return values
 
+    @override
+    def report(self, owner: str, states: States) -> None:
+        """Warn of weights that are none."""
+        if not self.keeps_rows:
+            report_weight_sums(owner, states.values["sums"].view(1, 2), 1)
+
     def _add_rows(self, states: States, rows: Tensor, weight: Tensor | None) -> None:
         """Add the values of rows ``[N]``."""
         if self.keeps_rows:
@@ -207,7 +214,7 @@ class RowSimilarity(Statistic):
             sums = rows.sum(), torch.full_like(rows, 1.0).sum()
         else:
             check_weight("row_similarity_", rows, weight, len(rows))
-            amounts = weight.double()
+            amounts = weight_or_nan(weight)
             sums = (rows * amounts).sum(), amounts.sum()
         states.values["sums"] += torch.stack(sums)
 

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from fastmetrics.core.keywords import adds, known_to
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View, counts_only, wants_gradients
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
@@ -30,6 +31,7 @@ class DifferentiableMetric(StatisticMetric):
     _inputs: ClassVar[tuple[str, str]] = ("preds", "target")
 
     @counts_only
+    @adds("weight")
     def update(  # type: ignore[override]  # upstream has no weights
         self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None
     ) -> None:
@@ -49,7 +51,7 @@ class DifferentiableMetric(StatisticMetric):
             return value
         batch = dict(zip(self._inputs, args, strict=False))
         if kwargs:
-            batch |= self._filter_kwargs(**kwargs)
+            batch |= known_to(self, kwargs)
         first, second = self._inputs
         values = self.statistic.with_gradients(batch[first], batch[second], batch.get("weight"))
         return as_scalar(self._value(States(values)).to(value.dtype))
@@ -139,6 +141,7 @@ class RowMetric(DifferentiableMetric):
         self.reduction = reduction
         self._wide = False
 
+    @adds("weight")
     def update(  # type: ignore[override]  # upstream has no weights
         self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None
     ) -> None:
@@ -188,6 +191,7 @@ class DivergenceMetric(RowMetric):
         super().__init__(kinds[log_prob], reduction, **kwargs)
         self.log_prob = log_prob
 
+    @adds("weight")
     def update(  # type: ignore[override]  # upstream's names
         self, p: Tensor, q: Tensor, *, weight: Tensor | None = None
     ) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fastmetrics.core.keywords import adds
 from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.regression.log_cosh import check_outputs
 from fastmetrics.ops.error_sums import LOG_COSH, ErrorSums
@@ -41,6 +42,7 @@ class LogCoshError(ErrorSumMetric):
     def __init__(self, num_outputs: int = 1, **kwargs: Any) -> None:
         super().__init__(ErrorSums(LOG_COSH, num_outputs), **kwargs)
 
+    @adds("weight")
     def update(  # type: ignore[override]  # upstream has no weights
         self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None
     ) -> None:

@@ -119,5 +119,6 @@ class Running(WrapperMetric):
     def _take_extras(self, extras: int) -> None:
         self.__dict__["_num_vals_seen"] = extras
 
-    def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:
-        return self.base_metric._filter_kwargs(**kwargs)
+    @property
+    def _hands_on(self) -> Metric:
+        return self.base_metric

@@ -25,6 +25,7 @@ from fastmetrics.ops.co_moments import (
     WEIGHT,
     WIDE,
 )
+from tests.ops import oracles
 from tests.ops.inputs import ALL_DTYPES, Draw
 from tests.ops.laws import Answer, Call, Tested
 from tests.ops.refusals import table, zeros
@@ -64,7 +65,7 @@ def moments_of(preds: Tensor, target: Tensor, weight: Tensor | None = None) -> T
         np.asarray(t.double().reshape(len(t), math.prod(t.shape[1:]))).astype(np.longdouble)
         for t in (preds, target)
     )
-    w = np.ones(len(x)) if weight is None else np.asarray(weight.double())
+    w = np.ones(len(x)) if weight is None else np.asarray(oracles.amounts_or_nan(weight))
     kept = w != 0
     x, y, w = x[kept], y[kept], w[kept].astype(np.longdouble)[:, None]
     state = np.zeros((x.shape[1], NUM_COLUMNS), dtype=np.longdouble)
@@ -91,9 +92,10 @@ def compare(call: Call, found: dict[str, Any], expected: dict[str, Any]) -> None
     """The co-moment in units of what bounds it; that of constants is as rounded as all columns."""
     state, wanted = found["state"].clone(), expected["state"]
     bound = (wanted[:, M2_X] * wanted[:, M2_Y]).sqrt()
-    assert ((state[:, C_XY] - wanted[:, C_XY]).abs() <= 1e-12 * bound + 1e-13).all()
+    close = (state[:, C_XY] - wanted[:, C_XY]).abs() <= 1e-12 * bound + 1e-13
+    assert (close | (state[:, C_XY].isnan() & wanted[:, C_XY].isnan())).all()
     state[:, C_XY] = wanted[:, C_XY]
-    torch.testing.assert_close(state, wanted, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(state, wanted, rtol=1e-12, atol=1e-13, equal_nan=True)
 
 
 def odd() -> Iterator[Call]:

@@ -24,6 +24,7 @@ from fastmetrics.ops.error_sums import (
     SYMMETRIC,
     num_columns,
 )
+from tests.ops import oracles
 from tests.ops.inputs import ALL_DTYPES, Draw, with_special_values
 from tests.ops.laws import Answer, Call, Tested
 from tests.ops.refusals import table, zeros
@@ -120,7 +121,7 @@ def sums_of(call: Call) -> np.ndarray:
         columns.append(np.zeros_like(x))  # outside the domain there is nothing
     columns.append(np.ones_like(x))
     if weight is not None:
-        weights = weight.double().numpy().reshape(-1, *[1] * (x.ndim - 1))
+        weights = np.array(oracles.amounts_or_nan(weight)).reshape(-1, *[1] * (x.ndim - 1))
         columns = [column * weights for column in columns]
     outputs = len(call["state"])
     if outputs == 1:

@@ -78,9 +78,15 @@ def interpolate(x: Tensor, known_x: Tensor, known_y: Tensor) -> Tensor:
 
 
 def mean_curve(xs: list[Tensor], ys: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the ``xs`` of all classes, sorted, and there the mean of the interpolated curves."""
+    """Return the ``xs`` of all classes, sorted, and there the mean of the interpolated curves.
+
+    All lie in [0, 1], also where the ``xs`` of a class turn back. A class whose ``ys`` are not
+    defined takes no part.
+    """
     x = torch.cat(xs).sort().values
-    total = torch.zeros_like(x)
+    total, classes = torch.zeros_like(x), x.new_zeros(())
     for known_x, known_y in zip(xs, ys, strict=True):
-        total += interpolate(x, known_x, known_y)
-    return x, total / len(xs)
+        defined = ~known_y.isnan().any()
+        total += interpolate(x, known_x, known_y).clamp(0.0, 1.0).where(defined, 0.0)
+        classes += defined
+    return x, total / classes

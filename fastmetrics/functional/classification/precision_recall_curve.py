@@ -75,6 +75,18 @@ def _points(curve: Curve, undefined: str | None) -> tuple[Tensor, Tensor]:
     )
 
 
+def _predicted(precision: Tensor, recall: Tensor) -> tuple[Tensor, Tensor]:
+    """Leave out points without predictions: the one before takes their place, else the next.
+
+    What lies between two equal points adds nothing to a curve, and the shapes stay.
+    """
+    known = ~precision.isnan()  # the last point always is
+    first = known.long().argmax(-1, keepdim=True)
+    place = torch.arange(known.shape[-1], device=known.device).where(known, -1).cummax(-1).values
+    place = place.maximum(first)
+    return precision.gather(-1, place), recall.gather(-1, place)
+
+
 def precision_recall_formula(
     curves: Curves, average: str | None = None, undefined: str | None = None
 ) -> Points | PointLists:
@@ -83,6 +95,7 @@ def precision_recall_formula(
     points = [_points(curve, undefined) for curve in every]
     thresholds = [c.thresholds.clone() if c.grid else c.thresholds.flip(0) for c in every]
     if average == "macro":
+        points = [_predicted(p, r) for p, r in points]
         precision, recall = mean_curve(
             [row for p, _ in points for row in p.view(-1, p.shape[-1])],
             [row for _, r in points for row in r.view(-1, r.shape[-1])],
@@ -144,7 +157,8 @@ def multiclass_precision_recall_curve(
 
     Returns precision and recall ``[C, T + 1]`` and thresholds ``[T]``, or three lists of C tensors
     where classes have thresholds of their own. ``average="micro"`` counts all classes into one
-    curve; ``"macro"`` is the mean of the interpolated curves at the precisions of all of them.
+    curve; ``"macro"`` is the mean of the interpolated curves at the precisions of all of them,
+    without points where nothing is predicted and classes without positives.
     """
 
 
