@@ -84,13 +84,13 @@ def _lowest_to_highest(
 ) -> dict[str, Tensor]:
     """Divide the lowest of the rates ``hits / total`` by the highest; the key names both groups.
 
-    Groups whose total is 0 have no rate. The ratio is NaN if no group has one.
+    Groups whose total is 0 have no rate and take no part.
     """
     present = total > 0
     rates = divide(hits, total)
     lowest = rates.masked_fill(~present, math.inf).argmin()
     highest = rates.masked_fill(~present, -math.inf).argmax()
-    ratio = divide(rates[lowest], rates[highest]).where(present.any(), torch.nan).float()
+    ratio = divide(rates[lowest], rates[highest]).float()
     pair = torch.stack((lowest, highest))
     low, high = (pair if names is None else names[pair]).tolist()
     return {f"{prefix}_{low}_{high}": ratio}
@@ -101,7 +101,7 @@ def fairness_formula(counts: Counts, task: str, names: Tensor | None = None) -> 
 
     DP compares the shares of positive predictions, ``(tp + fp) / n``, EO those among positive
     targets, ``tp / (tp + fn)``. Groups without a rate, for want of elements or of positives, take
-    no part, and if none has one the value is NaN. Where all rates are 0 it is 0.
+    no part. 0/0 is 0, also where no group has a rate.
 
     Args:
         counts: of each group, ``[G]``.
