@@ -67,7 +67,7 @@ def keep(
                 value = weights_or(tl.load(weight + offset, mask=inside, other=0), -1.0)
                 begins = position % per_sample == 0
                 bad_weights += (begins & (value < 0)).to(tl.int32)
-                value = tl.maximum(value, 0.0)
+                value = tl.where(value < 0, 0.0, value)
             tl.store(weights + row, value, mask=inside)
         if MULTICLASS:
             label, kept, counted = read_targets(
