@@ -389,6 +389,7 @@ class BlockReader {
   // Reads one weight per row, and spreads them over the columns; returns the row of the largest.
   int64_t read_weights(int64_t first, int64_t rows, int64_t width, Moments& block) {
     weights_->read(first, rows, row_weights_.data());
+    replace_bad_weights(row_weights_.data(), rows, std::numeric_limits<double>::quiet_NaN());
     const WeightSummary found = sum_weights_(row_weights_.data(), rows);
     block.count = found.count;
     block.weight = found.sum;

@@ -166,10 +166,6 @@ class Errors {
     if (Differences::are_needed(preds, target)) {
       differences_.emplace(preds, target);
     }
-    if (weights_ && per_row_ == 1) {
-      weight_source_.emplace(*weight);
-      weight_stride_ = weight->stride(0);
-    }
     const ErrorKernels& kernels = FM_PICK(kErrors);
     period_ = columns == 1 ? kernels.period : columns * kernels.lanes;
     if (period_ > kErrorBlock) {
@@ -251,26 +247,16 @@ class Errors {
     });
   }
 
+  // Elements of columns that are walked one after the other begin anew with each of them.
   void read_weights(int64_t first, int64_t count, double* weight) const {
-    if (weight_source_.has_value()) {
-      weight_source_->load(weight_source_->data, first % rows_ * weight_stride_, weight_stride_,
-                           count, weight);
-      return;
-    }
-    for (int64_t i = 0; i < count;) {
-      const int64_t row = (first + i) / per_row_;
-      const int64_t stop = std::min(count, (row + 1) * per_row_ - first);
-      std::fill(weight + i, weight + stop, weights_[row]);
-      i = stop;
-    }
+    const int64_t begin = per_row_ == 1 ? first % rows_ : first;
+    weights_.read_or_nan(begin, begin + count, per_row_, weight);
   }
 
   Source preds_;
   Source target_;
   std::optional<Differences> differences_;
   bool (*exceed_exact_)(const double* numbers, int64_t count) = FM_PICK(kErrors).exceed_exact;
-  std::optional<Source> weight_source_;
-  int64_t weight_stride_ = 0;
   Geometry geometry_;
   int64_t rows_;
   int64_t per_row_;

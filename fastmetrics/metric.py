@@ -16,6 +16,7 @@ from typing_extensions import Self, TypeIs
 
 from fastmetrics.core import syncing, upstream
 from fastmetrics.core.forward import forward as forward_batch
+from fastmetrics.core.keywords import added_by, known_to
 from fastmetrics.core.locking import exclusive
 from fastmetrics.core.operators import Operators
 from fastmetrics.core.reductions import Merger as Merger
@@ -43,15 +44,6 @@ if TYPE_CHECKING:
     from fastmetrics.core.composition import CompositionalMetric as CompositionalMetric
 
 jit_distributed_available = distributed_available
-
-
-@functools.lru_cache(maxsize=1024)
-def _keywords_of(update: Callable[..., Any]) -> frozenset[str] | None:
-    """Return the names of the arguments of ``update``, or None when it takes any keyword."""
-    parameters = inspect.signature(update).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return None
-    return frozenset(p.name for p in parameters if p.kind is not p.VAR_POSITIONAL)
 
 
 class _UpdateSignature:
@@ -556,10 +548,8 @@ class Metric(Stateful, Operators, ABC):
         super().__setstate__(state)
 
     def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:
-        """Return those of ``kwargs`` that ``update`` takes."""
-        update = self.__dict__.get("update") or type(self).update
-        names = _keywords_of(update)
-        return kwargs if names is None else {k: v for k, v in kwargs.items() if k in names}
+        """Return those of ``kwargs`` that ``update`` takes in torchmetrics, too."""
+        return known_to(self, kwargs, added_by(self))
 
 
 def is_native(value: object) -> TypeIs[Metric]:

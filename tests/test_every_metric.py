@@ -14,10 +14,12 @@ import torch
 import torchmetrics
 from torch import Tensor
 
-from fastmetrics import MetricCollection
+import fastmetrics
+from fastmetrics import MetricCollection, functional
 from fastmetrics.aggregation import BaseAggregator
+from fastmetrics.core.keywords import added_by
 from fastmetrics.wrappers import Running
-from tests.every import Case, metrics
+from tests.every import Case, functions, metrics
 from tests.refused import no_numbers, no_tensors
 
 CASES = metrics()
@@ -255,6 +257,151 @@ def test_every_metric_can_be_printed_plotted_and_composed(case):
     assert figure is not None
     pyplot.close(figure)
     assert len({hash(metric), hash(case.make())}) == 2
+
+
+def takes_weight(made: Any) -> bool:
+    return "weight" in inspect.signature(made).parameters
+
+
+BAD_WEIGHTS = (float("nan"), -1.0, float("inf"), float("-inf"))
+OF_CLASSES = fastmetrics.classification.__name__
+weighted_metrics = pytest.mark.parametrize(
+    "case", [case for case in CASES if takes_weight(case.make().update)], ids=repr
+)
+weighted_functions = pytest.mark.parametrize(
+    "case",
+    [case for case in functions() if takes_weight(getattr(functional, case.name.split("-")[0]))],
+    ids=repr,
+)
+
+
+def check_bad_weights(value: Any, inputs: tuple[Any, ...], of_classes: bool) -> None:
+    """Each is reported; in counts it is worth nothing, in sums of numbers the value is NaN."""
+    good = torch.rand(len(inputs[0])) + 0.5
+    for bad in BAD_WEIGHTS:
+        weight, without = good.clone(), good.clone()
+        weight[::5], without[::5] = bad, 0.0
+        with pytest.warns(UserWarning, match="weights were NaN, negative or infinite"):
+            found = value(inputs, weight)
+        if of_classes:
+            same(found, value(inputs, without), 1e-6)
+        else:
+            assert found.isnan().any()
+
+
+@weighted_metrics
+def test_bad_weights_are_reported(case):
+    if case.name == "MeanMetric":
+        pytest.skip("its weights are numbers like others, as upstream")
+
+    def value(inputs, weight):
+        metric = case.make()
+        if hasattr(metric, "validate_args"):
+            metric.validate_args = True
+        metric.update(*inputs, weight=weight)
+        return metric.compute()
+
+    of_classes = type(case.make()).__module__.startswith(OF_CLASSES)
+    check_bad_weights(value, case.inputs(20), of_classes)
+
+
+@weighted_functions
+def test_bad_weights_of_functions_are_reported(case):
+    name = case.name.split("-")[0]
+    checks = "validate_args" in inspect.signature(getattr(functional, name)).parameters
+    more = {"validate_args": True} if checks else {}
+    of_classes = name in functional.classification.__all__
+    check_bad_weights(lambda i, w: case.make(*i, weight=w, **more), case.inputs(20), of_classes)
+
+
+@pytest.mark.parametrize("weight", [-2.0, float("inf"), torch.tensor([1.0, -2.0])])
+def test_bad_weights_of_a_mean_are_reported_and_used(weight):
+    metric, peer = fastmetrics.MeanMetric(), torchmetrics.MeanMetric()
+    for each in (metric, peer):
+        each.update(torch.tensor([1.0, 2.0]), weight=weight)
+    with pytest.warns(UserWarning, match="weights were NaN, negative or infinite"):
+        same(metric.compute(), peer.compute(), 1e-6)
+    number = fastmetrics.MeanMetric()
+    number.update(3.0, weight=-1.0)
+    with pytest.warns(UserWarning, match="MeanMetric: 1 weights"):
+        number.compute()
+
+
+def in_pairs(cases: list[Case]) -> list[Case]:
+    """Those of two tensors or more."""
+    return [case for case in cases if len(case.inputs(3)) > 1]
+
+
+@pytest.mark.parametrize("case", in_pairs(CASES), ids=repr)
+def test_one_input_without_elements_beside_a_full_one_is_refused(case):
+    inputs = case.inputs(7)
+    for place in range(len(inputs)):
+        full = inputs[place]
+        for shape in ((0,), (0, *full.shape[1:]), (*full.shape[:-1], 0), (*full.shape, 0)):
+            given = [*inputs]
+            given[place] = full.new_zeros(shape)
+            metric = case.make()
+            with pytest.raises((ValueError, RuntimeError, TypeError)):
+                metric.update(*given)
+            assert not metric.update_called
+
+
+@pytest.mark.parametrize("case", in_pairs(functions()), ids=repr)
+def test_functions_refuse_one_input_without_elements_beside_a_full_one(case):
+    inputs = case.inputs(7)
+    for place in range(len(inputs)):
+        full = inputs[place]
+        for shape in ((0,), (0, *full.shape[1:]), (*full.shape[:-1], 0), (*full.shape, 0)):
+            given = [*inputs]
+            given[place] = full.new_zeros(shape)
+            with pytest.raises((ValueError, RuntimeError, TypeError)):
+                case.make(*given)
+
+
+OF_LABELS = [c for c in CASES if type(c.make()).__module__.startswith(OF_CLASSES)]
+
+
+@pytest.mark.parametrize("case", OF_LABELS, ids=repr)
+def test_whole_numbers_in_a_float_target_are_labels(case):
+    preds, target, *rest = case.inputs(20)
+    expected = value_of(case, (preds, target, *rest))
+    for dtype in (torch.float32, torch.float64, torch.bfloat16):
+        same(value_of(case, (preds, target.to(dtype), *rest)), expected)
+    with pytest.raises(ValueError, match="`target` must be an integer or bool tensor"):
+        value_of(case, (preds, target + 0.5, *rest))
+
+
+@pytest.mark.parametrize("case", CASES, ids=repr)
+def test_added_keywords_are_those_that_the_peer_does_not_have(case):
+    peer = getattr(torchmetrics, type(case.make()).__module__.split(".")[1], torchmetrics)
+    peer = getattr(peer, case.name.split("-")[0], None)
+    if peer is None:
+        pytest.skip("only here")
+    ours, theirs = (inspect.signature(each.update).parameters for each in (type(case.make()), peer))
+    assert added_by(case.make()) == ours.keys() - theirs.keys()
+    if "weight" in added_by(case.make()):
+        assert case.make()._filter_kwargs(weight=1.0) == {}
+
+
+@pytest.mark.parametrize("case", CASES, ids=repr)
+def test_a_keyword_of_another_metric_of_a_collection_does_not_reach_it(case):
+    """The weight is that of the mean, as in torchmetrics."""
+    if not added_by(case.make()) or case.name in WINDOWS:
+        return
+    names = [*inspect.signature(case.make().update).parameters]
+    inputs = case.inputs(20)
+    if "value" in names:
+        return
+    keywords = dict(zip(names, inputs, strict=False))
+    mean, weight = fastmetrics.MeanMetric(), torch.rand(5)
+    together = fastmetrics.MetricCollection({"it": case.make(), "mean": mean})
+    together(**keywords, value=torch.arange(5.0), weight=weight)
+    same(together["it"].compute(), value_of(case, inputs))
+    together.update(**keywords, value=torch.arange(5.0), weight=2.0)  # no tensor: nobody looks
+    alone, expected = fastmetrics.MetricCollection({"it": case.make()}), case.make()
+    alone.update(**keywords, weight=torch.arange(20.0))
+    expected.update(*inputs, weight=torch.arange(20.0))
+    same(alone["it"].compute(), expected.compute())
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case.name not in WINDOWS], ids=repr)

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from fastmetrics.core import operators
+from fastmetrics.core.keywords import claimed_by, known_to
 from fastmetrics.metric import Metric, is_native
 
 
@@ -75,8 +76,10 @@ class CompositionalMetric(Metric):
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Update each metric once; keywords that its ``update`` does not take are left out."""
-        for leaf in self._leaves().values():
-            leaf.update(*args, **leaf._filter_kwargs(**kwargs))
+        leaves = self._leaves().values()
+        claimed = claimed_by(leaves, kwargs)
+        for leaf in leaves:
+            leaf.update(*args, **known_to(leaf, kwargs, claimed))
 
     def compute(self) -> Any:
         """Return the operator applied to the values of the metrics."""
@@ -84,9 +87,10 @@ class CompositionalMetric(Metric):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Update each metric once and return the operator applied to their values of the batch."""
+        leaves = self._leaves()
+        claimed = claimed_by(leaves.values(), kwargs)
         values = {
-            key: leaf(*args, **leaf._filter_kwargs(**kwargs))
-            for key, leaf in self._leaves().items()
+            key: leaf(*args, **known_to(leaf, kwargs, claimed)) for key, leaf in leaves.items()
         }
         self._forward_cache = self._evaluate(lambda leaf: values[id(leaf)])
         return self._forward_cache

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Generator, Hashable, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
 from fastmetrics.core.forward import forward, unshared
+from fastmetrics.core.keywords import NONE, claimed_by, known_to
 from fastmetrics.core.locking import Lock, exclusive
 from fastmetrics.core.states import Derived, Lent, Reader, Seen, States
 from fastmetrics.core.statistic import Statistic
@@ -85,11 +87,13 @@ class Group:
             derived = Derived(self.states, own, statistic=statistic, other=other, seen=seen)
             member._point(derived)
 
-    def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Add a batch to the states."""
+    def update(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], claimed: frozenset[str] = NONE
+    ) -> None:
+        """Add a batch to the states; ``claimed`` are keywords as in :func:`known_to`."""
         leader = self.leader
         if kwargs:
-            kwargs = leader._filter_kwargs(**kwargs)
+            kwargs = known_to(leader, kwargs, claimed)
         if self.foreign:
             leader.update(*args, **kwargs)
             return
@@ -118,14 +122,18 @@ class Pass:
         self._reporting = [i for i, s in every if "events" in s.reductions]
         self._keeping = [i for i, s in every if type(s).keep is not Statistic.keep]
 
-    def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Add a batch to the states of all groups."""
-        if not self._run(args, kwargs):
+    def update(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], claimed: frozenset[str] = NONE
+    ) -> None:
+        """Add a batch to the states of all groups; ``claimed`` as in :meth:`Group.update`."""
+        if not self._run(args, kwargs, claimed):
             for group in self.groups:
-                group.update(args, kwargs)
+                group.update(args, kwargs, claimed)
 
-    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], claimed: frozenset[str]) -> bool:
         """Add a batch to the states; False, and nothing done, if each metric must do it itself."""
+        if claimed:
+            kwargs = known_to(self._leaders[0], kwargs, claimed)
         batch = _batch_of(args, kwargs)
         if batch is None:
             return False
@@ -287,9 +295,10 @@ class CollectionPlan:
 
     def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Add a batch to each state once."""
+        claimed = self._claimed(kwargs)
         try:
             for step in self._steps:
-                step.update(args, kwargs)
+                step.update(args, kwargs, claimed)
         except BaseException:
             self._mend()
             raise
@@ -299,6 +308,11 @@ class CollectionPlan:
         for head, shared in zip(self._heads, self._shared, strict=True):
             head.shared = shared
 
+    def _claimed(self, kwargs: dict[str, Any]) -> frozenset[str]:
+        if not kwargs:
+            return NONE
+        return claimed_by([m for group in self.groups for m in group.members], kwargs)
+
     def forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int, Any]:
         """Add a batch, and return the value of each metric for it, by the metric's id."""
         for _, member in self._members:
@@ -307,12 +321,14 @@ class CollectionPlan:
                     "A metric of the collection is synchronised; call `unsync` before `forward`."
                 )
         values: dict[int, Any] = {}
+        claimed = self._claimed(kwargs)
         try:
             for step, groups, plain in self._forwards:
                 if plain:
-                    found = _forward(groups[0][0], groups, step.update, args, kwargs)
+                    update = partial(step.update, claimed=claimed) if claimed else step.update
+                    found = _forward(groups[0][0], groups, update, args, kwargs)
                 else:
-                    found = [m(*args, **m._filter_kwargs(**kwargs)) for g in groups for m in g]
+                    found = [m(*args, **known_to(m, kwargs, claimed)) for g in groups for m in g]
                 values.update(zip([id(m) for g in groups for m in g], found, strict=True))
         except BaseException:
             self._mend()

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar, overload
 from torch import Tensor
 from typing_extensions import Self
 
+from fastmetrics.core.keywords import adds
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, View, counts_only
 from fastmetrics.metric import Metric
@@ -69,6 +70,7 @@ class StatisticMetric(Metric):
             self.add_state(name, state, statistic.reductions[name])
 
     @counts_only
+    @adds("weight")
     def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
         """Add one batch; arguments as for the op of the statistic."""
         self.statistic.add(self._states, preds, target, weight)

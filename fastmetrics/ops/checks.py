@@ -52,10 +52,22 @@ def check_devices(op: str, state: Tensor, preds: Tensor, target: Tensor) -> None
         )
 
 
+class FloatTargetError(ValueError):
+    """`target` is a float tensor; what it holds may be labels nevertheless."""
+
+
+def labels_in(target: Tensor) -> Tensor | None:
+    """Return a float ``target`` as integers, or None if it holds other numbers; waits for a GPU."""
+    if torch.compiler.is_compiling() or not bool((target == target.floor()).all()):
+        return None
+    return target.long()
+
+
 def check_label_dtype(op: str, name: str, labels: Tensor) -> None:
     """Raise unless labels are integers or booleans."""
     if labels.dtype not in LABEL_DTYPES:
-        raise ValueError(
+        is_float_target = name == "target" and labels.dtype in SCORE_DTYPES
+        raise (FloatTargetError if is_float_target else ValueError)(
             f"{op}: `{name}` must be an integer or bool tensor, got dtype {labels.dtype}."
         )
 

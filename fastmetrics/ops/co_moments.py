@@ -25,6 +25,7 @@ from fastmetrics.core.statistic import Statistic, frozen
 from fastmetrics.ops.checks import check_devices, check_real, check_weight, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.ops.differences import difference, words
+from fastmetrics.ops.faults import report_weight_sums, weight_or_nan
 from fastmetrics.ops.powers import exponent_of, times_power
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.utilities.data import normal_tensor
@@ -120,7 +121,7 @@ def moments_of(preds: Tensor, target: Tensor, weight: Tensor | None = None) -> T
     if weight is None:
         w = torch.ones((len(x), 1), dtype=torch.float64, device=x.device)
     else:
-        w = weight.double().unsqueeze(1)
+        w = weight_or_nan(weight).unsqueeze(1)
     kept = w != 0
     total = w.sum()
     pivot = torch.where(kept, w, -torch.inf).argmax(0)
@@ -434,6 +435,11 @@ class Moments(Statistic):
         state = self._wide_enough(states, preds)
         co_moments_(state, preds, target, weight)
         self.keep(states, state)
+
+    @override
+    def report(self, owner: str, states: States) -> None:
+        """Warn of weights that are none."""
+        report_weight_sums(owner, states.values["moments"], WEIGHT)
 
     @override
     def with_gradients(

@@ -32,6 +32,7 @@ from fastmetrics.core.statistic import Statistic, View, frozen
 from fastmetrics.ops.checks import check_devices, check_real, check_weight, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.ops.differences import difference
+from fastmetrics.ops.faults import report_weight_sums, weight_or_nan
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 from fastmetrics.utilities.recording import is_recorded
@@ -200,7 +201,7 @@ def sum_errors(
     outside = [found.pop()] if terms & DEVIANCE else []
     weights = torch.ones((), dtype=torch.float64, device=preds.device)
     if weight is not None:
-        weights = weight.double().reshape(preds.shape[:1] + (1,) * (preds.ndim - 1))
+        weights = weight_or_nan(weight).reshape(preds.shape[:1] + (1,) * (preds.ndim - 1))
     columns = [term * weights for term in found] + outside + [weights.expand(preds.shape)]
     if outputs == 1:
         return torch.stack([column.sum() for column in columns]).unsqueeze(0)
@@ -406,11 +407,12 @@ class ErrorSums(Statistic):
     def report(self, owner: str, states: States) -> None:
         """Raise ``ValueError`` for positions without a deviance that an update on a GPU left out.
 
-        Waits for the device.
+        Waits for the device then. Warns of weights that are none.
         """
+        sums = states.values["sums"]
+        report_weight_sums(owner, sums, -1)
         if not self.terms & DEVIANCE:
             return
-        sums = states.values["sums"]
         if sums.is_cpu or is_recorded():  # on a CPU the op itself has raised
             return
         outside = int(sums[..., 1].sum().item())

@@ -25,6 +25,7 @@ from fastmetrics.ops.inputs import (
     read_classes,
     read_labels,
     sample_weights,
+    usable_weights,
 )
 from fastmetrics.utilities.checks import check_ignore_index, check_int, check_thresholding
 
@@ -57,6 +58,8 @@ def exact_match_reference(
     num_classes: int, ignore_index: int | None, validate: bool,
 ) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
+    if not target.numel():
+        return
     if not target.numel():  # samples without positions are no samples
         return
     pred, labels, counted, invalid = read_classes(
@@ -64,6 +67,7 @@ def exact_match_reference(
     )
     usable = ~invalid.any(1)
     correct = ((pred == labels) | ~counted).all(1) & usable
+    weight = usable_weights(events, weight)
     delta = torch.stack(
         (
             sample_weights(correct.unsqueeze(1), weight).squeeze(1),
@@ -79,6 +83,8 @@ def label_exact_match_reference(
     num_labels: int, threshold: float, logits: bool, ignore_index: int | None, validate: bool,
 ) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
+    if not target.numel():
+        return
     num_interpretations = state.shape[-2]
     interpretations = (PROBS, LOGITS) if num_interpretations == 2 else (int(logits),)
     predicted, labels, counted, invalid = read_labels(
@@ -94,6 +100,7 @@ def label_exact_match_reference(
     num_samples = target.shape[0]
     shape = (num_samples, num_labels, target[0, 0].numel() if num_samples else 0)
     usable = ~invalid.reshape(shape).any(1)
+    weight = usable_weights(events, weight)
     total = sample_weights(usable, weight).sum(1)
     for index, pred in enumerate(predicted):
         correct = ((pred == labels) | ~counted).reshape(shape).all(1) & usable

@@ -16,7 +16,7 @@ from fastmetrics.ops.checks import (
     raise_first_invalid,
     shape_text,
 )
-from fastmetrics.ops.faults import INVALID, NAN, OUTSIDE
+from fastmetrics.ops.faults import BAD_WEIGHT, INVALID, NAN, OUTSIDE, is_usable
 
 PROBS, LOGITS = 0, 1
 
@@ -115,11 +115,20 @@ def int_sum(mask: Tensor) -> Tensor:
     return mask.sum(dtype=torch.int64)
 
 
+def usable_weights(events: Tensor, weight: Tensor | None) -> Tensor | None:
+    """Return the weights ``[N]`` with 0 for those that are none, which are counted."""
+    if weight is None:
+        return None
+    usable = is_usable(weight)
+    events[BAD_WEIGHT] += int_sum(~usable)
+    return weight.double().where(usable, 0.0)
+
+
 def sample_weights(mask: Tensor, weight: Tensor | None) -> Tensor:
-    """``[N, D]`` contributions: 0 where masked out, else 1 (int64) or the weight (float64)."""
+    """``[N, D]`` contributions: 0 where masked out, else 1 (int64) or the usable weight."""
     if weight is None:
         return mask.long()
-    return torch.where(mask, weight.to(torch.float64).unsqueeze(1), 0.0)
+    return torch.where(mask, weight.unsqueeze(1), 0.0)
 
 
 def _is_valid(labels: Tensor, num_classes: int) -> Tensor:

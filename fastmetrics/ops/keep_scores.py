@@ -12,7 +12,7 @@ from torch import Tensor
 from fastmetrics.ops.checks import check_weight, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import NAN, OUTSIDE
-from fastmetrics.ops.inputs import check_score_inputs, count_targets, int_sum
+from fastmetrics.ops.inputs import check_score_inputs, count_targets, int_sum, usable_weights
 
 __all__ = ["keep_scores_"]
 
@@ -102,8 +102,10 @@ def keep_scores_reference(
     state[start:end] = rows
     labels[start:end] = marks.reshape(len(rows), *labels.shape[1:])
     if weights is not None:
-        given = target.new_ones(target.shape[0]) if weight is None else weight
-        weights[start:end] = given.double().repeat_interleave(len(rows) // len(given))
+        given = usable_weights(events, weight)
+        if given is None:
+            given = torch.ones(target.shape[0], dtype=torch.float64, device=target.device)
+        weights[start:end] = given.repeat_interleave(len(rows) // len(given))
 
 
 _keep_scores = define(
@@ -138,7 +140,7 @@ def keep_scores_(
     Args:
         state: kept scores ``[R, C]`` in the dtype of ``preds``: one column for each class or
             label, one for binary inputs. Changed in place.
-        events: int64 ``[3]``, as with two interpretations in
+        events: int64 ``[4]``, as with two interpretations in
             :func:`fastmetrics.ops.score_histogram.score_histogram_`. Changed in place.
         preds: scores in a float type: binary ``[N, ...]``, multilabel and multiclass
             ``[N, C, ...]``.

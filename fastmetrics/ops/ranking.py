@@ -12,7 +12,7 @@ from fastmetrics.ops.checks import SCORE_DTYPES, raise_first_invalid
 from fastmetrics.ops.counted import CountStatistic
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import INVALID, NAN, NAN_RANKS_LAST
-from fastmetrics.ops.inputs import check_label_inputs, int_sum, sample_weights
+from fastmetrics.ops.inputs import check_label_inputs, int_sum, sample_weights, usable_weights
 from fastmetrics.utilities.checks import check_ignore_index, check_int
 
 __all__ = ["ranking_sums_"]
@@ -89,6 +89,7 @@ def ranking_sums_reference(
     precision = torch.where(positive, own / reaching, 0.0).sum(-1) / positives
     precision = precision.where((positives > 0) & (negatives > 0), 1.0)
     loss = (reaching - own).sum(-1) / (positives * negatives).clamp(min=1.0)
+    weight = usable_weights(events, weight)
     amount = sample_weights(counted.view(target.shape[0], -1), weight).flatten().double()
     values = torch.stack([coverage, precision, loss, torch.ones_like(loss)])
     for row, measure in zip(values, (COVERAGE, PRECISION, LOSS), strict=False):
@@ -128,7 +129,7 @@ def ranking_sums_(
     Args:
         state: float64 ``[4]``, sums of coverage, precision, loss and the number (or weight) of
             rows. Changed in place.
-        events: int64 ``[3]``. Changed in place; rows with NaN scores or labels out of range.
+        events: int64 ``[4]``. Changed in place; rows with NaN scores or labels out of range.
         preds: scores in a float type ``[N, L, ...]``. Only their order counts.
         target: any integer type or bool, 0 and 1 in the shape of ``preds``.
         measures: which sums are asked for: 1 coverage, 2 precision, 4 loss, or what they add up to.

@@ -13,6 +13,7 @@ from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, View, frozen
 from fastmetrics.ops.checks import check_devices, check_real, check_weight, shape_text
 from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import report_weight_sums, weight_or_nan
 from fastmetrics.ops.powers import exponent_of, times_power
 from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import dim_zero_cat
@@ -215,6 +216,12 @@ class RowSimilarity(Statistic):
         self._add_rows(States(values), rows, weight, is_wide(preds, target))
         return values
 
+    @override
+    def report(self, owner: str, states: States) -> None:
+        """Warn of weights that are none."""
+        if not self.keeps_rows:
+            report_weight_sums(owner, states.values["sums"].view(1, 3), 1)
+
     def _add_rows(self, states: States, rows: Tensor, weight: Tensor | None, wide: bool) -> None:
         """Add the values of rows ``[N]``."""
         if self.keeps_rows:
@@ -226,7 +233,7 @@ class RowSimilarity(Statistic):
         amounts = ones
         if weight is not None:
             check_weight("row_similarity_", rows, weight, len(rows))
-            amounts = weight.double()
+            amounts = weight_or_nan(weight)
         sums = (rows * amounts).sum(), amounts.sum(), (ones * wide).sum()
         states.values["sums"] += torch.stack(sums)
 

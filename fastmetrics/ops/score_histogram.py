@@ -26,6 +26,7 @@ from fastmetrics.ops.inputs import (
     count_targets,
     int_sum,
     sample_weights,
+    usable_weights,
 )
 
 __all__ = ["score_histogram_", "score_image_histogram_"]
@@ -158,6 +159,7 @@ def _count_bins(
     if count_outside:
         events[OUTSIDE] += int_sum(((scores < 0) | (scores > 1)) & counted)
     num_samples = target.shape[0]
+    weight = usable_weights(events, weight)
     contribution = sample_weights(counted.reshape(num_samples, -1), weight).flatten()
     interpretations = (PROBS, LOGITS) if num_interpretations > 1 else (int(logits),)
     for index, interpretation in enumerate(interpretations):
@@ -259,7 +261,7 @@ def score_histogram_(
         state: ``[H, C, 2, B]`` with H in {1, 2}, C classes, C labels or 1 for binary inputs, the
             target (for multiclass inputs: whether it is this class) and B = T + 1 bins. int64, or
             float64 once weights are used. Changed in place.
-        events: int64 ``[3]``. Changed in place.
+        events: int64 ``[4]``. Changed in place.
         preds: scores in a float type: binary ``[N, ...]``, multilabel and multiclass
             ``[N, C, ...]``.
         target: any integer type or bool: 0 and 1 in the shape of ``preds``; for multiclass inputs
@@ -328,7 +330,7 @@ def score_image_histogram_(
         state: ``[H, C, 2, 2 ** bits]``, 1 <= bits <= 16; otherwise as for `score_histogram_`.
             Binary and multilabel scores are ranked as they are, so their H is 1; multiclass ones
             are with H = 2 counted as they are and after a softmax. Changed in place.
-        events: int64 ``[3]``; counts the scores outside ``[0, 1]`` unless a multiclass state holds
+        events: int64 ``[4]``; counts the scores outside ``[0, 1]`` unless a multiclass state holds
             one interpretation. Changed in place.
         preds: as for `score_histogram_`.
         target: as for `score_histogram_`.

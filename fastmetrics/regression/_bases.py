@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from fastmetrics.core.keywords import adds, known_to
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View, counts_only, wants_gradients
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
@@ -29,6 +30,7 @@ class DifferentiableMetric(StatisticMetric):
     _inputs: ClassVar[tuple[str, str]] = ("preds", "target")
 
     @counts_only
+    @adds("weight")
     def update(  # type: ignore[override]  # upstream has no weights
         self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None
     ) -> None:
@@ -48,7 +50,7 @@ class DifferentiableMetric(StatisticMetric):
             return value
         batch = dict(zip(self._inputs, args, strict=False))
         if kwargs:
-            batch |= self._filter_kwargs(**kwargs)
+            batch |= known_to(self, kwargs)
         first, second = self._inputs
         values = self.statistic.with_gradients(batch[first], batch[second], batch.get("weight"))
         return as_scalar(self._value(States(values)).to(value.dtype))
@@ -162,6 +164,7 @@ class DivergenceMetric(RowMetric):
         self.log_prob = log_prob
 
     @counts_only
+    @adds("weight")
     def update(  # type: ignore[override]  # upstream's names
         self, p: Tensor, q: Tensor, *, weight: Tensor | None = None
     ) -> None:

@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastmetrics.core.keywords import adds
 from fastmetrics.functional.regression.crps import sample_scores, score_sums
 from fastmetrics.metric import Metric
+from fastmetrics.ops.faults import report_weight_sums
 
 __all__ = ["ContinuousRankedProbabilityScore"]
 
@@ -52,12 +54,16 @@ class ContinuousRankedProbabilityScore(Metric):
                 dist_reduce_fx="sum",
             )
 
+    @adds("weight")
     def update(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> None:
         """Add one batch; ``weight`` is ``[N]``."""
         scores = sample_scores(type(self).__name__, preds.detach(), target.detach())
         score, total = score_sums(scores, weight)
         self.score.add_(score)
         self.total.add_(total)
+
+    def _report(self) -> None:
+        report_weight_sums(type(self).__name__, self.total.view(1, 1), 0)
 
     def compute(self) -> Tensor:
         """Return the mean score."""

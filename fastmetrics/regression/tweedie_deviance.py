@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fastmetrics.core.keywords import adds
 from fastmetrics.core.statistic import counts_only
 from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.regression.tweedie_deviance import mean_deviance
@@ -50,6 +51,7 @@ class TweedieDevianceScore(ErrorSumMetric):
         super().__init__(ErrorSums(DEVIANCE, power=power), **kwargs)
 
     @counts_only
+    @adds("weight")
     def update(  # type: ignore[override]  # upstream's names
         self, preds: Tensor, targets: Tensor, *, weight: Tensor | None = None
     ) -> None:

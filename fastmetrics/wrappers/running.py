@@ -225,5 +225,6 @@ class Running(WrapperMetric):
                 state_dict[f"{prefix}{name}_{place}"] = value
         super()._load_from_state_dict(state_dict, prefix, *args)
 
-    def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:
-        return self.base_metric._filter_kwargs(**kwargs)
+    @property
+    def _hands_on(self) -> Metric:
+        return self.base_metric

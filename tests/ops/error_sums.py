@@ -24,6 +24,7 @@ from fastmetrics.ops.error_sums import (
     SYMMETRIC,
     num_columns,
 )
+from tests.ops import oracles
 from tests.ops.inputs import ALL_DTYPES, Draw, with_special_values
 from tests.ops.laws import Answer, Call, Tested
 from tests.ops.refusals import table, zeros
@@ -122,12 +123,12 @@ def sums_of(call: Call) -> np.ndarray:
         DEVIANCE: lambda: deviance(x, y, call["power"]),
     }
     columns = [of_term[term]() for term in TERMS if terms & term]
-    if terms & DEVIANCE:
-        columns.append(np.zeros_like(x))  # outside the domain there is nothing
     columns.append(np.ones_like(x))
     if weight is not None:
-        weights = weight.double().numpy().reshape(-1, *[1] * (x.ndim - 1))
+        weights = np.array(oracles.amounts_or_nan(weight)).reshape(-1, *[1] * (x.ndim - 1))
         columns = [column * weights for column in columns]
+    if terms & DEVIANCE:
+        columns.insert(-1, np.zeros_like(x))  # outside the domain there is nothing
     outputs = len(call["state"])
     if outputs == 1:
         return np.array([[column.sum() for column in columns]])

@@ -160,7 +160,7 @@ def fuse(updates: list[Update], states: list[Tensor], preds: Any, target: Any, w
     program = FusedCall(updates)
     arguments = {
         "states": states,
-        "events": [torch.tensor([0, 5, 7]) for update in updates if has_events(update.op)],
+        "events": [torch.tensor([0, 5, 7, 9]) for update in updates if has_events(update.op)],
         "edges": program.edges,
         "preds": preds,
         "target": target,

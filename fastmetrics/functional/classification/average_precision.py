@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
-from fastmetrics.functional.classification._scores import AreaFormula
+from fastmetrics.functional.classification._scores import RECALL, AreaFormula
 from fastmetrics.functional.classification.precision_recall_curve import precision_and_recall
 from fastmetrics.ops.scores import Areas, Binned, Curve, Scores
 from fastmetrics.ops.thresholds import Thresholds
@@ -72,7 +72,12 @@ def _of_areas(areas: Areas) -> Any:
 
 
 FORMULA = AreaFormula(
-    of_curve=precision_by_recall, of_areas=_of_areas, of_table=_least_and_most, absent=_absent
+    of_curve=precision_by_recall,
+    of_areas=_of_areas,
+    of_table=_least_and_most,
+    absent=_absent,
+    divides_by=RECALL,
+    leaves_out=True,
 )
 
 

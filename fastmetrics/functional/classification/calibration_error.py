@@ -1,8 +1,8 @@
 """Calibration error: how far confidences are from the share of predictions that are right.
 
-Positions are sorted by confidence into ``n_bins`` bins of equal width; a confidence of exactly 1
-has a bin of its own, as in torchmetrics. With the share ``w`` of all positions that lie in a bin,
-their mean confidence ``c`` and the share ``a`` of them that are right:
+Positions are sorted by confidence into ``n_bins`` bins of equal width; the last one contains 1.
+With the share ``w`` of all positions that lie in a bin, their mean confidence ``c`` and the share
+``a`` of them that are right:
 
 - ``norm="l1"``: sum of ``w |a - c|``, the expected calibration error
 - ``norm="l2"``: square root of the sum of ``w (a - c)^2``

@@ -38,7 +38,9 @@ from torch import Tensor
 from fastmetrics.functional._declare import Read, planned_by
 from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
+from fastmetrics.ops.counted import is_readable
 from fastmetrics.utilities.checks import NORMALIZATIONS, check_choice
+from fastmetrics.utilities.prints import rank_zero_warn
 
 __all__ = [
     "binary_confusion_matrix",
@@ -89,6 +91,8 @@ def of_matrix(
 def normalize_matrix(matrix: Tensor, normalize: str | None) -> Tensor:
     """Divide by the sums over predictions, targets or both; empty rows and columns become 0.
 
+    On the CPU a warning says how many cells these are, as upstream.
+
     Args:
         matrix: ``[..., C, C]`` counts.
         normalize: ``"true"`` makes rows sum to 1, ``"pred"`` columns, ``"all"`` the matrix;
@@ -98,7 +102,16 @@ def normalize_matrix(matrix: Tensor, normalize: str | None) -> Tensor:
         return matrix
     axes = {"true": (-1,), "pred": (-2,), "all": (-2, -1)}[str(normalize)]
     counts = matrix.double()
-    return (counts / counts.sum(axes, keepdim=True)).nan_to_num(nan=0.0).float()
+    shares = counts / counts.sum(axes, keepdim=True)
+    if is_readable(shares):
+        empty = int(shares.isnan().sum())
+        if empty:
+            rank_zero_warn(
+                f"{empty} cells of the confusion matrix lie in rows or columns without samples, so"
+                " that their shares are not defined: they are 0.",
+                UserWarning,
+            )
+    return shares.nan_to_num(nan=0.0).float()
 
 
 @of_matrix(normalize_matrix, check_normalize)

@@ -2,11 +2,12 @@
 
 Shared arguments, beside those explained in ``confusion_matrix``:
 
-- ``groups``: which group each sample belongs to, integers ``[N]`` or ``[N, 1]``. Where the number
-  of groups G is given they lie in ``[0, G)``; otherwise every value that occurs is a group.
+- ``groups``: which group each sample belongs to, integers ``[N]`` or ``[N, 1]``, or each element,
+  in the shape of ``preds``. Where the number of groups G is given they lie in ``[0, G)``; otherwise
+  every value that occurs is a group.
 
-A group without counted elements has no rates and takes no part in comparisons. Formulas run in
-float64 and return float32.
+A group without counted elements has no rates, one without positives no true positive rate; it takes
+no part in comparisons then. Formulas run in float64 and return float32.
 
 Source: Hardt, Price and Srebro, Equality of opportunity in supervised learning, NeurIPS 2016 (equal
 opportunity); Dwork and others, Fairness through awareness, ITCS 2012 (demographic parity).
@@ -24,7 +25,7 @@ from torch import Tensor
 from fastmetrics.core.states import Batch
 from fastmetrics.functional._public import public
 from fastmetrics.functional.classification._ratio import divide
-from fastmetrics.ops.confusion import GroupTables, check_groups, flatten_groups
+from fastmetrics.ops.confusion import GroupTables, check_groups
 from fastmetrics.ops.counted import Counts
 from fastmetrics.utilities.checks import FAIRNESS_TASKS, check_choice
 
@@ -80,9 +81,13 @@ def group_stat_rates_formula(counts: Counts) -> dict[str, Tensor]:
 
 
 def _lowest_to_highest(
-    prefix: str, hits: Tensor, total: Tensor, present: Tensor, names: Tensor | None
+    prefix: str, hits: Tensor, total: Tensor, names: Tensor | None
 ) -> dict[str, Tensor]:
-    """Divide the lowest of the rates ``hits / total`` by the highest; the key names both groups."""
+    """Divide the lowest of the rates ``hits / total`` by the highest; the key names both groups.
+
+    Groups whose total is 0 have no rate and take no part.
+    """
+    present = total > 0
     rates = divide(hits, total)
     lowest = rates.masked_fill(~present, math.inf).argmin()
     highest = rates.masked_fill(~present, -math.inf).argmax()
@@ -96,7 +101,8 @@ def fairness_formula(counts: Counts, task: str, names: Tensor | None = None) -> 
     """Lowest over highest rate among the groups, by rate ``{"DP_<lowest>_<highest>": value, ...}``.
 
     DP compares the shares of positive predictions, ``(tp + fp) / n``, EO those among positive
-    targets, ``tp / (tp + fn)``, which count as 0 without any. 0/0 is 0.
+    targets, ``tp / (tp + fn)``. Groups without a rate, for want of elements or of positives, take
+    no part. 0/0 is 0, also where no group has a rate.
 
     Args:
         counts: of each group, ``[G]``.
@@ -104,13 +110,11 @@ def fairness_formula(counts: Counts, task: str, names: Tensor | None = None) -> 
         names: ``[G]`` what to call the groups, by default their positions.
     """
     tp, fp, _, fn = counts.columns(torch.float64)
-    total = counts.table.double().sum(-1)
-    present = total > 0
     values: dict[str, Tensor] = {}
     if task != "equal_opportunity":
-        values |= _lowest_to_highest("DP", tp + fp, total, present, names)
+        values |= _lowest_to_highest("DP", tp + fp, counts.table.double().sum(-1), names)
     if task != "demographic_parity":
-        values |= _lowest_to_highest("EO", tp, tp + fn, present, names)
+        values |= _lowest_to_highest("EO", tp, tp + fn, names)
     return values
 
 
@@ -288,7 +292,6 @@ def _compare_groups(
         reads_target=task != "demographic_parity",
     )
     tables(num_groups=2).checked()
-    groups = flatten_groups(groups)
     check_groups(preds, groups)
     names, rows = torch.unique(groups, return_inverse=True)
     found = names.shape[0]

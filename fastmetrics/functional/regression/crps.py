@@ -13,6 +13,7 @@ from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops.checks import check_weight
 from fastmetrics.ops.differences import difference
+from fastmetrics.ops.faults import report_weight_sums, weight_or_nan
 
 __all__ = ["continuous_ranked_probability_score"]
 
@@ -58,7 +59,7 @@ def score_sums(scores: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     if weight is None:
         return scores.sum(), scores.new_full((), len(scores))
     check_weight("continuous_ranked_probability_score", scores, weight, len(scores))
-    amounts = weight.double()
+    amounts = weight_or_nan(weight)
     return (scores * amounts).sum(), amounts.sum()
 
 
@@ -90,4 +91,5 @@ def continuous_ranked_probability_score(
     """
     scores = sample_scores("continuous_ranked_probability_score", preds, target)
     score, total = score_sums(scores, weight)
+    report_weight_sums("continuous_ranked_probability_score", total.view(1, 1), 0)
     return (score / total).to(result_dtype(preds, target))

@@ -28,6 +28,7 @@ from fastmetrics.ops.triton.inputs import (
     numbers,
     settle,
     walk_labels,
+    weights_or,
 )
 from fastmetrics.ops.triton.replay import launch, on_device_of_state
 
@@ -258,7 +259,7 @@ def add_pairs(
         w = present.to(tl.float64)
         if weight is not None:
             offset = locate(row, walk.sizes, walk.weight.strides)
-            w = tl.load(weight + offset, mask=present, other=0).to(tl.float64)
+            w = weights_or(tl.load(weight + offset, mask=present, other=0), float("nan"))
         kept = (w != 0)[:, None] & inside[None, :]
         offset = locate(row, walk.sizes, walk.preds.strides)
         x = load_columns(preds + offset, output, walk.preds.column, kept, 0)

@@ -29,6 +29,7 @@ from fastmetrics.ops.triton.inputs import (
     ordered_programs,
     settle,
     walk_labels,
+    weights_or,
 )
 from fastmetrics.ops.triton.replay import launch, on_device_of_state
 
@@ -241,7 +242,7 @@ def sum_errors(
         w = inside.to(tl.float64)
         if weight is not None:
             offset = locate(position, walk.sizes, walk.weight.strides)
-            w = load_columns(weight + offset, column, 0, inside, 0).to(tl.float64)
+            w = weights_or(load_columns(weight + offset, column, 0, inside, 0), float("nan"))
         count += w
         sums = add_terms(sums, p, t, e, w, inside, TERMS, P, DEVIANCE_POWER)
     row = partial + program.to(tl.int64) * outputs * COUNT
