@@ -34,6 +34,7 @@ struct Totals {
   double values[kLanes];
   double weights[kLanes];
   int64_t nans;
+  int64_t bad_weights;
 };
 
 struct AggregateKernels {
@@ -149,6 +150,7 @@ class Stream {
       if (weighted()) {
         load_weight_(weight_data_, weight_from + done * weight_step, weight_step, count,
                      weights.data());
+        totals.bad_weights += count_out_of_range(weights.data(), count);
         kernels.weighted(values.data(), weights.data(), count, rule, totals);
       } else {
         kernels.doubles(values.data(), count, rule, totals);
@@ -201,17 +203,20 @@ void aggregate_cpu(Tensor state, Tensor events, const Tensor& value,
     std::fill(own.values, own.values + kLanes, neutral(reduction));
     std::fill(own.weights, own.weights + kLanes, 0.0);
     own.nans = 0;
+    own.bad_weights = 0;
     stream.reduce(begin, end, kernels, rule, own);
   });
   double found = neutral(reduction);
   double weights = 0.0;
   int64_t num_nans = 0;
+  int64_t bad_weights = 0;
   for (int64_t part = 0; part < partition.parts; ++part) {
     for (int64_t lane = 0; lane < kLanes; ++lane) {
       found = join(reduction, found, parts[part].values[lane]);
       weights += parts[part].weights[lane];
     }
     num_nans += parts[part].nans;
+    bad_weights += parts[part].bad_weights;
   }
   const bool drops = nans == Nans::kDrop || nans == Nans::kRefuse;
   if (nans == Nans::kRefuse && num_nans > 0) {
@@ -224,6 +229,7 @@ void aggregate_cpu(Tensor state, Tensor events, const Tensor& value,
         stream.weighted() ? weights : static_cast<double>(stream.count() - (drops ? num_nans : 0));
   }
   event_counts[kNan] += drops ? num_nans : 0;
+  event_counts[kBadWeight] += bad_weights;
 }
 
 void aggregate_value_cpu(Tensor state, double value, double weight, int64_t reduction_code) {

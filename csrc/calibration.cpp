@@ -322,6 +322,7 @@ class ConfidenceBins final : public LabelJob {
     std::vector<Conf> buffer;
     std::array<int32_t, kPositions> codes;
     std::array<int32_t, kPositions> cells;
+    std::array<double, kPositions> amounts;
     std::array<std::array<Conf, kPositions>, 2> confidences;
     const Readings<Conf> readings{confidences[0].data(),
                                   with_logits() ? confidences[1].data() : nullptr};
@@ -340,12 +341,15 @@ class ConfidenceBins final : public LabelJob {
           readings.logits[i] = codes[i] >= 0 ? static_cast<Conf>(probs[i]) : Conf{0};
         }
       }
+      if (weights_) {
+        notes.weights += weights_.read(first, first + count, reader_->depth(), amounts.data());
+      }
       for (int64_t reading = 0; reading < num_readings_; ++reading) {
         const Conf* own = held[reading];
         kernels.find_cells(own, codes.data(), count, edges_.data(), static_cast<int32_t>(num_bins_),
                            cells.data());
         if (marks == nullptr) {
-          add_weighted(own, codes.data(), cells.data(), first, count,
+          add_weighted(own, codes.data(), cells.data(), amounts.data(), count,
                        sums + reading * num_bins_ * kColumns);
         } else {
           kernels.add_pairs(own, codes.data(), cells.data(), count, marks->lanes, pitch(),
@@ -356,13 +360,12 @@ class ConfidenceBins final : public LabelJob {
   }
 
   void add_weighted(const Conf* confidences, const int32_t* codes, const int32_t* cells,
-                    int64_t first, int64_t count, double* sums) const {
-    const int64_t depth = reader_->depth();
+                    const double* amounts, int64_t count, double* sums) const {
     for (int64_t i = 0; i < count; ++i) {
       if (codes[i] < 0) {
         continue;
       }
-      const double weight = weights_[(first + i) / depth];
+      const double weight = amounts[i];
       double* cell = sums + cells[i] * kColumns;
       cell[0] += weight;
       cell[1] += weight * static_cast<double>(confidences[i]);

@@ -61,14 +61,16 @@ Notes tally_cells(const ClassReader& reader, const Weights& weights, int64_t num
   Notes notes;
   ClassBlock block;
   std::array<int32_t, kBlock> cells;
+  std::array<double, kBlock> amounts;
   for (int64_t first = begin; first < end; first += kBlock) {
     const int64_t last = std::min(end, first + kBlock);
     reader.read(first, last, block, notes);
     pair_kernels().pair_cells(block.target.data(), block.pred.data(), last - first,
                               static_cast<int32_t>(num_classes), cells.data());
     if (weights) {
+      notes.weights += weights.read(first, last, reader.depth(), amounts.data());
       for (int64_t i = 0; i < last - first; ++i) {
-        matrix[cells[i]] += static_cast<Sum>(weights[(first + i) / reader.depth()]);
+        matrix[cells[i]] += static_cast<Sum>(amounts[i]);
       }
     } else {
       for (int64_t i = 0; i < last - first; ++i) {

@@ -1,6 +1,7 @@
 // co_moments_: counts, means, second moments and co-moments of predictions and targets per output.
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <numeric>
@@ -50,6 +51,8 @@ struct WeightSummary {
 };
 using SumWeights = WeightSummary (*)(const double* weights, int64_t count);
 
+using ExceedExact = bool (*)(const double* numbers, int64_t count);
+
 template <class T, class V>
 struct Conversion {
   using From = T;
@@ -63,6 +66,23 @@ struct Conversion {
 
 namespace fastmetrics {
 namespace {
+
+// `high + low`, of which `high` is the nearest number; without rounding.
+struct Exact {
+  double high;
+  double low;
+};
+
+Exact exact_sum(double a, double b) {
+  const double high = a + b;
+  const double of_b = high - a;
+  const double low = (a - (high - of_b)) + (b - of_b);
+  return {high, std::isfinite(high) ? low : 0.0};
+}
+
+double times_power(double value, double exponent) {
+  return exponent == 0 ? value : std::ldexp(value, static_cast<int>(exponent));
+}
 
 // A row of the state; fastmetrics/ops/co_moments.py documents the columns.
 struct Moments {
@@ -78,6 +98,12 @@ struct Moments {
   double low;
   double high;
   double wide;
+  double rest_x;
+  double rest_y;
+  double rest_d;
+  double exponent_x;
+  double exponent_y;
+  double exponent_d;
 
   // Chan's rule for two parts of the data.
   void merge(const Moments& other) {
@@ -85,26 +111,70 @@ struct Moments {
     if (other.weight != 0) {
       if (weight == 0) {
         *this = other;
-      } else {
+      } else if (exponent_x == other.exponent_x && exponent_y == other.exponent_y &&
+                 exponent_d == other.exponent_d) {
         add(other);
+      } else {
+        const double x = common(mean_x, xx, exponent_x, other.mean_x, other.xx, other.exponent_x);
+        const double y = common(mean_y, yy, exponent_y, other.mean_y, other.yy, other.exponent_y);
+        const double d = common(mean_d, dd, exponent_d, other.mean_d, other.dd, other.exponent_d);
+        Moments aligned = other;
+        aligned.rescale(x, y, d);
+        rescale(x, y, d);
+        add(aligned);
       }
     }
     wide = any_wide;
   }
 
  private:
+  // The larger exponent, unless that part is all zeros.
+  static double common(double mean_a, double square_a, double a, double mean_b, double square_b,
+                       double b) {
+    if (mean_a == 0 && square_a == 0) {
+      return b;
+    }
+    return mean_b == 0 && square_b == 0 ? a : std::max(a, b);
+  }
+
+  // The same numbers in terms of other powers of two.
+  void rescale(double x, double y, double d) {
+    const double by_x = exponent_x - x;
+    const double by_y = exponent_y - y;
+    const double by_d = exponent_d - d;
+    mean_x = times_power(mean_x, by_x);
+    rest_x = times_power(rest_x, by_x);
+    mean_y = times_power(mean_y, by_y);
+    rest_y = times_power(rest_y, by_y);
+    mean_d = times_power(mean_d, by_d);
+    rest_d = times_power(rest_d, by_d);
+    xx = times_power(xx, 2 * by_x);
+    yy = times_power(yy, 2 * by_y);
+    dd = times_power(dd, 2 * by_d);
+    xy = times_power(xy, by_x + by_y);
+    exponent_x = x;
+    exponent_y = y;
+    exponent_d = d;
+  }
+
+  // Moves a mean by its share of the step to another one.
+  static double move(double& mean, double& rest, double to, double to_rest, double share) {
+    const double step = (to - mean) + (to_rest - rest);
+    const Exact moved = exact_sum(mean, rest + step * share);
+    mean = moved.high;
+    rest = moved.low;
+    return step;
+  }
+
   void add(const Moments& other) {
     const double total = weight + other.weight;
     const double share = other.weight / total;
     const double both = weight * share;
-    const double step_x = other.mean_x - mean_x;
-    const double step_y = other.mean_y - mean_y;
-    const double step_d = other.mean_d - mean_d;
+    const double step_x = move(mean_x, rest_x, other.mean_x, other.rest_x, share);
+    const double step_y = move(mean_y, rest_y, other.mean_y, other.rest_y, share);
+    const double step_d = move(mean_d, rest_d, other.mean_d, other.rest_d, share);
     count += other.count;
     weight = total;
-    mean_x += step_x * share;
-    mean_y += step_y * share;
-    mean_d += step_d * share;
     xx += other.xx + step_x * step_x * both;
     yy += other.yy + step_y * step_y * both;
     dd += other.dd + step_d * step_d * both;
@@ -142,6 +212,7 @@ class NumberSource {
       }
     };
     const ScalarType type = tensor.scalar_type();
+    is_long_ = type == ScalarType::Long;
     if (is_score_type(type)) {
       with_score_type(type, choose);
     } else {
@@ -152,9 +223,43 @@ class NumberSource {
     }
   }
 
+  bool is_long() const { return is_long_; }
+
   // Single numbers, copied.
   void read(int64_t first, int64_t count, V* numbers) const {
     load_(data_, first * row_stride_, row_stride_, count, numbers);
+  }
+
+  // The differences of the numbers from those of row `pivot` of the block, which go to `bases`.
+  const V* read_differences(int64_t first, int64_t rows, int64_t column, int64_t width,
+                            int64_t pivot, V* buffer, int64_t* pitch, Exact* bases) const {
+    const int64_t offset = first * row_stride_ + column * column_stride_;
+    *pitch = width;
+    if (is_long_) {
+      const int64_t* from = static_cast<const int64_t*>(data_) + offset;
+      for (int64_t i = 0; i < width; ++i) {
+        const int64_t base = from[pivot * row_stride_ + i * column_stride_];
+        bases[i] = exact_sum(high_word(base), low_word(base));
+        for (int64_t row = 0; row < rows; ++row) {
+          const int64_t number = from[row * row_stride_ + i * column_stride_];
+          buffer[row * width + i] = static_cast<V>((high_word(number) - high_word(base)) +
+                                                   (low_word(number) - low_word(base)));
+        }
+      }
+      return buffer;
+    }
+    for (int64_t row = 0; row < rows; ++row) {
+      load_(data_, offset + row * row_stride_, column_stride_, width, buffer + row * width);
+    }
+    for (int64_t i = 0; i < width; ++i) {
+      bases[i] = {static_cast<double>(buffer[pivot * width + i]), 0.0};
+    }
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t i = 0; i < width; ++i) {
+        buffer[row * width + i] -= static_cast<V>(bases[i].high);
+      }
+    }
+    return buffer;
   }
 
   bool walks_columns() const { return row_stride_ < column_stride_; }
@@ -182,11 +287,16 @@ class NumberSource {
   }
 
  private:
+  // Numbers of 64 bits in two parts that doubles hold, so that a difference is rounded once.
+  static double high_word(int64_t number) { return static_cast<double>(number >> 32) * 0x1p32; }
+  static double low_word(int64_t number) { return static_cast<double>(number & 0xffffffff); }
+
   const void* data_;
   int64_t row_stride_;
   int64_t column_stride_;
   LoadNumbers<V> load_ = nullptr;
   bool in_place_ = false;
+  bool is_long_ = false;
 };
 
 // What one part of the data needs while it is read.
@@ -194,18 +304,22 @@ template <class V>
 class BlockReader {
  public:
   BlockReader(const NumberSource<V>& preds, const NumberSource<V>& target,
-              const NumberSource<double>* weights, int64_t width, int64_t rows, bool whole_rows)
+              const NumberSource<double>* weights, int64_t width, int64_t rows, bool whole_rows,
+              bool wide)
       : preds_(preds),
         target_(target),
         weights_(weights),
         kernels_(FM_PICK(kPairs<V>)),
-        sum_weights_(FM_PICK(kSumWeights)) {
+        sum_weights_(FM_PICK(kSumWeights)),
+        exceed_exact_(FM_PICK(kExceedExact)),
+        wide_(wide) {
     // Several rows side by side fill the vectors: the columns of one output are then added up.
     const int64_t folded = std::lcm(width, static_cast<int64_t>(kernels_.lanes));
     dense_ = whole_rows && folded <= kWidth;
     stride_ = dense_ ? folded : width;
     shifts_.resize(3 * stride_);
     sums_.resize(kNumSums * stride_);
+    bases_.resize(preds.is_long() || target.is_long() ? 2 * width : 0);
     buffer_ = std::make_unique_for_overwrite<V[]>(2 * rows * width);
     if (weights != nullptr) {
       row_weights_.resize(rows);
@@ -227,9 +341,17 @@ class BlockReader {
     }
     Tile<V> tile{};
     V* spare = buffer_.get();
-    tile.preds = preds_.read(first, rows, column, width, dense_, spare, &tile.preds_pitch);
-    tile.target =
-        target_.read(first, rows, column, width, dense_, spare + rows * width, &tile.target_pitch);
+    V* more = spare + rows * width;
+    const bool from_bases = holds_rounded(first, rows, column, width);
+    if (from_bases) {
+      tile.preds = preds_.read_differences(first, rows, column, width, pivot, spare,
+                                           &tile.preds_pitch, bases_.data());
+      tile.target = target_.read_differences(first, rows, column, width, pivot, more,
+                                             &tile.target_pitch, bases_.data() + width);
+    } else {
+      tile.preds = preds_.read(first, rows, column, width, dense_, spare, &tile.preds_pitch);
+      tile.target = target_.read(first, rows, column, width, dense_, more, &tile.target_pitch);
+    }
     tile.weight = weights_ == nullptr ? nullptr
                   : width > 1         ? pair_weights_.data()
                                       : row_weights_.data();
@@ -238,15 +360,36 @@ class BlockReader {
     tile.width = width;
     add(tile);
     for (int64_t i = 0; i < width; ++i) {
-      finish(i, width, block);
+      if (!finish(i, width, block)) {
+        sum_again(tile, i, pivot, block);
+      }
+      if (from_bases) {
+        add_bases(bases_[i], bases_[width + i], block);
+      }
       moments[column + i].merge(block);
     }
   }
 
  private:
+  // Whether double does not hold some of the block's int64, whose differences it may hold.
+  bool holds_rounded(int64_t first, int64_t rows, int64_t column, int64_t width) {
+    if constexpr (std::is_same_v<V, double>) {
+      for (const NumberSource<V>* source : {&preds_, &target_}) {
+        int64_t pitch = 0;
+        if (source->is_long() &&
+            exceed_exact_(source->read(first, rows, column, width, dense_, buffer_.get(), &pitch),
+                          rows * width)) {
+          return true;
+        }
+      }
+    }
+    return false;
+  }
+
   // Reads one weight per row, and spreads them over the columns; returns the row of the largest.
   int64_t read_weights(int64_t first, int64_t rows, int64_t width, Moments& block) {
     weights_->read(first, rows, row_weights_.data());
+    replace_bad_weights(row_weights_.data(), rows, std::numeric_limits<double>::quiet_NaN());
     const WeightSummary found = sum_weights_(row_weights_.data(), rows);
     block.count = found.count;
     block.weight = found.sum;
@@ -291,7 +434,8 @@ class BlockReader {
     add_pairs(tile, shifts_.data(), sums_.data(), stride_);
   }
 
-  void finish(int64_t output, int64_t width, Moments& block) const {
+  // Returns whether the sums say the moments: see `sum_again`.
+  bool finish(int64_t output, int64_t width, Moments& block) const {
     std::array<double, kNumSums> sum;
     for (int i = 0; i < kNumSums; ++i) {
       const double* sums = sums_.data() + i * stride_;
@@ -305,15 +449,135 @@ class BlockReader {
     const auto [x, y, d, xx, yy, dd, xy, low, high] = sum;
     const auto positive = [](double moment) { return moment < 0 ? 0.0 : moment; };
     const double weight = block.weight;
-    block.mean_x = shifts_[output] + x / weight;
-    block.mean_y = shifts_[stride_ + output] + y / weight;
-    block.mean_d = shifts_[2 * stride_ + output] + d / weight;
+    set_mean(shifts_[output], x / weight, block.mean_x, block.rest_x);
+    set_mean(shifts_[stride_ + output], y / weight, block.mean_y, block.rest_y);
+    set_mean(shifts_[2 * stride_ + output], d / weight, block.mean_d, block.rest_d);
     block.xx = positive(xx - x * (x / weight));
     block.yy = positive(yy - y * (y / weight));
     block.dd = positive(dd - d * (d / weight));
     block.xy = xy - x * (y / weight);
     block.low = low;
     block.high = high;
+    block.exponent_x = block.exponent_y = block.exponent_d = 0;
+    return is_sound(xx, block.xx) && is_sound(yy, block.yy) && is_sound(dd, block.dd);
+  }
+
+  static void set_mean(double shift, double step, double& mean, double& rest) {
+    const Exact sum = exact_sum(shift, step);
+    mean = sum.high;
+    rest = sum.low;
+  }
+
+  // Whether a sum of squares around one of the values has kept the digits of the one around the
+  // mean, and none of its terms can have left the range of double.
+  bool is_sound(double around_shift, double around_mean) const {
+    constexpr double kMostCancelled = 64.0;
+    return around_shift <= kMostCancelled * around_mean &&
+           (!wide_ || (around_mean > 0x1p-900 && around_mean < 0x1p900));
+  }
+
+  // The power of two to divide by: none for numbers whose squares can be summed as they are.
+  static int exponent_of(double largest) {
+    const bool ordinary = largest == 0 || (largest >= 0x1p-400 && largest <= 0x1p400);
+    return ordinary ? 0 : std::ilogb(largest) + 1;
+  }
+
+  // Sums over pairs of one output around means that a first pass has found.
+  struct Column {
+    int exponent;
+    double mean;
+    double rest = 0.0;  // of the distances
+    double square = 0.0;
+
+    double distance(double number) const { return std::ldexp(number, -exponent) - mean; }
+  };
+
+  // Where the first pair is an outlier, or squares leave the range of double: the moments of the
+  // block in further passes, in terms of powers of two near the largest numbers. With values that
+  // are not finite the first sums stay.
+  void sum_again(const Tile<V>& tile, int64_t output, int64_t pivot, Moments& block) const {
+    const auto for_pairs = [&](auto&& f) {
+      for (int64_t row = 0; row < tile.rows; ++row) {
+        const double w = tile.weight == nullptr ? 1.0 : tile.weight[row * tile.width + output];
+        if (w != 0) {
+          f(static_cast<double>(tile.preds[row * tile.preds_pitch + output]),
+            static_cast<double>(tile.target[row * tile.target_pitch + output]), w);
+        }
+      }
+    };
+    double largest[3] = {};
+    bool finite = std::isfinite(block.weight);
+    for_pairs([&](double x, double y, double) {
+      finite &= std::isfinite(x) && std::isfinite(y);
+      largest[0] = std::max(largest[0], std::abs(x));
+      largest[1] = std::max(largest[1], std::abs(y));
+      largest[2] = std::max(largest[2], std::abs(y * 0.5 - x * 0.5));
+    });
+    if (!finite) {
+      return;
+    }
+    const int exponent_d = exponent_of(largest[2]) == 0 ? 0 : exponent_of(largest[2]) + 1;
+    const double first_x = tile.preds[pivot * tile.preds_pitch + output];
+    const double first_y = tile.target[pivot * tile.target_pitch + output];
+    const auto difference = [&](double x, double y) {
+      return exponent_d == 0 ? y - x : std::ldexp(y * 0.5 - x * 0.5, 1 - exponent_d);
+    };
+    Column x{exponent_of(largest[0]), 0.0};
+    Column y{exponent_of(largest[1]), 0.0};
+    Column d{0, difference(first_x, first_y)};
+    x.mean = x.distance(first_x);
+    y.mean = y.distance(first_y);
+    // The mean, and what the distances from it add up to because it is rounded.
+    const double weight = block.weight;
+    double steps[3] = {};
+    for_pairs([&](double p, double t, double w) {
+      steps[0] += w * x.distance(p);
+      steps[1] += w * y.distance(t);
+      steps[2] += w * d.distance(difference(p, t));
+    });
+    x.mean += steps[0] / weight;
+    y.mean += steps[1] / weight;
+    d.mean += steps[2] / weight;
+    double product = 0.0;
+    for_pairs([&](double p, double t, double w) {
+      const double from_x = x.distance(p);
+      const double from_y = y.distance(t);
+      const double from_d = d.distance(difference(p, t));
+      x.rest += w * from_x;
+      y.rest += w * from_y;
+      d.rest += w * from_d;
+      x.square += w * from_x * from_x;
+      y.square += w * from_y * from_y;
+      d.square += w * from_d * from_d;
+      product += w * from_x * from_y;
+    });
+    const auto squares = [weight](const Column& column) {
+      return std::max(0.0, column.square - column.rest * (column.rest / weight));
+    };
+    set_mean(x.mean, x.rest / weight, block.mean_x, block.rest_x);
+    set_mean(y.mean, y.rest / weight, block.mean_y, block.rest_y);
+    set_mean(d.mean, d.rest / weight, block.mean_d, block.rest_d);
+    block.xx = squares(x);
+    block.yy = squares(y);
+    block.dd = squares(d);
+    block.xy = product - x.rest * (y.rest / weight);
+    block.exponent_x = x.exponent;
+    block.exponent_y = y.exponent;
+    block.exponent_d = exponent_d;
+  }
+
+  // Makes the moments of differences from bases those of the numbers.
+  static void add_bases(const Exact& x, const Exact& y, Moments& block) {
+    const auto add = [](Exact base, double exponent, double& mean, double& rest) {
+      base = {times_power(base.high, -exponent), times_power(base.low, -exponent)};
+      set_mean(base.high, base.low + (mean + rest), mean, rest);
+    };
+    const Exact d = exact_sum(y.high, -x.high);
+    add(x, block.exponent_x, block.mean_x, block.rest_x);
+    add(y, block.exponent_y, block.mean_y, block.rest_y);
+    add({d.high, d.low + (y.low - x.low)}, block.exponent_d, block.mean_d, block.rest_d);
+    block.low = y.high + (y.low + block.low);
+    block.high = y.high + (y.low + block.high);
   }
 
   const NumberSource<V>& preds_;
@@ -321,10 +585,13 @@ class BlockReader {
   const NumberSource<double>* weights_;
   const PairKernels<V>& kernels_;
   SumWeights sum_weights_;
+  ExceedExact exceed_exact_;
+  bool wide_;  // an input is double
   bool dense_;
   int64_t stride_;
   std::vector<double> shifts_;
   std::vector<double> sums_;
+  std::vector<Exact> bases_;
   std::unique_ptr<V[]> buffer_;  // for what cannot be used in place
   std::vector<double> row_weights_;
   std::vector<double> pair_weights_;
@@ -333,7 +600,7 @@ class BlockReader {
 Moments* moments_data(Tensor& state) {
   require(
       state.dim() == 2 && state.size(1) == kColumns && state.scalar_type() == ScalarType::Double,
-      "the state of co_moments_ must be float64 [D, 12].");
+      "the state of co_moments_ must be float64 [D, 18].");
   return reinterpret_cast<Moments*>(state_data<double>(state));
 }
 
@@ -349,6 +616,11 @@ class CoMoments final : public Job {
                     static_cast<int64_t>(inputs.target.element_size())),
         wide_(inputs.preds.scalar_type() == ScalarType::Double ||
               inputs.target.scalar_type() == ScalarType::Double),
+        precision_(wide_ ? 1.0
+                   : is_label_type(inputs.preds.scalar_type()) ||
+                           is_label_type(inputs.target.scalar_type())
+                       ? 0.5
+                       : 0.0),
         state_(moments_data(state)) {
     if (inputs.weight.has_value()) {
       weights_.emplace(*inputs.weight, 1);
@@ -373,7 +645,7 @@ class CoMoments final : public Job {
     std::optional<BlockReader<V>>& reader = readers_[part];
     if (!reader.has_value()) {
       reader.emplace(preds_, target_, weights_ ? &*weights_ : nullptr, width_, rows_,
-                     width_ == 1 || width_ == outputs_);
+                     width_ == 1 || width_ == outputs_, wide_);
     }
     for (int64_t first = begin; first < end; first += rows_) {
       for (int64_t column = 0; column < outputs_; column += width_) {
@@ -389,8 +661,8 @@ class CoMoments final : public Job {
     for (size_t i = 0; i < found_.size(); ++i) {
       state_[static_cast<int64_t>(i) % outputs_].merge(found_[i]);
     }
-    for (int64_t i = 0; wide_ && i < outputs_; ++i) {
-      state_[i].wide = 1;
+    for (int64_t i = 0; i < outputs_; ++i) {
+      state_[i].wide = std::max(state_[i].wide, precision_);
     }
   }
 
@@ -402,6 +674,7 @@ class CoMoments final : public Job {
   std::optional<NumberSource<double>> weights_;
   int64_t bytes_each_;
   bool wide_;
+  double precision_;  // what the state remembers of the dtypes
   Moments* state_;
   int64_t width_;
   int64_t rows_;
@@ -440,7 +713,7 @@ void merge_co_moments_cpu(Tensor state, const Tensor& others) {
   const int64_t outputs = state.size(0);
   require(others.dim() == 3 && others.size(1) == outputs && others.size(2) == kColumns &&
               others.scalar_type() == ScalarType::Double && others.is_contiguous(),
-          "the states to merge must be contiguous float64 [R, D, 12].");
+          "the states to merge must be contiguous float64 [R, D, 18].");
   const auto* from = static_cast<const Moments*>(others.const_data_ptr());
   for (int64_t i = 0; i < others.size(0) * outputs; ++i) {
     moments[i % outputs].merge(from[i]);

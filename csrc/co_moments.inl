@@ -180,6 +180,26 @@ inline WeightSummary sum_weights(const double* weights, int64_t count) {
 
 constexpr SumWeights kSumWeights = sum_weights;
 
+// Whether whole numbers among these may have been rounded when they became doubles.
+inline bool exceed_exact(const double* numbers, int64_t count) {
+  auto found = Doubles{} > Doubles{};
+  int64_t i = 0;
+  for (; i + kLanes <= count; i += kLanes) {
+    const Doubles v = load_lanes(numbers + i);
+    found |= (v >= 0x1p53) | (v <= -0x1p53);
+  }
+  bool beyond = false;
+  for (int lane = 0; lane < kLanes; ++lane) {
+    beyond |= found[lane] != 0;
+  }
+  for (; i < count; ++i) {
+    beyond |= numbers[i] >= 0x1p53 || numbers[i] <= -0x1p53;
+  }
+  return beyond;
+}
+
+constexpr ExceedExact kExceedExact = exceed_exact;
+
 template <class V>
 constexpr PairKernels<V> kPairs{kLanes, add_pairs<V, false>, add_pairs<V, true>};
 template <class C>

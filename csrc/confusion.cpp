@@ -26,6 +26,7 @@ class ListedPairs final : public LabelJob {
 
   void open(const Partition& partition) override {
     list_.resize(reader_.positions());
+    amounts_.resize(weights_ ? reader_.positions() : 0);
     scratch_ = Scratch<Sum>(partition.parts, 0);
   }
 
@@ -35,6 +36,9 @@ class ListedPairs final : public LabelJob {
     for (int64_t first = begin; first < end; first += kBlock) {
       const int64_t last = std::min(end, first + kBlock);
       reader_.read(first, last, block, notes);
+      if (weights_) {
+        notes.weights += weights_.read(first, last, reader_.depth(), amounts_.data() + first);
+      }
       for (int64_t i = 0; i < last - first; ++i) {
         list_[first + i] =
             block.target[i] >= 0 ? block.target[i] * num_classes_ + block.pred[i] : kNowhere;
@@ -50,8 +54,7 @@ class ListedPairs final : public LabelJob {
   void add_to_state() override {
     for (int64_t position = 0; position < reader_.positions(); ++position) {
       if (list_[position] != kNowhere) {
-        state_[list_[position]] +=
-            weights_ ? static_cast<Sum>(weights_[position / reader_.depth()]) : Sum{1};
+        state_[list_[position]] += weights_ ? static_cast<Sum>(amounts_[position]) : Sum{1};
       }
     }
   }
@@ -64,6 +67,7 @@ class ListedPairs final : public LabelJob {
   int64_t num_classes_;
   Sum* state_;
   std::vector<int64_t> list_;
+  std::vector<double> amounts_;  // empty without weights
   Scratch<Sum> scratch_;
 };
 
@@ -172,17 +176,21 @@ struct TableOf {
   }
 };
 
+LabelArgument group_argument(const Tensor& groups, int64_t tables) {
+  return {"groups", groups, {tables, std::nullopt}};
+}
+
 // Below this length a run of one table is counted element by element.
 inline constexpr int64_t kShortRun = 64;
 
 // Adds the decisions of elements [begin, end) to `slots`, kDecisionSlots for each table. Only the
-// first kDecisionKinds slots of a table mean something.
+// first kDecisionKinds slots of a table mean something. `amounts` is null if each counts once.
 template <class Sum>
-void tally_block(const uint8_t* decisions, const TableOf& table_of, const Weights& weights,
+void tally_block(const uint8_t* decisions, const TableOf& table_of, const double* amounts,
                  int64_t begin, int64_t end, Sum* slots, Notes& notes) {
   const bool label_by_element =
       !table_of.groups.has_value() && table_of.label_size == 1 && table_of.tables > 1;
-  if (label_by_element && !weights) {
+  if (label_by_element && amounts == nullptr) {
     Sum* table = slots + begin % table_of.tables * kDecisionSlots;
     Sum* const last_table = slots + table_of.tables * kDecisionSlots;
     for (int64_t i = 0; i < end - begin; ++i) {
@@ -200,9 +208,9 @@ void tally_block(const uint8_t* decisions, const TableOf& table_of, const Weight
     Sum* sums = slots + table * kDecisionSlots;
     if (table < 0) {
       notes.bad += until - i;
-    } else if (weights) {
+    } else if (amounts != nullptr) {
       for (int64_t j = i; j < until; ++j) {
-        sums[run[j - i]] += static_cast<Sum>(weights[j / table_of.sample_size]);
+        sums[run[j - i]] += static_cast<Sum>(amounts[j - begin]);
       }
     } else if (until - i < kShortRun) {
       for (int64_t j = 0; j < until - i; ++j) {
@@ -223,10 +231,15 @@ template <class Sum>
 void tally_decisions(const ThresholdReader& reader, const TableOf& table_of, const Weights& weights,
                      int64_t begin, int64_t end, Sum* slots, Notes& notes) {
   std::array<uint8_t, kDecisions> decisions;
+  std::array<double, kDecisions> amounts;
   for (int64_t first = begin; first < end; first += kDecisions) {
     const int64_t last = std::min(end, first + kDecisions);
     reader.read(first, last, decisions.data(), notes);
-    tally_block(decisions.data(), table_of, weights, first, last, slots, notes);
+    if (weights) {
+      notes.weights += weights.read(first, last, table_of.sample_size, amounts.data());
+    }
+    tally_block(decisions.data(), table_of, weights ? amounts.data() : nullptr, first, last, slots,
+                notes);
   }
 }
 
@@ -280,8 +293,7 @@ class LabelTables final : public LabelJob {
 
   void raise_bad_label() const override {
     if (groups_ != nullptr) {
-      const LabelArgument argument{"groups", *groups_, {table_of_.tables, std::nullopt}};
-      raise_if_bad(kLabelOp, argument, std::nullopt);
+      raise_if_bad(kLabelOp, group_argument(*groups_, table_of_.tables), std::nullopt);
     }
     reader_.raise_bad_label();
   }
@@ -353,8 +365,7 @@ void label_confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const
     return;
   }
   const ThresholdReader reader(kLabelOp, preds, target, threshold, ignore_index);
-  require(state.size(4) == 2 && state.size(3) == 2 && state.size(0) == target.size(0) &&
-              !groups.has_value(),
+  require(state.size(4) == 2 && state.size(3) == 2 && state.size(0) == target.size(0),
           "a state of label_confusion_ per sample must be [N, H, L, 2, 2].");
   const std::span<const Reading> readings = readings_of(state.size(1), logits);
   const Weights weights(weight, target.size(0), state);
@@ -362,12 +373,16 @@ void label_confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const
   if (reader.elements() == 0) {
     return;
   }
+  if (validate && groups.has_value()) {
+    raise_if_bad(kLabelOp, group_argument(*groups, table_of.tables), std::nullopt);
+  }
   int64_t* event_counts = events_data(events);
   with_sum_types(state, weights, [&](auto, auto state_sum) {
     using Sum = decltype(state_sum);
     const Notes notes =
         count_samples(reader, table_of, weights, readings, validate, state_data<Sum>(state));
     event_counts[kNan] += notes.nan;
+    event_counts[kBadWeight] += notes.weights;
     event_counts[kOutside] += readings.size() == 2 ? notes.outside : 0;
   });
 }

@@ -81,6 +81,58 @@ struct Source {
   bool is_double;
 };
 
+// Whole numbers of up to 64 bits of two tensors, subtracted before they become doubles: those hold
+// the differences of time stamps, not the stamps.
+class Differences {
+ public:
+  // With a tensor of int64 beside another one of whole numbers.
+  static bool are_needed(const Tensor& preds, const Tensor& target) {
+    return (preds.scalar_type() == ScalarType::Long || target.scalar_type() == ScalarType::Long) &&
+           is_label_type(preds.scalar_type()) && is_label_type(target.scalar_type());
+  }
+
+  Differences(const Tensor& preds, const Tensor& target)
+      : preds_(preds.const_data_ptr()),
+        target_(target.const_data_ptr()),
+        read_preds_(reader(preds.scalar_type())),
+        read_target_(reader(target.scalar_type())) {}
+
+  // out[i] = preds[from + i * step_a] - target[to + i * step_b], rounded once.
+  void read(int64_t from, int64_t step_a, int64_t to, int64_t step_b, int64_t count,
+            double* out) const {
+    int64_t preds[kErrorBlock];
+    int64_t target[kErrorBlock];
+    read_preds_(preds_, from, step_a, count, preds);
+    read_target_(target_, to, step_b, count, target);
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t high = (preds[i] >> 32) - (target[i] >> 32);
+      const int64_t low = (preds[i] & 0xffffffff) - (target[i] & 0xffffffff);
+      out[i] = static_cast<double>(high) * 0x1p32 + static_cast<double>(low);
+    }
+  }
+
+ private:
+  using Read = void (*)(const void* data, int64_t offset, int64_t stride, int64_t count,
+                        int64_t* out);
+
+  static Read reader(ScalarType type) {
+    return with_label_type(type, [](auto number) -> Read {
+      using T = decltype(number);
+      return [](const void* data, int64_t offset, int64_t stride, int64_t count, int64_t* out) {
+        const T* first = static_cast<const T*>(data) + offset;
+        for (int64_t i = 0; i < count; ++i) {
+          out[i] = first[i * stride];
+        }
+      };
+    });
+  }
+
+  const void* preds_;
+  const void* target_;
+  Read read_preds_;
+  Read read_target_;
+};
+
 // Columns whose elements lie next to each other are walked one after the other.
 bool by_column(const Tensor& preds, const Tensor& target, int64_t columns) {
   constexpr int64_t kWorthwhile = 64;
@@ -111,9 +163,8 @@ class Errors {
       geometry_.push(columns, wide ? preds.stride(1) : 0, wide ? target.stride(1) : 0);
       per_row_ = columns;
     }
-    if (weights_ && per_row_ == 1) {
-      weight_source_.emplace(*weight);
-      weight_stride_ = weight->stride(0);
+    if (Differences::are_needed(preds, target)) {
+      differences_.emplace(preds, target);
     }
     const ErrorKernels& kernels = FM_PICK(kErrors);
     period_ = columns == 1 ? kernels.period : columns * kernels.lanes;
@@ -133,20 +184,24 @@ class Errors {
     alignas(64) double preds[kErrorBlock];
     alignas(64) double target[kErrorBlock];
     alignas(64) double weight[kErrorBlock];
+    alignas(64) double error[kErrorBlock];
     for (int64_t first = begin; first < end;) {
       const int64_t slot = (first - begin) % period_;
       const int64_t count = std::min({block_, end - first, slot > 0 ? period_ - slot : block_});
-      const double* p = preds;
-      const double* t = target;
-      read(first, count, preds, target, p, t);
-      const double* w = weights_ ? weight : nullptr;
+      Pairs pairs{preds, target, nullptr, nullptr, count};
+      read(first, count, preds, target, pairs);
+      if (differences_ && (exceed_exact_(preds, count) || exceed_exact_(target, count))) {
+        read_differences(first, count, error);
+        pairs.error = error;
+      }
       if (weights_) {
         read_weights(first, count, weight);
       }
       double* own = sums + slot;
       for (const Term& term : terms) {
         if (term.add != nullptr) {
-          term.add(p, t, term.weighted ? w : nullptr, count, term.parameters, period_, own);
+          pairs.weight = weights_ && term.weighted ? weight : nullptr;
+          term.add(pairs, term.parameters, period_, own);
         }
         own += period_;
       }
@@ -167,17 +222,17 @@ class Errors {
     return axes;
   }
 
-  void read(int64_t first, int64_t count, double* preds, double* target, const double*& p,
-            const double*& t) const {
+  // Doubles that lie in a row are left where they are.
+  void read(int64_t first, int64_t count, double* preds, double* target, Pairs& pairs) const {
     int64_t done = 0;
     geometry_.for_runs(first, first + count, [&](int64_t length, int64_t from, int64_t to) {
       if (length == count && preds_.is_double && geometry_.inner_a() == 1) {
-        p = static_cast<const double*>(preds_.data) + from;
+        pairs.preds = static_cast<const double*>(preds_.data) + from;
       } else {
         preds_.load(preds_.data, from, geometry_.inner_a(), length, preds + done);
       }
       if (length == count && target_.is_double && geometry_.inner_b() == 1) {
-        t = static_cast<const double*>(target_.data) + to;
+        pairs.target = static_cast<const double*>(target_.data) + to;
       } else {
         target_.load(target_.data, to, geometry_.inner_b(), length, target + done);
       }
@@ -185,24 +240,23 @@ class Errors {
     });
   }
 
+  void read_differences(int64_t first, int64_t count, double* error) const {
+    geometry_.for_runs(first, first + count, [&](int64_t length, int64_t from, int64_t to) {
+      differences_->read(from, geometry_.inner_a(), to, geometry_.inner_b(), length, error);
+      error += length;
+    });
+  }
+
+  // Elements of columns that are walked one after the other begin anew with each of them.
   void read_weights(int64_t first, int64_t count, double* weight) const {
-    if (weight_source_.has_value()) {
-      weight_source_->load(weight_source_->data, first % rows_ * weight_stride_, weight_stride_,
-                           count, weight);
-      return;
-    }
-    for (int64_t i = 0; i < count;) {
-      const int64_t row = (first + i) / per_row_;
-      const int64_t stop = std::min(count, (row + 1) * per_row_ - first);
-      std::fill(weight + i, weight + stop, weights_[row]);
-      i = stop;
-    }
+    const int64_t begin = per_row_ == 1 ? first % rows_ : first;
+    weights_.read_or_nan(begin, begin + count, per_row_, weight);
   }
 
   Source preds_;
   Source target_;
-  std::optional<Source> weight_source_;
-  int64_t weight_stride_ = 0;
+  std::optional<Differences> differences_;
+  bool (*exceed_exact_)(const double* numbers, int64_t count) = FM_PICK(kErrors).exceed_exact;
   Geometry geometry_;
   int64_t rows_;
   int64_t per_row_;

@@ -45,10 +45,18 @@ inline constexpr int64_t kErrorBlock = 512;
 // out[i] = data[offset + i * stride]
 using LoadReals = void (*)(const void* data, int64_t offset, int64_t stride, int64_t count,
                            double* out);
-// sums[i % period] += weight[i] * term(preds[i], target[i]); no `weight` stands for ones. `period`
-// is a multiple of `lanes`, or `count` does not exceed it.
-using AddErrors = void (*)(const double* preds, const double* target, const double* weight,
-                           int64_t count, const ErrorParameters& parameters, int64_t period,
+// A block of pairs.
+struct Pairs {
+  const double* preds;
+  const double* target;
+  const double* error;   // preds - target; null where that is the difference of the doubles
+  const double* weight;  // null for ones
+  int64_t count;
+};
+
+// sums[i % period] += weight[i] * term of pair i. `period` is a multiple of `lanes`, or `count`
+// does not exceed it.
+using AddErrors = void (*)(const Pairs& pairs, const ErrorParameters& parameters, int64_t period,
                            double* sums);
 
 struct ErrorKernels {
@@ -62,6 +70,8 @@ struct ErrorKernels {
   AddErrors any_power;
   AddErrors poisson;
   AddErrors gamma;
+  // Whether whole numbers among these may have been rounded when they became doubles.
+  bool (*exceed_exact)(const double* numbers, int64_t count);
 };
 
 }  // namespace fastmetrics

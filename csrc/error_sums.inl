@@ -71,11 +71,11 @@ FM_INLINE Reals larger(Reals x, Reals y) { return x > y ? x : y; }
 constexpr double kEpsilon = 1.17e-06;
 
 struct Squared {
-  FM_INLINE static Reals at(Reals p, Reals t, const ErrorParameters&) { return (p - t) * (p - t); }
+  FM_INLINE static Reals at(Reals, Reals, Reals e, const ErrorParameters&) { return e * e; }
 };
 
 struct Absolute {
-  FM_INLINE static Reals at(Reals p, Reals t, const ErrorParameters&) { return magnitude(p - t); }
+  FM_INLINE static Reals at(Reals, Reals, Reals e, const ErrorParameters&) { return magnitude(e); }
 };
 
 FM_INLINE Reals from_bits(Words bits) { return reinterpret_cast<Reals>(bits); }
@@ -188,43 +188,51 @@ FM_INLINE bool any(Words mask) {
   return bits != 0;
 }
 
-// log(x / y) for x >= 0 and y > 0, as accurate for x close to y as elsewhere; -inf for x = 0.
-FM_INLINE Reals log_ratio(Reals x, Reals y) {
+// log(x / y) for x >= 0 and y > 0 with x - y = +-e, as accurate for x close to y as elsewhere; -inf
+// for x = 0.
+FM_INLINE Reals log_ratio(Reals x, Reals y, Reals e) {
   const Reals least = x < y ? x : y;
-  const Reals size = log1p_of(magnitude(x - y) / least);
+  const Reals size = log1p_of(magnitude(e) / least);
   return x < y ? -size : size;
 }
 
 struct SquaredLog {
   // The logarithm of the larger over the smaller of 1 + p and 1 + t, of which only the square
   // counts.
-  FM_INLINE static Reals at(Reals p, Reals t, const ErrorParameters&) {
+  FM_INLINE static Reals at(Reals p, Reals t, Reals e, const ErrorParameters&) {
     const Reals least = (p < t ? p : t) + 1.0;
-    const Reals size = log1p_of(magnitude(p - t) / magnitude(least));
+    const Reals size = log1p_of(magnitude(e) / magnitude(least));
     return least >= 0.0 ? size * size : all(kNotANumber);
   }
 };
 
+// |e| / 2, which stays in the range of double where e does not.
+FM_INLINE Reals half_error(Reals p, Reals t, Reals e) {
+  const Reals size = magnitude(e);
+  return size < kInfinity ? size * 0.5 : magnitude(p * 0.5 - t * 0.5);
+}
+
 struct Percentage {
-  FM_INLINE static Reals at(Reals p, Reals t, const ErrorParameters&) {
-    return magnitude(p - t) / larger(magnitude(t), all(kEpsilon));
+  FM_INLINE static Reals at(Reals p, Reals t, Reals e, const ErrorParameters&) {
+    return half_error(p, t, e) / larger(magnitude(t) * 0.5, all(kEpsilon * 0.5));
   }
 };
 
 struct Symmetric {
-  FM_INLINE static Reals at(Reals p, Reals t, const ErrorParameters&) {
-    return magnitude(p - t) / larger(magnitude(t) + magnitude(p), all(kEpsilon));
+  FM_INLINE static Reals at(Reals p, Reals t, Reals e, const ErrorParameters&) {
+    const Reals size = magnitude(t) * 0.5 + magnitude(p) * 0.5;
+    return half_error(p, t, e) / larger(size, all(kEpsilon * 0.5));
   }
 };
 
 struct Magnitude {
-  FM_INLINE static Reals at(Reals, Reals t, const ErrorParameters&) { return magnitude(t); }
+  FM_INLINE static Reals at(Reals, Reals t, Reals, const ErrorParameters&) { return magnitude(t); }
 };
 
 struct LogCosh {
   // For small errors log(1 + (cosh - 1)), else |e| - log(2) + log(1 + exp(-2|e|)).
-  FM_INLINE static Reals at(Reals p, Reals t, const ErrorParameters&) {
-    const Reals e = magnitude(p - t);
+  FM_INLINE static Reals at(Reals, Reals, Reals error, const ErrorParameters&) {
+    const Reals e = magnitude(error);
     const Words small = e < 1.0;
     // (cosh(e) - 1) / e^2
     constexpr double kEven[] = {1.0 / 2,
@@ -244,22 +252,22 @@ struct LogCosh {
 };
 
 struct Power {
-  FM_INLINE static Reals at(Reals p, Reals t, const ErrorParameters& parameters) {
-    return exp_of(log_of(magnitude(p - t)) * parameters.p);
+  FM_INLINE static Reals at(Reals, Reals, Reals e, const ErrorParameters& parameters) {
+    return exp_of(log_of(magnitude(e)) * parameters.p);
   }
 };
 
 struct Cubed {
-  FM_INLINE static Reals at(Reals p, Reals t, const ErrorParameters&) {
-    const Reals e = magnitude(p - t);
+  FM_INLINE static Reals at(Reals, Reals, Reals error, const ErrorParameters&) {
+    const Reals e = magnitude(error);
     return e * e * e;
   }
 };
 
 // Exponents that are not finite.
 struct LibraryPower {
-  FM_INLINE static Reals at(Reals p, Reals t, const ErrorParameters& parameters) {
-    Reals value = magnitude(p - t);
+  FM_INLINE static Reals at(Reals, Reals, Reals e, const ErrorParameters& parameters) {
+    Reals value = magnitude(e);
     for (int64_t i = 0; i < kRealLanes; ++i) {
       value[i] = std::pow(value[i], parameters.p);
     }
@@ -268,28 +276,29 @@ struct LibraryPower {
 };
 
 struct Poisson {
-  FM_INLINE static Reals at(Reals p, Reals t, const ErrorParameters&) {
-    const Reals loss = t * log_ratio(t, p) + (p - t);
+  FM_INLINE static Reals at(Reals p, Reals t, Reals e, const ErrorParameters&) {
+    const Reals loss = t * log_ratio(t, p, e) + e;
     return 2.0 * (t == 0.0 ? p : loss);
   }
 };
 
 struct Gamma {
-  FM_INLINE static Reals at(Reals p, Reals t, const ErrorParameters&) {
-    const Reals rise = p < kInfinity ? (t - p) / p : t / p - 1.0;
-    return 2.0 * (rise - log_ratio(t, p));
+  FM_INLINE static Reals at(Reals p, Reals t, Reals e, const ErrorParameters&) {
+    const Reals rise = p < kInfinity ? -e / p : t / p - 1.0;
+    return 2.0 * (rise - log_ratio(t, p, e));
   }
 };
 
 // 2 p^a ((r^a - 1) / (a b) - (r - 1) / b) with r = t / p, a = 2 - power, b = 1 - power. The powers
 // cancel before they are taken, so that close predictions keep their digits.
 struct Tweedie {
-  FM_INLINE static Reals at(Reals p, Reals t, const ErrorParameters& parameters) {
+  FM_INLINE static Reals at(Reals p, Reals t, Reals e, const ErrorParameters& parameters) {
     const double a = 2.0 - parameters.power;
     const double b = 1.0 - parameters.power;
     const Reals positive = t > 0.0 ? t : (t == t ? all(0.0) : t);
-    const Reals ratio = expm1_of(log_ratio(positive, p) * a);
-    const Reals value = exp_of(log_of(p) * a) * (ratio * (1.0 / a) - (t - p) / p) * (2.0 / b);
+    const Reals from_positive = t < 0.0 ? p : e;
+    const Reals ratio = expm1_of(log_ratio(positive, p, from_positive) * a);
+    const Reals value = exp_of(log_of(p) * a) * (ratio * (1.0 / a) + e / p) * (2.0 / b);
     const Words infinite = (magnitude(p) == kInfinity) | (magnitude(t) == kInfinity);
     return any(infinite) ? (infinite ? limit(p, positive, t, a, b) : value) : value;
   }
@@ -304,7 +313,7 @@ struct Tweedie {
 // Whether a deviance cannot be taken: `preds` must be positive, and with a power above 1 `target`
 // not negative, above 2 neither zero.
 struct OutsideDomain {
-  FM_INLINE static Reals at(Reals p, Reals t, const ErrorParameters& parameters) {
+  FM_INLINE static Reals at(Reals p, Reals t, Reals, const ErrorParameters& parameters) {
     Words outside = p <= 0.0;
     if (parameters.power >= 2.0) {
       outside |= t <= 0.0;
@@ -316,78 +325,97 @@ struct OutsideDomain {
 };
 
 struct One {
-  FM_INLINE static Reals at(Reals, Reals, const ErrorParameters&) { return all(1.0); }
+  FM_INLINE static Reals at(Reals, Reals, Reals, const ErrorParameters&) { return all(1.0); }
 };
 
-template <class Term, bool kWeighted>
-FM_INLINE Reals term_at(const double* preds, const double* target, const double* weight, int64_t i,
-                        const ErrorParameters& parameters) {
-  const Reals value = Term::at(load(preds + i), load(target + i), parameters);
+template <class Term, bool kWeighted, bool kApart>
+FM_INLINE Reals term_at(const Pairs& pairs, int64_t i, const ErrorParameters& parameters) {
+  const Reals p = load(pairs.preds + i);
+  const Reals t = load(pairs.target + i);
+  const Reals value = Term::at(p, t, kApart ? load(pairs.error + i) : p - t, parameters);
   if constexpr (kWeighted) {
-    return value * load(weight + i);
+    return value * load(pairs.weight + i);
   } else {
     return value;
   }
 }
 
 // The last elements of a block that fill no register: what follows them must not be read.
-template <class Term, bool kWeighted>
-FM_INLINE void add_rest(const double* preds, const double* target, const double* weight,
-                        int64_t count, const ErrorParameters& parameters, double* sums) {
+template <class Term, bool kWeighted, bool kApart>
+FM_INLINE void add_rest(const Pairs& pairs, int64_t first, const ErrorParameters& parameters,
+                        double* sums) {
   double p[kRealLanes] = {};
   double t[kRealLanes] = {};
+  double e[kRealLanes] = {};
   double w[kRealLanes] = {};
   double values[kRealLanes];
+  const int64_t count = pairs.count - first;
   for (int64_t i = 0; i < count; ++i) {
-    p[i] = preds[i];
-    t[i] = target[i];
-    w[i] = kWeighted ? weight[i] : 1.0;
+    p[i] = pairs.preds[first + i];
+    t[i] = pairs.target[first + i];
+    e[i] = kApart ? pairs.error[first + i] : 0.0;
+    w[i] = kWeighted ? pairs.weight[first + i] : 1.0;
   }
-  const Reals value = term_at<Term, kWeighted>(p, t, w, 0, parameters);
+  const Reals value = term_at<Term, kWeighted, kApart>({p, t, e, w, count}, 0, parameters);
   std::memcpy(values, &value, sizeof(value));
   for (int64_t i = 0; i < count; ++i) {
     sums[i] += values[i];
   }
 }
 
-template <class Term, bool kWeighted>
-FM_INLINE void add_all(const double* preds, const double* target, const double* weight,
-                       int64_t count, const ErrorParameters& parameters, int64_t period,
+template <class Term, bool kWeighted, bool kApart>
+FM_INLINE void add_all(const Pairs& pairs, const ErrorParameters& parameters, int64_t period,
                        double* sums) {
   int64_t i = 0;
   if (period == kUnroll * kRealLanes) {
     Reals totals[kUnroll];
     std::memcpy(totals, sums, sizeof(totals));
-    for (; i + period <= count; i += period) {
+    for (; i + period <= pairs.count; i += period) {
       for (int64_t k = 0; k < kUnroll; ++k) {
-        totals[k] +=
-            term_at<Term, kWeighted>(preds, target, weight, i + k * kRealLanes, parameters);
+        totals[k] += term_at<Term, kWeighted, kApart>(pairs, i + k * kRealLanes, parameters);
       }
     }
     std::memcpy(sums, totals, sizeof(totals));
   }
   int64_t slot = 0;
-  for (; i + kRealLanes <= count; i += kRealLanes) {
-    const Reals total =
-        load(sums + slot) + term_at<Term, kWeighted>(preds, target, weight, i, parameters);
+  for (; i + kRealLanes <= pairs.count; i += kRealLanes) {
+    const Reals total = load(sums + slot) + term_at<Term, kWeighted, kApart>(pairs, i, parameters);
     std::memcpy(sums + slot, &total, sizeof(total));
     slot += kRealLanes;
     slot = slot == period ? 0 : slot;
   }
-  if (i < count) {
-    add_rest<Term, kWeighted>(preds + i, target + i, weight + (kWeighted ? i : 0), count - i,
-                              parameters, sums + slot);
+  if (i < pairs.count) {
+    add_rest<Term, kWeighted, kApart>(pairs, i, parameters, sums + slot);
   }
 }
 
 template <class Term>
-void add_errors(const double* preds, const double* target, const double* weight, int64_t count,
-                const ErrorParameters& parameters, int64_t period, double* sums) {
-  if (weight != nullptr) {
-    add_all<Term, true>(preds, target, weight, count, parameters, period, sums);
+void add_errors(const Pairs& pairs, const ErrorParameters& parameters, int64_t period,
+                double* sums) {
+  if (pairs.error != nullptr) {
+    if (pairs.weight != nullptr) {
+      add_all<Term, true, true>(pairs, parameters, period, sums);
+    } else {
+      add_all<Term, false, true>(pairs, parameters, period, sums);
+    }
+  } else if (pairs.weight != nullptr) {
+    add_all<Term, true, false>(pairs, parameters, period, sums);
   } else {
-    add_all<Term, false>(preds, target, weight, count, parameters, period, sums);
+    add_all<Term, false, false>(pairs, parameters, period, sums);
   }
+}
+
+inline bool exceed_exact(const double* numbers, int64_t count) {
+  Words found{};
+  int64_t i = 0;
+  for (; i + kRealLanes <= count; i += kRealLanes) {
+    found |= magnitude(load(numbers + i)) >= 0x1p53;
+  }
+  bool beyond = any(found);
+  for (; i < count; ++i) {
+    beyond |= std::abs(numbers[i]) >= 0x1p53;
+  }
+  return beyond;
 }
 
 constexpr ErrorKernels kErrors{
@@ -399,4 +427,5 @@ constexpr ErrorKernels kErrors{
     add_errors<Cubed>,
     add_errors<LibraryPower>,
     add_errors<Poisson>,
-    add_errors<Gamma>};
+    add_errors<Gamma>,
+    exceed_exact};

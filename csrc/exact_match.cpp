@@ -11,6 +11,7 @@ void match_classes(const ClassReader& reader, const Weights& weights, int64_t be
                    bool advance, Sum* row, Notes& notes) {
   const int64_t depth = reader.depth();
   ClassBlock block;
+  WeightsInOrder amounts(weights, end, 1);
   bool correct = true;
   bool usable = true;
   for (int64_t first = begin * depth; first < end * depth; first += kBlock) {
@@ -21,7 +22,7 @@ void match_classes(const ClassReader& reader, const Weights& weights, int64_t be
       usable &= target != kBad;
       correct &= target == kIgnored || target == block.pred[i - first];
       if ((i + 1) % depth == 0) {
-        const Sum amount = weights ? static_cast<Sum>(weights[i / depth]) : Sum{1};
+        const Sum amount = static_cast<Sum>(amounts.at(i / depth, notes.weights));
         row[0] += usable && correct ? amount : Sum{0};
         row[1] += usable ? amount : Sum{0};
         row += advance ? 2 : 0;
@@ -65,6 +66,7 @@ void exact_match_cpu(Tensor state, Tensor events, const Tensor& preds, const Ten
     data[0] += samplewise ? Sum{0} : scratch.sums(0)[0];
     data[1] += samplewise ? Sum{0} : scratch.sums(0)[1];
     event_counts[kNan] += notes.nan;
+    event_counts[kBadWeight] += notes.weights;
   });
 }
 
@@ -90,6 +92,7 @@ void match_labels(const ThresholdReader& reader, const Weights& weights, int64_t
                   int64_t end, bool advance, Sum* row, Notes& notes) {
   static const std::array<uint8_t, kDecisionSlots> kVerdicts = verdicts();
   std::array<uint8_t, kDecisions> decisions;
+  WeightsInOrder amounts(weights, end, 1);
   uint8_t verdict = 0xff;
   int64_t sample = begin;
   int64_t labels_left = num_labels;
@@ -106,7 +109,7 @@ void match_labels(const ThresholdReader& reader, const Weights& weights, int64_t
       if (labels_left > 0) {
         continue;
       }
-      const Sum weight = weights ? static_cast<Sum>(weights[sample]) : Sum{1};
+      const Sum weight = static_cast<Sum>(amounts.at(sample, notes.weights));
       const Sum amount = verdict & kUsable ? weight : Sum{0};
       Sum* pair = row;
       for (const Reading reading : readings) {
@@ -171,6 +174,7 @@ void label_exact_match_cpu(Tensor state, Tensor events, const Tensor& preds, con
       }
     }
     event_counts[kNan] += notes.nan;
+    event_counts[kBadWeight] += notes.weights;
     if (num_readings == 2) {
       event_counts[kOutside] += notes.outside;
     }

@@ -55,7 +55,6 @@ class HingeReader {
         labels_(target, rule_) {
     for (int64_t axis = 0; axis < target.dim(); ++axis) {
       const int64_t from = multiclass && axis > 0 ? axis + 1 : axis;
-      require(preds.size(from) == target.size(axis), "`preds` and `target` do not fit.");
       geometry_.push(target.size(axis), preds.stride(from), target.stride(axis));
     }
     depth_ = target.numel() / target.size(0);
@@ -81,11 +80,14 @@ class HingeReader {
       kernels.note_rows(block.rows.data(), block.codes.data(), count, width_, notes);
       kernels.mark_targets(block.codes.data(), count, block.amounts.data(), block.signs.data());
       std::fill_n(block.amounts.data() + count, kPadding, 0.0);
+      if (weights) {
+        notes.weights += weights.read(first, first + count, depth_, block.weights.data());
+        for (int64_t i = 0; i < count; ++i) {
+          block.amounts[i] *= block.weights[i];
+        }
+      }
       double amount = 0.0;
       for (int64_t i = 0; i < count; ++i) {
-        if (weights && block.amounts[i] != 0.0) {
-          block.amounts[i] = weights[(first + i) / depth_];
-        }
         amount += block.amounts[i];
       }
       for (int64_t reading = 0; reading < readings; ++reading) {
@@ -107,6 +109,7 @@ class HingeReader {
     Block(int64_t tile, int64_t width)
         : rows(tile * width + kPadding),
           amounts(tile + kPadding),
+          weights(tile),
           signs(tile + kPadding),
           padded(width + kPadding),
           probs(width + kPadding),
@@ -114,6 +117,7 @@ class HingeReader {
 
     std::vector<double> rows;
     std::vector<double> amounts;
+    std::vector<double> weights;
     std::vector<double> signs;
     std::vector<double> padded;
     std::vector<double> probs;
@@ -168,6 +172,10 @@ void hinge_sums_cpu(Tensor state, Tensor events, const Tensor& preds, const Tens
   const int64_t losses = state.size(1) - 1;
   const int64_t num_samples = leading_size(target);
   require(preds.dim() == target.dim() + (multiclass ? 1 : 0), "`preds` and `target` do not fit.");
+  for (int64_t axis = 0; axis < target.dim(); ++axis) {
+    const int64_t from = multiclass && axis > 0 ? axis + 1 : axis;
+    require(preds.size(from) == target.size(axis), "`preds` and `target` do not fit.");
+  }
   require(!multiclass || preds.size(1) > 1, "`preds` must have two classes or more.");
   require(losses == 1 || (multiclass && losses == preds.size(1)),
           "the state of hinge_sums_ must have one loss, or one for each class.");
@@ -196,6 +204,7 @@ void hinge_sums_cpu(Tensor state, Tensor events, const Tensor& preds, const Tens
     data[i] += scratch.sums(0)[i];
   }
   event_counts[kNan] += notes.nan;
+  event_counts[kBadWeight] += notes.weights;
   if (readings == 2) {
     event_counts[kOutside] += notes.outside;
   }

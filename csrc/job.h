@@ -63,6 +63,7 @@ class LabelJob : public Job {
 
   void commit() final {
     events_[kNan] += notes_.nan;
+    events_[kBadWeight] += notes_.weights;
     events_[kOutside] += counts_outside_ ? notes_.outside : 0;
     add_to_state();
   }

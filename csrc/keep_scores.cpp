@@ -72,9 +72,23 @@ struct Kept {
   WriteLabels write_labels;
 };
 
+// The weight of each row's sample, of `per_sample` rows.
+struct RowWeights {
+  Weights given;
+  int64_t per_sample;
+
+  int64_t write(int64_t begin, int64_t end, double* kept) const {
+    if (given) {
+      return given.read(begin, end, per_sample, kept);
+    }
+    std::fill_n(kept, end - begin, 1.0);
+    return 0;
+  }
+};
+
 template <class T>
-Notes keep_range(const Rows& rows, const T* preds, const LabelReader& labels, const Kept& kept,
-                 int64_t begin, int64_t end) {
+Notes keep_range(const Rows& rows, const T* preds, const LabelReader& labels,
+                 const RowWeights& weights, const Kept& kept, int64_t begin, int64_t end) {
   const KeepKernels<T>& kernels = FM_PICK(kKeep<T>);
   const auto one = Score<T>::key(round_nearest<T>(1.0));
   const int64_t width = rows.width;
@@ -127,15 +141,11 @@ Notes keep_range(const Rows& rows, const T* preds, const LabelReader& labels, co
       kernels.note_rows(scores, codes.data(), count, width, one, notes);
     }
     kept.write_labels(codes.data(), count * marks, kept.labels, (kept.first + first) * marks);
+    if (kept.weights != nullptr) {
+      notes.weights += weights.write(first, first + count, kept.weights + kept.first + first);
+    }
   }
   return notes;
-}
-
-void keep_weights(const Weights& weights, int64_t num_samples, int64_t count, double* kept) {
-  const int64_t per_sample = count / num_samples;
-  for (int64_t sample = 0; sample < num_samples; ++sample) {
-    std::fill_n(kept + sample * per_sample, per_sample, weights ? weights[sample] : 1.0);
-  }
 }
 
 WriteLabels label_writer(const Tensor& labels, int64_t width, bool multiclass) {
@@ -165,10 +175,11 @@ void keep_scores_cpu(Tensor state, Tensor events, const Tensor& preds, const Ten
     require(weights->scalar_type() == ScalarType::Double && weights->dim() == 1 &&
                 weights->size(0) == state.size(0),
             "`weights` must be float64 [R].");
-    kept.weights = state_data<double>(*weights) + start;
+    kept.weights = state_data<double>(*weights);
   }
   int64_t* event_counts = events_data(events);
-  const Weights given(weight, num_samples, weights.value_or(state));
+  const RowWeights row_weights{Weights(weight, num_samples, weights.value_or(state)),
+                               rows.count / std::max<int64_t>(1, num_samples)};
   if (rows.count == 0) {
     return;
   }
@@ -183,7 +194,7 @@ void keep_scores_cpu(Tensor state, Tensor events, const Tensor& preds, const Ten
     using T = decltype(type);
     const T* scores = static_cast<const T*>(preds.const_data_ptr());
     partition.run([&](int64_t part, int64_t begin, int64_t end) {
-      found[part] = keep_range(rows, scores, reader, kept, begin, end);
+      found[part] = keep_range(rows, scores, reader, row_weights, kept, begin, end);
     });
   });
   Notes notes;
@@ -194,10 +205,8 @@ void keep_scores_cpu(Tensor state, Tensor events, const Tensor& preds, const Ten
     const LabelArgument argument{"target", target, rule};
     raise_first_bad("keep_scores_", std::span(&argument, 1), ignore_index);
   }
-  if (kept.weights != nullptr) {
-    keep_weights(given, num_samples, rows.count, kept.weights);
-  }
   event_counts[kNan] += notes.nan;
+  event_counts[kBadWeight] += notes.weights;
   event_counts[kOutside] += notes.outside;
 }
 

@@ -79,31 +79,4 @@ void raise_first_bad(const char* op, std::span<const LabelArgument> arguments,
   throw std::runtime_error(std::string(op) + ": the labels changed while they were read.");
 }
 
-double Weights::operator[](int64_t sample) const {
-  const int64_t i = sample * stride_;
-  switch (type_) {
-    case ScalarType::Double:
-      return static_cast<const double*>(data_)[i];
-    case ScalarType::Float:
-      return static_cast<const float*>(data_)[i];
-    case ScalarType::Long:
-      return static_cast<double>(static_cast<const int64_t*>(data_)[i]);
-    case ScalarType::Int:
-      return static_cast<const int32_t*>(data_)[i];
-    case ScalarType::Short:
-      return static_cast<const int16_t*>(data_)[i];
-    case ScalarType::Char:
-      return static_cast<const int8_t*>(data_)[i];
-    case ScalarType::Byte:
-    case ScalarType::Bool:
-      return static_cast<const uint8_t*>(data_)[i];
-    case ScalarType::Half:
-      return Score<Half>::value(static_cast<const Half*>(data_)[i]);
-    case ScalarType::BFloat16:
-      return Score<BFloat16>::value(static_cast<const BFloat16*>(data_)[i]);
-    default:
-      unsupported_dtype("`weight`");
-  }
-}
-
 }  // namespace fastmetrics

@@ -4,7 +4,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "stable.h"
+#include "weights.h"
 
 namespace fastmetrics {
 
@@ -60,11 +60,13 @@ struct Notes {
   int64_t bad = 0;
   int64_t nan = 0;
   int64_t outside = 0;
+  int64_t weights = 0;  // samples whose weight is bad
 
   Notes& operator+=(const Notes& other) {
     bad += other.bad;
     nan += other.nan;
     outside += other.outside;
+    weights += other.weights;
     return *this;
   }
 };

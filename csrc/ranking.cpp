@@ -136,7 +136,6 @@ class RankReader {
   RankReader(const Tensor& preds, const Tensor& target, std::optional<int64_t> ignore_index)
       : preds_(preds), target_(target), rule_{2, ignore_index}, labels_(target, rule_) {
     for (int64_t axis = 0; axis < target.dim(); ++axis) {
-      require(preds.size(axis) == target.size(axis), "`preds` and `target` do not fit.");
       if (axis != 1) {
         geometry_.push(target.size(axis), preds.stride(axis), target.stride(axis));
       }
@@ -163,6 +162,7 @@ class RankReader {
       std::vector<Key> keys(width_);
       std::vector<Key> positives(width_ + kSplitPadding);
       std::vector<Key> negatives(width_ + kSplitPadding);
+      WeightsInOrder amounts(weights, end, depth_);
       int64_t row = begin;
       geometry_.for_runs(begin, end, [&](int64_t length, int64_t from, int64_t label_from) {
         for (int64_t i = 0; i < length; ++i, ++row) {
@@ -173,11 +173,11 @@ class RankReader {
           const RowSplit split = kernels.split_labels(keys.data(), codes.data(), width_,
                                                       positives.data(), negatives.data());
           notes.bad += split.bad;
+          const double weight = amounts.at(row, notes.weights);
           if (split.bad || split.positives + split.negatives == 0) {
             continue;
           }
           notes.nan += split.nan;
-          const double weight = weights ? weights[row / depth_] : 1.0;
           add_row(kernels, split, keys.data(), positives.data(), negatives.data(), measures, weight,
                   sums);
         }
@@ -240,6 +240,9 @@ void ranking_sums_cpu(Tensor state, Tensor events, const Tensor& preds, const Te
   require(measures > 0 && measures <= (kCoverage | kPrecision | kLoss),
           "`measures` must name a measure.");
   require(preds.dim() == target.dim() && target.dim() > 1, "the label axis does not fit.");
+  for (int64_t axis = 0; axis < target.dim(); ++axis) {
+    require(preds.size(axis) == target.size(axis), "`preds` and `target` do not fit.");
+  }
   require(is_score_type(preds.scalar_type()), "`preds` must be a float tensor.");
   require(is_label_type(target.scalar_type()), "`target` must be an integer or bool tensor.");
   const Weights weights(weight, target.size(0), state);
@@ -262,6 +265,7 @@ void ranking_sums_cpu(Tensor state, Tensor events, const Tensor& preds, const Te
     data[i] += scratch.sums(0)[i];
   }
   event_counts[kNan] += notes.nan;
+  event_counts[kBadWeight] += notes.weights;
 }
 
 }  // namespace

@@ -30,7 +30,10 @@ struct RowScale {
 template <RowKind kind>
 inline double value_of_row(double first, double second, double third) {
   if constexpr (kind == RowKind::kCosine) {
-    return first / (std::sqrt(second) * std::sqrt(third));
+    // Beyond these some squares may have left the range of double: NaN asks for `scaled_cosine`.
+    const bool sound = second > 0x1p-900 && second < 0x1p900 && third > 0x1p-900 && third < 0x1p900;
+    return sound ? first / (std::sqrt(second) * std::sqrt(third))
+                 : std::numeric_limits<double>::quiet_NaN();
   }
   return kind == RowKind::kJs || kind == RowKind::kJsLog ? 0.5 * first : first;
 }
@@ -124,6 +127,18 @@ class RowReader {
   // Calls use(row, value) for each of the rows [begin, end).
   template <class F>
   void visit(int64_t begin, int64_t end, F&& use) const {
+    if (kind_ == RowKind::kCosine) {
+      visit_rows(begin, end, [&](int64_t row, double value) {
+        use(row, std::isnan(value) ? scaled_cosine(row) : value);
+      });
+    } else {
+      visit_rows(begin, end, use);
+    }
+  }
+
+ private:
+  template <class F>
+  void visit_rows(int64_t begin, int64_t end, F&& use) const {
     std::array<double, kBuffer> preds;
     std::array<double, kBuffer> target;
     if (columns_ > kBuffer) {
@@ -155,7 +170,44 @@ class RowReader {
     }
   }
 
- private:
+  // The cosine of rows divided by powers of two near their largest numbers.
+  double scaled_cosine(int64_t row) const {
+    std::array<double, kBuffer> preds;
+    std::array<double, kBuffer> target;
+    const auto for_pairs = [&](auto&& use) {
+      for (int64_t column = 0; column < columns_; column += kBuffer) {
+        const int64_t count = std::min(kBuffer, columns_ - column);
+        preds_.load_columns(row, column, count, preds.data());
+        target_.load_columns(row, column, count, target.data());
+        for (int64_t i = 0; i < count; ++i) {
+          use(preds[i], target[i]);
+        }
+      }
+    };
+    double largest_p = 0.0;
+    double largest_q = 0.0;
+    bool finite = true;
+    for_pairs([&](double p, double q) {
+      finite &= std::isfinite(p) && std::isfinite(q);
+      largest_p = std::max(largest_p, std::abs(p));
+      largest_q = std::max(largest_q, std::abs(q));
+    });
+    if (!finite || largest_p == 0.0 || largest_q == 0.0) {
+      return std::numeric_limits<double>::quiet_NaN();
+    }
+    const int by_p = -std::ilogb(largest_p);
+    const int by_q = -std::ilogb(largest_q);
+    RowTotals totals;
+    for_pairs([&](double p, double q) {
+      const double a = std::ldexp(p, by_p);
+      const double b = std::ldexp(q, by_q);
+      totals.first += a * b;
+      totals.second += a * a;
+      totals.third += b * b;
+    });
+    return value_of(totals);
+  }
+
   bool normalises() const { return kind_ == RowKind::kKl || kind_ == RowKind::kJs; }
 
   RowScale scale_of(const RowTotals& totals) const {
@@ -226,8 +278,8 @@ void row_similarity_cpu(Tensor state, const Tensor& preds, const Tensor& target,
   const bool samplewise = state.dim() == 2;
   require(state.scalar_type() == ScalarType::Double &&
               (samplewise ? state.size(0) == preds.size(0) && state.size(1) == 1
-                          : state.dim() == 1 && state.size(0) == 2),
-          "the state of row_similarity_ must be float64 [2], or [N, 1].");
+                          : state.dim() == 1 && state.size(0) == 3),
+          "the state of row_similarity_ must be float64 [3], or [N, 1].");
   const RowReader reader(preds, target, static_cast<RowKind>(kind));
   if (reader.rows() == 0) {
     return;
@@ -254,6 +306,9 @@ void row_similarity_cpu(Tensor state, const Tensor& preds, const Tensor& target,
     data[0] += sums[part];
   }
   data[1] += static_cast<double>(reader.rows());
+  const bool wide =
+      preds.scalar_type() == ScalarType::Double || target.scalar_type() == ScalarType::Double;
+  data[2] += wide ? static_cast<double>(reader.rows()) : 0.0;
 }
 
 }  // namespace

@@ -442,19 +442,24 @@ class ListedCells final : public LabelJob {
 
   void open(const Partition& partition) override {
     list_.resize(shape_.readings * scores());
+    amounts_.resize(weights_ ? reader_->units() : 0);
     scratch_ = Scratch<Sum>(partition.parts, 0);
   }
 
   void add(int64_t part, int64_t begin, int64_t end) override {
     const int64_t width = reader_->width();
     Notes notes;
-    reader_->visit(begin, end, notes,
-                   [&](int64_t first, int64_t count, int64_t runs, const int32_t* cells) {
-                     for (int64_t run = 0; run < runs; ++run) {
-                       std::copy_n(cells + run * count * width, count * width,
-                                   list_.data() + run * scores() + first * width);
-                     }
-                   });
+    reader_->visit(
+        begin, end, notes, [&](int64_t first, int64_t count, int64_t runs, const int32_t* cells) {
+          for (int64_t run = 0; run < runs; ++run) {
+            std::copy_n(cells + run * count * width, count * width,
+                        list_.data() + run * scores() + first * width);
+          }
+          if (weights_) {
+            notes.weights += weights_.read(first, first + count, reader_->units_per_sample(),
+                                           amounts_.data() + first);
+          }
+        });
     scratch_.notes(part) += notes;
   }
 
@@ -463,12 +468,12 @@ class ListedCells final : public LabelJob {
   void raise_bad_label() const override { reader_->raise_bad_label(); }
 
   void add_to_state() override {
-    const int64_t per_sample = reader_->units_per_sample() * reader_->width();
     for (size_t i = 0; i < list_.size(); ++i) {
       if (list_[i] < shape_.cells()) {
         state_[list_[i]] +=
-            weights_ ? static_cast<Sum>(weights_[static_cast<int64_t>(i) % scores() / per_sample])
-                     : Sum{1};
+            weights_
+                ? static_cast<Sum>(amounts_[static_cast<int64_t>(i) % scores() / reader_->width()])
+                : Sum{1};
       }
     }
   }
@@ -481,6 +486,7 @@ class ListedCells final : public LabelJob {
   Shape shape_;
   Sum* state_;
   std::vector<int32_t> list_;
+  std::vector<double> amounts_;  // empty without weights
   Scratch<Sum> scratch_;
 };
 
@@ -500,13 +506,12 @@ void count_cells(const int32_t* cells, int64_t count, int64_t runs, Sum* sums) {
 }
 
 template <class Sum>
-void weigh_cells(const int32_t* cells, int64_t first, int64_t count, int64_t runs,
-                 const CellReader& reader, const Weights& weights, Sum* sums) {
-  const int64_t per_sample = reader.units_per_sample();
+void weigh_cells(const int32_t* cells, const double* amounts, int64_t count, int64_t runs,
+                 int64_t width, Sum* sums) {
   for (int64_t run = 0; run < runs; ++run) {
-    for (int64_t unit = first; unit < first + count; ++unit) {
-      const Sum weight = static_cast<Sum>(weights[unit / per_sample]);
-      for (int64_t c = 0; c < reader.width(); ++c) {
+    for (int64_t unit = 0; unit < count; ++unit) {
+      const Sum weight = static_cast<Sum>(amounts[unit]);
+      for (int64_t c = 0; c < width; ++c) {
         sums[*cells++] += weight;
       }
     }
@@ -590,9 +595,12 @@ class CellCounts final : public LabelJob {
   void add_some(int64_t part, int64_t begin, int64_t end, float* top_probs) {
     Sum* sums = scratch_.sums(part);
     Notes notes;
+    std::array<double, kScores> amounts;
     const auto consume = [&](int64_t first, int64_t count, int64_t runs, const int32_t* cells) {
       if (weights_) {
-        weigh_cells(cells, first, count, runs, *reader_, weights_, sums);
+        notes.weights +=
+            weights_.read(first, first + count, reader_->units_per_sample(), amounts.data());
+        weigh_cells(cells, amounts.data(), count, runs, reader_->width(), sums);
       } else {
         count_cells(cells, count * reader_->width(), runs, sums);
       }

@@ -18,7 +18,8 @@ using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 
 // Columns of the `events` tensor; fastmetrics/ops/faults.py documents them.
-enum Event : int64_t { kInvalid = 0, kNan = 1, kOutside = 2 };
+enum Event : int64_t { kInvalid = 0, kNan = 1, kOutside = 2, kBadWeight = 3 };
+inline constexpr int64_t kNumEvents = 4;
 
 // Bit patterns of the 16-bit floats; the kernels compare them through order-preserving integers.
 struct Half {
@@ -99,14 +100,14 @@ T* state_data(Tensor& tensor) {
 }
 
 inline int64_t* events_data(Tensor& events) {
-  require(events.scalar_type() == ScalarType::Long && events.numel() == 3,
-          "`events` must be int64 [3].");
+  require(events.scalar_type() == ScalarType::Long && events.numel() == kNumEvents,
+          "`events` must be int64 [4].");
   return state_data<int64_t>(events);
 }
 
 // Positions of two tensors walked together: adjacent axes are merged where both allow it.
 struct Geometry {
-  static constexpr int kMaxAxes = 16;
+  static constexpr int kMaxAxes = 64;  // as torch has it
   int axes = 0;
   std::array<int64_t, kMaxAxes> size;
   std::array<int64_t, kMaxAxes> stride_a;
@@ -122,7 +123,8 @@ struct Geometry {
       stride_b[axes - 1] = b;
       return;
     }
-    require(axes < kMaxAxes, "inputs with more than 16 axes are not supported.");
+    require(axes < kMaxAxes,
+            "`preds` and `target` must have at most 64 axes that do not lie behind one another.");
     size[axes] = n;
     stride_a[axes] = a;
     stride_b[axes] = b;
@@ -156,30 +158,6 @@ struct Geometry {
       begin += length;
     }
   }
-};
-
-// The `weight` argument: one number per sample in any real dtype, or nothing.
-class Weights {
- public:
-  Weights(const std::optional<Tensor>& weight, int64_t num_samples, const Tensor& state) {
-    if (!weight.has_value()) {
-      return;
-    }
-    require(weight->dim() == 1 && weight->size(0) == num_samples,
-            "`weight` must have one entry per sample.");
-    data_ = weight->const_data_ptr();
-    stride_ = weight->stride(0);
-    type_ = weight->scalar_type();
-    require(state.scalar_type() == ScalarType::Double, "a weighted update needs a float64 state.");
-    require(is_score_type(type_) || is_label_type(type_), "`weight` must be a real tensor.");
-  }
-  explicit operator bool() const { return data_ != nullptr; }
-  double operator[](int64_t sample) const;
-
- private:
-  const void* data_ = nullptr;
-  int64_t stride_ = 0;
-  ScalarType type_ = ScalarType::Double;
 };
 
 }  // namespace fastmetrics

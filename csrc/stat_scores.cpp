@@ -101,14 +101,14 @@ class ClassCounts final : public LabelJob {
     }
     Notes notes;
     ClassBlock block;
+    std::array<double, kBlock> amounts;
     for (int64_t first = begin; first < end; first += kBlock) {
       const int64_t last = std::min(end, first + kBlock);
       reader_.read(first, last, block, notes);
-      const auto weight = [&](int64_t i) {
-        return static_cast<Sum>(weights_[(first + i) / reader_.depth()]);
-      };
       if (weights_) {
-        tally(block, last - first, weight, sums + kSpare);
+        notes.weights += weights_.read(first, last, reader_.depth(), amounts.data());
+        const auto amount = [&](int64_t i) { return static_cast<Sum>(amounts[i]); };
+        tally(block, last - first, amount, sums + kSpare);
       } else {
         tally(block, last - first, [](int64_t) { return Sum{1}; }, sums + kSpare);
       }
@@ -164,15 +164,18 @@ class HitCounts final : public LabelJob {
   void add(int64_t part, int64_t begin, int64_t end) override {
     Notes notes;
     ClassBlock block;
+    std::array<double, kBlock> amounts;
     Sum hits{0};
     Sum misses{0};
     for (int64_t first = begin; first < end; first += kBlock) {
       const int64_t last = std::min(end, first + kBlock);
       reader_.read(first, last, block, notes);
+      if (weights_) {
+        notes.weights += weights_.read(first, last, reader_.depth(), amounts.data());
+      }
       for (int64_t i = 0; i < last - first; ++i) {
         if (block.target[i] >= 0) {
-          const Sum amount =
-              weights_ ? static_cast<Sum>(weights_[(first + i) / reader_.depth()]) : Sum{1};
+          const Sum amount = weights_ ? static_cast<Sum>(amounts[i]) : Sum{1};
           (block.pred[i] == block.target[i] ? hits : misses) += amount;
         }
       }
@@ -214,6 +217,7 @@ void count_samples(const ClassReader& reader, const Weights& weights, int64_t nu
     int64_t* sums = scratch.sums(part) + kSpareRows * kTallies;
     Notes notes;
     ClassBlock block;
+    WeightsInOrder amounts(weights, end, 1);
     for (int64_t sample = begin; sample < end; ++sample) {
       std::fill(sums, sums + num_classes * kTallies, 0);
       const int64_t stop = (sample + 1) * depth;
@@ -222,13 +226,14 @@ void count_samples(const ClassReader& reader, const Weights& weights, int64_t nu
         reader.read(first, last, block, notes);
         tally(block, last - first, [](int64_t) { return int64_t{1}; }, sums);
       }
-      const Sum factor = weights ? static_cast<Sum>(weights[sample]) : Sum{1};
+      const Sum factor = static_cast<Sum>(amounts.at(sample, notes.weights));
       add_tallies(sums, num_classes, columns, factor, state + sample * columns * 4);
     }
     scratch.notes(part) = notes;
   });
   for (int64_t part = 0; part < partition.parts; ++part) {
     events[kNan] += scratch.notes(part).nan;
+    events[kBadWeight] += scratch.notes(part).weights;
   }
 }
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from fastmetrics.core.statistic import counts_only
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import counts_only, wants_gradients
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
-from fastmetrics.metric import Metric
+from fastmetrics.metric import Metric, as_scalar
 from fastmetrics.ops.aggregate import (
     MAX,
     MIN,
@@ -20,6 +21,7 @@ from fastmetrics.ops.aggregate import (
     refused_text,
 )
 from fastmetrics.utilities.data import dim_zero_cat
+from fastmetrics.utilities.fallback import names_of_others
 from fastmetrics.utilities.prints import rank_zero_warn
 from fastmetrics.wrappers.running import Running
 
@@ -158,7 +160,16 @@ class _Aggregate(StatisticMetric, BaseAggregator):
 
     def compute(self) -> Tensor:
         """Return the aggregate, a scalar in the dtype of the metric."""
-        return self.aggregate[0].to(self.dtype)
+        return self._value(self.aggregate)
+
+    def _value(self, aggregate: Tensor) -> Tensor:
+        return aggregate[0].to(self.dtype)
+
+    def _follow(self, value: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:
+        if not wants_gradients(*args, *kwargs.values()):
+            return value
+        states = self.statistic.with_gradients(*args, **self._filter_kwargs(**kwargs))
+        return as_scalar(self._value(states["aggregate"]).to(value.dtype))
 
 
 class SumMetric(_Aggregate):
@@ -233,7 +244,10 @@ class MeanMetric(_Aggregate):
 
     def compute(self) -> Tensor:
         """Return the mean, a scalar in the dtype of the metric."""
-        total, weight = self.aggregate.unbind()
+        return self._value(self.aggregate)
+
+    def _value(self, aggregate: Tensor) -> Tensor:
+        total, weight = aggregate.unbind()
         return (total / weight).to(self.dtype)
 
 
@@ -324,6 +338,7 @@ class CatMetric(BaseAggregator):
         """Append ``value``: a number, or numbers of any real dtype and shape.
 
         Raises:
+            ValueError: a shape that does not fit behind the numbers kept before.
             RuntimeError: NaN with ``nan_strategy="error"`` (GPU tensors: raised by ``compute``).
         """
         if not isinstance(value, Tensor):
@@ -333,8 +348,38 @@ class CatMetric(BaseAggregator):
         if isinstance(self.nan_strategy, float) or (numbers.is_cpu and numbers.sum().isnan()):
             numbers, _ = self._cast_and_nan_check_input(numbers)
         if numbers.numel():
+            self._check_shape(self.value, numbers)
             fresh = numbers.untyped_storage().data_ptr() != value.untyped_storage().data_ptr()
             self.value.append(numbers.to(self.dtype, copy=not fresh))
+
+    def _check_shape(self, kept: Tensor | list[Tensor], numbers: Tensor) -> None:
+        """Raise ``ValueError`` for numbers that cannot be concatenated to those kept before."""
+        if not isinstance(kept, Tensor):
+            if not kept:
+                return
+            kept = kept[0]
+        if numbers.shape[1:] != kept.shape[1:]:  # a number stands for a row of one
+            raise ValueError(
+                f"{type(self).__name__}: `value` must have the shape of the numbers before but for"
+                f" the first axis, {tuple(kept.shape)}, got {tuple(numbers.shape)}."
+            )
+
+    def _join(self, total: States, batch: States) -> None:
+        for numbers in batch.values["value"]:
+            self._check_shape(total.values["value"], numbers)
+        super()._join(total, batch)
+
+    def _follow(self, value: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if not wants_gradients(*args, *kwargs.values()):
+            return value
+        (numbers,) = (*args, *kwargs.values())
+        numbers = numbers.to(self.dtype)
+        bad = numbers.isnan()
+        if isinstance(self.nan_strategy, float):
+            numbers = torch.where(bad, self.nan_strategy, numbers)
+        elif self.nan_strategy != "disable" and bad.any():
+            numbers = numbers[~bad]
+        return as_scalar(numbers.reshape(value.shape))
 
     def compute(self) -> Tensor | list[Tensor]:
         """Return the numbers in the dtype of the metric; an empty list without data."""
@@ -393,3 +438,7 @@ class RunningSum(Running):
 
     def __init__(self, window: int = 5, nan_strategy: str | float = "warn", **kwargs: Any) -> None:
         super().__init__(SumMetric(nan_strategy, **kwargs), window)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of_others(__name__)

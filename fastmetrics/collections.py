@@ -14,14 +14,18 @@ from collections.abc import (
 )
 from contextlib import contextmanager
 from copy import deepcopy
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import ModuleDict
 from typing_extensions import Self
 
 from fastmetrics.core import upstream
-from fastmetrics.core.composition import is_metric
+
+# Arithmetic between metrics needs it.
+from fastmetrics.core.composition import CompositionalMetric as CompositionalMetric
+from fastmetrics.core.locking import Lock, serial
+from fastmetrics.core.scripting import Unscripted
 from fastmetrics.core.sharing import CollectionPlan, Group, explain, make_groups
 from fastmetrics.core.stateful import UPSTREAM
 from fastmetrics.core.syncing import (
@@ -32,8 +36,10 @@ from fastmetrics.core.syncing import (
 )
 from fastmetrics.core.upstream import CollectionLookalike, is_upstream_collection
 from fastmetrics.distributed import PendingValue, SyncHandle, read_states, write_states
-from fastmetrics.metric import Metric
+from fastmetrics.metric import Metric, is_native
+from fastmetrics.utilities.data import normal_tensor
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
+from fastmetrics.utilities.fallback import names_of_others
 from fastmetrics.utilities.prints import rank_zero_warn
 
 
@@ -42,7 +48,7 @@ def _is_collection(value: object) -> bool:
     return isinstance(value, MetricCollection) or is_upstream_collection(value)
 
 
-class MetricCollection(CollectionLookalike, ModuleDict):
+class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
     """Metrics that are called together and return one dict.
 
     Metrics whose declared statistic (family and arguments) is the same share one state, which is
@@ -88,7 +94,9 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         self.postfix = self._check_arg(postfix, "postfix")
         self._enable_compute_groups = compute_groups
         self._groups: dict[int, list[str]] = {}
-        self._plan = CollectionPlan()  # who shares what
+        self._updated = False
+        self._lock = Lock()
+        self._plan = CollectionPlan(lock=self._lock)  # who shares what
         # The affixes of the nested collection a metric came from.
         self._affixes: dict[str, tuple[str, str]] = {}
         self.add_metrics(metrics, *additional_metrics)
@@ -99,18 +107,19 @@ class MetricCollection(CollectionLookalike, ModuleDict):
             return arg
         raise ValueError(f"`{name}` must be a string or None, got {arg!r}.")
 
+    @serial
     def add_metrics(self, metrics: Any, *additional_metrics: Metric) -> None:
         """Add metrics; arguments and errors as for the constructor.
 
         They share no state with metrics that have seen data.
         """
-        if is_metric(metrics):
+        if isinstance(metrics, Metric):
             metrics = [metrics]
         if isinstance(metrics, Sequence):
-            ignored = [m for m in additional_metrics if not is_metric(m)]
+            ignored = [m for m in additional_metrics if not isinstance(m, Metric)]
             if ignored:
                 rank_zero_warn(f"Ignored extra arguments that are no metrics: {ignored}.")
-            metrics = [*metrics, *(m for m in additional_metrics if is_metric(m))]
+            metrics = [*metrics, *(m for m in additional_metrics if isinstance(m, Metric))]
         elif additional_metrics:
             raise ValueError(
                 "More metrics can follow a metric or a list of metrics only, got"
@@ -131,7 +140,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
 
     def _add_dict(self, metrics: dict[str, Any]) -> None:
         for name, metric in metrics.items():
-            if not is_metric(metric) and not _is_collection(metric):
+            if not isinstance(metric, Metric) and not _is_collection(metric):
                 raise ValueError(f"`metrics[{name!r}]` must be a metric, got {metric!r}.")
         for name in sorted(metrics):
             metric = metrics[name]
@@ -143,7 +152,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
 
     def _add_sequence(self, metrics: Sequence[Any], unique: bool = False) -> None:
         for metric in metrics:
-            if not is_metric(metric) and not _is_collection(metric):
+            if not isinstance(metric, Metric) and not _is_collection(metric):
                 raise ValueError(f"`metrics` must hold metrics, got {metric!r}.")
         for metric in metrics:
             if _is_collection(metric):
@@ -163,15 +172,17 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         self[name] = metric
         self._affixes[name] = (collection.prefix or "", collection.postfix or "")
 
+    @serial
     def __setitem__(self, key: str, module: Any) -> None:
         if key in self:
             del self[key]
         super().__setitem__(key, module)
         self._plan.broken = True
 
+    @serial
     def __delitem__(self, key: str) -> None:
         metric = self._modules[key]
-        if isinstance(metric, Metric):
+        if is_native(metric):
             metric._private()
         super().__delitem__(key)
         self._affixes.pop(key, None)
@@ -189,6 +200,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         self._groups = dict(enumerate(together)) if self._enable_compute_groups else {}
         self._plan = CollectionPlan(
             [Group([self._modules[name] for name in group]) for group in together],
+            lock=self._lock,
             derives=self._enable_compute_groups is True,
             fuses=bool(self._enable_compute_groups),
             apart=apart,
@@ -199,6 +211,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         """Return the plan, made again when a metric left its group, came or went."""
         return self._plan if self._plan.holds() else self._make_plan()
 
+    @serial
     def _live_plan(self) -> CollectionPlan:
         """Return the plan, with all metrics sharing again what was lent to the user."""
         plan = self._whole_plan()
@@ -207,10 +220,17 @@ class MetricCollection(CollectionLookalike, ModuleDict):
 
     @property
     def compute_groups(self) -> dict[int, list[str]]:
-        """The names of the metrics that share a state, group by group."""
-        self._live_plan()
-        return self._groups
+        """The names of the metrics that share a state, group by group.
 
+        As in torchmetrics, each metric is alone before the first update; :meth:`explain` tells what
+        is planned. There are none with ``compute_groups=False``.
+        """
+        self._live_plan()
+        if self._groups_checked or not self._groups:
+            return self._groups
+        return {place: [name] for place, name in enumerate(self._modules)}
+
+    @serial
     def explain(self) -> None:
         """Print what each metric counts and with whom.
 
@@ -234,31 +254,46 @@ class MetricCollection(CollectionLookalike, ModuleDict):
 
     @property
     def _groups_checked(self) -> bool:
-        return bool(self._enable_compute_groups)
+        """Whether the groups are shown: from the first update on, or as the user has given them."""
+        if isinstance(self._enable_compute_groups, list):
+            return True
+        return self._enable_compute_groups and self._updated
 
     @property
     def metric_state(self) -> dict[str, dict[str, Any]]:
         """The states of each metric, by name."""
         return {k: m.metric_state for k, m in self.items(copy_state=False)}
 
+    @serial
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Update each distinct state once; keywords go to the metrics that take them."""
         self._live_plan().update(args, kwargs)
+        self.__dict__["_updated"] = True
 
-    @torch.jit.unused
+    @serial
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Add a batch, as ``update`` does, and return the values of the batch alone."""
         values = self._live_plan().forward(args, kwargs)
+        self.__dict__["_updated"] = True
         return self._flatten({name: values[id(m)] for name, m in self._modules.items()})
 
+    @serial
     def compute(self) -> dict[str, Any]:
         """Return the value of each metric, by name."""
         self._live_plan()
         sources = self._sources()
-        if any(m._is_synced or m._syncs_in_compute() for m in sources.values()):
-            with self._synced_for_compute(sources):
+        if not any(m._to_sync or m._is_synced for m in sources.values()):
+            return self._values()
+        held = [(metric, metric._pointers()) for metric in sources.values()]
+        try:
+            try:
+                sync_for_compute(sources)
                 return self._values()
-        return self._values()
+            finally:
+                _put_back(held)
+        except BaseException:  # an interrupt may have come in between
+            _put_back(held)
+            raise
 
     def _values(self) -> dict[str, Any]:
         return self._flatten({name: metric.compute() for name, metric in self._modules.items()})
@@ -267,24 +302,12 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         """Return each metric that ``compute`` synchronises once, by name; not upstream's own."""
         found: dict[int, tuple[str, Metric]] = {}
         for name, metric in self._modules.items():
-            if isinstance(metric, Metric):
+            if is_native(metric):
                 for key, source in metric._sources(name).items():
                     found.setdefault(id(source), (key, source))
         return dict(found.values())
 
-    @contextmanager
-    def _synced_for_compute(self, sources: dict[str, Metric]) -> Generator[None, None, None]:
-        """Hold the states of all processes, for ``compute`` of each metric to read."""
-        before = [(m, m._is_synced, m._to_sync, m._should_unsync) for m in sources.values()]
-        try:
-            sync_for_compute(sources)
-            yield
-        finally:
-            for metric, synced, to_sync, should_unsync in before:
-                metric.__dict__.update(_to_sync=to_sync, _should_unsync=should_unsync)
-                if metric._is_synced and not synced:
-                    metric.unsync()
-
+    @serial
     def compute_async(self) -> PendingValue:
         """Return a handle whose ``wait`` returns what ``compute`` would return now.
 
@@ -294,6 +317,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         copy._live_plan()
         return PendingValue(sync_for_compute(copy._sources(), async_op=True), copy._values)
 
+    @serial
     def sync(
         self,
         process_group: Any | None = None,
@@ -320,7 +344,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         packed = {
             name: metric
             for name, metric in taking_part.items()
-            if isinstance(metric, Metric) and metric._packs()
+            if is_native(metric) and metric._packs()
         }
         others = {name: metric for name, metric in taking_part.items() if name not in packed}
         if async_op and others:
@@ -337,6 +361,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
             raise
         return handle
 
+    @serial
     def unsync(self, should_unsync: bool = True) -> None:
         """Return to the states of this process.
 
@@ -385,6 +410,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
                 flat[f"{prefix}{unique}{postfix}"] = value[key]
         return {self._set_name(name): value for name, value in flat.items()}
 
+    @serial
     def reset(self) -> None:
         """Reset all metrics; those that went their own way share a state again."""
         plan = self._plan
@@ -395,6 +421,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
             metric.reset()
         self._make_plan()
 
+    @serial
     def state_bytes(self) -> bytes:
         """Return the states of all metrics as bytes, shared ones once.
 
@@ -403,6 +430,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         """
         return write_states(self._saved_metrics())
 
+    @serial
     def from_state_bytes(self, data: bytes) -> Self:
         """Return a copy of this collection with the states of ``data`` instead of its own.
 
@@ -416,12 +444,13 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         return fresh
 
     def _saved_metrics(self) -> dict[str, Metric]:
-        others = [name for name, m in self._modules.items() if not isinstance(m, Metric)]
+        others = [name for name, m in self._modules.items() if not is_native(m)]
         if others:
             raise ValueError(f"Only metrics of fastmetrics can be saved as bytes, not {others}.")
         self._live_plan()
         return named_metrics(self)
 
+    @serial
     def _merge_earlier(self, part: Self) -> None:
         """Merge the states of ``part``, a collection like this one that saw its data before."""
         for name, metric in self._modules.items():
@@ -450,6 +479,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         for metric in self._modules.values():
             metric.persistent(mode)
 
+    @serial
     def set_dtype(self, dst_type: str | torch.dtype) -> Self:
         """Convert the floating-point states of the metrics to ``dst_type``."""
         with self._live_plan().alone():
@@ -457,15 +487,25 @@ class MetricCollection(CollectionLookalike, ModuleDict):
                 metric.set_dtype(dst_type)
         return self
 
+    @serial
     def _apply(self, fn: Any, recurse: bool = True) -> Self:
         apply: Any = super()._apply  # untyped in torch
-        if all(isinstance(m, Metric) and m._stays_under(fn) for m in self._modules.values()):
+        if all(is_native(m) and m._stays_under(fn) for m in self._modules.values()):
             apply(fn, recurse)
             return self
         with self._live_plan().alone():
             apply(fn, recurse)
         self._make_plan()  # what passes hold beside states has moved too
         return self
+
+    @serial
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy whose metrics share what they share here."""
+        new: Self = object.__new__(type(self))
+        memo[id(self)] = new
+        state = normal_tensor(lambda: deepcopy(self.__dict__, memo))
+        new.__setstate__(state)
+        return new
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         """Name the real class: pickle would compare it with ``__class__``."""
@@ -482,6 +522,7 @@ class MetricCollection(CollectionLookalike, ModuleDict):
     def _to_renamed_dict(self) -> dict[str, Any]:
         return {self._set_name(name): metric for name, metric in self._modules.items()}
 
+    @serial
     def _separate(self, copy_state: bool) -> None:
         if copy_state:
             self._whole_plan().lend()
@@ -561,6 +602,11 @@ class MetricCollection(CollectionLookalike, ModuleDict):
         return figures
 
 
+def _put_back(held: list[tuple[Metric, dict[str, Any]]]) -> None:
+    for metric, pointers in held:
+        metric.__dict__.update(pointers)
+
+
 def _keys_of(name: str, value: Any) -> Iterable[str]:
     return value if isinstance(value, dict) else [name]
 
@@ -569,3 +615,7 @@ def _are_axes(ax: Any, count: int) -> bool:
     from fastmetrics.utilities.plot import is_axis
 
     return isinstance(ax, Sequence) and len(ax) == count and all(is_axis(a) for a in ax)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of_others(__name__)

@@ -1,17 +1,19 @@
-"""What this process runs on: versions, compiled module, and the implementation behind each op."""
+"""What this process runs on: versions, the compiled module, and what is behind ops and names."""
 
 from __future__ import annotations
 
 import os
 import platform
 import sys
+from collections.abc import Sequence
 from importlib import metadata
-from typing import TextIO
+from typing import NamedTuple, TextIO
 
 import torch
 
 from fastmetrics.ops import backend
 from fastmetrics.ops.define import REFERENCES
+from fastmetrics.utilities.fallback import native_value, public_names
 
 
 def version(distribution: str) -> str:
@@ -39,6 +41,64 @@ def show_config(file: TextIO | None = None) -> None:
     print("\n".join([*_system_lines(), "", *_op_lines()]), file=file)
 
 
+class Covered(NamedTuple):
+    """Where a public name of torchmetrics comes from.
+
+    Attributes:
+        name: its path within torchmetrics, and here.
+        native: whether it is ours; a fallback to torchmetrics otherwise.
+        why: what stands in the way of the others.
+    """
+
+    name: str
+    native: bool
+    why: str
+
+
+class Coverage(list[Covered]):
+    """All public names of torchmetrics; as text, a table."""
+
+    def __str__(self) -> str:
+        rows = [("name", "from", "why")]
+        rows += [(c.name, "fastmetrics" if c.native else "torchmetrics", c.why) for c in self]
+        return "\n".join(_aligned(rows))
+
+
+# Modules of torchmetrics whose values another package computes, or a network.
+_NETWORKS = (
+    "arniqa bert clip_iqa clip_score dists dnsmos fid inception infolm kid lpip lpips mifid nisqa"
+    " perceptual_path_length"
+)
+_PACKAGES = "pesq srmr stoi vmaf"
+
+
+def coverage() -> Coverage:
+    """Return which public names of torchmetrics are native, and why the others are not.
+
+    Names that are not native are found in the installed torchmetrics, which this does not import.
+
+    Example:
+        >>> import fastmetrics
+        >>> table = fastmetrics.coverage()
+        >>> [row.native for row in table if row.name == "regression.PearsonCorrCoef"]
+        [True]
+        >>> print(table)  # doctest: +ELLIPSIS
+        name  ...
+    """
+    rows = []
+    for path, modules in sorted(public_names().items()):
+        native = native_value(modules[0], path.rpartition(".")[2]) is not None
+        rows.append(Covered(path, native, "" if native else _why_not(modules[0])))
+    return Coverage(rows)
+
+
+def _why_not(module: str) -> str:
+    name = module.rpartition(".")[2]
+    if name in _NETWORKS.split():
+        return "the time is that of a neural network"
+    return "another package does the work" if name in _PACKAGES.split() else "no kernel yet"
+
+
 def _system_lines() -> list[str]:
     native = backend.native
     if native is None:
@@ -63,7 +123,11 @@ def _op_lines() -> list[str]:
     rows = [("op", "device", "implementation", "why")]
     for name in REFERENCES:
         rows += [(name, *row) for row in backend.describe(name)]
-    widths = [max(len(row[column]) for row in rows) for column in range(3)]
+    return _aligned(rows)
+
+
+def _aligned(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)][:-1]
     return [
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[-1]])
         for row in rows

@@ -17,7 +17,7 @@ from fastmetrics.metric import Metric
 from fastmetrics.ops import tensor_stats as stats_of
 from fastmetrics.ops import tensor_stats_, top_samples_
 from fastmetrics.ops import top_samples as top_of
-from fastmetrics.ops.faults import NUM_EVENTS, raise_events
+from fastmetrics.ops.faults import new_events, raise_events
 from fastmetrics.utilities.data import normal_tensor
 
 __all__ = ["GradientStats", "TopSamples"]
@@ -79,7 +79,8 @@ class GradientStats(Metric):
         self._chosen = names is not None
         self._names = tuple(names or ())
         rows = len(self._names) if self._chosen else 1
-        zeros = torch.zeros(rows, stats_of.NUM_COLUMNS, dtype=torch.float64)
+        size, device = (rows, stats_of.NUM_COLUMNS), self._default_device
+        zeros = torch.zeros(size, dtype=torch.float64, device=device)
         self.add_state("stats", zeros, dist_reduce_fx=stats_of.MergeTensorStats())
 
     @property
@@ -192,6 +193,13 @@ class GradientStats(Metric):
         if extras:
             self._agree(tuple(extras))
 
+    def _read_saved(self, given: Mapping[str, Any], extras: Any) -> tuple[dict[str, Any], Any]:
+        states, extras = super()._read_saved(given, extras)
+        stats = states.get("stats", self.stats)
+        if extras and len(stats) != len(extras):
+            raise ValueError(f"`stats` must have a row for each of {extras}, got {len(stats)}.")
+        return states, extras
+
     def _sync_dist(
         self,
         dist_sync_fn: Callable[..., Any] = gather_all_tensors,
@@ -246,17 +254,32 @@ class TopSamples(Metric):
     fused_update = True
     top: Tensor
     events: Tensor
+    _next_id: Tensor
 
     def __init__(self, k: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         if not isinstance(k, int) or isinstance(k, bool) or k < 1:
             raise ValueError(f"`k` must be a positive integer, got {k!r}.")
         self.k = k
-        empty = torch.zeros(3, 2, k, dtype=torch.int64)
+        empty = torch.zeros(3, 2, k, dtype=torch.int64, device=self._default_device)
         self.add_state("top", empty, dist_reduce_fx=top_of.MergeTopSamples())
-        self.add_state("events", torch.zeros(NUM_EVENTS, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("events", new_events(self._default_device), dist_reduce_fx="sum")
         # No state: `forward` looks at a batch with states of its own, and numbers it all the same.
-        self._next_id = normal_tensor(lambda: torch.zeros(1, dtype=torch.int64, device=self.device))
+        self._number_from(0)
+
+    def _number_from(self, first: int) -> None:
+        """Give the next sample without an id this one."""
+        self.__dict__["_next_id"] = normal_tensor(
+            lambda: torch.full((1,), first, dtype=torch.int64, device=self.device)
+        )
+
+    def _extras(self) -> int | None:
+        return None if self._next_id.is_meta else int(self._next_id)
+
+    def _take_extras(self, extras: int | None) -> None:
+        if extras is not None and not 0 <= extras < 2**63:
+            raise ValueError(f"The next id must be an int64 from 0 on, got {extras}.")
+        self._number_from(extras or 0)
 
     _check_states = Metric._check_declared
 
@@ -266,8 +289,7 @@ class TopSamples(Metric):
         Args:
             scores: ``[N]``, any real dtype.
             ids: ``[N]`` int64, or None to number the samples from 0 on, as they come since the last
-                ``reset``. Each process numbers its own samples, and a checkpoint does not hold the
-                number reached: give ids where that matters.
+                ``reset``. Each process numbers its own samples: give ids where that matters.
 
         Raises:
             ValueError: a shape, dtype or device does not fit; the state is unchanged.
@@ -312,6 +334,8 @@ class TopSamples(Metric):
         exclude_state: Sequence[str] = "",
         recurse: bool = True,
     ) -> Self:
+        next_id = self._extras()
         super()._apply(fn, exclude_state, recurse)
-        self.__dict__["_next_id"] = self._next_id.to(fn(self._next_id).device)
+        if self._next_id.device != self.device:
+            self._number_from(next_id or 0)
         return self

@@ -12,14 +12,17 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
-from typing_extensions import Self
+from typing_extensions import Self, TypeIs
 
-from fastmetrics.core import operators, syncing, upstream
+from fastmetrics.core import syncing, upstream
 from fastmetrics.core.forward import forward as forward_batch
+from fastmetrics.core.keywords import added_by, known_to
+from fastmetrics.core.locking import exclusive
 from fastmetrics.core.operators import Operators
 from fastmetrics.core.reductions import Merger as Merger
-from fastmetrics.core.stateful import CONSTANTS, SETTINGS, Stateful
-from fastmetrics.core.states import States
+from fastmetrics.core.scripting import Unscripted
+from fastmetrics.core.stateful import SETTINGS, Stateful
+from fastmetrics.core.states import States, private_copy
 from fastmetrics.core.wrapping import ensure_wrapped
 from fastmetrics.distributed import (
     Parcel,
@@ -29,25 +32,18 @@ from fastmetrics.distributed import (
     distributed_available,
     gather_all_tensors,
     gather_state,
+    is_real,
     read_states,
     write_states,
 )
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
+from fastmetrics.utilities.fallback import names_of_others
 
 if TYPE_CHECKING:
     from fastmetrics.core.composition import CompositionalMetric as CompositionalMetric
 
 jit_distributed_available = distributed_available
-
-
-@functools.lru_cache(maxsize=1024)
-def _keywords_of(update: Callable[..., Any]) -> frozenset[str] | None:
-    """Return the names of the arguments of ``update``, or None when it takes any keyword."""
-    parameters = inspect.signature(update).parameters.values()
-    if any(p.kind is p.VAR_KEYWORD for p in parameters):
-        return None
-    return frozenset(p.name for p in parameters if p.kind is not p.VAR_POSITIONAL)
 
 
 class _UpdateSignature:
@@ -103,17 +99,6 @@ class Metric(Stateful, Operators, ABC):
         tensor(6.)
     """
 
-    __jit_ignored_attributes__: ClassVar[list[str]] = ["device"]
-    __jit_unused_properties__: ClassVar[list[str]] = [
-        *sorted(CONSTANTS),
-        "metric_state",
-        "_update_called",
-        "_update_count",
-        "update_called",
-        "update_count",
-        "dtype",
-    ]
-
     is_differentiable: bool | None = None
     higher_is_better: bool | None = None
     full_state_update: bool | None = None
@@ -138,12 +123,25 @@ class Metric(Stateful, Operators, ABC):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        upstream.put_ours_first(cls, (Metric, Stateful, Operators))
+        cls._prepare_class()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Make a metric; another base may have kept ``__init_subclass__`` from its class."""
+        cls._prepare_class()
+        return super().__new__(cls)
+
+    @classmethod
+    def _prepare_class(cls) -> None:
+        upstream.put_ours_first(cls, (Metric, Stateful, Unscripted, Operators))
         ensure_wrapped(cls)
+
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        """Metrics of torchmetrics are metrics, too; `is_native` tells which ones are ours."""
+        return (cls is Metric and upstream.is_upstream_class(other)) or NotImplemented
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__()
-        ensure_wrapped(type(self))
         upstream.register()
         own = self.__dict__
         for name, default in SETTINGS.items():
@@ -196,6 +194,8 @@ class Metric(Stateful, Operators, ABC):
 
     def _own_value(self, value: Any) -> Any:
         """Return ``value`` with one-element tensors as scalars, sharing no memory with a state."""
+        if isinstance(value, Tensor):
+            return self._own_tensor(value)
         return map_tensors(self._own_tensor, value)
 
     def _own_tensor(self, value: Tensor) -> Tensor:
@@ -216,7 +216,6 @@ class Metric(Stateful, Operators, ABC):
         """Do as `_own_tensor` in a compiled region, where nobody knows which memory this is."""
         return as_scalar(value.clone())
 
-    @torch.jit.unused
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Add a batch to the states, as ``update`` does, and return the value of the batch alone.
 
@@ -231,9 +230,13 @@ class Metric(Stateful, Operators, ABC):
             raise TorchMetricsUserError(
                 f"{type(self).__name__} is synchronised; call `unsync` before `forward`."
             )
-        if own["_states"].shared:
-            self._leave()
         upstream.register()
+        return self._forward(args, kwargs)
+
+    @exclusive
+    def _forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.__dict__["_states"].shared:
+            self._leave()
         return forward_batch([[self]], self._update, args, kwargs)[0]
 
     def _update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -244,11 +247,12 @@ class Metric(Stateful, Operators, ABC):
         if type(self).reset is not Metric.reset:
             self.reset()
 
+    @exclusive
     def reset(self) -> None:
         """Return the states to their defaults, in place where that is possible."""
         own = self.__dict__
         if own["_kept"] is not None:  # synchronised: the own states are the ones to keep
-            own["_states"], own["_kept"] = own["_kept"], None
+            own.update(_states=own["_kept"], _kept=None)
         self._private().reset()
         own["_forward_cache"] = own["_cached"] = None
 
@@ -280,15 +284,24 @@ class Metric(Stateful, Operators, ABC):
                     f"`incoming_state` must be a {type(self).__name__}, got"
                     f" {type(incoming_state).__name__}."
                 )
-            count = incoming_state.update_count
-            values = incoming_state._states.values
+            count, values = incoming_state._snapshot()
         else:
             values = self._named_here(incoming_state)
         for name in self._defaults:
             if name not in values:
                 raise ValueError(f"`incoming_state` must hold the state {name!r}, got {[*values]}.")
+        self._merge(values, count)
+
+    @exclusive
+    def _merge(self, values: dict[str, Any], count: int) -> None:
         with torch.no_grad():
             self._private().merge(values, count)
+
+    @exclusive
+    def _snapshot(self) -> tuple[int, dict[str, Any]]:
+        """Return the number of updates and copies of the states."""
+        values = self._states.values
+        return self.update_count, {name: private_copy(state) for name, state in values.items()}
 
     def _named_here(self, states: dict[str, Any]) -> dict[str, Any]:
         """Return states that somebody wrote down, under the names of this metric."""
@@ -304,6 +317,7 @@ class Metric(Stateful, Operators, ABC):
             " its tensors; use fastmetrics.wrappers.Running."
         )
 
+    @exclusive
     def state_bytes(self) -> bytes:
         """Return the states of this process as bytes, for :meth:`from_state_bytes`.
 
@@ -337,13 +351,6 @@ class Metric(Stateful, Operators, ABC):
             if metric._defaults:
                 metric.merge_state(earlier[name])
 
-    def _extras(self) -> Any:
-        """Return what a copy needs besides the states, as JSON has it."""
-        return None
-
-    def _take_extras(self, extras: Any) -> None:
-        """Set what ``_extras`` of a metric like this one returned."""
-
     def clone(self) -> Self:
         """Return a deep copy."""
         return deepcopy(self)
@@ -352,6 +359,7 @@ class Metric(Stateful, Operators, ABC):
         available = self.distributed_available_fn
         return bool(available()) if callable(available) else False
 
+    @exclusive
     def sync(
         self,
         dist_sync_fn: Callable[..., Any] | None = None,
@@ -387,29 +395,32 @@ class Metric(Stateful, Operators, ABC):
         )
         if not should_sync or not available:
             return SyncHandle() if async_op else None
-        if self._packs(dist_sync_fn):
+        if self._packs(dist_sync_fn, process_group):
             return syncing.sync_metrics({type(self).__name__: self}, process_group, async_op)
         if async_op:
             raise TorchMetricsUserError(
                 f"{type(self).__name__} gathers its states in its own way, not in the background."
             )
-        # No copies: synchronising replaces states, it never changes them.
-        self._hold(syncing.synced_states(self, dict(self._states.values)))
         try:
+            # No copies: synchronising replaces states, it never changes them.
+            self._hold(syncing.synced_states(self, dict(self._states.values)))
             self._sync_dist(dist_sync_fn or self.dist_sync_fn or gather_all_tensors, process_group)
         except BaseException:
-            self.unsync()
+            self.unsync(should_unsync=self._is_synced)
             raise
         return None
 
-    def _packs(self, dist_sync_fn: Callable[..., Any] | None = None) -> bool:
+    def _packs(
+        self, dist_sync_fn: Callable[..., Any] | None = None, process_group: Any | None = None
+    ) -> bool:
         """Whether the states travel together with those of other metrics, without a graph."""
         own = "_sync_dist" in self.__dict__ or type(self)._sync_dist is not Metric._sync_dist
         gather = dist_sync_fn or self.dist_sync_fn
         graph = (
             self._states.batch and self.is_differentiable is not False and torch.is_grad_enabled()
         )
-        return not own and not graph and gather in (None, gather_all_tensors)
+        packs = not own and not graph and gather in (None, gather_all_tensors)
+        return packs and is_real(process_group or self.process_group)
 
     def _parcel(self, name: str, source: str = "") -> Parcel:
         """Return the states, those of ``source`` too if any, and what they have in common."""
@@ -445,6 +456,7 @@ class Metric(Stateful, Operators, ABC):
         return {name: self} if self._wraps_compute else {}
 
     def _syncs_in_compute(self) -> bool:
+        """Whether `compute` synchronises; this asks what the user has given to ask once."""
         return (
             self._to_sync
             and self._computed is None
@@ -465,6 +477,7 @@ class Metric(Stateful, Operators, ABC):
                 states.values[name], reduction, gather, updates=states.updates(), empty=empty
             )
 
+    @exclusive
     def unsync(self, should_unsync: bool = True) -> None:
         """Return to the states of this process.
 
@@ -476,7 +489,7 @@ class Metric(Stateful, Operators, ABC):
         if not self._is_synced:
             raise TorchMetricsUserError(f"{type(self).__name__} is not synchronised.")
         own = self.__dict__
-        own["_states"], own["_kept"] = own["_kept"], None
+        own.update(_states=own["_kept"], _kept=None)
 
     @contextmanager
     def sync_context(
@@ -532,20 +545,17 @@ class Metric(Stateful, Operators, ABC):
         upstream.register()
         if upstream.became_theirs(self, state, "_states"):
             return
-        ensure_wrapped(type(self))
         super().__setstate__(state)
 
     def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:
-        """Return those of ``kwargs`` that ``update`` takes."""
-        update = self.__dict__.get("update") or type(self).update
-        names = _keywords_of(update)
-        return kwargs if names is None else {k: v for k, v in kwargs.items() if k in names}
+        """Return those of ``kwargs`` that ``update`` takes in torchmetrics, too."""
+        return known_to(self, kwargs, added_by(self))
+
+
+def is_native(value: object) -> TypeIs[Metric]:
+    """Whether ``value`` is a metric of this package, whose states are kept as ours are."""
+    return isinstance(value, Stateful)
 
 
 if not TYPE_CHECKING:
-
-    def __getattr__(name):
-        """Return what is made of metrics, and therefore comes from a later module."""
-        if name == "CompositionalMetric":
-            return operators.result
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    __getattr__ = names_of_others(__name__)

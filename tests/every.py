@@ -151,10 +151,10 @@ def metrics() -> list[Case]:
 
 
 def functions() -> list[Case]:
-    """Every function of these domains; `make(*inputs)` is its value."""
+    """Every function of these domains; `make(*inputs, **more)` is its value."""
 
     def bound(function: Callable[..., Any], arguments: dict[str, Any]) -> Callable[..., Any]:
-        return lambda *inputs: function(*inputs, **arguments)
+        return lambda *inputs, **more: function(*inputs, **arguments, **more)
 
     return [
         case

@@ -330,3 +330,42 @@ def test_running_aggregates(metric_class, window):
     ours.update(5.0), theirs.update(5.0)
     assert_same(ours.compute(), theirs.compute())
     assert metric_class(2, "error").base_metric.nan_strategy == "error"
+
+
+@pytest.mark.parametrize("name", ["MeanMetric", "SumMetric", "MaxMetric", "MinMetric", "CatMetric"])
+@pytest.mark.parametrize("strategy", ["ignore", "disable", 2.0])
+def test_forward_follows_gradients_as_torchmetrics(name, strategy):
+    numbers = torch.tensor([1.0, 5.0, 2.0, -3.0, 2.5])
+    if strategy != "disable":
+        numbers[2] = torch.nan
+    weights = [None]
+    if name == "MeanMetric" and strategy != "disable":  # there torchmetrics forgets the weights
+        weights.append(torch.tensor([0.5, 2.0, 1.0, 1.0, 3.0]))
+    for weight in weights:
+        gradients = []
+        for home in (fastmetrics, torchmetrics):
+            value = numbers.clone().requires_grad_()
+            leaves = [value] if weight is None else [value, weight.clone().requires_grad_()]
+            metric = getattr(home, name)(nan_strategy=strategy)
+            found = metric(*(leaf * 1 for leaf in leaves))  # torchmetrics replaces NaN in place
+            assert found.requires_grad
+            found.square().sum().backward()
+            gradients.append([leaf.grad for leaf in leaves])
+            assert home is torchmetrics or not metric.compute().requires_grad
+        torch.testing.assert_close(*gradients)
+    with torch.no_grad():
+        assert not getattr(fastmetrics, name)()(numbers.requires_grad_()).requires_grad
+
+
+def test_batches_that_cannot_be_concatenated_are_refused():
+    metric = fastmetrics.CatMetric()
+    metric.update(3.0)
+    metric.update(torch.tensor([1.0, 2.0]))
+    for call in (metric.update, metric):
+        with pytest.raises(ValueError, match=r"`value` must have the shape .* got \(2, 2\)"):
+            call(torch.ones(2, 2))
+    assert metric.compute().tolist() == [3.0, 1.0, 2.0]
+    matrix = fastmetrics.CatMetric()
+    matrix.update(torch.ones(1, 2))
+    matrix.update(torch.ones(3, 2))
+    assert matrix.compute().shape == (4, 2)

@@ -12,6 +12,7 @@ import torch
 import torchmetrics
 from torch import Tensor, nn
 
+import fastmetrics
 from fastmetrics.collections import MetricCollection
 from fastmetrics.core.statistic import counts_only
 from fastmetrics.metric import Metric
@@ -220,8 +221,8 @@ def test_input_errors() -> None:
 
 def test_one_update_per_statistic() -> None:
     collection = shared()
-    assert collection.compute_groups == collection._groups == {0: ["Above", "Share", "Total"]}
-    assert collection._groups_checked
+    assert collection._groups == {0: ["Above", "Share", "Total"]}
+    assert collection.compute_groups == {0: ["Above"], 1: ["Share"], 2: ["Total"]}
     Above.updates = 0
     for x in DATA:
         collection.update(x)
@@ -251,7 +252,7 @@ def test_another_update_is_another_statistic(patched: bool) -> None:
 @pytest.mark.parametrize("forward", [False, True])
 def test_first_batches_do_not_join_different_statistics(first: Tensor, forward: bool) -> None:
     collection = MetricCollection({"low": Above(0.3), "high": Above(0.7), "low again": Share(0.3)})
-    assert collection.compute_groups == {0: ["high"], 1: ["low", "low again"]}
+    assert collection._groups == {0: ["high"], 1: ["low", "low again"]}
     for x in (first, torch.tensor([0.5])):
         collection(x) if forward else collection.update(x)
     extra = int((first > 0.7).sum())
@@ -406,7 +407,7 @@ def test_metrics_in_two_collections() -> None:
     one = MetricCollection(metrics)
     one.update(DATA[0])
     other = MetricCollection({k: metrics[k] for k in ("Above", "Share")})
-    assert other.compute_groups == {0: ["Above", "Share"]}
+    assert other._groups == {0: ["Above", "Share"]}
     other.update(DATA[1])
     one.update(DATA[2])
     assert_same(one.compute()["Above"], alone(DATA)["Above"])
@@ -429,6 +430,22 @@ def test_removed_metrics_take_a_copy() -> None:
     assert len(collection) == 0
     kept.update(DATA[1])
     assert kept.counts.tolist() == [4, 6]
+
+
+@pytest.mark.parametrize("groups", [True, False, [["a", "b"], ["c"]]])
+def test_groups_are_shown_when_torchmetrics_shows_them(groups) -> None:
+    shown = []
+    for package in (fastmetrics, torchmetrics):
+        made = package.classification
+        metrics = {"a": made.BinaryPrecision(), "b": made.BinaryRecall(), "c": made.BinaryAUROC()}
+        collection = package.MetricCollection(metrics, compute_groups=groups)
+        seen = [copy.deepcopy(collection.compute_groups)]
+        for step in (collection.update, collection):
+            step(torch.tensor([0.1, 0.9, 0.8]), torch.tensor([0, 1, 0]))
+            seen.append(copy.deepcopy(collection.compute_groups))
+        collection.reset()
+        shown.append([*seen, collection.compute_groups])
+    assert shown[0] == shown[1]
 
 
 def test_compute_groups_argument() -> None:
@@ -501,7 +518,7 @@ def test_state_dict_round_trip_keeps_sharing() -> None:
     assert list(saved) == ["m.Above.counts", "m.Share.counts", "m.Total.counts"]
     other = shared()
     nn.ModuleDict({"m": other}).load_state_dict(saved)
-    assert other.compute_groups == {0: ["Above", "Share", "Total"]}
+    assert other._groups == {0: ["Above", "Share", "Total"]}
     other.update(DATA[1])
     assert saved["m.Above.counts"].tolist() == [2, 3]
     assert_same(other.compute(), alone(DATA[:2]))

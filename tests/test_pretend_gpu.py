@@ -17,6 +17,7 @@ if importlib.util.find_spec("triton") is None or os.environ.get("TRITON_INTERPRE
 import fastmetrics
 from fastmetrics import ops
 from fastmetrics.ops import faults
+from fastmetrics.ops.co_moments import NUM_COLUMNS
 from tests.every import metrics
 from tests.pretend_gpu import DEVICE, pretend_gpu
 from tools import aot
@@ -111,7 +112,10 @@ def test_more_curves_than_an_axis_of_programs_holds():
 @pytest.mark.parametrize("outputs", [70_000, 3_000_000, 20_000_000])
 def test_more_outputs_than_an_axis_of_programs_holds(outputs):
     pair = [torch.empty(2, outputs, device=DEVICE) for _ in range(2)]
-    for op, columns, tail in ((ops.co_moments_, 12, (None,)), (ops.error_sums_, 2, (None, 1))):
+    for op, columns, tail in (
+        (ops.co_moments_, NUM_COLUMNS, (None,)),
+        (ops.error_sums_, 2, (None, 1)),
+    ):
         with pretend_gpu() as (_, launches):
             op(torch.empty(outputs, columns, dtype=torch.float64, device=DEVICE), *pair, *tail)
         assert launches

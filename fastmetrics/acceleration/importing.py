@@ -17,9 +17,7 @@ from typing import Any
 from typing_extensions import override
 
 from fastmetrics.acceleration.replacing import OURS, THEIRS, belongs_to
-
-# What a `torchmetrics` that is this package says of itself.
-VERSION = "1.9.0"
+from fastmetrics.utilities.fallback import TORCHMETRICS_VERSION as VERSION
 
 
 class ImportHook(MetaPathFinder):

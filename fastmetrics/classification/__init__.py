@@ -28,7 +28,8 @@ from fastmetrics.classification.sensitivity_specificity import *
 from fastmetrics.classification.specificity import *
 from fastmetrics.classification.specificity_sensitivity import *
 from fastmetrics.classification.stat_scores import *
-from fastmetrics.utilities.lazy import exported
+from fastmetrics.utilities.lazy import exported, names_beside
 
 if not TYPE_CHECKING:
     __all__ = exported(__name__)
+    __getattr__, __dir__ = names_beside(__name__)

@@ -102,7 +102,7 @@ class AUROC(TaskWrapper):
     """
 
     @metric_of_task(BinaryAUROC, MulticlassAUROC, MultilabelAUROC)
-    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+    def __new__(  # type: ignore[misc]  # makes another metric
         cls, task: str, thresholds: Thresholds = None, num_classes: int | None = None,
         num_labels: int | None = None, average: str | None = "macro", max_fpr: float | None = None,
         ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,

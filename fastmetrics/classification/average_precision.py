@@ -105,7 +105,7 @@ class AveragePrecision(TaskWrapper):
     """
 
     @metric_of_task(BinaryAveragePrecision, MulticlassAveragePrecision, MultilabelAveragePrecision)
-    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+    def __new__(  # type: ignore[misc]  # makes another metric
         cls, task: str, thresholds: Thresholds = None, num_classes: int | None = None,
         num_labels: int | None = None, average: str | None = "macro",
         ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,

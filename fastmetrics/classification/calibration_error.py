@@ -46,10 +46,7 @@ class CalibrationMetric(StatisticMetric):
 
     @property
     def bins(self) -> Tensor:
-        """Count, sum of confidences and right ones of each bin, float64 ``[n_bins + 1, 3]``.
-
-        The last bin holds the confidences of exactly 1.
-        """
+        """Count, sum of confidences and right ones of each bin, float64 ``[n_bins, 3]``."""
         return self.statistic.read(self._states)
 
     def compute(self) -> Tensor:

@@ -155,7 +155,7 @@ class ExactMatch(TaskWrapper):
     }
 
     @makes_its_task
-    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+    def __new__(  # type: ignore[misc]  # makes another metric
         cls, task: str, threshold: float = 0.5, num_classes: int | None = None,
         num_labels: int | None = None, multidim_average: str = "global",
         ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,

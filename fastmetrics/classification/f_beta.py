@@ -233,7 +233,7 @@ class FBetaScore(TaskWrapper):
     tasks = by_task(BinaryFBetaScore, MulticlassFBetaScore, MultilabelFBetaScore)
 
     @makes_its_task
-    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+    def __new__(  # type: ignore[misc]  # makes another metric
         cls, task: str, beta: float = 1.0, threshold: float = 0.5, num_classes: int | None = None,
         num_labels: int | None = None, average: str | None = "micro",
         multidim_average: str = "global", top_k: int = 1, ignore_index: int | None = None,

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from fastmetrics.core.keywords import adds
 from fastmetrics.core.statistic import counts_only
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.classification.group_fairness import (
@@ -38,6 +39,7 @@ class _GroupMetric(StatisticMetric):
     input = StatisticField[str]()
 
     @counts_only
+    @adds("weight")
     def update(  # type: ignore[override]  # groups are an input of their own
         self, preds: Tensor, target: Tensor, groups: Tensor, weight: Tensor | None = None
     ) -> None:
@@ -46,7 +48,7 @@ class _GroupMetric(StatisticMetric):
         Args:
             preds: scores in a float type or labels 0 and 1, ``[N, ...]``.
             target: labels 0 and 1, same shape.
-            groups: integers in ``[0, G)``, ``[N]`` or ``[N, 1]``.
+            groups: integers in ``[0, G)``, ``[N]`` or ``[N, 1]``, or in the shape of ``preds``.
             weight: optional ``[N]``.
 
         Raises:
@@ -138,6 +140,7 @@ class BinaryFairness(_GroupMetric):
         self.task = task
 
     @counts_only
+    @adds("weight")
     def update(  # type: ignore[override]  # demographic parity needs no target
         self,
         preds: Tensor,

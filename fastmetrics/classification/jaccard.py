@@ -157,7 +157,7 @@ class JaccardIndex(TaskWrapper):
     tasks = by_task(BinaryJaccardIndex, MulticlassJaccardIndex, MultilabelJaccardIndex)
 
     @makes_its_task
-    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+    def __new__(  # type: ignore[misc]  # makes another metric
         cls, task: str, threshold: float = 0.5, num_classes: int | None = None,
         num_labels: int | None = None, average: str | None = "macro",
         ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,

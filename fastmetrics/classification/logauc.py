@@ -105,7 +105,7 @@ class LogAUC(TaskWrapper):
     """
 
     @metric_of_task(BinaryLogAUC, MulticlassLogAUC, MultilabelLogAUC)
-    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+    def __new__(  # type: ignore[misc]  # makes another metric
         cls, task: str, thresholds: Thresholds = None, fpr_range: FprRange = (0.001, 0.1),
         num_classes: int | None = None, num_labels: int | None = None,
         ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,

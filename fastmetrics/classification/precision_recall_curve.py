@@ -186,7 +186,7 @@ class PrecisionRecallCurve(TaskWrapper):
     @metric_of_task(
         BinaryPrecisionRecallCurve, MulticlassPrecisionRecallCurve, MultilabelPrecisionRecallCurve
     )
-    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+    def __new__(  # type: ignore[misc]  # makes another metric
         cls, task: str, thresholds: Thresholds = None, num_classes: int | None = None,
         num_labels: int | None = None, ignore_index: int | None = None, validate_args: bool = True,
         **kwargs: Any,

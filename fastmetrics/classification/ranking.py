@@ -76,11 +76,11 @@ class RankingMetric(StatisticMetric):
     @override
     def _views(self) -> Mapping[str, View]:
         def measure(states: States) -> Tensor:
-            return self.formula.sum_of(self.statistic.read(states))
+            return self.statistic.read(states)[self.formula.column]
 
         return {
             "measure": self.statistic.part(measure, self.formula.column),
-            "total": self.statistic.part(lambda states: self.statistic.read(states).total, -1),
+            "total": self.statistic.part(lambda states: self.statistic.read(states)[-1], -1),
         }
 
 

@@ -111,7 +111,7 @@ class SensitivityAtSpecificity(TaskWrapper):
         MulticlassSensitivityAtSpecificity,
         MultilabelSensitivityAtSpecificity,
     )
-    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+    def __new__(  # type: ignore[misc]  # makes another metric
         cls, task: str, min_specificity: float, thresholds: Thresholds = None,
         num_classes: int | None = None, num_labels: int | None = None,
         ignore_index: int | None = None, validate_args: bool = True, **kwargs: Any,

@@ -142,7 +142,8 @@ class StatScoreMetric(StatisticMetric):
             if multidim_average == "samplewise":
                 self.add_state(name, [], "cat")
             else:
-                self.add_state(name, torch.zeros(size, dtype=torch.int64), "sum")
+                zeros = torch.zeros(size, dtype=torch.int64, device=self._default_device)
+                self.add_state(name, zeros, "sum")
 
     def _update_state(self, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> None:
         """Add the counts of a batch."""
@@ -352,7 +353,7 @@ class StatScoreWrapper(TaskWrapper):
     """The choice of a task for metrics with the arguments of the stat scores."""
 
     @makes_its_task
-    def __new__(  # type: ignore[misc, empty-body]  # makes another metric
+    def __new__(  # type: ignore[misc]  # makes another metric
         cls, task: str, threshold: float = 0.5, num_classes: int | None = None,
         num_labels: int | None = None, average: str | None = "micro",
         multidim_average: str = "global", top_k: int = 1, ignore_index: int | None = None,

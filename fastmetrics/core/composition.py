@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fastmetrics.core import operators
-from fastmetrics.core.upstream import is_upstream_metric
-from fastmetrics.metric import Metric
-
-
-def is_metric(value: object) -> bool:
-    """Whether ``value`` is a metric, be it of this package or of torchmetrics."""
-    return isinstance(value, Metric) or is_upstream_metric(value)
+from fastmetrics.core.keywords import claimed_by, known_to
+from fastmetrics.metric import Metric, is_native
 
 
 class CompositionalMetric(Metric):
@@ -48,14 +43,15 @@ class CompositionalMetric(Metric):
         for operand in (self.metric_a, self.metric_b):
             if isinstance(operand, CompositionalMetric):
                 leaves.update(operand._leaves())
-            elif is_metric(operand):
+            elif isinstance(operand, Metric):
                 leaves[id(operand)] = operand
         return leaves
 
     def _sources(self, name: str) -> dict[str, Metric]:
         found: dict[str, Metric] = {}
         for i, leaf in enumerate(self._leaves().values()):
-            found.update(leaf._sources(f"{name}[{i}]"))
+            if is_native(leaf):
+                found.update(leaf._sources(f"{name}[{i}]"))
         return found
 
     def _evaluate(self, value_of: Callable[[Any], Any]) -> Any:
@@ -64,7 +60,7 @@ class CompositionalMetric(Metric):
         for operand in (self.metric_a, self.metric_b):
             if isinstance(operand, CompositionalMetric):
                 values.append(operand._evaluate(value_of))
-            elif is_metric(operand):
+            elif isinstance(operand, Metric):
                 values.append(value_of(operand))
             else:
                 values.append(operand)
@@ -80,19 +76,21 @@ class CompositionalMetric(Metric):
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Update each metric once; keywords that its ``update`` does not take are left out."""
-        for leaf in self._leaves().values():
-            leaf.update(*args, **leaf._filter_kwargs(**kwargs))
+        leaves = self._leaves().values()
+        claimed = claimed_by(leaves, kwargs)
+        for leaf in leaves:
+            leaf.update(*args, **known_to(leaf, kwargs, claimed))
 
     def compute(self) -> Any:
         """Return the operator applied to the values of the metrics."""
         return self._evaluate(lambda leaf: leaf.compute())
 
-    @torch.jit.unused
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Update each metric once and return the operator applied to their values of the batch."""
+        leaves = self._leaves()
+        claimed = claimed_by(leaves.values(), kwargs)
         values = {
-            key: leaf(*args, **leaf._filter_kwargs(**kwargs))
-            for key, leaf in self._leaves().items()
+            key: leaf(*args, **known_to(leaf, kwargs, claimed)) for key, leaf in leaves.items()
         }
         self._forward_cache = self._evaluate(lambda leaf: values[id(leaf)])
         return self._forward_cache
@@ -116,3 +114,5 @@ class CompositionalMetric(Metric):
 
 
 operators.result = CompositionalMetric
+# Where torchmetrics has it, in a module that this one needs.
+vars(sys.modules[Metric.__module__])[CompositionalMetric.__name__] = CompositionalMetric

@@ -30,11 +30,29 @@ def forward(
 
     Args:
         groups: metrics that point to the same states, group by group; those that read the states
-            of others stand behind them and have no ``reset`` of their own.
+            of others stand behind them and have no ``reset`` of their own. The caller holds the
+            lock that they share.
         update: adds the batch to the states that the metrics point to.
         args: the batch.
         kwargs: the batch.
     """
+    if is_compiling():
+        return _forward(groups, update, args, kwargs)
+    held = [(metric, metric._pointers()) for group in groups for metric in group]
+    try:
+        return _forward(groups, update, args, kwargs)
+    except BaseException:  # an interrupt may have kept it from putting back what was there
+        for metric, pointers in held:
+            metric.__dict__.update(pointers)
+        raise
+
+
+def _forward(
+    groups: Sequence[Sequence[Metric]],
+    update: Callable[[tuple[Any, ...], dict[str, Any]], None],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> list[Any]:
     compiling = is_compiling()
     # In a compiled region a kept twin would be another graph.
     twice, reuse = False, not compiling
@@ -66,6 +84,7 @@ def forward(
         for group, head in read:
             twin = next(twin for (_, t), twin in zip(own, twins, strict=True) if t is head.source)
             batch = States(head.read_off(twin), batch=True)
+            batch.lock = twin.lock
             batch.changed()  # no value that was cached belongs to it
             for metric in group:
                 object.__setattr__(metric, "_states", batch)
@@ -75,6 +94,8 @@ def forward(
             object.__setattr__(metric, "_states", head)
     for (group, total), twin in zip(own, twins, strict=True):
         if not twice:
+            if not compiling:
+                total.changed()  # before: an interrupt behind it must not leave an old value
             group[0]._join(total, twin)
             total.note()
         if group[0].compute_on_cpu and not compiling:

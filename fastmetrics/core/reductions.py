@@ -53,6 +53,10 @@ class Reduction:
         """Return the state of both parts, which stand for so many updates each."""
         raise NotImplementedError
 
+    def adds(self, total: Tensor, part: Tensor) -> bool:
+        """Whether ``total.add_(part)`` is all that :meth:`join` does."""
+        return False
+
     def join(self, total: State, part: Any, updates: Callable[[], int]) -> Any:
         """Return ``total`` with one batch behind it, in place if possible.
 
@@ -88,12 +92,20 @@ class Sum(Reduction):
         """Return the sum."""
         return first + second
 
+    def adds(self, total: Tensor, part: Tensor) -> bool:
+        """Whether the batch has the form of the total, and autograd does not follow it."""
+        return (
+            part.dtype is total.dtype
+            and part.shape == total.shape
+            and not part.requires_grad
+            and not is_compiling()  # which does not know of all gradients
+        )
+
     def join(self, total: Any, part: Any, updates: Callable[[], int]) -> Any:
         """Add the batch in place; what becomes wider, as counts with weights do, is made anew."""
         if isinstance(total, list):
             return super().join(total, part, updates)
-        if part.requires_grad or is_compiling():  # which does not know of all gradients
-            part = part.detach()
+        part = part.detach()
         if part.dtype is not total.dtype or part.shape != total.shape:
             return normal_tensor(lambda: total + part)
         return total.add_(part)

@@ -10,15 +10,19 @@ from __future__ import annotations
 
 from collections.abc import Generator, Hashable, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from fastmetrics.core.forward import forward, unshared
+from fastmetrics.core.keywords import NONE, claimed_by, known_to
+from fastmetrics.core.locking import Lock, exclusive
 from fastmetrics.core.states import Derived, Lent, Reader, Seen, States
 from fastmetrics.core.statistic import Statistic
-from fastmetrics.metric import Metric
+from fastmetrics.metric import Metric, is_native
 from fastmetrics.ops.backend import describe
 from fastmetrics.ops.fused import FusedCall, Update
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
@@ -29,6 +33,8 @@ class Group:
 
     Attributes:
         members: the metrics.
+        leader: the first of them.
+        foreign: whether it is a metric of another package.
         source: the group whose states these are read off, if there is one.
         states: what the members point to, or what their states are read off.
     """
@@ -36,6 +42,7 @@ class Group:
     def __init__(self, members: Sequence[Any]) -> None:
         self.members = members
         self.leader = members[0]
+        self.foreign = not is_native(self.leader)
         self.source: Group | None = None
         self.readers: list[Group] = []
         self.in_pass = False
@@ -46,18 +53,25 @@ class Group:
         """Whether a member that changes on its own would change another one, or its pass."""
         return bool(len(self.members) > 1 or self.source or self.readers or self.in_pass)
 
-    def link(self) -> None:
-        """Let all members point to the states of the first, or read them off the source."""
-        if not isinstance(self.leader, Metric):
+    def link(self, lock: Lock) -> None:
+        """Let all members point to the states of the first, or read them off the source.
+
+        States that are shared have the lock of the collection.
+        """
+        if self.foreign:
             return
         if self.source is None:
             own = self.leader._own_states()
             if isinstance(own, Reader) or own.shared:  # those of another group or collection
                 own.left = True
                 own = own.copy()
+                own.lock = Lock()
                 self.leader._point(own)
             self.states = own
             own.shared = self.shares
+            if own.shared:
+                with own.lock:
+                    own.lock = lock
             for member in self.members[1:]:
                 member._point(own)
             return
@@ -73,16 +87,18 @@ class Group:
             derived = Derived(self.states, own, statistic=statistic, other=other, seen=seen)
             member._point(derived)
 
-    def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Add a batch to the states."""
+    def update(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], claimed: frozenset[str] = NONE
+    ) -> None:
+        """Add a batch to the states; ``claimed`` are keywords as in :func:`known_to`."""
         leader = self.leader
         if kwargs:
-            kwargs = leader._filter_kwargs(**kwargs)
-        if not isinstance(leader, Metric):
+            kwargs = known_to(leader, kwargs, claimed)
+        if self.foreign:
             leader.update(*args, **kwargs)
             return
         states = leader._states
-        shared, states.shared = states.shared, False
+        shared, states.shared = states.shared, False  # as `unshared`, in a fifth of its time
         try:
             leader.update(*args, **kwargs)
         finally:
@@ -101,29 +117,59 @@ class Pass:
         self._statistics: list[Statistic] = [leader.statistic for leader in self._leaders]
         updates = [Update(s.op.__name__, s.arguments()) for s in self._statistics]
         self._call = FusedCall(updates)
+        # Those with event counters, and those that look at the state after the op.
+        every = [*enumerate(self._statistics)]
+        self._reporting = [i for i, s in every if "events" in s.reductions]
+        self._keeping = [i for i, s in every if type(s).keep is not Statistic.keep]
 
-    def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Add a batch to the states of all groups."""
-        if not self._run(args, kwargs):
+    def update(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], claimed: frozenset[str] = NONE
+    ) -> None:
+        """Add a batch to the states of all groups; ``claimed`` as in :meth:`Group.update`."""
+        if not self._run(args, kwargs, claimed):
             for group in self.groups:
-                group.update(args, kwargs)
+                group.update(args, kwargs, claimed)
 
-    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    def _run(self, args: tuple[Any, ...], kwargs: dict[str, Any], claimed: frozenset[str]) -> bool:
         """Add a batch to the states; False, and nothing done, if each metric must do it itself."""
+        if claimed:
+            kwargs = known_to(self._leaders[0], kwargs, claimed)
         batch = _batch_of(args, kwargs)
         if batch is None:
             return False
         heads: list[States] = [leader._states for leader in self._leaders]
-        pairs = list(zip(self._statistics, heads, strict=True))
-        opened = [statistic.open(states, *batch) for statistic, states in pairs]
-        if any([state is None for state in opened]):
-            return False
-        events = [h.values["events"] for h in heads if "events" in h.values]
-        self._call.run(opened, events, *batch)  # type: ignore[arg-type]  # none is None
-        for (statistic, states), state in zip(pairs, opened, strict=True):
-            statistic.keep(states, state)  # type: ignore[arg-type]
-            states.note()
+        opened: list[Tensor] = []
+        for statistic, states in zip(self._statistics, heads, strict=True):
+            state = statistic.open(states, *batch)
+            if state is None:
+                return False
+            opened.append(state)
+        events = [heads[i].values["events"] for i in self._reporting]
+        if is_dynamo_compiling():
+            self._call.run(opened, events, *batch)
+            self._keep(heads, opened)
+            for states in heads:
+                states.note()
+            return True
+        versions = [states.version for states in heads]
+        for states in heads:
+            states.note()  # before: an interrupt behind the op must not leave an old value
+        try:
+            self._call.run(opened, events, *batch)
+        except Exception:
+            for states, version in zip(heads, versions, strict=True):
+                states.count, states.version = states.count - 1, version
+            raise
+        try:
+            self._keep(heads, opened)
+        except BaseException:  # an interrupt came before the last of them
+            self._keep(heads, opened)
+            raise
         return True
+
+    def _keep(self, heads: Sequence[States], opened: Sequence[Tensor]) -> None:
+        for i in self._keeping:
+            self._statistics[i].keep(heads[i], opened[i])
 
 
 def _batch_of(
@@ -156,6 +202,7 @@ class CollectionPlan:
         self,
         groups: Sequence[Group] = (),
         *,
+        lock: Lock,
         derives: bool = False,
         fuses: bool = False,
         apart: bool = False,
@@ -179,12 +226,13 @@ class CollectionPlan:
         # whether they leave forward to it.
         self._forwards = [(step, *_forward_of(step)) for step in self._steps]
         # Every metric of this package, with its group.
-        self._members = [(g, m) for g in groups for m in g.members if isinstance(m, Metric)]
+        self._members = [(g, m) for g in groups for m in g.members if is_native(m)]
         for group in (*own, *(group for group in groups if group.source is not None)):
-            group.link()
-        self._heads = [g.states for g in own if isinstance(g.leader, Metric)]
+            group.link(lock)
+        self._heads = [g.states for g in own if not g.foreign]
         for head in self._heads:
             head.left = False
+        self._shared = [head.shared for head in self._heads]
 
     def holds(self) -> bool:
         """Whether the metrics still share what they should."""
@@ -235,7 +283,7 @@ class CollectionPlan:
         """Reset all metrics, each state once."""
         self.relink()
         for group in self.groups:
-            plain = [isinstance(m, Metric) and type(m).reset is Metric.reset for m in group.members]
+            plain = [is_native(m) and type(m).reset is Metric.reset for m in group.members]
             if not all(plain) or any(m._is_synced for m in group.members):
                 for member in group.members:
                     member.reset()
@@ -247,8 +295,23 @@ class CollectionPlan:
 
     def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Add a batch to each state once."""
-        for step in self._steps:
-            step.update(args, kwargs)
+        claimed = self._claimed(kwargs)
+        try:
+            for step in self._steps:
+                step.update(args, kwargs, claimed)
+        except BaseException:
+            self._mend()
+            raise
+
+    def _mend(self) -> None:
+        """Mark as shared what is: an interrupt may have kept a step from doing so."""
+        for head, shared in zip(self._heads, self._shared, strict=True):
+            head.shared = shared
+
+    def _claimed(self, kwargs: dict[str, Any]) -> frozenset[str]:
+        if not kwargs:
+            return NONE
+        return claimed_by([m for group in self.groups for m in group.members], kwargs)
 
     def forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int, Any]:
         """Add a batch, and return the value of each metric for it, by the metric's id."""
@@ -258,13 +321,22 @@ class CollectionPlan:
                     "A metric of the collection is synchronised; call `unsync` before `forward`."
                 )
         values: dict[int, Any] = {}
-        for step, groups, plain in self._forwards:
-            if plain:
-                found = forward(groups, step.update, args, kwargs)
-            else:
-                found = [m(*args, **m._filter_kwargs(**kwargs)) for g in groups for m in g]
-            values.update(zip([id(m) for g in groups for m in g], found, strict=True))
+        claimed = self._claimed(kwargs)
+        try:
+            for step, groups, plain in self._forwards:
+                if plain:
+                    update = partial(step.update, claimed=claimed) if claimed else step.update
+                    found = _forward(groups[0][0], groups, update, args, kwargs)
+                else:
+                    found = [m(*args, **known_to(m, kwargs, claimed)) for g in groups for m in g]
+                values.update(zip([id(m) for g in groups for m in g], found, strict=True))
+        except BaseException:
+            self._mend()
+            raise
         return values
+
+
+_forward = exclusive(lambda _, *args: forward(*args))  # by the lock of the first metric
 
 
 def _forward_of(step: Group | Pass) -> tuple[list[Sequence[Any]], bool]:
@@ -275,7 +347,7 @@ def _forward_of(step: Group | Pass) -> tuple[list[Sequence[Any]], bool]:
 
 
 def _has_plain_forward(metric: Any) -> bool:
-    return isinstance(metric, Metric) and type(metric).forward is Metric.forward
+    return is_native(metric) and type(metric).forward is Metric.forward
 
 
 def make_groups(
@@ -354,7 +426,7 @@ def _conduct(metric: Metric) -> tuple[Hashable, ...]:
 
 def _same_history(a: Any, b: Any) -> bool:
     """Whether two metrics of the same statistic have seen the same data so far."""
-    if a is b or not isinstance(a, Metric) or not isinstance(b, Metric):
+    if a is b or not is_native(a) or not is_native(b):
         return a is b
     one, two = a._own_states(), b._own_states()
     return one is two or _holds(one, two.values, two)
@@ -444,7 +516,7 @@ def explain(names: dict[int, str], plan: CollectionPlan) -> list[tuple[str, ...]
                 shared = f"{'' if group.source is None else 'read from '}{names[id(owner)]}"
             statistic, backend = _statistic_and_backend(member)
             size = 0
-            if member is owner and isinstance(member, Metric):
+            if member is owner and is_native(member):
                 size = sum(tensor.nbytes for tensor in member._states.tensors())
             step = ", ".join(f"pass {i}" for i in passes) or "-"
             rows.append((names[id(member)], statistic, shared, backend, f"{size:,}", step))

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import Module
+from torch.compiler import is_compiling
 from typing_extensions import Self
 
 from fastmetrics.core import upstream
 from fastmetrics.core.attributes import show_states
+from fastmetrics.core.locking import exclusive
 from fastmetrics.core.reductions import reduction_of
-from fastmetrics.core.states import State, States, private_copy
+from fastmetrics.core.scripting import Unscripted
+from fastmetrics.core.states import State, States, blank, private_copy
 from fastmetrics.core.statistic import batches_of, check_form, check_tensor
 from fastmetrics.utilities.checks import check_choice
-from fastmetrics.utilities.data import map_tensors
+from fastmetrics.utilities.data import map_tensors, normal_tensor
 from fastmetrics.utilities.prints import rank_zero_warn
 
 # Class attributes that nobody assigns to a metric.
@@ -43,7 +47,14 @@ UPSTREAM = "torchmetrics"
 _NEUTRAL = frozenset({*SETTINGS, "training", "process_group", "dist_sync_fn"})
 
 
-class Stateful(Module):
+# What a checkpoint calls that which a metric knows besides its states.
+EXTRAS = "_extras"
+
+# What says which states a metric holds, and what its `compute` does about other processes.
+_POINTERS = ("_states", "_kept", "_to_sync", "_should_unsync")
+
+
+class Stateful(Unscripted):
     """What all metrics are, before they count anything; ``docs/states.md`` tells the whole story.
 
     ``fused_update`` and ``_exact_states`` are explained in :class:`fastmetrics.metric.Metric`.
@@ -52,6 +63,8 @@ class Stateful(Module):
     fused_update: bool = False
     # States that `set_dtype` leaves alone: the ops add them up in float64, whatever the values are.
     _exact_states: tuple[str, ...] = ()
+
+    process_group: Any = None
 
     # What the metric points to, and those of this process while `_states` are those of all.
     _states: Any
@@ -96,7 +109,7 @@ class Stateful(Module):
         if isinstance(default, Tensor):
             default = private_copy(default.contiguous())
         states = self._private()
-        states.declare(name, default, reduction)
+        states.declare(name, default, reduction, self.device)
         self._persistent[name] = persistent
         show_states(type(self), [name])
         self._point(states)
@@ -207,7 +220,12 @@ class Stateful(Module):
     def _hold(self, synced: States) -> None:
         """Hold the states of all processes until ``unsync``."""
         own = self.__dict__
-        own["_kept"], own["_states"] = own["_states"], synced
+        own.update(_kept=own["_states"], _states=synced)  # in one step
+
+    def _pointers(self) -> dict[str, Any]:
+        """Return where the metric points; its ``__dict__`` takes that back in one step."""
+        own = self.__dict__
+        return {name: own[name] for name in _POINTERS}
 
     def _own_states(self) -> Any:
         """Return the states of this process, be it synchronised or not."""
@@ -215,9 +233,14 @@ class Stateful(Module):
 
     def _take_states(self, states: dict[str, State]) -> None:
         own = self._private()
+        own.changed()
         for name, state in states.items():
             own.assign(name, map_tensors(lambda t: t.to(self.device), state))
-        own.changed()
+
+    @property
+    def _default_device(self) -> torch.device:
+        """Where the defaults of states are made: on the meta device they would have no values."""
+        return torch.device("cpu") if self.device.type == "meta" else self.device
 
     @property
     def device(self) -> torch.device:
@@ -293,7 +316,8 @@ class Stateful(Module):
         valid = self._computed is not None
         states = [self._private()] if own["_kept"] is None else [self._private(), own["_kept"]]
         for each in states:
-            each.move(move, [name for name in each.defaults if name not in exclude_state])
+            names = [name for name in each.defaults if name not in exclude_state]
+            valid &= not each.move(move, names)
         self._point(self._own_states())
         if valid:
             own["_cached_at"] = self._states.stamp()
@@ -326,15 +350,18 @@ class Stateful(Module):
         if isinstance(mode, str):
             check_choice("mode", mode, (False, True, UPSTREAM))
             self._check_upstream()
+        self._persist(mode)
+
+    def _persist(self, mode: bool | str) -> None:
         for name in self._persistent:
             self._persistent[name] = mode
 
     def _check_upstream(self) -> None:
         """Raise ``ValueError`` if the states cannot be written in the form of torchmetrics."""
 
-    def _upstream_states(self) -> dict[str, State]:
-        """Return the states in the form of torchmetrics; they are those that a user declared."""
-        return dict(self._states.values)
+    def _upstream_states(self, states: States) -> dict[str, State]:
+        """Return states in the form of torchmetrics; they are those that a user declared."""
+        return dict(states.values)
 
     def _check_states(self, states: Mapping[str, Any]) -> None:
         """Raise ``ValueError`` unless the states can be these, as far as that is known."""
@@ -349,6 +376,23 @@ class Stateful(Module):
                 dtypes = () if default.is_floating_point() else (default.dtype,)
                 check_form(name, states[name], tuple(default.shape), *dtypes)
 
+    def _form(self) -> bool | str:
+        """Return whether anything is part of ``state_dict``, or that it is for torchmetrics."""
+        modes = self._persistent.values()
+        return UPSTREAM if UPSTREAM in modes else any(modes)
+
+    def _extras(self) -> Any:
+        """Return what a copy needs besides the states, as JSON has it; None if nothing."""
+        return None
+
+    def _take_extras(self, extras: Any) -> None:
+        """Set what ``_extras`` of a metric like this one returned.
+
+        Raises:
+            ValueError: no such metric can have returned that; nothing has changed.
+        """
+
+    @exclusive
     def _save_to_state_dict(
         self, destination: dict[str, Any], prefix: str, keep_vars: bool
     ) -> None:
@@ -357,12 +401,19 @@ class Stateful(Module):
         def copy(tensor: Tensor) -> Tensor:
             return (tensor if keep_vars else tensor.detach()).clone()
 
-        named = self._upstream_states() if UPSTREAM in self._persistent.values() else {}
+        form, states = self._form(), self._states
+        named = self._upstream_states(states) if form == UPSTREAM else {}
         for name, persistent in self._persistent.items():
             if persistent and persistent != UPSTREAM:
-                named[name] = self._states.values[name]
+                named[name] = states.values[name]
         for name, state in named.items():
             destination[prefix + name] = map_tensors(copy, state)
+        extras = self._extras()
+        # How often states were updated is told where one of them is a mean.
+        count = states.updates() if states.weighs_updates else None
+        if form is True and (extras, count) != (None, None):
+            text = json.dumps({"count": count, "extras": extras}).encode()
+            destination[prefix + EXTRAS] = torch.tensor([*text], dtype=torch.uint8, device="cpu")
 
     def state_dict(  # type: ignore[override]  # arguments by position, as user code passes them
         self,
@@ -378,6 +429,45 @@ class Stateful(Module):
         )
         return result
 
+    def _state_names(self) -> set[str]:
+        """Return the names under which a checkpoint may hold states of this metric."""
+        return {*self._defaults}
+
+    def _saved_names(self, found: Sequence[str]) -> list[str]:
+        """Return those of the names in a checkpoint that are of this metric."""
+        known = {EXTRAS, *self._state_names()}
+        return [name for name in found if name in known]
+
+    def _read(self, given: Mapping[str, Any], *, keep: bool) -> dict[str, Any]:
+        """Return the states that ``given`` ones say.
+
+        What they do not say is as by default, or ``keep`` as it is.
+
+        Raises:
+            ValueError: they are no states that this metric can have.
+        """
+        states = {} if keep else blank(self._states).values
+        self._check_states({**self._states.values, **states, **given})
+        states |= {name: map_tensors(Tensor.detach, value) for name, value in given.items()}
+        return states | {n: states[n].double() for n in self._exact_states if n in given}
+
+    def _read_saved(self, given: Mapping[str, Any], extras: Any) -> tuple[dict[str, Any], Any]:
+        """Return the states and extras that a checkpoint says, as ``_read`` does."""
+        return self._read(given, keep=True), extras
+
+    def _take_saved(self, given: dict[str, Any]) -> None:
+        """Take states and extras, or raise ``ValueError`` where that is not possible."""
+        count = extras = None
+        if EXTRAS in given:
+            count, extras = _read_extras(given.pop(EXTRAS), type(self._extras()))
+        states, extras = self._read_saved(given, extras)
+        if extras is not None:
+            self._take_extras(extras)
+        self._take_states(states)
+        if count is not None:
+            self._update_count = count
+
+    @exclusive
     def _load_from_state_dict(
         self,
         state_dict: dict[str, Any],
@@ -388,20 +478,36 @@ class Stateful(Module):
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
+        """Take all that a checkpoint says of this metric, or nothing and the reason."""
+        found = [key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)]
         # Popped, so that the base class does not take them for unexpected keys.
-        given = {n: state_dict.pop(prefix + n) for n in self._defaults if prefix + n in state_dict}
+        given = {name: state_dict.pop(prefix + name) for name in self._saved_names(found)}
         if given:
             try:
-                self._check_states({**self._states.values, **given})
+                self._take_saved(given)
             except ValueError as error:
                 error_msgs.append(f"{prefix[:-1] or type(self).__name__}: {error}")
-            else:
-                given = {n: map_tensors(Tensor.detach, x) for n, x in given.items()}
-                given |= {n: given[n].double() for n in self._exact_states if n in given}
-                self._take_states(given)
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
+
+    @exclusive
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return a copy that shares nothing but the process group, made in whatever mode."""
+        memo[id(self.process_group)] = self.process_group
+        new = memo[id(self)] = type(self).__new__(type(self))
+        state = self.__getstate__()
+        new.__setstate__(normal_tensor(lambda: deepcopy(state, memo)))
+        return new
+
+    def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
+        """Refuse to be pickled with a process group, which no other process and no file knows."""
+        if isinstance(self.process_group, getattr(torch.distributed, "ProcessGroup", ())):
+            raise TypeError(
+                f"{type(self).__name__} cannot be pickled with its `process_group`; set"
+                " `process_group = None` before, or save `state_dict()`."
+            )
+        return super().__reduce_ex__(protocol)
 
     def __copy__(self) -> Self:
         """Return a shallow copy; whichever of both changes first takes a copy of the states."""
@@ -432,7 +538,10 @@ class Stateful(Module):
                 states = self._private()
                 if value is not states.values.get(name):  # else changed in place, as by `+=`
                     # Fused updates write into it; torchmetrics.MetricCollection gives one to many.
-                    states.values[name] = private_copy(value) if self.fused_update else value
+                    copies = self.fused_update or (
+                        isinstance(value, Tensor) and not is_compiling() and value.is_inference()
+                    )
+                    states.values[name] = private_copy(value) if copies else value
                 states.changed()
                 return
             if states.shared and not (name.startswith("_") or name in _NEUTRAL):
@@ -442,3 +551,21 @@ class Stateful(Module):
     def __hash__(self) -> int:
         # Every change of the states is another version; torchmetrics has their addresses here.
         return hash((type(self).__name__, id(self), self._states.stamp()))
+
+
+def _read_extras(saved: Any, kind: type) -> tuple[int | None, Any]:
+    """Return the number of updates, if it was saved, and the extras, which are of this kind."""
+    check_tensor(EXTRAS, saved)
+    check_form(EXTRAS, saved, ("N",), torch.uint8)
+    try:
+        said = json.loads(bytes(saved.tolist()))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"`{EXTRAS}` must be JSON: {error}.") from None
+    if not isinstance(said, dict) or said.keys() != {"count", "extras"}:
+        raise ValueError(f"`{EXTRAS}` must say `count` and `extras`, got {said!r:.80}.")
+    count, extras = said["count"], said["extras"]
+    if count is not None and not (type(count) is int and 0 <= count < 2**63):
+        raise ValueError(f"`count` in `{EXTRAS}` must be a number of updates, got {count!r:.80}.")
+    if type(extras) is not kind:
+        raise ValueError(f"`{EXTRAS}` must hold a {kind.__name__}, got {extras!r:.80}.")
+    return count, extras

@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Container, Mapping
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 from torch.compiler import is_compiling, is_dynamo_compiling
 
-from fastmetrics.utilities.data import map_tensors, normal_tensor
+from fastmetrics.core.locking import Lock
+from fastmetrics.utilities.data import end_alike, map_tensors, normal_tensor
 
 if TYPE_CHECKING:
     from fastmetrics.core.reductions import Reduction
@@ -47,6 +50,12 @@ def _fits(memory: Tensor, value: Tensor) -> bool:
     )
 
 
+def _placed(default: Tensor, like: Tensor) -> Tensor:
+    """Return a default in the dtype of another tensor and on its device, if that has memory."""
+    device = default.device if like.is_meta else like.device
+    return normal_tensor(lambda: default.to(device, like.dtype))
+
+
 def private_copy(state: Any) -> Any:
     """Return a state with the value of ``state``, free of autograd, that shares nothing with it."""
     if isinstance(state, Tensor):
@@ -69,6 +78,8 @@ class States:
         weighs_updates: whether a reduction asks for the number of updates.
         grows: whether lists may keep memory ready for more rows.
         spare: such memory, by whatever names the statistic likes.
+        lock: held by the thread that changes the states or reads more than one of them; all states
+            that a collection shares have the same one.
     """
 
     __slots__ = (
@@ -79,6 +90,7 @@ class States:
         "grows",
         "home",
         "left",
+        "lock",
         "reductions",
         "scratch",
         "shared",
@@ -103,42 +115,67 @@ class States:
         self.grows = True
         self.weighs_updates = False
         self.spare: dict[str, Any] = {}
+        # None in a compiled region, which has one thread and cannot make locks.
+        self.lock: Any = None if is_dynamo_compiling() else Lock()
         # The memory that each state had first, which a reset fills again; the states of the last
         # batch of `forward`, and those among their defaults that are zero.
         self.home: dict[str, Tensor] = {}
         self.scratch: States | None = None
         self.zeros: dict[str, State] = {}
 
-    def declare(self, name: str, default: State, reduction: Reduction) -> None:
-        """Add a state with the value ``default``, which is kept."""
+    def declare(
+        self, name: str, default: State, reduction: Reduction, device: torch.device | None = None
+    ) -> None:
+        """Add a state with the value ``default``, which is kept.
+
+        On the meta ``device`` the state has no value, and the default need not be there.
+        """
         self.defaults[name] = default
         self.reductions[name] = reduction
         self.weighs_updates |= reduction.weighs_updates
         self.scratch = None
-        self.fill(name)
+        self.fill(name, device if device is not None and device.type == "meta" else None)
 
-    def fill(self, name: str) -> None:
-        """Return a state to its default, in the memory that it had first if that fits."""
+    def fill(self, name: str, device: torch.device | None = None) -> None:
+        """Return a state to its default, in the memory that it had first if that fits.
+
+        If it had none, that is made on ``device``, or where the default is.
+        """
         default = self.defaults[name]
         if isinstance(default, list):
             self.values.setdefault(name, []).clear()
             return
         home = self.home.get(name)
+        device = (device or default.device) if home is None else home.device
+        if default.is_meta and device.type != "meta":
+            raise RuntimeError(
+                f"The default of the state {name!r} has no value: it was made on the meta device."
+            )
         if home is None or home.shape != default.shape or home.dtype != default.dtype:
-            device = default.device if home is None else home.device
             home = self.home[name] = private_copy(default.to(device))
         else:
             home.copy_(default)
         self.values[name] = home
 
     def reset(self) -> None:
-        """Return all states to their defaults."""
+        """Return all states to their defaults; also where an interrupt comes in between."""
+        if is_dynamo_compiling():
+            self._reset()
+            self.changed()
+            return
+        self.changed()  # first: no cached value may outlive what it belongs to
+        try:
+            self._reset()
+        except BaseException:
+            self._reset()
+            raise
+
+    def _reset(self) -> None:
         for name in self.defaults:
             self.fill(name)
         self.spare.clear()
         self.count = 0
         self.touched = False
-        self.changed()
 
     def changed(self) -> None:
         """Say that the content is another one than before."""
@@ -153,8 +190,8 @@ class States:
             self.touched = True
             self.count += self.weighs_updates
         else:
-            self.count += 1
             self.version = _next_version()
+            self.count += 1
 
     def stamp(self) -> int:
         """Return what a cached value belongs to: it is another one after every change."""
@@ -186,18 +223,37 @@ class States:
             self.home[name], other.home[other_name] = other.home[other_name], self.home[name]
 
     def join(self, batch: States, but: Container[str] = ()) -> None:
-        """Put the states of one batch, ``but`` some, behind these."""
+        """Put the states of one batch, ``but`` some, behind these.
+
+        What adds up in place does so in one step, and lists grow together, so that an interrupt
+        finds all of it or nothing.
+        """
+        totals: list[Tensor] = []
+        parts: list[Tensor] = []
+        lists: list[list[Tensor]] = []
+        ends: list[list[Tensor]] = []
         for name, part in batch.values.items():
             if name in but:
                 continue
-            total = self.values[name]
+            total, reduction = self.values[name], self.reductions[name]
             if isinstance(total, list):
-                self.reductions[name].join(total, part, self.updates)
+                lists.append(total)
+                ends.append(map_tensors(Tensor.detach, part))
                 continue
             if total is not self.home.get(name):  # somebody may hold it
                 total = private_copy(total)
-            total = self.reductions[name].join(total, part, self.updates)
+            if reduction.adds(total, part):
+                totals.append(total)
+                parts.append(part)
+            else:
+                total = reduction.join(total, part, self.updates)
             self.values[name] = self.home[name] = total
+        if lists:
+            end_alike(lists, ends)
+        if len(totals) > 1:
+            torch._foreach_add_(totals, parts)
+        elif totals:
+            totals[0].add_(parts[0])
 
     def merge(self, values: Mapping[str, State], count: int) -> None:
         """Put these states behind ``values``, those of ``count`` updates."""
@@ -206,6 +262,7 @@ class States:
             name: reduction.merge(values[name], self.values[name], (count, own_count))
             for name, reduction in self.reductions.items()
         }
+        self.changed()  # first: no cached value may outlive what it belongs to
         for name, state in merged.items():
             self.assign(name, state)
         self.count, self.touched = own_count + count, False
@@ -221,8 +278,12 @@ class States:
         return new
 
     def copy(self) -> States:
-        """Return the same in memory of its own; values that were cached stay valid for both."""
+        """Return the same in memory of its own; values that were cached stay valid for both.
+
+        Whoever holds the lock of these states holds that of the copy, too.
+        """
         new = self.like({name: private_copy(value) for name, value in self.values.items()})
+        new.lock = self.lock
         new.home = {n: value for n, value in new.values.items() if isinstance(value, Tensor)}
         new.defaults, new.reductions = dict(self.defaults), dict(self.reductions)
         new.version = self.version
@@ -244,24 +305,40 @@ class States:
                 twin.values[name] = []  # the elements of the last batch stay with who has them
             else:
                 twin.fill(name)
+        twin.lock = self.lock
         twin.changed()
         return twin
 
-    def move(self, fn: Callable[[Tensor], Tensor], names: list[str]) -> None:
-        """Replace the tensors and defaults of ``names`` by what ``fn`` makes of them."""
+    def move(self, fn: Callable[[Tensor], Tensor], names: list[str]) -> bool:
+        """Replace the tensors and defaults of ``names`` by what ``fn`` makes of them.
+
+        Defaults keep their values, whatever ``fn`` does to those, and never go to the meta device.
+        Return whether states came from there: they are those of no data then.
+        """
 
         def normal(tensor: Tensor) -> Tensor:
             return normal_tensor(lambda: fn(tensor))
 
+        fresh = False
         for name in names:
-            self.defaults[name] = map_tensors(normal, self.defaults[name])
-            if name in self.values:  # what is read off others has none
-                self.values[name] = moved = map_tensors(normal, self.values[name])
-                if isinstance(moved, Tensor):
-                    self.home[name] = moved
+            default, value = self.defaults[name], self.values.get(name)
+            if isinstance(default, Tensor):
+                like = value if isinstance(value, Tensor) else default
+                self.defaults[name] = _placed(default, fn(default.new_empty(0, device=like.device)))
+            if value is None:  # what is read off others has none
+                continue
+            self.values[name] = moved = map_tensors(normal, value)
+            if isinstance(moved, Tensor):
+                self.home[name] = moved
+                if value.is_meta and not moved.is_meta and not default.is_meta:  # type: ignore[union-attr]
+                    self.fill(name)
+                    fresh = True
+        if fresh:
+            self.count, self.touched = 0, False
         self.scratch = None
         self.spare.clear()
         self.changed()
+        return fresh
 
     def tensors(self) -> list[Tensor]:
         """Return all tensors."""
@@ -281,15 +358,17 @@ class States:
         memo[id(self)] = new = self.copy()
         for name, value in new.values.items():
             if isinstance(value, list):
-                new.values[name] = [element.detach().clone() for element in value]
+                new.values[name] = [private_copy(element) for element in value]
         new.shared, new.left = self.shared, self.left
+        new.lock = deepcopy(self.lock, memo)
         return new
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a file needs: no memory that is not in use."""
         left_out = ("__weakref__", "home", "scratch", "spare", "version", "zeros")
         state = {n: getattr(self, n) for n in self.__slots__ if n not in left_out}
-        state["values"] = {n: _compact(value) for n, value in self.values.items()}
+        with self.lock:
+            state["values"] = {n: _compact(value) for n, value in self.values.items()}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -301,12 +380,27 @@ class States:
 
 
 def blank(like: States | Reader, *, batch: bool = False) -> States:
-    """Return states with the declarations of ``like``, and no data."""
+    """Return states with the declarations and the lock of ``like``, and no data."""
     new = States(batch=batch)
-    new.defaults, new.reductions = like.defaults, like.reductions
+    new.defaults, new.reductions, new.lock = like.defaults, like.reductions, like.lock
     for name in new.defaults:
-        new.fill(name)
+        # Asking for it in a compiled region would be one more guard.
+        home = None if is_dynamo_compiling() else like.home.get(name)
+        new.fill(name, None if home is None else home.device)
     return new
+
+
+class Batch(States):
+    """The states of one batch that a function counts and reads at once: values, and no more.
+
+    Nobody else sees them, so they may have any form that the statistic can read.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, values: dict[str, Any]) -> None:
+        self.values = values
+        self.batch = True
 
 
 class Seen:
@@ -370,10 +464,13 @@ class Reader:
     # The declarations are those of the metric, and what happened to the data that of the source.
     defaults = property(lambda self: self.own.defaults)
     reductions = property(lambda self: self.own.reductions)
+    home = property(lambda self: self.own.home)
     batch = property(lambda self: self.source.batch)
     count = property(lambda self: self.source.count)
     touched = property(lambda self: self.source.touched)
     grows = property(lambda self: self.source.grows)
+    lock = property(lambda self: self.source.lock)
+    weighs_updates = property(lambda self: self.own.weighs_updates)
 
     def updates(self) -> int:
         """Return the number of updates."""
@@ -395,6 +492,7 @@ class Reader:
         own.count, own.touched, own.version = source.count, source.touched, source.version
         own.defaults, own.reductions = dict(own.defaults), dict(own.reductions)
         own.shared = own.left = False
+        own.lock = source.lock
         return own
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self, dataclass_transform, override
 
-from fastmetrics.core.states import States
+from fastmetrics.core.states import Batch, States
 
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound="Statistic")
@@ -173,6 +173,10 @@ class Statistic:
         """Return the states of no data."""
         raise NotImplementedError
 
+    def empty_batch(self, device: torch.device) -> dict[str, Any]:
+        """Return those states of no data that one batch, which nobody joins to others, needs."""
+        return self.empty(device)
+
     def arguments(self) -> tuple[Any, ...]:
         """Return what the op takes after the states and the batch."""
         return ()
@@ -271,7 +275,7 @@ def count(
     statistic: Statistic, owner: str, preds: Tensor, target: Tensor, weight: Tensor | None = None
 ) -> States:
     """Return the states of one batch, reported on; for the function ``owner``."""
-    states = States(statistic.empty(target.device), batch=True)
+    states = Batch(statistic.empty_batch(target.device))
     statistic.add(states, preds, target, weight)
     statistic.report(owner, states)
     return states
@@ -293,6 +297,6 @@ def count_with_gradients(
     """Do as :func:`count`; gradients flow through the states where an input wants any."""
     if not wants_gradients(preds, target, weight):
         return count(statistic, owner, preds, target, weight)
-    states = States(statistic.with_gradients(preds, target, weight), batch=True)
+    states = Batch(statistic.with_gradients(preds, target, weight))
     statistic.report(owner, states)
     return states

@@ -9,6 +9,7 @@ from typing import Any, ClassVar, Generic, TypeVar, overload
 from torch import Tensor
 from typing_extensions import Self
 
+from fastmetrics.core.keywords import adds
 from fastmetrics.core.states import States, blank, private_copy
 from fastmetrics.core.statistic import Lists, Statistic, View, counts_only
 from fastmetrics.core.translation import Translation
@@ -68,10 +69,11 @@ class StatisticMetric(Metric):
         Metric.__init__(self, **settings)  # whatever else a subclass stems from
         self.statistic = statistic.to(self.device)
         self.__dict__["_view_names"] = frozenset(self._views())
-        for name, state in statistic.empty().items():
+        for name, state in statistic.empty(self._default_device).items():
             self.add_state(name, state, statistic.reductions[name])
 
     @counts_only
+    @adds("weight")
     def update(self, preds: Tensor, target: Tensor, weight: Tensor | None = None) -> None:
         """Add one batch; arguments as for the op of the statistic."""
         self.statistic.add(self._states, preds, target, weight)
@@ -109,6 +111,9 @@ class StatisticMetric(Metric):
     def _check_states(self, states: Mapping[str, Any]) -> None:
         self.statistic.check_states(states)
 
+    def _state_names(self) -> set[str]:
+        return super()._state_names() | self._translation().names
+
     def _named_here(self, states: dict[str, Any]) -> dict[str, Any]:
         own = self._defaults.keys()
         unknown = states.keys() - own - self._translation().names
@@ -120,13 +125,7 @@ class StatisticMetric(Metric):
         return self._read(states, keep=False)
 
     def _read(self, given: Mapping[str, Any], *, keep: bool) -> dict[str, Any]:
-        """Return the states that ``given`` ones say, ours or those of torchmetrics.
-
-        What they do not say is as by default, or ``keep`` as it is.
-
-        Raises:
-            ValueError: they are no states that this metric can have.
-        """
+        """Return the states that ``given`` ones say, ours or those of torchmetrics."""
         translation = self._translation()
         named = {
             name: map_tensors(lambda tensor: tensor.detach().to(self.device), value)
@@ -163,33 +162,9 @@ class StatisticMetric(Metric):
         view.set(states, value)
         states.changed()
 
-    def _load_from_state_dict(
-        self,
-        state_dict: dict[str, Any],
-        prefix: str,
-        local_metadata: dict[str, Any],
-        strict: bool,
-        missing_keys: list[str],
-        unexpected_keys: list[str],
-        error_msgs: list[str],
-    ) -> None:
-        """Take states under the names of torchmetrics, too; all of them or none."""
-        names = {*self.statistic.reductions, *self._translation().names}
-        given = {n: state_dict.pop(prefix + n) for n in names if prefix + n in state_dict}
-        if given:
-            try:
-                states = self._read(given, keep=True)
-            except ValueError as error:
-                error_msgs.append(f"{prefix[:-1] or type(self).__name__}: {error}")
-            else:
-                self._take_states(states)
-        super()._load_from_state_dict(
-            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
-        )
-
-    def _upstream_states(self) -> dict[str, Any]:
-        declared = {name: self._states.values[name] for name in self._declared()}
-        return declared | self._translation().give(self._states)
+    def _upstream_states(self, states: States) -> dict[str, Any]:
+        declared = {name: states.values[name] for name in self._declared()}
+        return declared | self._translation().give(states)
 
     def _check_upstream(self) -> None:
         translation = self._translation()

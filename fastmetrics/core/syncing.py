@@ -26,10 +26,9 @@ def named_metrics(module: Module) -> dict[str, Metric]:
 
 
 def independent_copy(module: Any) -> Any:
-    """Return a deep copy of metrics that shares their process groups and the networks in them."""
+    """Return a deep copy of metrics that shares the networks in them."""
     shared: list[Any] = []
     for metric in named_metrics(module).values():
-        shared.append(metric.process_group)
         shared += [child for child in metric.children() if not _holds_metrics(child)]
     return deepcopy(module, {id(each): each for each in shared})
 
@@ -49,7 +48,7 @@ def sync_for_compute(metrics: dict[str, Metric], async_op: bool = False) -> Sync
     handle = sync_metrics(packed, async_op=async_op)
     for name, metric in waiting.items():
         if name not in packed:
-            metric.sync()
+            metric.sync(distributed_available=lambda: True)
     for metric in metrics.values():
         metric.__dict__.update(_to_sync=False, _should_unsync=False)
     return handle or SyncHandle()
@@ -103,5 +102,5 @@ def synced_states(metric: Metric, values: dict[str, State]) -> States:
     synced = States(values)
     synced.defaults, synced.reductions = own.defaults, own.reductions
     synced.count, synced.touched, synced.version = own.count, own.touched, own.stamp()
-    synced.shared = own.shared
+    synced.shared, synced.lock = own.shared, own.lock
     return synced

@@ -44,8 +44,9 @@ def put_ours_first(cls: type, ours: tuple[type, ...]) -> None:
     around ``update`` and ``compute`` that torchmetrics gives to each instance is left out.
     """
     theirs = _upstream("torchmetrics.metric", "Metric")
-    if theirs is None or theirs not in cls.__mro__:
+    if theirs is None or theirs not in cls.__mro__ or "_ours_first" in vars(cls):
         return
+    cls._ours_first = True  # type: ignore[attr-defined]
     for base in ours:
         for name, value in vars(base).items():
             first = next(each for each in cls.__mro__ if name in vars(each))
@@ -71,10 +72,13 @@ def became_theirs(value: Any, state: dict[str, Any], ours: str) -> bool:
     return True
 
 
-def is_upstream_metric(value: object) -> bool:
-    """Whether ``value`` is a metric of torchmetrics, or one of ours that is registered there."""
+def is_upstream_class(cls: type) -> bool:
+    """Whether instances of ``cls`` are metrics of torchmetrics by descent.
+
+    Not so of its base class itself: it counts our base among its own subclasses.
+    """
     upstream = _upstream("torchmetrics.metric", "Metric")
-    return upstream is not None and isinstance(value, upstream)
+    return upstream is not None and cls is not upstream and upstream in cls.__mro__
 
 
 def is_upstream_collection(value: object) -> bool:

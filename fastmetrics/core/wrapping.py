@@ -14,8 +14,10 @@ import torch
 from torch.compiler import is_compiling, is_dynamo_compiling
 
 from fastmetrics.core import upstream
+from fastmetrics.core.locking import exclusive
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.utilities.prints import rank_zero_warn
+from fastmetrics.utilities.refusals import reword
 
 if TYPE_CHECKING:
     from fastmetrics.metric import Metric
@@ -69,22 +71,31 @@ def _wrap_fused_update(update: Callable[..., Any]) -> Callable[..., None]:
             update(*args, **kwargs)
             return
         own = self.__dict__
-        states = own["_states"]
-        if states.shared:
-            states = self._leave()
         if is_dynamo_compiling():
+            states = self._leave() if own["_states"].shared else own["_states"]
             states.note()
             update(*args, **kwargs)
             return
-        version = states.version
-        states.note()  # before: an interrupt behind the op must not leave an old value
-        try:
-            update(*args, **kwargs)
-        except Exception:
-            states.count, states.version = states.count - 1, version
-            raise
-        if own["compute_on_cpu"] and not states.batch:
-            states.lists_to_cpu()
+        while True:
+            lock = own["_states"].lock
+            with lock:
+                states = own["_states"]
+                if states.lock is not lock:  # another thread has put others in place
+                    continue
+                if states.shared:
+                    states = self._leave()
+                version = states.version
+                states.note()  # before: an interrupt behind the op must not leave an old value
+                try:
+                    update(*args, **kwargs)
+                except Exception as error:
+                    states.count, states.version = states.count - 1, version
+                    if own["_device"].type != "meta":
+                        reword(error, update, args, kwargs)
+                    raise
+                if own["compute_on_cpu"] and not states.batch:
+                    states.lists_to_cpu()
+                return
 
     return wrapper
 
@@ -99,33 +110,46 @@ def _wrap_user_update(update: Callable[..., Any]) -> Callable[..., None]:
         if outer is not wrapper and _is_inner(self, outer, cls._wrapped_update):
             update(self, *args, **kwargs)
             return
-        own = self.__dict__
-        states = own["_states"]
-        if states.shared:
-            states = self._leave()
         if is_dynamo_compiling():
+            own = self.__dict__
+            states = self._leave() if own["_states"].shared else own["_states"]
             states.note()
             with torch.set_grad_enabled(states.batch):
                 update(self, *args, **kwargs)
             return
-        states.note()  # before, as in torchmetrics: the update may read it
-        own["_inside"] = outer is not wrapper
-        try:
-            with torch.set_grad_enabled(states.batch):
-                update(self, *args, **kwargs)
-        except RuntimeError as error:
-            if "Expected all tensors to be on" in str(error):
-                raise RuntimeError(
-                    f"{cls.__name__}.update: the inputs and the metric are on different devices;"
-                    f" the metric is on {self.device}. Move it with `.to(device)`."
-                ) from error
-            raise
-        finally:
-            own["_inside"] = False
-        if own["compute_on_cpu"] and not states.batch:
-            states.lists_to_cpu()
+        _run_user_update(self, update, outer is not wrapper, args, kwargs)
 
     return wrapper
+
+
+@exclusive
+def _run_user_update(
+    self: Metric,
+    update: Callable[..., Any],
+    inside: bool,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> None:
+    own = self.__dict__
+    states = own["_states"]
+    if states.shared:
+        states = self._leave()
+    states.note()  # before, as in torchmetrics: the update may read it
+    own["_inside"] = inside
+    try:
+        with torch.set_grad_enabled(states.batch):
+            update(self, *args, **kwargs)
+    except RuntimeError as error:
+        if "Expected all tensors to be on" in str(error):
+            raise RuntimeError(
+                f"{type(self).__name__}.update: the inputs and the metric are on different"
+                f" devices; the metric is on {self.device}. Move it with `.to(device)`."
+            ) from error
+        raise
+    finally:
+        own["_inside"] = False
+    if own["compute_on_cpu"] and not states.batch:
+        states.lists_to_cpu()
 
 
 def _wrap_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
@@ -149,19 +173,35 @@ def _wrap_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
                 UserWarning,
             )
         version = states.stamp()
-        if own["_cached"] is not None and own["_cached_at"] == version:
+        if own["_cached_at"] == version and own["_cached"] is not None:
             return own["_cached"]
-        if self._is_synced or (own["_to_sync"] and self._is_distributed()):
+        return _compute_anew(self, compute, args, kwargs)
+
+    return wrapper
+
+
+@exclusive
+def _compute_anew(
+    self: Metric, compute: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    own = self.__dict__
+    states = own["_states"]
+    held = self._pointers()
+    try:
+        distributed = own["_to_sync"] and self._is_distributed()
+        if distributed or own["_kept"] is not None:
             with self.sync_context(
                 dist_sync_fn=self.dist_sync_fn,
                 should_sync=own["_to_sync"],
                 should_unsync=own["_should_unsync"],
+                distributed_available=lambda: distributed,  # asked once
             ):
                 value = self._final_value(compute, args, kwargs)
         else:
             value = self._final_value(compute, args, kwargs)
-        if own["compute_with_cache"]:
-            own["_cached"], own["_cached_at"] = value, states.stamp()
-        return value
-
-    return wrapper
+    except BaseException:
+        own.update(held)  # an interrupt may have kept the context from it
+        raise
+    if own["compute_with_cache"]:
+        own.update(_cached=value, _cached_at=states.stamp())
+    return value

@@ -13,7 +13,7 @@ from fastmetrics.core.reductions import Mean, Reduction
 from fastmetrics.core.states import State
 from fastmetrics.utilities.data import dim_zero_cat
 
-__all__ = ["distributed_available", "gather_all_tensors", "gather_state"]
+__all__ = ["distributed_available", "gather_all_tensors", "gather_state", "is_real"]
 
 # A function that gathers a tensor, bound to its process group.
 Gather = partial[list[Tensor]]
@@ -39,6 +39,16 @@ SENDABLE = (
 def distributed_available() -> bool:
     """Whether a default process group exists."""
     return dist.is_available() and dist.is_initialized()
+
+
+def is_real(group: Any | None) -> bool:
+    """Whether a process group is more than what somebody has put in place of torch's functions.
+
+    Those of a mocked environment know gathers, and none of the ways in which packets travel.
+    """
+    group = dist.group.WORLD if group is None else group
+    size = getattr(group, "size", None)
+    return group is not None and (size is None or size() == dist.get_world_size(group))
 
 
 def gather_all_tensors(result: Tensor, group: Any | None = None) -> list[Tensor]:
@@ -93,13 +103,13 @@ def gather_state(
     """Return the state of all processes; ``empty`` stands in for what a list lacks.
 
     A process that has seen no data may still hold a default of another shape (a scalar zero beside
-    vectors): it is broadcast.
+    vectors): it is broadcast. A user's function sees the states and nothing else, each once.
     """
     if isinstance(state, list):
         return _gather_list(state, reduction, gather, empty)
     parts = gather(state)
     updated = [True] * len(parts)
-    if isinstance(reduction, Mean):
+    if isinstance(reduction, Mean) and gather.func is gather_all_tensors:
         updated = [int(n) > 0 for n in gather(torch.tensor(updates, device=state.device))]
     if not reduction.concatenates and any(part.shape != parts[0].shape for part in parts):
         parts = list(torch.broadcast_tensors(*parts))
@@ -112,7 +122,7 @@ def _gather_list(state: list[Tensor], reduction: Reduction, gather: Gather, empt
         parts = gather(dim_zero_cat(state) if state else empty)
         return reduction.gather(parts, [True] * len(parts))
     lengths: list[int] = []
-    if gather.func is gather_all_tensors:  # a user's function sees the elements and nothing else
+    if gather.func is gather_all_tensors:
         lengths = [int(n) for n in gather(torch.tensor(len(state), device=empty.device))]
     elements: list[Tensor] = []
     for i in range(max(lengths, default=len(state))):

@@ -273,7 +273,7 @@ def merge_states(parts: Iterable[Measured | bytes], like: Measured | None = None
         raise ValueError("`parts` must not be empty, and bytes need `like`, a metric to read them.")
     # Bytes say what they are and are checked against the template; so are all parts, this way.
     saved = [part if isinstance(part, bytes) else part.state_bytes() for part in given]
-    merged = template.from_state_bytes(saved[-1])
+    merged: Measured = template.from_state_bytes(saved[-1])
     for part in reversed(saved[:-1]):
         merged._merge_earlier(template.from_state_bytes(part))
     return merged

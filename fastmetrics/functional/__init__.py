@@ -4,10 +4,10 @@ from typing import TYPE_CHECKING
 
 from fastmetrics.functional.classification import *
 from fastmetrics.functional.regression import *
-from fastmetrics.utilities.lazy import exported
+from fastmetrics.utilities.lazy import names_beside
 
 if TYPE_CHECKING:
     from fastmetrics.functional import classification as classification
     from fastmetrics.functional import regression as regression
 else:
-    __all__ = exported(__name__)
+    __getattr__, __dir__ = names_beside(__name__)

@@ -1,8 +1,11 @@
 """How a function of a regular family is declared: its arguments once per family, its name here.
 
 A family writes one ``Protocol`` for each list of arguments, and one maker that closes over the
-formula, for example ``binary(name, formula, ...) -> BinaryFunction``. What the maker returns is a
-plain function: editors, ``help``, ``inspect.signature``, type checkers and pickle see it as such.
+formula, for example ``binary(name, formula, ...) -> BinaryFunction``. A function whose arguments no
+other has is a signature with its purpose, and a decorator gives it the rest. Both make a plain
+function: editors, ``help``, ``inspect.signature``, type checkers and pickle see it as such.
+
+All look at their arguments by :func:`planned`, once for each list of arguments.
 """
 
 from __future__ import annotations
@@ -12,15 +15,23 @@ import inspect
 import sys
 import textwrap
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
+import torch
 from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import Statistic, count
+from fastmetrics.functional._public import public
+from fastmetrics.utilities.data import makes_plain_tensors
+
 F = TypeVar("F", bound=Callable[..., Any])
 
-# The value of a batch: of preds, target and weight.
-Value = Callable[[Tensor, Tensor, Tensor | None], Tensor]
+# What values a batch: of preds, target and weight.
+Value = Callable[[Tensor, Tensor, Tensor | None], Any]
+# Reads a value off the states that a statistic has filled.
+Read = Callable[[Any, States], Any]
 
 _BATCH = ("preds", "target", "weight")
 
@@ -28,10 +39,16 @@ _BATCH = ("preds", "target", "weight")
 _REMEMBERED = 128
 
 
+class _NotToBeKept(TypeError):
+    """Of a plan that another call must not get."""
+
+
 def planned(
     signature: inspect.Signature, name: str, plan: Callable[[dict[str, Any]], Value]
-) -> Callable[..., Tensor]:
+) -> Callable[..., Any]:
     """Return a function of a batch that looks at its other arguments once, when they are new.
+
+    Tensors among them are looked at in each call, since their values may have changed.
 
     Args:
         signature: preds, target, other arguments, and weight.
@@ -54,12 +71,19 @@ def planned(
         return plan(arguments)
 
     # Typed: True is no number of classes, though it equals 1.
-    remembered = functools.lru_cache(_REMEMBERED, typed=True)(look_at)
+    @functools.lru_cache(_REMEMBERED, typed=True)
+    def remembered(*args: Any, **options: Any) -> Value:
+        tensors = any(isinstance(x, Tensor) for x in (*args, *options.values()))
+        if tensors or not makes_plain_tensors():
+            raise _NotToBeKept
+        with torch.inference_mode(False):  # what is kept serves outside of it, too
+            return look_at(*args, **options)
 
     def function(
         preds: Tensor, target: Tensor, *args: Any, weight: Tensor | None = None, **options: Any
-    ) -> Tensor:
-        if is_dynamo_compiling():
+    ) -> Any:
+        # Others than plain tensors, of fake modes for example, do not go with what was kept.
+        if is_dynamo_compiling() or type(preds) is not Tensor:
             value = look_at(*args, **options)
         else:
             try:
@@ -72,6 +96,53 @@ def planned(
     function.__annotations__ = {p.name: p.annotation for p in signature.parameters.values()}
     function.__annotations__["return"] = signature.return_annotation
     return function
+
+
+def counted(owner: str, statistic: Statistic, read: Read) -> Value:
+    """Return what counts a batch and reads the value off its states; for the function ``owner``."""
+    if type(statistic).to is Statistic.to:  # without tensors, which are on one device
+
+        def value(preds: Tensor, target: Tensor, weight: Tensor | None) -> Any:
+            return read(statistic, count(statistic, owner, preds, target, weight))
+
+        return value
+
+    moved: dict[torch.device, Statistic] = {}
+
+    def value_on_its_device(preds: Tensor, target: Tensor, weight: Tensor | None) -> Any:
+        device = target.device
+        here = moved.get(device)
+        if here is None:
+            here = statistic.to(device)
+            if not is_dynamo_compiling():
+                moved[device] = here
+        return read(here, count(here, owner, preds, target, weight))
+
+    return value_on_its_device
+
+
+def planned_by(plan: Callable[..., tuple[Statistic, Read]]) -> Callable[[F], F]:
+    """Give a function its body: the value of one batch. Its own body is its purpose.
+
+    Args:
+        plan: checks the arguments other than the batch, given by name, and returns what is counted
+            and what reads the value.
+    """
+
+    def decorate(declaration: F) -> F:
+        name = declaration.__name__
+        function = planned(
+            inspect.signature(declaration), name, lambda given: counted(name, *plan(**given))
+        )
+        return cast(F, public(functools.update_wrapper(function, declaration)))
+
+    return decorate
+
+
+def without_self(method: Callable[..., Any]) -> inspect.Signature:
+    """Return the arguments of a method of a ``Protocol``, which are those of its functions."""
+    signature = inspect.signature(method)
+    return signature.replace(parameters=[*signature.parameters.values()][1:])
 
 
 def declared(
@@ -98,4 +169,4 @@ def declared(
     )
     parts = (inspect.cleandoc(summary), textwrap.dedent(arguments).strip(), session)
     function.__doc__ = "\n\n".join(part for part in parts if part)
-    return function
+    return public(function)

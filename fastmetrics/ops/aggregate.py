@@ -12,9 +12,9 @@ from typing_extensions import override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, View, frozen
-from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
+from fastmetrics.ops.checks import check_real, shape_text
 from fastmetrics.ops.define import define
-from fastmetrics.ops.faults import NAN, new_events
+from fastmetrics.ops.faults import BAD_WEIGHT, NAN, new_events, warn_of_weights
 from fastmetrics.utilities.prints import rank_zero_warn
 
 __all__ = ["aggregate_", "aggregate_value_"]
@@ -59,8 +59,7 @@ def check_aggregate(
     for name, tensor in (("value", value), ("weight", weight)):
         if tensor is None:
             continue
-        if tensor.dtype not in WEIGHT_DTYPES:
-            raise ValueError(f"{op}: `{name}` must be a real tensor, got dtype {tensor.dtype}.")
+        check_real(op, name, tensor)
         if tensor.device != state.device:
             raise ValueError(
                 f"{op}: `{name}` must be on the device of the metric state, {state.device}, got"
@@ -91,6 +90,7 @@ def aggregate_reference(
         return
     numbers = value.double()
     amounts = (torch.ones_like(numbers) if weight is None else weight.double()).expand_as(numbers)
+    odd = ((amounts < 0) | (amounts == torch.inf)).sum()
     if nans != KEEP:
         bad = numbers.isnan() | amounts.isnan()
         if nans != FILL:
@@ -102,6 +102,7 @@ def aggregate_reference(
             events[NAN] += bad.sum()
         numbers = torch.where(bad, fill if nans == FILL else _NEUTRAL[reduction], numbers)
         amounts = torch.where(bad, float(nans == FILL), amounts)
+    events[BAD_WEIGHT] += odd
     flat = state.view(-1)
     if reduction == SUM:
         flat[0] += (numbers * amounts).sum()
@@ -155,7 +156,8 @@ def aggregate_(
     Args:
         state: float64, changed in place: one element (the sum, the largest, the smallest), or two
             for a sum and the weight it stands for.
-        events: int64 ``[3]``, changed in place: NaN left out are counted.
+        events: int64 ``[4]``, changed in place: counts NaN left out, and weights that are negative
+            or infinite, though they are used.
         value: numbers of any real dtype and shape.
         weight: optional, for sums: a shape that can be broadcast to that of ``value``; 1 where
             there is none.
@@ -200,7 +202,7 @@ def aggregate_value_(
 
 def check_nan_strategy(nan_strategy: Any) -> None:
     """Raise ``ValueError`` unless this is a name of ``NAN_STRATEGIES`` or a float."""
-    if nan_strategy not in NAN_STRATEGIES and not isinstance(nan_strategy, float):
+    if not isinstance(nan_strategy, float) and nan_strategy not in [*NAN_STRATEGIES]:
         raise ValueError(
             f"`nan_strategy` must be a float or one of {(*NAN_STRATEGIES,)}, got {nan_strategy!r}."
         )
@@ -261,6 +263,8 @@ class Aggregate(Statistic):
         state = states.values["aggregate"]
         if isinstance(value, (int, float)) and (weight is None or isinstance(weight, (int, float))):
             amount = 1.0 if weight is None else weight
+            if not 0 <= amount < math.inf and amount == amount:
+                states.values["events"][BAD_WEIGHT] += 1
             if (value == value and amount == amount) or self.nan_strategy == "disable":
                 aggregate_value_(state, value, amount, self.reduction)
             else:
@@ -277,6 +281,28 @@ class Aggregate(Statistic):
             self.nan_strategy if rule == FILL else 0.0,  # type: ignore[arg-type]  # FILL: a float
         )
 
+    @override
+    def with_gradients(self, value: Any, weight: Any = None) -> dict[str, Any]:  # type: ignore[override]  # numbers have no target
+        """Return the aggregate of one batch that has been added without an error."""
+        device = next(x.device for x in (value, weight) if isinstance(x, Tensor))
+        numbers = _as_tensor(value, device).double()
+        amounts = torch.ones_like(numbers)
+        if weight is not None:
+            amounts = _as_tensor(weight, device).double().expand_as(numbers)
+        if self.nan_strategy != "disable":
+            bad = numbers.isnan() | amounts.isnan()
+            fill = self.nan_strategy if isinstance(self.nan_strategy, float) else None
+            neutral = _NEUTRAL[self.reduction] if fill is None else fill
+            numbers = torch.where(bad, neutral, numbers)
+            amounts = torch.where(bad, 0.0 if fill is None else 1.0, amounts)
+        if not numbers.numel():
+            return self.empty(device)
+        if self.reduction == SUM:
+            sums = [(numbers * amounts).sum(), *([amounts.sum()] if self.weighted else [])]
+            return {"aggregate": torch.stack(sums)}
+        found = numbers.amax() if self.reduction == MAX else numbers.amin()
+        return {"aggregate": found.unsqueeze(0)}
+
     def _add_nan(self, states: States) -> None:
         """Do with a number that is NaN what the op does with those in tensors."""
         if self.nan_strategy == "error":
@@ -289,11 +315,16 @@ class Aggregate(Statistic):
 
     @override
     def report(self, owner: str, states: States) -> None:
-        """Raise for NaN that an update on the GPU left out, or warn of those left out."""
-        if self.nan_strategy not in ("error", "warn"):
+        """Raise for NaN that an update on the GPU left out, or warn of those left out.
+
+        Warns of weights that are negative or infinite.
+        """
+        if not self.weighted and self.nan_strategy not in ("error", "warn"):
             return
-        count = states.values["events"].tolist()[NAN]
-        if not count:
+        _, count, _, bad_weights = states.values["events"].tolist()
+        if bad_weights:
+            warn_of_weights(owner, bad_weights, "they are used as they are.")
+        if not count or self.nan_strategy not in ("error", "warn"):
             return
         if self.nan_strategy == "error":
             raise RuntimeError(f"{owner}: {refused_text(f'{count} of them')}")

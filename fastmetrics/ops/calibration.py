@@ -25,6 +25,7 @@ from fastmetrics.ops.inputs import (
     check_label_inputs,
     int_sum,
     sample_weights,
+    usable_weights,
 )
 from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
 
@@ -104,6 +105,7 @@ def calibration_bins_reference(
         LOGITS: lambda: _top_share(scores) if num_classes else _sigmoid(preds),
     }
     num_samples = target.shape[0]
+    weight = usable_weights(events, weight)
     amount = sample_weights(counted.reshape(num_samples, -1), weight).double().flatten()
     interpretations = (PROBS, LOGITS) if num_interpretations > 1 else (int(logits),)
     for index, interpretation in enumerate(interpretations):
@@ -158,7 +160,7 @@ def calibration_bins_(
     Args:
         state: float64 ``[H, B, 3]`` with H in {1, 2} and B bins: number of positions (sum of
             weights), sum of confidences, sum of right ones. Changed in place.
-        events: int64 ``[3]``. Changed in place.
+        events: int64 ``[4]``. Changed in place.
         preds: scores in a float type: binary ``[N, ...]``, multiclass ``[N, C, ...]``.
         target: any integer type or bool, ``[N, ...]``: 0 and 1, or classes.
         weight: optional ``[N]``.
@@ -205,15 +207,17 @@ def bin_edges(n_bins: int, device: torch.device | None = None) -> Tensor:
     """Lower edges of the bins as float32 and as float64 numbers, float64 ``[2, n_bins + 1]``."""
     check_int("n_bins", n_bins, 1)
     # Made on the CPU: other devices round differently.
-    rows = [torch.linspace(0, 1, n_bins + 1, dtype=d) for d in (torch.float32, torch.float64)]
-    return torch.stack([row.double() for row in rows]).to(device)
+    dtypes = (torch.float32, torch.float64)
+    rows = [torch.linspace(0, 1, n_bins + 1, dtype=dtype, device="cpu") for dtype in dtypes]
+    edges = torch.stack([row.double() for row in rows])
+    return edges.to(torch.get_default_device() if device is None else device)
 
 
 @frozen()
 class CalibrationBins(CountStatistic):
     """Positions, confidences and right predictions of each bin, ``[H, n_bins + 1, 3]``.
 
-    The last bin holds the confidences of exactly 1; see :func:`calibration_bins_`.
+    The last row of the state holds the confidences of exactly 1; see :func:`calibration_bins_`.
 
     Attributes:
         num_classes: C; None for binary inputs.
@@ -277,8 +281,12 @@ class CalibrationBins(CountStatistic):
         counts += delta.index_add_(0, bins.clamp(0, len(delta) - 1), rows)
 
     def read(self, states: States) -> Tensor:
-        """Return the number of positions, sums of confidences and of right ones, ``[B, 3]``."""
-        return choose_interpretation(states.values["counts"], states.values["events"], -3)
+        """Return the number of positions, sums of confidences and of right ones, ``[n_bins, 3]``.
+
+        The last bin is closed: a confidence of 1 is in it.
+        """
+        table = choose_interpretation(states.values["counts"], states.values["events"], -3)
+        return torch.cat((table[:-2], table[-2:].sum(0, keepdim=True)))
 
     @override
     def to(self, device: torch.device) -> Self:

@@ -6,6 +6,8 @@ axes flattened).
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 from torch import Tensor
 
@@ -17,6 +19,9 @@ LABEL_DTYPES = frozenset(
     {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
 )
 WEIGHT_DTYPES = SCORE_DTYPES | LABEL_DTYPES
+REAL_TENSOR = (
+    "a real tensor (bool, uint8, int8, int16, int32, int64, float16, bfloat16, float32 or float64)"
+)
 
 
 def range_text(num_labels: int, ignore_index: int | None) -> str:
@@ -47,12 +52,30 @@ def check_devices(op: str, state: Tensor, preds: Tensor, target: Tensor) -> None
         )
 
 
+class FloatTargetError(ValueError):
+    """`target` is a float tensor; what it holds may be labels nevertheless."""
+
+
+def labels_in(target: Tensor) -> Tensor | None:
+    """Return a float ``target`` as integers, or None if it holds other numbers; waits for a GPU."""
+    if torch.compiler.is_compiling() or not bool((target == target.floor()).all()):
+        return None
+    return target.long()
+
+
 def check_label_dtype(op: str, name: str, labels: Tensor) -> None:
     """Raise unless labels are integers or booleans."""
     if labels.dtype not in LABEL_DTYPES:
-        raise ValueError(
+        is_float_target = name == "target" and labels.dtype in SCORE_DTYPES
+        raise (FloatTargetError if is_float_target else ValueError)(
             f"{op}: `{name}` must be an integer or bool tensor, got dtype {labels.dtype}."
         )
+
+
+def check_real(op: str, name: str, tensor: Tensor) -> None:
+    """Raise unless a tensor holds real numbers of a dtype that all backends read."""
+    if tensor.dtype not in WEIGHT_DTYPES:
+        raise ValueError(f"{op}: `{name}` must be {REAL_TENSOR}, got dtype {tensor.dtype}.")
 
 
 def check_weight(op: str, state: Tensor, weight: Tensor, num_samples: int) -> None:
@@ -62,8 +85,7 @@ def check_weight(op: str, state: Tensor, weight: Tensor, num_samples: int) -> No
             f"{op}: `weight` must have one entry per sample, shape ({num_samples},),"
             f" got {tuple(weight.shape)}."
         )
-    if weight.dtype not in WEIGHT_DTYPES:
-        raise ValueError(f"{op}: `weight` must be a real tensor, got dtype {weight.dtype}.")
+    check_real(op, "weight", weight)
     if weight.device != state.device:
         raise ValueError(
             f"{op}: `weight` must be on the device of the metric state, {state.device},"
@@ -73,6 +95,52 @@ def check_weight(op: str, state: Tensor, weight: Tensor, num_samples: int) -> No
         raise ValueError(f"{op}: a weighted update needs a float64 state, got {state.dtype}.")
 
 
+def refuse_mapped(op: str, args: Iterable[object]) -> None:
+    """Raise if ``torch.vmap`` maps an argument: an op writes one state, not one for each entry."""
+    if any(isinstance(arg, Tensor) and torch._C._functorch.is_batchedtensor(arg) for arg in args):
+        raise RuntimeError(
+            f"{op}: torch.vmap cannot map what changes a state, such as the update of a metric; it"
+            " can map the functions of fastmetrics.functional."
+        )
+
+
 def shape_text(tensor: Tensor) -> str:
     """Print a shape as a tuple."""
     return str(tuple(tensor.shape))
+
+
+def check_held(owner: str, **tensors: Tensor) -> None:
+    """Raise unless these hold numbers on one device that can be read later.
+
+    Raises:
+        ValueError: a packed tensor such as a sparse one, one left over from a trace, two devices.
+    """
+    first = next(iter(tensors.values()))
+    for name, tensor in tensors.items():
+        if tensor.layout is not torch.strided:
+            raise ValueError(f"{owner}: `{name}` must be dense, got layout {tensor.layout}.")
+        if type(tensor).__name__ == "FakeTensor" and not _is_tracing(tensor):
+            raise ValueError(f"{owner}: `{name}` must hold data, got a FakeTensor.")
+        if tensor.device != first.device:
+            raise ValueError(
+                f"{owner}: {' and '.join(f'`{n}`' for n in tensors)} must be on one device, got"
+                f" {' and '.join(str(t.device) for t in tensors.values())}."
+            )
+
+
+def _is_tracing(fake: Tensor) -> bool:
+    """Whether stand-ins for tensors are all there is, now that one has come."""
+    return torch.compiler.is_compiling() or type(torch.empty(())) is type(fake)
+
+
+def check_beside(name: str, tensor: Tensor, kept: Tensor) -> None:
+    """Raise ``ValueError`` unless a batch is on the device of those kept before."""
+    if tensor.device != kept.device or (type(tensor) is not type(kept) and _is_fake(tensor, kept)):
+        raise ValueError(
+            f"`{name}` must be on the device of the batches before, {kept.device}, got"
+            f" {tensor.device}."
+        )
+
+
+def _is_fake(*tensors: Tensor) -> bool:
+    return any(type(tensor).__name__ == "FakeTensor" for tensor in tensors)

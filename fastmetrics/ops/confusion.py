@@ -25,14 +25,9 @@ from fastmetrics.ops.inputs import (
     read_classes,
     read_labels,
     sample_weights,
+    usable_weights,
 )
-from fastmetrics.utilities.checks import (
-    INPUTS,
-    check_choice,
-    check_ignore_index,
-    check_int,
-    check_unit_interval,
-)
+from fastmetrics.utilities.checks import check_ignore_index, check_int, check_thresholding
 
 # Where tp, fp, tn and fn stand in a table [[tn, fp], [fn, tp]] that is laid flat.
 TABLE_ORDER = (3, 1, 0, 2)
@@ -55,22 +50,32 @@ def check_label_confusion(
     """Metadata check of `label_confusion_`, and its fake."""
     num_labels = 1 if groups is not None else state.shape[-3]
     check_label_inputs("label_confusion_", state, preds, target, weight, num_labels)
-    if groups is not None:
-        check_groups(preds, groups)
-
-
-def flatten_groups(groups: Tensor) -> Tensor:
-    """Return ``[N]`` for ``[N, 1]``."""
-    return groups.squeeze(1) if groups.ndim == 2 else groups
-
-
-def check_groups(preds: Tensor, groups: Tensor) -> None:
-    """Raise unless ``groups`` holds one integer per sample."""
-    if groups.shape != preds.shape[:1]:
+    if groups is not None and groups.shape != preds.shape[:1]:
         raise ValueError(
             "label_confusion_: `groups` must have one entry per sample, shape"
             f" ({preds.shape[0]},), got {shape_text(groups)}."
         )
+    if groups is not None:
+        _check_group_labels(preds, groups)
+
+
+def check_groups(preds: Tensor, groups: Tensor) -> None:
+    """Raise unless ``groups`` holds one integer per sample, or per element."""
+    samples = preds.shape[:1]
+    if groups.shape not in (samples, (*samples, 1), preds.shape):
+        raise ValueError(
+            "label_confusion_: `groups` must have one entry per sample, shape"
+            f" {tuple(samples)}, or the shape of `preds`, got {shape_text(groups)}."
+        )
+    if groups.numel() and not preds.numel():
+        raise ValueError(
+            "label_confusion_: `preds` must have elements for `groups` of shape"
+            f" {shape_text(groups)}, got {shape_text(preds)}."
+        )
+    _check_group_labels(preds, groups)
+
+
+def _check_group_labels(preds: Tensor, groups: Tensor) -> None:
     check_label_dtype("label_confusion_", "groups", groups)
     if groups.device != preds.device:
         raise ValueError(
@@ -84,11 +89,14 @@ def confusion_reference(
     ignore_index: int | None, validate: bool,
 ) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
+    if not target.numel():
+        return
     num_classes = state.shape[0]
     pred, labels, counted, _ = read_classes(
         "confusion_", events, preds, target, num_classes, 1, ignore_index, validate
     )
     cell = torch.where(counted, labels * num_classes + pred, 0)
+    weight = usable_weights(events, weight)
     contribution = sample_weights(counted, weight)
     delta = contribution.new_zeros(num_classes * num_classes)
     delta.index_add_(0, cell.flatten(), contribution.flatten())
@@ -100,6 +108,8 @@ def label_confusion_reference(
     groups: Tensor | None, threshold: float, logits: bool, ignore_index: int | None, validate: bool,
 ) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
+    if not target.numel():
+        return
     num_interpretations, num_rows = state.shape[-4], state.shape[-3]
     num_samples = target.shape[0]
     interpretations = (PROBS, LOGITS) if num_interpretations == 2 else (int(logits),)
@@ -134,6 +144,7 @@ def label_confusion_reference(
             events[INVALID] += int_sum(counted & outside)
         counted = counted & ~outside
     depth = target[0].numel() if num_samples else 0
+    weight = usable_weights(events, weight)
     contribution = sample_weights(counted.reshape(num_samples, depth), weight).flatten()
     samples = state.shape[0] if state.ndim == 5 else 1
     for index, pred in enumerate(predicted):
@@ -176,7 +187,7 @@ def confusion_(
 
     Args:
         state: ``[C, C]``, int64, or float64 once weights are used. Changed in place.
-        events: int64 ``[3]``. Changed in place.
+        events: int64 ``[4]``. Changed in place.
         preds: scores ``[N, C, ...]`` or labels ``[N, ...]``.
         target: labels ``[N, ...]`` in ``[0, C)``, any integer type or bool.
         weight: optional ``[N]``.
@@ -225,7 +236,7 @@ def label_confusion_(
         state: ``[H, L, 2, 2]`` with H in {1, 2}; L is 1 for binary inputs, or the number of groups.
             With a leading ``[N]`` axis each sample is counted on its own. int64, or float64 once
             weights are used. Changed in place.
-        events: int64 ``[3]``. Changed in place.
+        events: int64 ``[4]``. Changed in place.
         preds: scores in a float type or labels 0 and 1, ``[N, ...]``; ``[N, L, ...]`` when L > 1
             and there are no groups.
         target: labels 0 and 1, any integer type or bool, same shape as ``preds``.
@@ -295,7 +306,8 @@ class Confusion(CountStatistic):
 
     def matrix(self, states: States) -> Tensor:
         """Return the matrix ``[C, C]``."""
-        return self.counts_of(states)
+        counts: Tensor = states.values["counts"]
+        return counts
 
     @override
     def views(self) -> Mapping[str, View]:
@@ -345,12 +357,7 @@ class LabelTables(CountStatistic):
     def check(self) -> None:
         """Raise ``ValueError`` unless the arguments are in range."""
         check_int("num_labels", self.num_labels, 2)
-        self._check_elements()
-
-    def _check_elements(self) -> None:
-        check_unit_interval("threshold", self.threshold)
-        check_ignore_index(self.ignore_index)
-        check_choice("input", self.input, INPUTS)
+        check_thresholding(self.threshold, self.ignore_index, self.input)
 
     @override
     def arguments(self) -> tuple[None, float, bool, int | None, bool]:
@@ -385,12 +392,25 @@ class BinaryTable(LabelTables):
 
     @override
     def check(self) -> None:
-        self._check_elements()
+        check_thresholding(self.threshold, self.ignore_index, self.input)
 
     @override
     def matrix(self, states: States) -> Tensor:
         """Return the table ``[2, 2]``, samplewise ``[N, 2, 2]``."""
         return super().matrix(states).select(-3, 0)
+
+
+def _one_axis(
+    preds: Tensor, target: Tensor, groups: Tensor, weight: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Return groups ``[N]`` for ``[N, 1]``; where each element has one, make it a sample."""
+    if groups.shape != preds.shape:
+        return preds, target, groups.flatten(), weight
+    if target.shape != preds.shape or (weight is not None and weight.shape != preds.shape[:1]):
+        return preds, target, groups, weight  # which the op refuses
+    if weight is not None:
+        weight = weight.repeat_interleave(preds.numel() // max(1, preds.shape[0]))
+    return preds.flatten(), target.flatten(), groups.flatten(), weight
 
 
 @frozen()
@@ -414,9 +434,7 @@ class GroupTables(CountStatistic):
     @override
     def check(self) -> None:
         check_int("num_groups", self.num_groups, 2)
-        check_unit_interval("threshold", self.threshold)
-        check_ignore_index(self.ignore_index)
-        check_choice("input", self.input, INPUTS)
+        check_thresholding(self.threshold, self.ignore_index, self.input)
 
     @property
     @override
@@ -436,6 +454,9 @@ class GroupTables(CountStatistic):
             target = torch.zeros((), dtype=torch.uint8, device=preds.device).expand(preds.shape)
         elif target is None:
             raise ValueError("`target` must be a tensor, got None.")
+        if groups.shape != preds.shape[:1] or not preds.numel():
+            check_groups(preds, groups)
+            preds, target, groups, weight = _one_axis(preds, target, groups, weight)
         counts = self.open(states, preds, target, weight)
         label_confusion_(
             counts,
@@ -443,7 +464,7 @@ class GroupTables(CountStatistic):
             preds,
             target,
             weight,
-            flatten_groups(groups),
+            groups,
             self.threshold,
             self.input == "logits",
             self.ignore_index,

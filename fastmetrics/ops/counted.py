@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,6 +15,7 @@ from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, View, check_form
 from fastmetrics.ops.faults import NAN_AS_TORCH, OUTSIDE, new_events, raise_events
 from fastmetrics.utilities.data import normal_tensor
+from fastmetrics.utilities.recording import is_recorded
 
 COUNTS = ("tp", "fp", "tn", "fn")
 IN_ORDER = (0, 1, 2, 3)
@@ -25,7 +26,7 @@ _FEW = 32
 
 def is_readable(tensor: Tensor) -> bool:
     """Whether the host can look at values for free: on the CPU, outside of compiled regions."""
-    return tensor.is_cpu and not torch.compiler.is_compiling()
+    return tensor.is_cpu and not is_recorded()
 
 
 def choose_interpretation(state: Tensor, events: Tensor, dim: int = -4) -> Tensor:
@@ -158,9 +159,10 @@ class CountStatistic(Statistic):
 
     @override
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
-        counts: Any = []
-        if not self.samplewise:
-            counts = torch.zeros(self.shape, dtype=self.dtype, device=device)
+        if self.samplewise:
+            return {"counts": [], "events": new_events(device)}
+        # The shape as separate numbers: in one piece it takes torch half as long again.
+        counts = torch.zeros(*self.shape, dtype=self.dtype, device=device)
         return {"counts": counts, "events": new_events(device)}
 
     @override
@@ -218,9 +220,9 @@ class CountStatistic(Statistic):
 
     def counts_of(self, states: States) -> Tensor:
         """Return the counts of all batches as one tensor."""
-        counts: Any = states.values["counts"]
+        counts: Tensor | list[Tensor] = states.values["counts"]
         if not isinstance(counts, list):
-            return cast(Tensor, counts)
+            return counts
         if counts:
             return torch.cat(counts)
         device = states.values["events"].device

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.compiler import is_dynamo_compiling
 from torch.library import Library
 
+from fastmetrics.ops.checks import FloatTargetError, labels_in, refuse_mapped
 from fastmetrics.ops.fusible import add_family
 
 # Lives as long as the process, as the ops do.
@@ -43,8 +45,9 @@ def define(
 
     The reference serves every device that has no kernel of its own. The check is the fake, and runs
     before the reference and before the GPU kernels. The CPU kernels guard their memory themselves,
-    so the check runs only to word what they refuse: it takes as long as a small kernel. The ops are
-    not differentiable, so autograd passes them through and keeps no input alive.
+    so the check runs only to word what they refuse: it takes as long as a small kernel. Labels that
+    come as whole numbers in a float tensor are found there, too, and converted. The ops are not
+    differentiable, so autograd passes them through and keeps no input alive.
     """
 
     def checked_reference(*args: Any) -> None:
@@ -65,14 +68,29 @@ def define(
     if explain is not None:
         EXPLANATIONS[name] = explain
     handle = getattr(torch.ops.fastmetrics, name).default
+    # What the handle calls. Regions that torch compiles know only the handle.
+    direct = handle._op
+    names = [argument.name for argument in handle._schema.arguments]
     if fusible_axes is not None:
         add_family(name, handle._schema, fusible_axes)
 
     def run(*args: Any) -> None:
         try:
-            handle(*args)
+            if is_dynamo_compiling():
+                handle(*args)
+            else:
+                direct(*args)
         except (ValueError, RuntimeError):
-            check(*args)
+            refuse_mapped(name, args)
+            try:
+                check(*args)
+            except FloatTargetError as error:
+                place = names.index("target")
+                labels = labels_in(args[place])
+                if labels is None:
+                    raise ValueError(str(error)) from None
+                run(*args[:place], labels, *args[place + 1 :])
+                return
             if explain is not None:
                 explain(*args)
             raise

@@ -1,13 +1,14 @@
 """Error sums: any choice of error terms of predictions and targets, summed over the samples.
 
-With e = preds - target, p = preds and t = target in float64, the terms are:
+With e = preds - target, p = preds and t = target in float64, the terms are as below; e of whole
+numbers is the float64 nearest to their difference, also where p and t are rounded.
 
 ================= ======================================================================
 ``SQUARED``       e^2
 ``ABSOLUTE``      |e|
 ``SQUARED_LOG``   (log(1 + p) - log(1 + t))^2; NaN below -1
 ``PERCENTAGE``    |e| / max(|t|, 1.17e-6)
-``SYMMETRIC``     |e| / max(|p| + |t|, 1.17e-6)
+``SYMMETRIC``     |e| / max(|p| + |t|, 1.17e-6), finite wherever p and t are
 ``MAGNITUDE``     |t|
 ``LOG_COSH``      log(cosh(e))
 ``POWER``         |e|^p of the argument ``p``
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import field
 from typing import Any
 
 import torch
@@ -27,10 +29,13 @@ from typing_extensions import override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, View, frozen
-from fastmetrics.ops.checks import WEIGHT_DTYPES, check_devices, check_weight, shape_text
+from fastmetrics.ops.checks import check_devices, check_real, check_weight, shape_text
 from fastmetrics.ops.define import define
+from fastmetrics.ops.differences import difference
+from fastmetrics.ops.faults import report_weight_sums, weight_or_nan
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
+from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["error_sums_"]
 
@@ -79,8 +84,7 @@ def check_error_sums(
     if terms & DEVIANCE and 0 < power < 1:
         raise ValueError(f"{_NAME}: `power` must not lie between 0 and 1, got {power}.")
     for name, tensor in (("preds", preds), ("target", target)):
-        if tensor.dtype not in WEIGHT_DTYPES:
-            raise ValueError(f"{_NAME}: `{name}` must be a real tensor, got dtype {tensor.dtype}.")
+        check_real(_NAME, name, tensor)
     # The error type is torchmetrics'.
     if preds.shape != target.shape:
         raise RuntimeError(
@@ -98,10 +102,10 @@ def check_error_sums(
         check_weight(_NAME, state, weight, preds.shape[0] if preds.ndim else 1)
 
 
-def _log_ratio(x: Tensor, y: Tensor) -> Tensor:
-    """``log(x / y)`` for y > 0, accurate for close numbers, with gradients."""
-    close = (x - y).abs() < 0.5 * y
-    near = torch.where(close, (x - y) / y, 0.0)
+def _log_ratio(x: Tensor, y: Tensor, error: Tensor) -> Tensor:
+    """``log(x / y)`` for y > 0, with ``error = x - y``: accurate for close numbers."""
+    close = error.abs() < 0.5 * y
+    near = torch.where(close, error / y, 0.0)
     far = torch.where(close, 1.0, x / y)
     return torch.where(close, near.log1p(), far.log())
 
@@ -123,44 +127,59 @@ def outside_domain(preds: Tensor, target: Tensor, power: float) -> Tensor:
     return outside | (target < 0) if power >= 1 else outside
 
 
-def _deviance(p: Tensor, t: Tensor, power: float) -> Tensor:
+def _deviance(p: Tensor, t: Tensor, error: Tensor, power: float) -> Tensor:
     if power == 0:
-        return (p - t).square()
+        return error.square()
     outside = outside_domain(p, t, power)
     p, t = torch.where(outside, 1.0, p), torch.where(outside, 1.0, t)
+    error = torch.where(outside, 0.0, error)
     if power == 1:
         zero = t == 0
-        log = _log_ratio(torch.where(zero, p, t), p)
-        return 2.0 * (torch.where(zero, 0.0, t * log) + (p - t))
+        log = _log_ratio(torch.where(zero, p, t), p, torch.where(zero, 0.0, -error))
+        return 2.0 * (torch.where(zero, 0.0, t * log) + error)
     if power == 2:
-        rise = torch.where(p < math.inf, (t - p) / p, t / p - 1.0)
-        return 2.0 * (rise - _log_ratio(t, p))
+        rise = torch.where(p < math.inf, -error / p, t / p - 1.0)
+        return 2.0 * (rise - _log_ratio(t, p, -error))
     a, b = 2.0 - power, 1.0 - power
     positive = torch.where(t < 0, 0.0, t)
     zero, finite = positive == 0, p.isfinite() & t.isfinite()
-    log = _log_ratio(torch.where(zero | ~finite, p, positive), p)
+    other = zero | ~finite
+    log = _log_ratio(torch.where(other, p, positive), p, torch.where(other, 0.0, -error))
     ratio = torch.where(zero, -1.0, (a * log).expm1())
-    exact = p.pow(a) * (ratio / a - (t - p) / p) * (2.0 / b)
+    exact = p.pow(a) * (ratio / a + error / p) * (2.0 / b)
     plain = positive.pow(a) / (a * b) - t * p.pow(b) / b + p.pow(a) / a
     return torch.where(finite, exact, 2.0 * plain)
 
 
 def error_terms(preds: Tensor, target: Tensor, terms: int, p: float, power: float) -> list[Tensor]:
-    """The terms of each position, of float64 inputs, in the order of the columns.
+    """The terms of each position in float64, in the order of the columns.
 
     A deviance is 0 outside its domain, and the positions there are its second column.
     """
-    error = preds - target
+    error = difference(preds, target)
+    preds, target = preds.double(), target.double()
+
+    def halved(size: Tensor) -> Tensor:
+        # A difference, or a sum, may be too large for float64 where its half is not.
+        apart = torch.where(error.isfinite(), 0.5 * error, 0.5 * preds - 0.5 * target)
+        return apart.abs() / size.clamp_min(0.5 * EPSILON)
+
+    def squared_log() -> Tensor:
+        close = error.abs() < 0.5 * (1.0 + target)
+        near = torch.where(close, error / (1.0 + target), 0.0).log1p()
+        p, t = (torch.where(close, 0.0, values) for values in (preds, target))
+        return torch.where(close, near, p.log1p() - t.log1p()).square()
+
     of_term: dict[int, Callable[[], Tensor]] = {
         SQUARED: error.square,
         ABSOLUTE: error.abs,
-        SQUARED_LOG: lambda: (preds.log1p() - target.log1p()).square(),
-        PERCENTAGE: lambda: error.abs() / target.abs().clamp_min(EPSILON),
-        SYMMETRIC: lambda: error.abs() / (target.abs() + preds.abs()).clamp_min(EPSILON),
+        SQUARED_LOG: squared_log,
+        PERCENTAGE: lambda: halved(0.5 * target.abs()),
+        SYMMETRIC: lambda: halved(0.5 * target.abs() + 0.5 * preds.abs()),
         MAGNITUDE: target.abs,
         LOG_COSH: lambda: _log_cosh(error),
         POWER: lambda: error.abs().pow(p),
-        DEVIANCE: lambda: _deviance(preds, target, power),
+        DEVIANCE: lambda: _deviance(preds, target, error, power),
     }
     found = [term() for bit, term in of_term.items() if terms & bit]
     if terms & DEVIANCE:
@@ -178,11 +197,11 @@ def sum_errors(
     power: float = 0.0,
 ) -> Tensor:
     """Return the sums of one batch, float64 ``[D, K]``, by torch operations with gradients."""
-    found = error_terms(preds.double(), target.double(), terms, p, power)
+    found = error_terms(preds, target, terms, p, power)
     outside = [found.pop()] if terms & DEVIANCE else []
     weights = torch.ones((), dtype=torch.float64, device=preds.device)
     if weight is not None:
-        weights = weight.double().reshape(preds.shape[:1] + (1,) * (preds.ndim - 1))
+        weights = weight_or_nan(weight).reshape(preds.shape[:1] + (1,) * (preds.ndim - 1))
     columns = [term * weights for term in found] + outside + [weights.expand(preds.shape)]
     if outputs == 1:
         return torch.stack([column.sum() for column in columns]).unsqueeze(0)
@@ -198,6 +217,15 @@ def error_sums_reference(
     if terms & DEVIANCE and preds.device.type == "cpu":
         raise_outside_domain(_NAME, preds, target, power)
     state += sum_errors(preds, target, weight, state.shape[0], terms, p, power)
+
+
+def check_columns(owner: str, preds: Tensor, num_outputs: int) -> None:
+    """Raise ``ValueError`` unless ``preds`` is ``[N]`` or ``[N, num_outputs]``."""
+    if preds.ndim != 1 and (preds.ndim != 2 or preds.shape[1] != num_outputs):
+        raise ValueError(
+            f"{owner}: `preds` and `target` must have shape (N,) or (N, {num_outputs}), got"
+            f" {tuple(preds.shape)}."
+        )
 
 
 def domain_text(power: float) -> str:
@@ -256,8 +284,8 @@ def error_sums_(
 ) -> None:
     """Add the error terms of one batch to their sums, for each of D outputs.
 
-    Everything is worked out and summed in float64, also for integers and small floats. NaN and
-    infinities go where the formulas lead them.
+    Everything is worked out and summed in float64, also for integers and small floats; whole
+    numbers are subtracted before. NaN and infinities go where the formulas lead them.
 
     Args:
         state: float64 ``[D, K]``. The columns are the chosen terms in the order of their bits,
@@ -298,21 +326,24 @@ class ErrorSums(Statistic):
         num_outputs: D; 1 takes all positions of any shape as one output.
         p: the exponent of ``POWER``.
         power: that of ``DEVIANCE``.
+        columns_only: whether batches of other axes than ``[N]`` and ``[N, D]`` are refused.
     """
 
     terms: int
     num_outputs: int = 1
     p: float = 1.0
     power: float = 0.0
+    columns_only: bool = field(default=False, compare=False, repr=False)
 
     op = staticmethod(error_sums_)
     exact = ("sums",)
 
     def __post_init__(self) -> None:
         """Make equal exponents look the same, too."""
-        for name in ("p", "power"):
-            if isinstance(getattr(self, name), int):
-                object.__setattr__(self, name, float(getattr(self, name)))
+        if isinstance(self.p, int):
+            object.__setattr__(self, "p", float(self.p))
+        if isinstance(self.power, int):
+            object.__setattr__(self, "power", float(self.power))
 
     def check(self) -> None:
         """Raise for arguments without a sum.
@@ -341,8 +372,8 @@ class ErrorSums(Statistic):
 
     @override
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
-        shape = (self.num_outputs, num_columns(self.terms))
-        return {"sums": torch.zeros(shape, dtype=torch.float64, device=device)}
+        columns = num_columns(self.terms)
+        return {"sums": torch.zeros(self.num_outputs, columns, dtype=torch.float64, device=device)}
 
     @override
     def arguments(self) -> tuple[int, float, float]:
@@ -350,6 +381,8 @@ class ErrorSums(Statistic):
 
     @override
     def open(self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        if self.columns_only and preds.ndim != 1:
+            check_columns(_NAME, preds, self.num_outputs)
         sums: Tensor = states.values["sums"]
         return sums
 
@@ -357,6 +390,8 @@ class ErrorSums(Statistic):
     def add(
         self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
     ) -> None:
+        if self.columns_only and preds.ndim != 1:
+            check_columns(_NAME, preds, self.num_outputs)
         error_sums_(states.values["sums"], preds, target, weight, self.terms, self.p, self.power)
 
     @override
@@ -372,12 +407,13 @@ class ErrorSums(Statistic):
     def report(self, owner: str, states: States) -> None:
         """Raise ``ValueError`` for positions without a deviance that an update on a GPU left out.
 
-        Waits for the device.
+        Waits for the device then. Warns of weights that are none.
         """
+        sums = states.values["sums"]
+        report_weight_sums(owner, sums, -1)
         if not self.terms & DEVIANCE:
             return
-        sums = states.values["sums"]
-        if sums.is_cpu or torch.compiler.is_compiling():  # on a CPU the op itself has raised
+        if sums.is_cpu or is_recorded():  # on a CPU the op itself has raised
             return
         outside = int(sums[..., 1].sum().item())
         if outside:

@@ -25,14 +25,9 @@ from fastmetrics.ops.inputs import (
     read_classes,
     read_labels,
     sample_weights,
+    usable_weights,
 )
-from fastmetrics.utilities.checks import (
-    INPUTS,
-    check_choice,
-    check_ignore_index,
-    check_int,
-    check_unit_interval,
-)
+from fastmetrics.utilities.checks import check_ignore_index, check_int, check_thresholding
 
 __all__ = ["exact_match_", "label_exact_match_"]
 
@@ -70,6 +65,7 @@ def exact_match_reference(
     )
     usable = ~invalid.any(1)
     correct = ((pred == labels) | ~counted).all(1) & usable
+    weight = usable_weights(events, weight)
     delta = torch.stack(
         (
             sample_weights(correct.unsqueeze(1), weight).squeeze(1),
@@ -85,6 +81,8 @@ def label_exact_match_reference(
     num_labels: int, threshold: float, logits: bool, ignore_index: int | None, validate: bool,
 ) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
+    if not target.numel():
+        return
     num_interpretations = state.shape[-2]
     interpretations = (PROBS, LOGITS) if num_interpretations == 2 else (int(logits),)
     predicted, labels, counted, invalid = read_labels(
@@ -100,6 +98,7 @@ def label_exact_match_reference(
     num_samples = target.shape[0]
     shape = (num_samples, num_labels, target[0, 0].numel() if num_samples else 0)
     usable = ~invalid.reshape(shape).any(1)
+    weight = usable_weights(events, weight)
     total = sample_weights(usable, weight).sum(1)
     for index, pred in enumerate(predicted):
         correct = ((pred == labels) | ~counted).reshape(shape).all(1) & usable
@@ -276,9 +275,7 @@ class LabelMatches(MatchCounts):
     @override
     def check(self) -> None:
         check_int("num_labels", self.num_labels, 2)
-        check_unit_interval("threshold", self.threshold)
-        check_ignore_index(self.ignore_index)
-        check_choice("input", self.input, INPUTS)
+        check_thresholding(self.threshold, self.ignore_index, self.input)
 
     @property
     @override

@@ -1,6 +1,6 @@
 """What an update finds wrong with a batch: counters beside every statistic, and reports of them.
 
-``events`` is an int64 ``[3]`` tensor beside every statistic; it sums over ranks:
+``events`` is an int64 ``[4]`` tensor beside every statistic; it sums over ranks:
 
 ====== =============================================================================
 column meaning
@@ -8,6 +8,7 @@ column meaning
 0      samples left out because a label was out of range (the CPU raises instead)
 1      samples whose scores contained NaN
 2      scores outside ``[0, 1]``, counted only where probabilities and logits must be told apart
+3      samples whose weight was NaN, negative or infinite
 ====== =============================================================================
 """
 
@@ -18,12 +19,14 @@ import warnings
 import torch
 from torch import Tensor
 
-INVALID, NAN, OUTSIDE = 0, 1, 2
-NUM_EVENTS = 3
+from fastmetrics.utilities.recording import is_recorded
+
+INVALID, NAN, OUTSIDE, BAD_WEIGHT = 0, 1, 2, 3
+NUM_EVENTS = 4
 
 
 def new_events(device: torch.device | str | None = None) -> Tensor:
-    """Return zeroed event counters, int64 ``[3]``."""
+    """Return zeroed event counters, int64 ``[4]``."""
     return torch.zeros(NUM_EVENTS, dtype=torch.int64, device=device)
 
 
@@ -32,15 +35,54 @@ NAN_AS_TORCH = "argmax and thresholds treat them as torch does."
 NAN_RANKS_LAST = "they rank below every score."
 
 
+def is_usable(weight: Tensor) -> Tensor:
+    """Whether each weight is a finite number of at least 0."""
+    return (weight >= 0) & (weight < torch.inf)
+
+
+def weight_or_nan(weight: Tensor) -> Tensor:
+    """Return float64 weights with NaN for those that are none, which no sum then hides."""
+    return weight.double().where(is_usable(weight), torch.nan)
+
+
+# Up to here numbers are faster than tensors.
+_FEW = 8
+
+
+def report_weight_sums(owner: str, table: Tensor, column: int) -> None:
+    """Warn where the sums of weights in a column of ``table`` ``[D, K]`` are NaN.
+
+    Does nothing on a GPU, where looking would wait, and in regions that torch compiles: the value
+    is NaN there, too.
+    """
+    if not table.is_cpu or torch.compiler.is_compiling():
+        return
+    if table.shape[0] <= _FEW:
+        unknown = any(row[column] != row[column] for row in table.tolist())
+    else:
+        unknown = bool(table[:, column].isnan().any())
+    if unknown:
+        warn_of_weights(owner, "some", "the value is NaN.")
+
+
+def warn_of_weights(owner: str, count: int | str, treatment: str) -> None:
+    """Warn that so many weights were none; ``treatment`` says what became of them."""
+    warnings.warn(
+        f"{owner}: {count} weights were NaN, negative or infinite; {treatment}",
+        UserWarning,
+        stacklevel=3,
+    )
+
+
 def raise_events(owner: str, events: Tensor, nan_treatment: str = NAN_AS_TORCH) -> None:
-    """Report what an update could not: raise for invalid labels, warn for NaN scores.
+    """Raise for invalid labels, warn for NaN scores and for weights that are none.
 
     Reads ``events`` on the host, so it belongs into ``compute`` and never into ``update``. In
     regions that torch compiles it does nothing; the ops themselves still raise on a CPU.
     """
-    if torch.compiler.is_compiling():
+    if is_recorded():
         return
-    invalid, nan, _ = events.tolist()
+    invalid, nan, _, bad_weights = events.tolist()
     if invalid:
         raise RuntimeError(
             f"{owner}: {invalid} samples were left out because `preds` or `target` held labels"
@@ -52,3 +94,5 @@ def raise_events(owner: str, events: Tensor, nan_treatment: str = NAN_AS_TORCH) 
             UserWarning,
             stacklevel=2,
         )
+    if bad_weights:
+        warn_of_weights(owner, bad_weights, "they count as 0.")

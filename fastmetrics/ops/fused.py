@@ -64,7 +64,7 @@ class FusedCall:
         >>> squares = Update("error_sums_", (SQUARED, 1.0, 0.0))
         >>> matrix = torch.zeros(2, 2, dtype=torch.int64)
         >>> sums = torch.zeros(1, 2, dtype=torch.float64)
-        >>> events = torch.zeros(3, dtype=torch.int64)
+        >>> events = torch.zeros(4, dtype=torch.int64)
         >>> preds, target = torch.tensor([0, 1, 1]), torch.tensor([0, 1, 0])
         >>> FusedCall([confusion, squares]).run([matrix, sums], [events], preds, target, None)
         >>> matrix.tolist(), sums.tolist()
@@ -112,7 +112,7 @@ class FusedCall:
 
         Args:
             states: one per update, in their order. Changed in place.
-            events: int64 ``[3]``, one per update of an op that has events. Changed in place.
+            events: int64 ``[4]``, one per update of an op that has events. Changed in place.
             preds: as every one of the ops takes it.
             target: as every one of the ops takes it.
             weight: optional ``[N]``.
@@ -245,7 +245,7 @@ def fused_(
 
     Args:
         states: one per job, no two the same. Changed in place.
-        events: int64 ``[3]``, one per job whose op has events, no two the same. Changed in place.
+        events: int64 ``[4]``, one per job whose op has events, no two the same. Changed in place.
         edges: the tensors among the arguments of the jobs.
         preds: as every one of the ops takes it.
         target: as every one of the ops takes it.
@@ -263,7 +263,7 @@ def fused_(
     >>> import torch
     >>> from fastmetrics.ops.fused import fused_
     >>> from fastmetrics.ops.fusible import code_of
-    >>> matrix, events = torch.zeros(2, 2, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
+    >>> matrix, events = torch.zeros(2, 2, dtype=torch.int64), torch.zeros(4, dtype=torch.int64)
     >>> labels = torch.tensor([0, 1, 1])
     >>> program = [code_of("confusion_"), 0, 0, 1]
     >>> fused_([matrix], [events], [], labels, labels, None, program, [])

@@ -30,6 +30,7 @@ from fastmetrics.ops.inputs import (
     count_targets,
     int_sum,
     sample_weights,
+    usable_weights,
 )
 from fastmetrics.ops.score_histogram import softmax
 from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
@@ -91,6 +92,7 @@ def hinge_sums_reference(
         events[OUTSIDE] += int_sum(((scores < 0) | (scores > 1)) & counted.unsqueeze(-1))
     classes = torch.arange(num_classes, device=target.device) if multiclass else 1
     is_target = target.reshape(-1, 1).long() == classes
+    weight = usable_weights(events, weight)
     amount = sample_weights(counted.view(target.shape[0], -1), weight).flatten().double()
     scores = scores.double()
     interpretations = (PROBS, LOGITS) if num_interpretations > 1 else (int(logits),)
@@ -140,7 +142,7 @@ def hinge_sums_(
     Args:
         state: float64 ``[H, K + 1]`` with H in {1, 2}: for each interpretation K sums of losses,
             and last the number of positions or the sum of their weights. Changed in place.
-        events: int64 ``[3]``. Changed in place.
+        events: int64 ``[4]``. Changed in place.
         preds: scores in a float type: binary ``[N, ...]``, multiclass ``[N, C, ...]``, C >= 2.
         target: any integer type or bool ``[N, ...]``: 0 and 1, or classes.
         multiclass: whether ``preds`` has a class axis.
@@ -182,10 +184,19 @@ MULTICLASS_MODES = ("crammer-singer", "one-vs-all")
 
 
 class LossSums(NamedTuple):
-    """K sums of losses ``[K]``, and the number of positions or the sum of their weights."""
+    """K sums of losses, and the number of positions or the sum of their weights, ``[K + 1]``."""
 
-    losses: Tensor
-    total: Tensor
+    row: Tensor
+
+    @property
+    def losses(self) -> Tensor:
+        """The sums of losses, ``[K]``."""
+        return self.row[:-1]
+
+    @property
+    def total(self) -> Tensor:
+        """The number of positions, or the sum of their weights."""
+        return self.row[-1]
 
 
 @frozen()
@@ -243,8 +254,8 @@ class HingeSums(CountStatistic):
 
     def read(self, states: States) -> LossSums:
         """Return the sums of the interpretation that all scores so far ask for."""
-        row = choose_interpretation(states.values["counts"], states.values["events"], -2)
-        return LossSums(row[:-1], row[-1])
+        counts, events = states.values["counts"], states.values["events"]
+        return LossSums(choose_interpretation(counts, events, -2))
 
     @override
     def views(self) -> Mapping[str, View]:

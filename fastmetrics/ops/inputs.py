@@ -16,7 +16,7 @@ from fastmetrics.ops.checks import (
     raise_first_invalid,
     shape_text,
 )
-from fastmetrics.ops.faults import INVALID, NAN, OUTSIDE
+from fastmetrics.ops.faults import BAD_WEIGHT, INVALID, NAN, OUTSIDE, is_usable
 
 PROBS, LOGITS = 0, 1
 
@@ -115,11 +115,20 @@ def int_sum(mask: Tensor) -> Tensor:
     return mask.sum(dtype=torch.int64)
 
 
+def usable_weights(events: Tensor, weight: Tensor | None) -> Tensor | None:
+    """Return the weights ``[N]`` with 0 for those that are none, which are counted."""
+    if weight is None:
+        return None
+    usable = is_usable(weight)
+    events[BAD_WEIGHT] += int_sum(~usable)
+    return weight.double().where(usable, 0.0)
+
+
 def sample_weights(mask: Tensor, weight: Tensor | None) -> Tensor:
-    """``[N, D]`` contributions: 0 where masked out, else 1 (int64) or the weight (float64)."""
+    """``[N, D]`` contributions: 0 where masked out, else 1 (int64) or the usable weight."""
     if weight is None:
         return mask.long()
-    return torch.where(mask, weight.to(torch.float64).unsqueeze(1), 0.0)
+    return torch.where(mask, weight.unsqueeze(1), 0.0)
 
 
 def _is_valid(labels: Tensor, num_classes: int) -> Tensor:
@@ -231,11 +240,11 @@ def read_labels(
     preds: Tensor,
     target: Tensor,
     threshold: float,
-    readings: tuple[int, ...],
+    interpretations: tuple[int, ...],
     ignore_index: int | None,
     validate: bool,
 ) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
-    """Threshold the scores under each reading: ``(preds, target, counted, invalid)``."""
+    """Threshold the scores under each interpretation: ``(preds, target, counted, invalid)``."""
     labels = target.long()
     kept = (
         labels != ignore_index
@@ -255,12 +264,17 @@ def read_labels(
         else:
             events[INVALID] += int_sum(invalid)
     if not preds.is_floating_point():
-        return [preds == 1] * len(readings), labels, counted, invalid
+        return [preds == 1] * len(interpretations), labels, counted, invalid
     events[NAN] += int_sum(preds.isnan() & counted)
-    if len(readings) > 1:
+    if len(interpretations) > 1:
         events[OUTSIDE] += int_sum(((preds < 0) | (preds > 1)) & counted)
     positive = {
         PROBS: lambda: preds > threshold,
         LOGITS: lambda: preds.double() > logit(threshold),
     }
-    return [positive[reading]() for reading in readings], labels, counted, invalid
+    return (
+        [positive[interpretation]() for interpretation in interpretations],
+        labels,
+        counted,
+        invalid,
+    )

@@ -12,7 +12,7 @@ from torch import Tensor
 from fastmetrics.ops.checks import check_weight, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import NAN, OUTSIDE
-from fastmetrics.ops.inputs import check_score_inputs, count_targets, int_sum
+from fastmetrics.ops.inputs import check_score_inputs, count_targets, int_sum, usable_weights
 
 __all__ = ["keep_scores_"]
 
@@ -25,6 +25,31 @@ MOST_SMALL_LABELS = 255
 def label_dtype(num_classes: int, multiclass: bool) -> torch.dtype:
     """Return the dtype of the kept labels."""
     return torch.int32 if multiclass and num_classes > MOST_SMALL_LABELS else torch.uint8
+
+
+class SpareRows:
+    """Memory behind the last tensors of some list states, and how much of it is in use.
+
+    The tensors in the states are views of it. Only rows that no view shows are written, so whoever
+    copied the lists keeps what it saw.
+
+    Args:
+        memory: one tensor for each state, as `keep_scores_` takes it.
+        shown: the same memory in the form of the states.
+    """
+
+    __slots__ = ("memory", "shown", "used", "view")
+
+    def __init__(self, memory: tuple[Tensor, ...], shown: tuple[Tensor, ...]) -> None:
+        self.memory = memory
+        self.shown = shown
+        self.used = 0
+        self.view: Tensor | None = None
+
+    def has_room(self, last: Tensor, count: int, dtype: torch.dtype) -> bool:
+        """Whether ``count`` rows fit behind ``last``, the last tensor of the first state."""
+        rows = self.shown[0]
+        return last is self.view and self.used + count <= len(rows) and rows.dtype is dtype
 
 
 def _check_buffer(name: str, buffer: Tensor, like: Tensor, shape: tuple[int, ...]) -> None:
@@ -102,8 +127,10 @@ def keep_scores_reference(
     state[start:end] = rows
     labels[start:end] = marks.reshape(len(rows), *labels.shape[1:])
     if weights is not None:
-        given = target.new_ones(target.shape[0]) if weight is None else weight
-        weights[start:end] = given.double().repeat_interleave(len(rows) // len(given))
+        given = usable_weights(events, weight)
+        if given is None:
+            given = torch.ones(target.shape[0], dtype=torch.float64, device=target.device)
+        weights[start:end] = given.repeat_interleave(len(rows) // len(given))
 
 
 _keep_scores = define(
@@ -138,7 +165,7 @@ def keep_scores_(
     Args:
         state: kept scores ``[R, C]`` in the dtype of ``preds``: one column for each class or
             label, one for binary inputs. Changed in place.
-        events: int64 ``[3]``, as with two readings in
+        events: int64 ``[4]``, as with two interpretations in
             :func:`fastmetrics.ops.score_histogram.score_histogram_`. Changed in place.
         preds: scores in a float type: binary ``[N, ...]``, multilabel and multiclass
             ``[N, C, ...]``.

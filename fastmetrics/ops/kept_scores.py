@@ -11,13 +11,14 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
-from fastmetrics.core.states import States
+from fastmetrics.core.states import Batch, States
 from fastmetrics.core.statistic import Lists, batches_of, check_form, frozen
 from fastmetrics.ops.checks import LABEL_DTYPES
+from fastmetrics.ops.counted import is_readable
 from fastmetrics.ops.curve import curve_areas_, curve_points_
 from fastmetrics.ops.faults import OUTSIDE, new_events
-from fastmetrics.ops.keep_scores import keep_scores_, label_dtype
-from fastmetrics.ops.score_histogram import MOST_IMAGE_BITS, score_image_histogram_, softmax
+from fastmetrics.ops.keep_scores import SpareRows, keep_scores_, label_dtype
+from fastmetrics.ops.score_histogram import MOST_IMAGE_BITS, score_image_histogram_, softmax_rows
 from fastmetrics.ops.scores import (
     Areas,
     Curve,
@@ -32,7 +33,8 @@ from fastmetrics.ops.scores import (
     points_of,
     sigmoid,
 )
-from fastmetrics.utilities.data import normal_tensor
+from fastmetrics.utilities.data import end_alike, normal_tensor
+from fastmetrics.utilities.recording import is_recorded
 
 # A label that does not count, where labels take a byte.
 LEFT_OUT_BYTE = 255
@@ -40,34 +42,6 @@ LEFT_OUT_BYTE = 255
 # 16-bit scores become counts once so many rows are kept, if there are not too many classes.
 FOLDED_ROWS = 2**16
 MAX_FOLDED_CLASSES = 64
-
-# Scores of which the softmax is taken at a time.
-_SOFTMAX_SCORES = 2**16
-
-
-class SpareRows:
-    """Memory behind the last tensors of some list states, and how much of it is in use.
-
-    The tensors in the states are views of it. Only rows that no view shows are written, so whoever
-    copied the lists keeps what it saw.
-
-    Args:
-        memory: one tensor for each state, as `keep_scores_` takes it.
-        shown: the same memory in the form of the states.
-    """
-
-    __slots__ = ("memory", "shown", "used", "view")
-
-    def __init__(self, memory: tuple[Tensor, ...], shown: tuple[Tensor, ...]) -> None:
-        self.memory = memory
-        self.shown = shown
-        self.used = 0
-        self.view: Tensor | None = None
-
-    def has_room(self, last: Tensor, count: int, dtype: torch.dtype) -> bool:
-        """Whether ``count`` rows fit behind ``last``, the last tensor of the first state."""
-        rows = self.shown[0]
-        return last is self.view and self.used + count <= len(rows) and rows.dtype is dtype
 
 
 @frozen(kw_only=True)
@@ -143,15 +117,46 @@ class Kept(Scores):
         }
 
     @override
+    def empty_batch(self, device: torch.device) -> dict[str, Any]:
+        # One batch is never turned into counts.
+        return {
+            "preds": [],
+            "target": [],
+            "weighted_preds": [],
+            "weighted_target": [],
+            "weights": [],
+            "events": new_events(device),
+        }
+
+    @override
     def add(
         self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
     ) -> None:
-        multiclass = self.multiclass
-        count = target.numel() if multiclass else target.numel() // self.num_classes
+        count = target.numel() if self.multiclass else target.numel() // self.num_classes
         names = self.PLAIN if weight is None else self.WEIGHTED
-        events = states.values["events"]
-        rows = self._open_rows(states, names, count, preds.dtype, events.device)
-        memory = rows.memory
+        values = states.values
+        if isinstance(states, Batch):
+            memory = self._allocate(count, weight is not None, preds.dtype, target.device)
+            self._write(memory, 0, values["events"], preds, target, weight)
+            for name, written in zip(names, memory, strict=True):
+                values[name].append(written)
+            return
+        rows = self._open_rows(states, names, count, preds.dtype, values["events"].device)
+        self._write(rows.memory, rows.used, values["events"], preds, target, weight)
+        self._show_rows(states, names, rows, count)
+        if self.folds and preds.dtype in self.COUNTED:
+            self._fold(states)
+
+    def _write(
+        self,
+        memory: tuple[Tensor, ...],
+        start: int,
+        events: Tensor,
+        preds: Tensor,
+        target: Tensor,
+        weight: Tensor | None,
+    ) -> None:
+        """Write a batch into memory, from row ``start`` on."""
         keep_scores_(
             memory[0],
             events,
@@ -160,14 +165,11 @@ class Kept(Scores):
             weight,
             memory[1],
             None if weight is None else memory[2],
-            rows.used,
-            multiclass,
+            start,
+            self.multiclass,
             self.ignore_index,
             self.validate_args,
         )
-        self._show_rows(states, names, rows, count)
-        if self.folds and preds.dtype in self.COUNTED:
-            self._fold(states)
 
     @override
     def join(self, total: States, batch: States) -> tuple[str, ...]:
@@ -207,21 +209,25 @@ class Kept(Scores):
     def _new_memory(
         self, size: int, weighted: bool, dtype: torch.dtype, device: torch.device
     ) -> SpareRows:
-        columns = (size, self.num_classes)
-        labels = label_dtype(self.num_classes, self.multiclass)
-
-        def make() -> tuple[Tensor, ...]:
-            preds = torch.empty(columns, dtype=dtype, device=device)
-            shape = columns[:1] if self.multiclass else columns
-            target = torch.empty(shape, dtype=labels, device=device)
-            if not weighted:
-                return preds, target
-            return preds, target, torch.empty(size, dtype=torch.float64, device=device)
-
-        memory = normal_tensor(make)
+        memory = normal_tensor(lambda: self._allocate(size, weighted, dtype, device))
         if self.num_classes > 1:
             return SpareRows(memory, memory)
         return SpareRows(memory, (*[column.squeeze(1) for column in memory[:2]], *memory[2:]))
+
+    def _allocate(
+        self, size: int, weighted: bool, dtype: torch.dtype, device: torch.device
+    ) -> tuple[Tensor, ...]:
+        """Return memory for so many rows, as `keep_scores_` takes it."""
+        columns = self.num_classes
+        labels = label_dtype(columns, self.multiclass)
+        preds = torch.empty(size, columns, dtype=dtype, device=device)
+        if self.multiclass:
+            target = torch.empty(size, dtype=labels, device=device)
+        else:
+            target = torch.empty(size, columns, dtype=labels, device=device)
+        if not weighted:
+            return preds, target
+        return preds, target, torch.empty(size, dtype=torch.float64, device=device)
 
     def _show_rows(
         self, states: States, names: tuple[str, ...], rows: SpareRows, count: int
@@ -229,17 +235,13 @@ class Kept(Scores):
         """Make the next ``count`` rows part of the states."""
         if not count:
             return
-        grows = rows.used > 0
-        rows.used = used = rows.used + count
-        shown = rows.shown
+        used, shown = rows.used + count, rows.shown
         full = used == len(shown[0])
         views = shown if full else [tensor[:used] for tensor in shown]
-        for name, view in zip(names, views, strict=True):
-            chunks = states.values[name]
-            if grows:
-                chunks[-1] = view
-            else:
-                chunks.append(view)
+        # In front of what the rows remember: the next batch takes other memory if that differs.
+        chunks = [states.values[name] for name in names]
+        end_alike(chunks, [[view] for view in views], instead=rows.used > 0)
+        rows.used = used
         if states.batch:
             return
         rows.view = views[0]
@@ -251,37 +253,45 @@ class Kept(Scores):
     def _fold(self, states: States) -> None:
         """Turn the 16-bit scores among many into counts, which are just as exact."""
         values = states.values
-        preds, target = values["preds"], values["target"]
+        preds = values["preds"]
         if states.batch or sum(map(len, preds)) < FOLDED_ROWS:
             return
         device = values["events"].device
-        unread = new_events(device)
-        kept: list[tuple[Tensor, Tensor]] = []
-        for scores, labels in zip(preds, target, strict=True):
-            name = self.COUNTED.get(scores.dtype)
-            if name is None or self._are_settled(labels):
-                kept.append((scores, labels))
+        for place in reversed(range(len(preds))):
+            name = self.COUNTED.get(preds[place].dtype)
+            if name is None or self._are_settled(values["target"][place]):
                 continue
             if not values[name].ndim:
                 size = (1, self.num_classes, 2, 2**MOST_IMAGE_BITS)
                 zeros = functools.partial(torch.zeros, size, dtype=torch.int64, device=device)
                 values[name] = normal_tensor(zeros)
-            # They may wait on the CPU.
-            scores, labels = scores.to(device), self._own_labels(labels).to(device)
-            if self.num_classes == 1:
-                scores, labels = scores.flatten(), labels.flatten()
-            score_image_histogram_(
-                values[name],
-                unread,
-                scores,
-                labels,
-                None,
-                half=scores.dtype is torch.float16,
-                multiclass=self.multiclass,
-                ignore_index=LEFT_OUT_BYTE,
-                validate=False,
-            )
-        preds[:], target[:] = [scores for scores, _ in kept], [labels for _, labels in kept]
+            counts, before = values[name], values[name].sum()
+            rest = {n: [*values[n][:place], *values[n][place + 1 :]] for n in self.PLAIN}
+            try:
+                # They may wait on the CPU.
+                self._count(counts, values["preds"][place].to(device), values["target"][place])
+                values.update(rest)
+            except BaseException:
+                if counts.sum() != before:  # an interrupt behind the op: counted once, not twice
+                    values.update(rest)
+                raise
+
+    def _count(self, counts: Tensor, scores: Tensor, labels: Tensor) -> None:
+        """Count a chunk of 16-bit scores."""
+        labels = self._own_labels(labels).to(scores.device)
+        if self.num_classes == 1:
+            scores, labels = scores.flatten(), labels.flatten()
+        score_image_histogram_(
+            counts,
+            new_events(scores.device),  # unread: they were counted when the scores came
+            scores,
+            labels,
+            None,
+            half=scores.dtype is torch.float16,
+            multiclass=self.multiclass,
+            ignore_index=LEFT_OUT_BYTE,
+            validate=False,
+        )
 
     @override
     def check_state(self, name: str, value: Tensor, default: Tensor) -> None:
@@ -341,7 +351,7 @@ class Kept(Scores):
     def settle(self, states: States) -> None:
         """Make probabilities logits where others turned out to be such."""
         preds, target = states.values["preds"], states.values["target"]
-        if torch.compiler.is_compiling() or isinstance(target, Tensor):
+        if is_recorded() or isinstance(target, Tensor):
             return
         places = [place for place, labels in enumerate(target) if self._are_settled(labels)]
         if places and int(states.values["events"][OUTSIDE]) > 0:
@@ -357,7 +367,7 @@ class Kept(Scores):
         if any(values[name].ndim for name in self.COUNTED.values()):
             raise ValueError("torchmetrics keeps every score, and 16-bit ones were counted here.")
         self.settle(states)
-        convert = _softmax_rows if self.multiclass else sigmoid
+        convert = softmax_rows if self.multiclass else sigmoid
         given = []
         for preds, target in batches_of({name: values[name] for name in self.PLAIN}):
             if not self._are_settled(target):
@@ -394,7 +404,7 @@ class Kept(Scores):
         if self.num_classes == 1:
             chunks = [_as_column(chunk) for chunk in chunks]
         if self.multiclass:
-            chunks = [self.if_logits(states, chunk, _softmax_rows) for chunk in chunks]
+            chunks = [self.if_logits(states, chunk, softmax_rows) for chunk in chunks]
         if len(chunks) > 1 and len({chunk.dtype for chunk in chunks}) > 1:
             dtype = functools.reduce(torch.promote_types, (chunk.dtype for chunk in chunks))
             chunks = [chunk.to(dtype) for chunk in chunks]
@@ -423,6 +433,11 @@ class Kept(Scores):
         device: torch.device = (chunks[0] if chunks else values["events"]).device
         return device
 
+    def _folded(self, states: States) -> list[tuple[torch.dtype, Tensor]]:
+        """Return the counts of 16-bit scores, where there are any."""
+        found = [(dtype, states.values.get(name)) for dtype, name in self.COUNTED.items()]
+        return [(dtype, counts) for dtype, counts in found if counts is not None and counts.ndim]
+
     @override
     def table(self, states: States, *, micro: bool) -> None:
         return None
@@ -430,31 +445,33 @@ class Kept(Scores):
     @override
     def areas(self, states: States, *, micro: bool) -> Areas | None:
         """Return the areas by sorting; None where points of several kinds must be joined."""
-        values = states.values
-        if values["float16_counts"].ndim or values["bfloat16_counts"].ndim:
-            return None
-        if _chunks(values["weights"]):
+        if _chunks(states.values["weights"]) or self._folded(states):
             return None
         preds = self._preds(states, "preds")
         size = 1 if micro else self.num_classes
-        areas = torch.zeros((size, 4), dtype=torch.float64, device=self._device(states))
+        device = (preds[0] if preds else states.values["events"]).device
+        areas = torch.zeros(size, 4, dtype=torch.float64, device=device)
         if preds:
             target = self._target(states, "target")
             curve_areas_(areas, preds, target, self.multiclass, micro)
-        return Areas(*(areas[0] if micro else areas).unbind(-1))
+        if not micro:
+            return Areas(*areas.unbind(-1))
+        return Areas(*(areas.tolist()[0] if is_readable(areas) else areas[0].unbind()))
 
     @override
     def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:
-        static_shape = static_shape and torch.compiler.is_compiling()
+        static_shape = static_shape and is_recorded()
         samples = self._preds(states, "preds"), self._target(states, "target")
+        weighted, folded = self._weighted(states), self._folded(states)
         curves = []
         for column in [None] if micro else range(self.num_classes):
-            parts = [
-                *self._weighted_points(states, column, static_shape),
-                *self._counted_points(states, column, static_shape),
-            ]
             curve = self._sorted_curve(states, *samples, column=column, static_shape=static_shape)
-            if parts:
+            if weighted or folded:
+                parts = [self._points_of_weights(*rows, column, static_shape) for rows in weighted]
+                parts += [
+                    _points_of_counts(dtype, counts.to(curve.fps.device)[0], column, static_shape)
+                    for dtype, counts in folded
+                ]
                 parts += points_of(curve) if samples[0] else []
                 curve = points_curve(parts, static_shape)
             curves.append(self.with_probabilities(states, curve))
@@ -530,48 +547,46 @@ class Kept(Scores):
             False,
         )
 
-    def _weighted_points(
-        self, states: States, column: int | None, static_shape: bool
-    ) -> list[TiedScores]:
-        preds, target = (
-            self._preds(states, "weighted_preds"),
-            self._target(states, "weighted_target"),
-        )
-        points = []
-        for scores, labels, weight in zip(
-            preds, target, _chunks(states.values["weights"]), strict=True
-        ):
-            if self.multiclass:
-                classes = torch.arange(self.num_classes, device=labels.device)
-                counted = (labels >= 0) & (labels < self.num_classes)
-                positive = labels.unsqueeze(1) == classes
-                counted = counted.unsqueeze(1).expand_as(positive)
-            else:
-                positive, counted = labels == 1, labels != LEFT_OUT_BYTE
-            amount = weight.unsqueeze(1) * counted
-            every = (scores, amount * ~positive, amount * positive)
-            if column is None:
-                points.append(TiedScores(*(x.flatten() for x in every)))
-            else:
-                points.append(TiedScores(*(x[:, column] for x in every)))
+    def _weighted(self, states: States) -> list[tuple[Tensor, Tensor, Tensor]]:
+        """Return scores, labels and weights of the samples that have weights."""
+        weights = _chunks(states.values["weights"])
+        if not weights:
+            return []
+        preds = self._preds(states, "weighted_preds")
+        target = self._target(states, "weighted_target")
+        return list(zip(preds, target, weights, strict=True))
+
+    def _points_of_weights(
+        self,
+        scores: Tensor,
+        labels: Tensor,
+        weight: Tensor,
+        column: int | None,
+        static_shape: bool,
+    ) -> TiedScores:
+        if self.multiclass:
+            classes = torch.arange(self.num_classes, device=labels.device)
+            counted = (labels >= 0) & (labels < self.num_classes)
+            positive = labels.unsqueeze(1) == classes
+            counted = counted.unsqueeze(1).expand_as(positive)
+        else:
+            positive, counted = labels == 1, labels != LEFT_OUT_BYTE
+        amount = weight.unsqueeze(1) * counted
+        every = (scores, amount * ~positive, amount * positive)
+        points = TiedScores(*(x.flatten() if column is None else x[:, column] for x in every))
         if static_shape:
             return points
-        return [
-            TiedScores(*(x[part.negatives + part.positives > 0] for x in part)) for part in points
-        ]
+        used = points.negatives + points.positives > 0
+        return TiedScores(*(x[used] for x in points))
 
-    def _counted_points(
-        self, states: States, column: int | None, static_shape: bool
-    ) -> list[TiedScores]:
-        points = []
-        for dtype, name in self.COUNTED.items():
-            counts = states.values[name]
-            if counts.ndim:
-                counts = counts[0].to(self._device(states))
-                table = counts.sum(0) if column is None else counts[column]
-                values = image_values(MOST_IMAGE_BITS, dtype, counts.device)
-                points.append(occupied(table, values, static_shape))
-        return points
+
+def _points_of_counts(
+    dtype: torch.dtype, counts: Tensor, column: int | None, static_shape: bool
+) -> TiedScores:
+    """Return the points of counted scores ``[C, 2, 65536]`` of one class, or of all of them."""
+    table = counts.sum(0) if column is None else counts[column]
+    values = image_values(MOST_IMAGE_BITS, dtype, counts.device)
+    return occupied(table, values, static_shape)
 
 
 def _chunks(rows: list[Tensor] | Tensor) -> list[Tensor]:
@@ -583,16 +598,3 @@ def _chunks(rows: list[Tensor] | Tensor) -> list[Tensor]:
 def _as_column(chunk: Tensor) -> Tensor:
     """Return ``[M, 1]`` for ``[M]``."""
     return chunk.unsqueeze(1) if chunk.ndim == 1 else chunk
-
-
-def _softmax_rows(rows: Tensor) -> Tensor:
-    """Softmax over the last axis, some rows at a time; float32 or float64."""
-    if torch.compiler.is_compiling():  # a loop over samples would be unrolled
-        return softmax(rows)
-    result = torch.empty(
-        rows.shape, dtype=torch.promote_types(rows.dtype, torch.float32), device=rows.device
-    )
-    step = max(1, _SOFTMAX_SCORES // max(1, rows.shape[1]))
-    for start in range(0, len(rows), step):
-        result[start : start + step] = softmax(rows[start : start + step])
-    return result

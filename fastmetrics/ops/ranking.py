@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor
 from typing_extensions import override
@@ -14,7 +12,7 @@ from fastmetrics.ops.checks import SCORE_DTYPES, raise_first_invalid
 from fastmetrics.ops.counted import CountStatistic
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import INVALID, NAN, NAN_RANKS_LAST
-from fastmetrics.ops.inputs import check_label_inputs, int_sum, sample_weights
+from fastmetrics.ops.inputs import check_label_inputs, int_sum, sample_weights, usable_weights
 from fastmetrics.utilities.checks import check_ignore_index, check_int
 
 __all__ = ["ranking_sums_"]
@@ -91,6 +89,7 @@ def ranking_sums_reference(
     precision = torch.where(positive, own / reaching, 0.0).sum(-1) / positives
     precision = precision.where((positives > 0) & (negatives > 0), 1.0)
     loss = (reaching - own).sum(-1) / (positives * negatives).clamp(min=1.0)
+    weight = usable_weights(events, weight)
     amount = sample_weights(counted.view(target.shape[0], -1), weight).flatten().double()
     values = torch.stack([coverage, precision, loss, torch.ones_like(loss)])
     for row, measure in zip(values, (COVERAGE, PRECISION, LOSS), strict=False):
@@ -130,7 +129,7 @@ def ranking_sums_(
     Args:
         state: float64 ``[4]``, sums of coverage, precision, loss and the number (or weight) of
             rows. Changed in place.
-        events: int64 ``[3]``. Changed in place; rows with NaN scores or labels out of range.
+        events: int64 ``[4]``. Changed in place; rows with NaN scores or labels out of range.
         preds: scores in a float type ``[N, L, ...]``. Only their order counts.
         target: any integer type or bool, 0 and 1 in the shape of ``preds``.
         measures: which sums are asked for: 1 coverage, 2 precision, 4 loss, or what they add up to.
@@ -157,15 +156,6 @@ def ranking_sums_(
     tensor([2.0000, 0.5000, 0.5000, 1.0000], dtype=torch.float64)
     """
     _ranking_sums(state, events, preds, target, measures, weight, ignore_index, validate)
-
-
-class Rankings(NamedTuple):
-    """Sums over samples, and the number of samples or the sum of their weights."""
-
-    coverage: Tensor
-    precision: Tensor
-    loss: Tensor
-    total: Tensor
 
 
 @frozen()
@@ -216,6 +206,7 @@ class RankingSums(CountStatistic):
             self.validate_args,
         )
 
-    def read(self, states: States) -> Rankings:
-        """Return the sums of each measure."""
-        return Rankings(*states.values["counts"].unbind())
+    def read(self, states: States) -> Tensor:
+        """Return the sums of coverage, precision and loss, and the samples, ``[4]``."""
+        sums: Tensor = states.values["counts"]
+        return sums

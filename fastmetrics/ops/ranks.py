@@ -43,10 +43,10 @@ from typing_extensions import override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Lists, Statistic, check_form, frozen, kept_lists
-from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
+from fastmetrics.ops.checks import WEIGHT_DTYPES, check_beside, check_held, check_real, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.utilities.checks import check_int
-from fastmetrics.utilities.data import dim_zero_cat
+from fastmetrics.utilities.data import dim_zero_cat, end_alike
 
 __all__ = ["rank_moments_", "rank_orders_"]
 
@@ -282,8 +282,8 @@ def keep_samples(
     kept_preds: list[Tensor], kept_target: list[Tensor], preds: Tensor, target: Tensor
 ) -> None:
     """Append copies, which later changes of the inputs do not reach."""
-    for kept, x in ((kept_preds, preds), (kept_target, target)):
-        kept.append(x.detach().clone() if x.requires_grad else x.clone())
+    copies = [[x.detach().clone() if x.requires_grad else x.clone()] for x in (preds, target)]
+    end_alike((kept_preds, kept_target), copies)
 
 
 @frozen()
@@ -310,9 +310,10 @@ class Samples(Statistic):
 
         Raises:
             TypeError: an input is not floating point, where it must be.
-            ValueError: another shape, or complex inputs.
+            ValueError: another shape, complex or sparse inputs, or inputs on two devices.
             RuntimeError: ``preds`` and ``target`` have different shapes.
         """
+        check_held(owner, preds=preds, target=target)
         if self.floating and not (preds.is_floating_point() and target.is_floating_point()):
             raise TypeError(
                 f"{owner}: `preds` and `target` must be floating point tensors, got {preds.dtype}"
@@ -329,11 +330,8 @@ class Samples(Statistic):
             raise ValueError(
                 f"{owner}: `preds` and `target` must have shape {wanted}, got {tuple(shape)}."
             )
-        if preds.dtype not in WEIGHT_DTYPES or target.dtype not in WEIGHT_DTYPES:
-            raise ValueError(
-                f"{owner}: `preds` and `target` must be real tensors, got {preds.dtype} and"
-                f" {target.dtype}."
-            )
+        check_real(owner, "preds", preds)
+        check_real(owner, "target", target)
 
     @property
     @override
@@ -351,7 +349,18 @@ class Samples(Statistic):
         """Keep one batch that has been checked; there are no weights."""
         if self.num_outputs == 1 and preds.ndim == 2:
             preds, target = preds[:, 0], target[:, 0]
-        keep_samples(states.values["preds"], states.values["target"], preds, target)
+        kept = states.values["preds"]
+        if isinstance(kept, list) and kept:
+            check_beside("preds", preds, kept[0])
+        keep_samples(kept, states.values["target"], preds, target)
+
+    @override
+    def join(self, total: States, batch: States) -> tuple[str, ...]:
+        """Refuse a batch that cannot stand beside those kept so far."""
+        kept, new = total.values["preds"], batch.values["preds"]
+        if isinstance(kept, list) and kept and new:
+            check_beside("preds", new[0], kept[0])
+        return ()
 
     @override
     def check_batch_states(self, names: tuple[str, ...], tensors: tuple[Tensor, ...]) -> None:

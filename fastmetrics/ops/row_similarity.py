@@ -11,10 +11,13 @@ from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Lists, Statistic, View, check_form, frozen, kept_lists
-from fastmetrics.ops.checks import WEIGHT_DTYPES, check_devices, check_weight, shape_text
+from fastmetrics.ops.checks import check_devices, check_real, check_weight, shape_text
 from fastmetrics.ops.define import define
+from fastmetrics.ops.faults import report_weight_sums, weight_or_nan
+from fastmetrics.ops.powers import exponent_of, times_power
 from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import dim_zero_cat
+from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["row_similarity_"]
 
@@ -24,6 +27,11 @@ KINDS = (COSINE, KL, KL_LOG, JS, JS_LOG)
 REDUCTIONS = ("mean", "sum", "none", None)
 
 _NAME = "row_similarity_"
+
+
+def is_wide(preds: Tensor, target: Tensor) -> bool:
+    """Whether an input is float64."""
+    return torch.float64 in (preds.dtype, target.dtype)
 
 
 def check_row_similarity(state: Tensor, preds: Tensor, target: Tensor, kind: int) -> None:
@@ -39,14 +47,13 @@ def check_row_similarity(state: Tensor, preds: Tensor, target: Tensor, kind: int
             f"{_NAME}: `{first}` and `{second}` must have shape (N, D), got {shape_text(preds)}."
         )
     for name, tensor in ((first, preds), (second, target)):
-        if tensor.dtype not in WEIGHT_DTYPES:
-            raise ValueError(f"{_NAME}: `{name}` must be a real tensor, got dtype {tensor.dtype}.")
+        check_real(_NAME, name, tensor)
     check_devices(_NAME, state, preds, target)
     if kind not in KINDS:
         raise ValueError(f"{_NAME}: `kind` must be one of {KINDS}, got {kind}.")
-    if state.dtype != torch.float64 or state.shape not in ((2,), (preds.shape[0], 1)):
+    if state.dtype != torch.float64 or state.shape not in ((3,), (preds.shape[0], 1)):
         raise ValueError(
-            f"{_NAME}: `state` must be float64 (2,) or ({preds.shape[0]}, 1), got {state.dtype}"
+            f"{_NAME}: `state` must be float64 (3,) or ({preds.shape[0]}, 1), got {state.dtype}"
             f" {shape_text(state)}."
         )
 
@@ -58,10 +65,19 @@ def _x_log_ratio(x: Tensor, y: Tensor) -> Tensor:
     return torch.where(zero, 0.0, x * ratio.log())
 
 
+def _within_range(rows: Tensor) -> Tensor:
+    """Return rows, divided by powers of two where their squares may leave the range of float64."""
+    if not rows.shape[1]:
+        return rows
+    return times_power(rows, -exponent_of(rows.detach().abs().amax(-1, keepdim=True)))
+
+
 def row_values(preds: Tensor, target: Tensor, kind: int) -> Tensor:
     """Return the similarity of each row, float64 ``[N]``; plain torch, so it is differentiable."""
     p, q = preds.double(), target.double()
     if kind == COSINE:
+        if is_wide(preds, target):
+            p, q = _within_range(p), _within_range(q)
         dot, p_square, q_square = (p * q).sum(-1), (p * p).sum(-1), (q * q).sum(-1)
         return dot / (p_square.sqrt() * q_square.sqrt())
     if kind == KL_LOG:
@@ -87,6 +103,7 @@ def row_similarity_reference(state: Tensor, preds: Tensor, target: Tensor, kind:
     else:
         state[0] += values.sum()
         state[1] += len(values)
+        state[2] += len(values) * is_wide(preds, target)
 
 
 _row_similarity = define(
@@ -101,7 +118,7 @@ def row_similarity_(state: Tensor, preds: Tensor, target: Tensor, kind: int = CO
     r"""Add the similarity of each row p of ``preds`` to the row q of ``target``.
 
     ========== ==================================================================================
-    ``COSINE`` :math:`p \cdot q / (|p| |q|)`; NaN where a row is 0
+    ``COSINE`` :math:`p \cdot q / (|p| |q|)`; NaN where a row is 0, else finite wherever rows are
     ``KL``     :math:`\sum_i p_i \log (p_i / q_i)`, rows divided by their sums; terms with
                :math:`p_i = 0` are 0, and the sum is infinite where only :math:`q_i = 0`
     ``JS``     :math:`(KL(p, m) + KL(q, m)) / 2` with :math:`m = (p + q) / 2`
@@ -110,8 +127,8 @@ def row_similarity_(state: Tensor, preds: Tensor, target: Tensor, kind: int = CO
     ========== ==================================================================================
 
     Args:
-        state: float64 ``[2]``, the sum over rows and their number, or ``[N, 1]`` to keep rows
-            apart. Changed in place.
+        state: float64 ``[3]``, the sum over rows, their number, and that of rows with a float64
+            input; or ``[N, 1]`` to keep rows apart. Changed in place.
         preds: ``[N, D]``, any real dtype.
         target: ``[N, D]``, any real dtype.
         kind: one of the above.
@@ -124,10 +141,10 @@ def row_similarity_(state: Tensor, preds: Tensor, target: Tensor, kind: int = CO
 
     >>> import torch
     >>> from fastmetrics.ops import row_similarity_
-    >>> state = torch.zeros(2, dtype=torch.float64)
+    >>> state = torch.zeros(3, dtype=torch.float64)
     >>> row_similarity_(state, torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 4.0]]))
     >>> state
-    tensor([0.6000, 1.0000], dtype=torch.float64)
+    tensor([0.6000, 1.0000, 0.0000], dtype=torch.float64)
     """
     _row_similarity(state, preds, target, kind)
 
@@ -136,8 +153,9 @@ def row_similarity_(state: Tensor, preds: Tensor, target: Tensor, kind: int = CO
 class RowSimilarity(Statistic):
     """The similarities of all rows.
 
-    ``sums`` ``[2]``, their sum and number, with weights the weighted sum and that of the weights;
-    or ``measures``, a list with the values ``[N]`` of each batch.
+    ``sums`` ``[3]``, their sum and number, with weights the weighted sum and that of the weights,
+    and the number of rows with a float64 input; or ``measures``, a list with the values ``[N]`` of
+    each batch, float64 where an input was and else float32.
 
     Attributes:
         kind: which similarity, as in :func:`row_similarity_`.
@@ -169,7 +187,7 @@ class RowSimilarity(Statistic):
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
         if self.keeps_rows:
             return {"measures": []}
-        return {"sums": torch.zeros(2, dtype=torch.float64, device=device)}
+        return {"sums": torch.zeros(3, dtype=torch.float64, device=device)}
 
     @override
     def arguments(self) -> tuple[int]:
@@ -184,31 +202,39 @@ class RowSimilarity(Statistic):
             return
         rows = preds.new_zeros((preds.shape[0] if preds.ndim else 0, 1), dtype=torch.float64)
         row_similarity_(rows, preds.detach(), target.detach(), self.kind)
-        self._add_rows(states, rows[:, 0], None if weight is None else weight.detach())
+        wide = is_wide(preds, target)
+        self._add_rows(states, rows[:, 0], None if weight is None else weight.detach(), wide)
 
     @override
     def with_gradients(
         self, preds: Tensor, target: Tensor, weight: Tensor | None = None
     ) -> dict[str, Any]:
         values = self.empty(preds.device)
-        sums = preds.new_zeros(2, dtype=torch.float64)
+        sums = preds.new_zeros(3, dtype=torch.float64)
         check_row_similarity(sums, preds, target, self.kind)
-        self._add_rows(States(values), row_values(preds, target, self.kind), weight)
+        rows = row_values(preds, target, self.kind)
+        self._add_rows(States(values), rows, weight, is_wide(preds, target))
         return values
 
-    def _add_rows(self, states: States, rows: Tensor, weight: Tensor | None) -> None:
+    @override
+    def report(self, owner: str, states: States) -> None:
+        """Warn of weights that are none."""
+        if not self.keeps_rows:
+            report_weight_sums(owner, states.values["sums"].view(1, 3), 1)
+
+    def _add_rows(self, states: States, rows: Tensor, weight: Tensor | None, wide: bool) -> None:
         """Add the values of rows ``[N]``."""
         if self.keeps_rows:
             if weight is not None:
                 raise ValueError("`weight` needs `reduction` to be 'mean' or 'sum', got neither.")
-            states.values["measures"].append(rows)
+            states.values["measures"].append(rows if wide else rows.float())
             return
-        if weight is None:
-            sums = rows.sum(), torch.full_like(rows, 1.0).sum()
-        else:
+        ones = torch.full_like(rows, 1.0)
+        amounts = ones
+        if weight is not None:
             check_weight("row_similarity_", rows, weight, len(rows))
-            amounts = weight.double()
-            sums = (rows * amounts).sum(), amounts.sum()
+            amounts = weight_or_nan(weight)
+        sums = (rows * amounts).sum(), amounts.sum(), (ones * wide).sum()
         states.values["sums"] += torch.stack(sums)
 
     def read(self, states: States, reduction: str | None) -> Tensor:
@@ -216,8 +242,16 @@ class RowSimilarity(Statistic):
         if self.keeps_rows:
             return dim_zero_cat(states.values["measures"])
         total: Tensor
-        total, count = states.values["sums"].unbind()
+        total, count, _ = states.values["sums"].unbind()
         return total / count if reduction == "mean" else total
+
+    def is_wide(self, states: States) -> bool:
+        """Whether any input was float64; waits for a GPU, and is not asked in compiled regions."""
+        if is_recorded():
+            return False
+        if self.keeps_rows:
+            return any(batch.dtype == torch.float64 for batch in states.values["measures"])
+        return bool(states.values["sums"][2].item())
 
     @override
     def views(self) -> Mapping[str, View]:
@@ -246,7 +280,7 @@ class RowSimilarity(Statistic):
 
 
 def _number(place: int) -> View:
-    """Return a view of one of the two sums."""
+    """Return a view of one of the sums."""
 
     def write(states: States, value: Any) -> None:
         states.values["sums"][place] = value

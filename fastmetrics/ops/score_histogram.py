@@ -26,7 +26,9 @@ from fastmetrics.ops.inputs import (
     count_targets,
     int_sum,
     sample_weights,
+    usable_weights,
 )
+from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["score_histogram_", "score_image_histogram_"]
 
@@ -34,6 +36,8 @@ _NAME = "score_histogram_"
 _IMAGE = "score_image_histogram_"
 
 MOST_IMAGE_BITS = 16
+# Scores of which the softmax is taken at a time.
+_SOFTMAX_SCORES = 2**16
 
 
 def _check_state(op: str, state: Tensor) -> None:
@@ -83,7 +87,7 @@ def check_score_image_histogram(
     if state.shape[0] != 1 and not multiclass:
         raise ValueError(
             f"{_IMAGE}: binary and multilabel scores are ranked as they are, so the state must hold"
-            f" one reading, got shape {shape_text(state)}."
+            f" one interpretation, got shape {shape_text(state)}."
         )
     if half and preds.dtype != torch.float16:
         raise ValueError(f"{_IMAGE}: `half` needs float16 `preds`, got dtype {preds.dtype}.")
@@ -101,6 +105,19 @@ def softmax(scores: Tensor) -> Tensor:
     # The ones of the largest scores come last: what is far below them must not vanish one by one.
     total = torch.where(is_largest, 0.0, powers).sum(-1, keepdim=True) + is_largest.sum(-1, True)
     return (powers / total).to(torch.promote_types(scores.dtype, torch.float32))
+
+
+def softmax_rows(rows: Tensor) -> Tensor:
+    """Softmax over the last axis, some rows at a time; float32 or float64."""
+    if is_recorded():  # a loop over samples would be unrolled
+        return softmax(rows)
+    result = torch.empty(
+        rows.shape, dtype=torch.promote_types(rows.dtype, torch.float32), device=rows.device
+    )
+    step = max(1, _SOFTMAX_SCORES // max(1, rows.shape[1]))
+    for start in range(0, len(rows), step):
+        result[start : start + step] = softmax(rows[start : start + step])
+    return result
 
 
 def _find_bins(scores: Tensor, edges: Tensor) -> Tensor:
@@ -138,8 +155,8 @@ def _count_bins(
     count_outside: bool,
     find_bins: Callable[[Tensor, int], Tensor],
 ) -> None:
-    """Count the bins that ``find_bins(scores, reading)`` returns."""
-    num_readings, num_rows, _, num_bins = state.shape
+    """Count the bins that ``find_bins(scores, interpretation)`` returns."""
+    num_interpretations, num_rows, _, num_bins = state.shape
     if target.numel() == 0:
         return
     limit = num_rows if multiclass else 2
@@ -158,10 +175,11 @@ def _count_bins(
     if count_outside:
         events[OUTSIDE] += int_sum(((scores < 0) | (scores > 1)) & counted)
     num_samples = target.shape[0]
+    weight = usable_weights(events, weight)
     contribution = sample_weights(counted.reshape(num_samples, -1), weight).flatten()
-    readings = (PROBS, LOGITS) if num_readings > 1 else (int(logits),)
-    for index, reading in enumerate(readings):
-        values = softmax(scores) if multiclass and reading == LOGITS else scores
+    interpretations = (PROBS, LOGITS) if num_interpretations > 1 else (int(logits),)
+    for index, interpretation in enumerate(interpretations):
+        values = softmax(scores) if multiclass and interpretation == LOGITS else scores
         bins = find_bins(values, index)
         cell = torch.where(counted, (row * 2 + labels) * num_bins + bins, 0)
         delta = contribution.new_zeros(num_rows * 2 * num_bins)
@@ -187,7 +205,9 @@ def score_histogram_reference(
         ignore_index,
         validate,
         len(state) > 1,
-        lambda scores, reading: _find_bins(scores.double().contiguous(), edges[reading]),
+        lambda scores, interpretation: _find_bins(
+            scores.double().contiguous(), edges[interpretation]
+        ),
     )
 
 
@@ -209,7 +229,7 @@ def score_image_histogram_reference(
         ignore_index,
         validate,
         not multiclass or len(state) > 1,
-        lambda scores, reading: _image_bins(scores, half, bits),
+        lambda scores, interpretation: _image_bins(scores, half, bits),
     )
 
 
@@ -247,8 +267,8 @@ def score_histogram_(
     """Add one batch to the histograms of each class (or label) and target.
 
     The bin of a score is the number of thresholds that do not lie above it, so bin b holds the
-    scores that reach exactly b thresholds; NaN reaches none. With two readings (H = 2) the batch is
-    counted both as probabilities and as logits, and ``events`` counts the scores outside
+    scores that reach exactly b thresholds; NaN reaches none. With two interpretations (H = 2) the
+    batch is counted both as probabilities and as logits, and ``events`` counts the scores outside
     ``[0, 1]``, so that whoever reads the state decides for all of the data at once. Binary and
     multilabel logits are compared as they are, with the logits of the thresholds; multiclass ones
     go through a softmax.
@@ -257,18 +277,18 @@ def score_histogram_(
         state: ``[H, C, 2, B]`` with H in {1, 2}, C classes, C labels or 1 for binary inputs, the
             target (for multiclass inputs: whether it is this class) and B = T + 1 bins. int64, or
             float64 once weights are used. Changed in place.
-        events: int64 ``[3]``. Changed in place.
+        events: int64 ``[4]``. Changed in place.
         preds: scores in a float type: binary ``[N, ...]``, multilabel and multiclass
             ``[N, C, ...]``.
         target: any integer type or bool: 0 and 1 in the shape of ``preds``; for multiclass inputs
             classes ``[N, ...]``.
         weight: optional ``[N]``.
-        edges: float64 ``[H, T]``, T >= 1: for each reading the thresholds, ascending and compared
-            exactly; NaN, at the end, for one that no score reaches.
+        edges: float64 ``[H, T]``, T >= 1: for each interpretation the thresholds, ascending and
+            compared exactly; NaN, at the end, for one that no score reaches.
         uniform: promises that the thresholds are ``linspace(0, 1, T)`` (or the logits of that),
             which lets kernels find bins by arithmetic.
         multiclass: whether a score belongs to each class of a sample.
-        logits: which reading a state with H = 1 holds.
+        logits: which interpretation a state with H = 1 holds.
         ignore_index: positions with this target are left out.
         validate: as in :func:`fastmetrics.ops.stat_scores.stat_scores_`.
 
@@ -326,15 +346,15 @@ def score_image_histogram_(
         state: ``[H, C, 2, 2 ** bits]``, 1 <= bits <= 16; otherwise as for `score_histogram_`.
             Binary and multilabel scores are ranked as they are, so their H is 1; multiclass ones
             are with H = 2 counted as they are and after a softmax. Changed in place.
-        events: int64 ``[3]``; counts the scores outside ``[0, 1]`` unless a multiclass state holds
-            one reading. Changed in place.
+        events: int64 ``[4]``; counts the scores outside ``[0, 1]`` unless a multiclass state holds
+            one interpretation. Changed in place.
         preds: as for `score_histogram_`.
         target: as for `score_histogram_`.
         weight: optional ``[N]``.
         half: takes the 16-bit image of float16 scores, which tells all of them apart with 16 bits.
             Otherwise the image of a score is that of the nearest float32.
         multiclass: whether a score belongs to each class of a sample.
-        logits: which reading a multiclass state with H = 1 holds: with True, the softmax.
+        logits: which interpretation a multiclass state with H = 1 holds: with True, the softmax.
         ignore_index: positions with this target are left out.
         validate: as in :func:`fastmetrics.ops.stat_scores.stat_scores_`.
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
@@ -35,6 +35,7 @@ from fastmetrics.ops.score_histogram import (
 )
 from fastmetrics.ops.thresholds import RANKED, Grid
 from fastmetrics.utilities.data import normal_tensor
+from fastmetrics.utilities.recording import is_recorded, is_traced, unrecorded
 
 # Counts of ranked scores take at most this many bytes, as long as bins stay fine enough.
 MAX_COUNT_BYTES = 64 * 2**20
@@ -77,7 +78,9 @@ Curves = Curve | list[Curve]
 
 
 class Areas(NamedTuple):
-    """What the whole of a curve comes to, for each of C classes; float64 ``[C]``, or scalars.
+    """What the whole of a curve comes to, for each of C classes; float64 ``[C]``.
+
+    Of one curve scalars, or numbers where the host can look at them for free.
 
     Attributes:
         pairs: how many pairs of a positive and a negative are in order, ties counting half.
@@ -86,10 +89,10 @@ class Areas(NamedTuple):
         positives: their number.
     """
 
-    pairs: Tensor
-    precision: Tensor
-    negatives: Tensor
-    positives: Tensor
+    pairs: Any
+    precision: Any
+    negatives: Any
+    positives: Any
 
 
 @frozen(kw_only=True)
@@ -149,10 +152,10 @@ class Scores(CountStatistic):
         """Return ``convert(scores)`` if the scores are logits, else the scores."""
         if self.input != "auto":
             return convert(scores) if self.logits else scores
-        outside = states.values["events"][OUTSIDE]
-        if torch.compiler.is_compiling():
-            return torch.where(outside > 0, convert(scores), scores)
-        return convert(scores) if int(outside) > 0 else scores
+        events = states.values["events"]
+        if is_recorded():
+            return torch.where(events[OUTSIDE] > 0, convert(scores), scores)
+        return convert(scores) if events.tolist()[OUTSIDE] > 0 else scores
 
     def with_probabilities(self, states: States, curve: Curve) -> Curve:
         """Return a curve through scores at probabilities; multiclass ones are such already."""
@@ -177,6 +180,10 @@ class TiedScores(NamedTuple):
 
 def order_image(scores: Tensor) -> Tensor:
     """Return int64 numbers that order like the scores; -0 equals +0, NaN is the lowest."""
+    if is_traced():  # torch.jit.trace cannot write down a view of another dtype
+        known = torch.where(scores.isnan(), -torch.inf, scores.double())
+        rank = torch.searchsorted(known.sort().values, known)
+        return torch.where(scores.isnan(), -1, rank)
     bits = (scores.double() + 0.0).view(torch.int64)
     image = bits ^ ((bits >> 63) & torch.iinfo(torch.int64).max)
     return torch.where(scores.isnan(), torch.iinfo(torch.int64).min, image)
@@ -222,6 +229,8 @@ def image_values(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
     """Return the lowest score of ``dtype`` in each bin of `score_image_histogram_`; NaN first."""
     if torch.compiler.is_compiling():  # which does not trace into a cache
         return _work_out_values(bits, dtype, device)
+    if is_traced():
+        return unrecorded(lambda: _kept_values(bits, dtype, device))
     return _kept_values(bits, dtype, device)
 
 
@@ -350,10 +359,10 @@ class Ranked(Scores):
 
     @override
     def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:
-        static_shape = static_shape and torch.compiler.is_compiling()
+        static_shape = static_shape and is_recorded()
         table = self.table(states, micro=micro)
         assert table is not None
-        values = image_values(table.shape[-1].bit_length() - 1, torch.float32, table.device)
+        values = image_values(int(table.shape[-1]).bit_length() - 1, torch.float32, table.device)
         curves = [
             self.with_probabilities(
                 states, points_curve([occupied(rows, values, static_shape)], static_shape)

@@ -13,7 +13,7 @@ from fastmetrics.core.statistic import Statistic, frozen
 from fastmetrics.ops.confusion import Confusion
 from fastmetrics.ops.counted import COUNTS, IN_ORDER, Counts, CountStatistic
 from fastmetrics.ops.define import define
-from fastmetrics.ops.inputs import check_class_inputs, read_classes, sample_weights
+from fastmetrics.ops.inputs import check_class_inputs, read_classes, sample_weights, usable_weights
 from fastmetrics.utilities.checks import check_ignore_index, check_int, check_top_k
 
 __all__ = ["stat_scores_"]
@@ -50,12 +50,15 @@ def stat_scores_reference(
     num_classes: int, top_k: int, ignore_index: int | None, validate: bool,
 ) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
+    if not target.numel():
+        return
     pred, labels, counted, _ = read_classes(
         "stat_scores_", events, preds, target, num_classes, top_k, ignore_index, validate
     )
     num_rows, row_classes = (
         (state.shape[0], state.shape[1]) if state.ndim == 3 else (1, state.shape[0])
     )
+    weight = usable_weights(events, weight)
     contribution = sample_weights(counted, weight)
     sample = torch.arange(labels.shape[0], device=labels.device).unsqueeze(1).expand_as(labels)
     row = sample if state.ndim == 3 else torch.zeros_like(sample)
@@ -103,7 +106,7 @@ def stat_scores_(
     Args:
         state: ``[C, 4]``, or ``[1, 4]`` for the sums over classes; with a leading ``[N]`` axis each
             sample is counted on its own. int64, or float64 once weights are used. Changed in place.
-        events: int64 ``[3]``, see :mod:`fastmetrics.ops.faults`. Changed in place.
+        events: int64 ``[4]``, see :mod:`fastmetrics.ops.faults`. Changed in place.
         preds: scores ``[N, C, ...]`` (float16, bfloat16, float32, float64) or labels ``[N, ...]``.
         target: labels ``[N, ...]`` in ``[0, C)``, any integer type or bool.
         weight: optional ``[N]``.

@@ -10,6 +10,8 @@ import torch
 from torch import Tensor
 
 from fastmetrics.utilities.checks import check_int
+from fastmetrics.utilities.data import makes_plain_tensors
+from fastmetrics.utilities.recording import is_recorded
 
 Thresholds = int | list[float] | Tensor | str | None
 
@@ -32,6 +34,11 @@ def check_thresholds(thresholds: Any) -> None:
             raise ValueError(
                 "`thresholds` must be a tensor with one axis and at least one element, got shape"
                 f" {tuple(thresholds.shape)}."
+            )
+        if thresholds.is_complex() or thresholds.is_meta:
+            raise ValueError(
+                "`thresholds` must be a tensor of real numbers, got"
+                f" {thresholds.dtype} on {thresholds.device}."
             )
     else:
         raise ValueError(
@@ -59,6 +66,7 @@ class Grid:
     uniform: bool
     order: Tensor | None
     _values: tuple[float, ...] | None = field(default=None, init=False)
+    _real: Grid | None = field(default=None, init=False)  # where the numbers of a meta grid are
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -80,9 +88,12 @@ class Grid:
         """Return the same thresholds on ``device``."""
         if self.edges.device == device:
             return self
+        if self._real is not None:
+            return self._real.to(device)
         order = None if self.order is None else self.order.to(device)
         moved = Grid(self.thresholds.to(device), self.edges.to(device), self.uniform, order)
-        # On a meta device the numbers are gone.
+        if device.type == "meta":  # where the numbers are gone
+            moved._real = self
         moved._values = self.values if device.type == "meta" else self._values
         return moved
 
@@ -112,14 +123,12 @@ def make_grid(
     A number of uniform thresholds is laid out once per device, and shared: nobody writes into a
     grid, and users get copies.
     """
+    wanted = torch.get_default_device() if device is None else device
+    if wanted.type == "meta":
+        return make_grid(thresholds, input, multiclass, torch.device("cpu")).to(wanted)
     if not isinstance(thresholds, int) or device is None or not makes_plain_tensors():
         return _lay_out(thresholds, input, multiclass, device)
     return _shared_grid(thresholds, input, multiclass, device)
-
-
-def makes_plain_tensors() -> bool:
-    """Whether a tensor made now may be kept: not while compiling, nor under a fake mode."""
-    return not torch.compiler.is_compiling() and type(torch.empty(0, device="cpu")) is Tensor
 
 
 @functools.lru_cache(maxsize=32)
@@ -143,7 +152,7 @@ def _lay_out(
         given = thresholds.detach().to(device, copy=True)
     ascending, index = given.double().sort(stable=True)
     order = None if uniform else len(given) - 1 - index.argsort()
-    if order is not None and not torch.compiler.is_compiling():
+    if order is not None and not is_recorded():
         even = torch.linspace(0, 1, len(given), device=given.device)
         uniform = torch.equal(ascending, even.double())
         if torch.equal(index, torch.arange(len(given), device=given.device)):

@@ -146,7 +146,7 @@ def top_samples_(
         state: int64 ``[3, 2, k]``, changed in place. The planes say whether there is a sample (1
             or 0), the bits of its float64 score and its id; the rows hold the highest scores from
             the top, and the lowest from the bottom. All zero: no data.
-        events: int64 ``[3]``, changed in place: samples left out because of a NaN score.
+        events: int64 ``[4]``, changed in place: samples left out because of a NaN score.
         next_id: int64 ``[1]``, changed in place: the id of the first sample if there are no
             ``ids``; grows by N.
         scores: ``[N]`` of any real dtype, compared as float64; infinities are scores like others.

@@ -24,7 +24,8 @@ from fastmetrics.regression.spearman import *
 from fastmetrics.regression.symmetric_mape import *
 from fastmetrics.regression.tweedie_deviance import *
 from fastmetrics.regression.wmape import *
-from fastmetrics.utilities.lazy import exported
+from fastmetrics.utilities.lazy import exported, names_beside
 
 if not TYPE_CHECKING:
     __all__ = exported(__name__)
+    __getattr__, __dir__ = names_beside(__name__)

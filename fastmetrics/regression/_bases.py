@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
+from fastmetrics.core.keywords import adds, known_to
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View, counts_only, wants_gradients
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
-from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._error_values import mean
 from fastmetrics.metric import as_scalar
 from fastmetrics.ops.co_moments import Moments
@@ -30,6 +30,7 @@ class DifferentiableMetric(StatisticMetric):
     _inputs: ClassVar[tuple[str, str]] = ("preds", "target")
 
     @counts_only
+    @adds("weight")
     def update(  # type: ignore[override]  # upstream has no weights
         self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None
     ) -> None:
@@ -49,7 +50,7 @@ class DifferentiableMetric(StatisticMetric):
             return value
         batch = dict(zip(self._inputs, args, strict=False))
         if kwargs:
-            batch |= self._filter_kwargs(**kwargs)
+            batch |= known_to(self, kwargs)
         first, second = self._inputs
         values = self.statistic.with_gradients(batch[first], batch[second], batch.get("weight"))
         return as_scalar(self._value(States(values)).to(value.dtype))
@@ -103,7 +104,7 @@ class MomentsMetric(DifferentiableMetric):
         return self._upstream
 
     def _formula(self, moments: Tensor, wide: bool) -> Tensor:
-        """Return the value of ``moments`` ``[D, 12]``; ``wide`` asks for float64."""
+        """Return the value of ``moments`` ``[D, 18]``; ``wide`` asks for float64."""
         raise NotImplementedError
 
     def _value(self, states: States) -> Tensor:
@@ -127,9 +128,6 @@ class RowMetric(DifferentiableMetric):
         kwargs: as for :class:`fastmetrics.metric.Metric`.
     """
 
-    # Whether float64 inputs make the value float64.
-    _follows_inputs = True
-    _wide: bool
     statistic: RowSimilarity
     sums: Tensor
     measures: list[Tensor]
@@ -137,33 +135,10 @@ class RowMetric(DifferentiableMetric):
     def __init__(self, kind: int, reduction: str | None, **kwargs: Any) -> None:
         super().__init__(RowSimilarity.of(kind, reduction), **kwargs)
         self.reduction = reduction
-        self._wide = False
-
-    def update(  # type: ignore[override]  # upstream has no weights
-        self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None
-    ) -> None:
-        """Add a batch of rows ``[N, D]``; ``weight`` is ``[N]``.
-
-        Raises:
-            RuntimeError: the shapes differ.
-            ValueError: inputs of another shape, or complex ones.
-        """
-        self._add(preds, target, weight)
-
-    def _add(self, preds: Tensor, target: Tensor, weight: Tensor | None) -> None:
-        """Add the rows of a batch, and take note of the dtype."""
-        self.statistic.add(self._states, preds, target, weight)
-        if self._follows_inputs and not self._wide and is_wide(preds, target):
-            object.__setattr__(self, "_wide", True)
-        if self.statistic.keeps_rows:
-            self.measures[-1] = self.measures[-1].to(self._value_dtype())
-
-    def _value_dtype(self) -> torch.dtype:
-        return torch.float64 if self._wide else self.dtype
 
     def _value(self, states: States) -> Tensor:
         value = self.statistic.read(states, self.reduction)
-        return value if self.statistic.keeps_rows else value.to(self._value_dtype())
+        return value.to(torch.float64 if self.statistic.is_wide(states) else self.dtype)
 
 
 class DivergenceMetric(RowMetric):
@@ -188,6 +163,8 @@ class DivergenceMetric(RowMetric):
         super().__init__(kinds[log_prob], reduction, **kwargs)
         self.log_prob = log_prob
 
+    @counts_only
+    @adds("weight")
     def update(  # type: ignore[override]  # upstream's names
         self, p: Tensor, q: Tensor, *, weight: Tensor | None = None
     ) -> None:
@@ -197,7 +174,7 @@ class DivergenceMetric(RowMetric):
             RuntimeError: the shapes differ.
             ValueError: inputs of another shape, or complex ones.
         """
-        self._add(p, q, weight)
+        self.statistic.add(self._states, p, q, weight)
 
 
 class SampleMetric(StatisticMetric):

@@ -27,6 +27,7 @@ from fastmetrics.ops.co_moments import (
     MIN_Y,
     NUM_COLUMNS,
     WEIGHT,
+    plain_moments,
     with_outputs,
 )
 
@@ -46,7 +47,7 @@ def _views(
     """Return a view of each part.
 
     Args:
-        read: returns all parts of moments ``[D, 12]``.
+        read: returns all parts of moments ``[D, 18]``.
         write: makes the moments say these parts.
         show: returns them as torchmetrics shows them, where that is another way.
         scalar: a part that is one number for all outputs.
@@ -57,7 +58,7 @@ def _views(
 
     def view(name: str) -> View:
         def get(states: States) -> Tensor:
-            found = (show or read)(states.values["moments"])[name]
+            found = (show or read)(plain_moments(states.values["moments"]))[name]
             return found[0] if name == scalar or (squeeze and len(found) == 1) else found
 
         def put(states: States, value: Any) -> None:
@@ -68,6 +69,7 @@ def _views(
                 raise ValueError(f"`{name}` must have {len(moments)} elements, got {len(given)}.")
             if len(given) > 1 == len(moments):
                 moments = states.values["moments"] = with_outputs(moments, len(given))
+            moments.copy_(plain_moments(moments))
             write(moments, read(moments) | {name: given.expand(len(moments))})
 
         adapts = squeeze and name != scalar

@@ -13,8 +13,8 @@ __all__ = ["CosineSimilarity"]
 class CosineSimilarity(RowMetric):
     r"""Cosine similarity :math:`p \cdot q / (|p| |q|)` of rows; NaN for a row of zeros.
 
-    ``update(preds, target)`` takes ``[N, D]`` of any real dtype. A mean or a sum keeps two numbers,
-    ``"none"`` a value per row.
+    ``update(preds, target)`` takes ``[N, D]`` of any real dtype. A mean or a sum keeps three
+    numbers, ``"none"`` a value per row. The value is float64 once an input was.
 
     Args:
         reduction: ``"sum"`` or ``"mean"`` over all rows, ``"none"`` or None for a value per row.
@@ -34,7 +34,6 @@ class CosineSimilarity(RowMetric):
     higher_is_better = True
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
-    _follows_inputs = False
 
     def __init__(self, reduction: str | None = "sum", **kwargs: Any) -> None:
         super().__init__(COSINE, reduction, **kwargs)

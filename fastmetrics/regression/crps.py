@@ -7,8 +7,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastmetrics.core.keywords import adds
 from fastmetrics.functional.regression.crps import sample_scores, score_sums
 from fastmetrics.metric import Metric
+from fastmetrics.ops.faults import report_weight_sums
 
 __all__ = ["ContinuousRankedProbabilityScore"]
 
@@ -46,16 +48,24 @@ class ContinuousRankedProbabilityScore(Metric):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         for name in ("score", "total"):  # the sum of the scores, and their number
-            self.add_state(name, torch.zeros(1, dtype=torch.float64), dist_reduce_fx="sum")
+            self.add_state(
+                name,
+                torch.zeros(1, dtype=torch.float64, device=self._default_device),
+                dist_reduce_fx="sum",
+            )
 
     _check_states = Metric._check_declared
 
+    @adds("weight")
     def update(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> None:
         """Add one batch; ``weight`` is ``[N]``."""
         scores = sample_scores(type(self).__name__, preds.detach(), target.detach())
         score, total = score_sums(scores, weight)
         self.score.add_(score)
         self.total.add_(total)
+
+    def _report(self) -> None:
+        report_weight_sums(type(self).__name__, self.total.view(1, 1), 0)
 
     def compute(self) -> Tensor:
         """Return the mean score."""

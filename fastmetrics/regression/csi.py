@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fastmetrics.functional.regression.csi import count_events, index_value
 from fastmetrics.metric import Metric
+from fastmetrics.utilities.checks import check_number
 from fastmetrics.utilities.data import dim_zero_cat
 
 __all__ = ["CriticalSuccessIndex"]
@@ -52,6 +53,7 @@ class CriticalSuccessIndex(Metric):
         self, threshold: float, keep_sequence_dim: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
+        check_number("threshold", threshold)
         self.threshold = float(threshold)
         axis = keep_sequence_dim
         if axis is not None and (not isinstance(axis, int) or axis < 0):
@@ -59,7 +61,11 @@ class CriticalSuccessIndex(Metric):
         self.keep_sequence_dim = axis
         for name in ("hits", "misses", "false_alarms"):
             if axis is None:
-                self.add_state(name, torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+                self.add_state(
+                    name,
+                    torch.zeros((), dtype=torch.int64, device=self._default_device),
+                    dist_reduce_fx="sum",
+                )
             else:
                 self.add_state(f"{name}_list", [], dist_reduce_fx="cat")
 

@@ -21,7 +21,7 @@ class ExplainedVariance(MomentsMetric):
 
     ``preds`` f and ``target`` y are ``[N]`` or ``[N, D]``, or ``[N, ...]`` with as many outputs as
     a sample has numbers; the first batch decides about D. A constant target gives 1 for
-    predictions that err by a constant, else 0.
+    predictions that err by a constant, else 0; fewer than two samples give NaN.
 
     Args:
         multioutput: ``"uniform_average"`` over the outputs, ``"variance_weighted"``, or

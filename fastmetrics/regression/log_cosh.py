@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from fastmetrics.core.statistic_metric import StatisticField
-from fastmetrics.functional.regression.log_cosh import check_outputs
 from fastmetrics.ops.error_sums import LOG_COSH, ErrorSums
 from fastmetrics.regression._bases import ErrorSumMetric
 
@@ -39,12 +36,4 @@ class LogCoshError(ErrorSumMetric):
     num_outputs = StatisticField[int]()
 
     def __init__(self, num_outputs: int = 1, **kwargs: Any) -> None:
-        super().__init__(ErrorSums(LOG_COSH, num_outputs), **kwargs)
-
-    def update(  # type: ignore[override]  # upstream has no weights
-        self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None
-    ) -> None:
-        """Add one batch of ``[N]`` or ``[N, num_outputs]``."""
-        if preds.ndim != 1:
-            check_outputs("LogCoshError", preds, self.num_outputs)
-        self.statistic.add(self._states, preds, target, weight)
+        super().__init__(ErrorSums(LOG_COSH, num_outputs, columns_only=True), **kwargs)

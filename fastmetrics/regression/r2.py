@@ -18,8 +18,8 @@ class R2Score(MomentsMetric):
     """R2, ``1 - sum((y - f)^2) / sum((y - mean(y))^2)``, at most 1.
 
     ``preds`` f and ``target`` y are ``[N]`` or ``[N, D]``; the first batch decides about D. The
-    value needs two samples, else ``compute`` raises ``ValueError``. A constant target gives 1 for
-    perfect predictions, else 0.
+    value needs two samples, else ``compute`` raises ``ValueError`` and ``forward`` returns NaN. A
+    constant target gives 1 for perfect predictions, else 0.
 
     Args:
         adjusted: number of regressors k in ``1 - (1 - R2) (N - 1) / (N - k - 1)``; 0 for none.
@@ -50,4 +50,5 @@ class R2Score(MomentsMetric):
         self.multioutput = multioutput
 
     def _formula(self, moments: Tensor, wide: bool) -> Tensor:
-        return r2_formula(moments, self.adjusted, self.multioutput, wide)
+        needs_two = not self._states.batch  # the last batch of an epoch may hold one sample
+        return r2_formula(moments, self.adjusted, self.multioutput, wide, needs_two=needs_two)

@@ -42,5 +42,5 @@ class SpearmanCorrCoef(SampleMetric):
         super().__init__(Samples(num_outputs, floating=True), **kwargs)
 
     def compute(self) -> Tensor:
-        """Return the correlation, a float32 scalar, or ``[D]``."""
+        """Return the correlation, a scalar, or ``[D]``; float64 if an input was, else float32."""
         return rank_correlation(*self.statistic.read(self._states), self.num_outputs)

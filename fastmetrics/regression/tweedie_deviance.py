@@ -6,11 +6,13 @@ from typing import Any
 
 from torch import Tensor
 
+from fastmetrics.core.keywords import adds
 from fastmetrics.core.statistic import counts_only
 from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.regression.tweedie_deviance import mean_deviance
 from fastmetrics.ops.error_sums import DEVIANCE, ErrorSums
 from fastmetrics.regression._bases import ErrorSumMetric
+from fastmetrics.utilities.checks import check_number
 
 __all__ = ["TweedieDevianceScore"]
 
@@ -45,9 +47,11 @@ class TweedieDevianceScore(ErrorSumMetric):
     _inputs = ("preds", "targets")
 
     def __init__(self, power: float = 0.0, **kwargs: Any) -> None:
+        check_number("power", power)
         super().__init__(ErrorSums(DEVIANCE, power=power), **kwargs)
 
     @counts_only
+    @adds("weight")
     def update(  # type: ignore[override]  # upstream's names
         self, preds: Tensor, targets: Tensor, *, weight: Tensor | None = None
     ) -> None:

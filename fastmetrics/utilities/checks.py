@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from fastmetrics.utilities.fallback import names_of_others
+
 if TYPE_CHECKING:
     from fastmetrics.metric import Metric
 
@@ -36,15 +38,32 @@ def check_unit_interval(name: str, value: Any) -> None:
 
 
 def check_int(name: str, value: Any, minimum: int) -> None:
-    """Raise ``ValueError`` unless ``value`` is an integer of at least ``minimum``."""
+    """Raise ``ValueError`` unless ``value`` is an integer in [minimum, 2^31)."""
     if not isinstance(value, int) or isinstance(value, bool) or value < minimum:
         raise ValueError(f"`{name}` must be an integer of at least {minimum}, got {value!r}.")
+    if value >= 2**31:  # labels are held in 32 bits, and a state has an entry for each
+        raise ValueError(f"`{name}` must be below 2**31, got {value}.")
+
+
+def check_number(name: str, value: Any) -> None:
+    """Raise ``TypeError``, as torchmetrics does, unless ``value`` is a number."""
+    if not isinstance(value, (int, float)):
+        raise TypeError(f"`{name}` must be a number, got {value!r}.")
 
 
 def check_ignore_index(value: Any) -> None:
-    """Raise ``ValueError`` unless ``ignore_index`` is None or an integer."""
+    """Raise ``ValueError`` unless ``ignore_index`` is None or an integer of 64 bits."""
     if value is not None and not isinstance(value, int):
         raise ValueError(f"`ignore_index` must be None or an integer, got {value!r}.")
+    if value is not None and not -(2**63) <= value < 2**63:
+        raise ValueError(f"`ignore_index` must be an integer of 64 bits, got {value}.")
+
+
+def check_thresholding(threshold: Any, ignore_index: Any, input: Any) -> None:
+    """Raise ``ValueError`` unless scores can be cut at ``threshold`` under these rules."""
+    check_unit_interval("threshold", threshold)
+    check_ignore_index(ignore_index)
+    check_choice("input", input, INPUTS)
 
 
 def check_zero_division(value: Any) -> None:
@@ -145,3 +164,7 @@ def _fastest(metric: Metric, batch: dict[str, Any], steps: int, reps: int) -> fl
             metric(**batch)
         times.append(perf_counter() - start)
     return min(times)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of_others(__name__)

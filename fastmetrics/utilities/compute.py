@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
+from fastmetrics.utilities.fallback import names_of_others
 from fastmetrics.utilities.prints import rank_zero_warn
 
 __all__ = ["auc", "interp", "normalize_logits_if_needed"]
@@ -122,3 +125,7 @@ def normalize_logits_if_needed(tensor: Tensor, normalization: str | None) -> Ten
     logits = ((tensor < 0) | (tensor > 1)).any()
     normalized = tensor.sigmoid() if normalization == "sigmoid" else tensor.softmax(1)
     return torch.where(logits, normalized, tensor)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of_others(__name__)

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
 
 from fastmetrics.utilities import compute
+from fastmetrics.utilities.fallback import names_of_others
+from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["dim_zero_cat", "dim_zero_max", "dim_zero_mean", "dim_zero_min", "dim_zero_sum"]
 
 METRIC_EPS = 1e-6
 
-Made = TypeVar("Made", Tensor, tuple[Tensor, ...])
+_CPU = torch.device("cpu")
+
+Made = TypeVar("Made")
 
 
 def dim_zero_cat(x: Tensor | Sequence[Tensor]) -> Tensor:
@@ -144,12 +148,43 @@ def _flexible_bincount(x: Tensor) -> Tensor:
     return counts
 
 
+def end_alike(
+    lists: Sequence[list[Made]], parts: Sequence[list[Made]], instead: bool = False
+) -> None:
+    """Put each part behind its list, or with ``instead`` in the place of the last element.
+
+    An interrupt finds all lists changed, or none.
+    """
+    ends = [len(each) - instead for each in lists]
+    before = [each[end:] for each, end in zip(lists, ends, strict=True)]
+    try:
+        for each, end, part in zip(lists, ends, parts, strict=True):
+            each[end:] = part
+    except BaseException:
+        for each, end, old in zip(lists, ends, before, strict=True):
+            each[end:] = old
+        raise
+
+
 def normal_tensor(make: Callable[[], Made]) -> Made:
     """Call ``make`` so that its tensors can be changed in place outside of inference mode too."""
     if not torch.compiler.is_dynamo_compiling() and torch.is_inference_mode_enabled():
         with torch.inference_mode(False):
             return make()
     return make()
+
+
+def makes_plain_tensors() -> bool:
+    """Whether a tensor made now may be kept: not while compiling, nor under a fake mode."""
+    return not is_recorded() and type(torch.empty(0, device="cpu")) is Tensor
+
+
+def scalar(value: float, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return a number as a tensor without axes; it is rounded as tensors are, to infinity too."""
+    try:
+        return torch.scalar_tensor(value, dtype=dtype, device=_CPU)  # a third of tensor()'s time
+    except RuntimeError:  # beyond the largest number
+        return torch.tensor(value, dtype=dtype, device=_CPU)
 
 
 def map_tensors(fn: Callable[[Tensor], Tensor], data: Any) -> Any:
@@ -175,3 +210,7 @@ def _rebuild_mapping(original: Mapping[Any, Any], values: dict[Any, Any]) -> Any
     if default_factory is not None:
         return type(original)(default_factory, values)  # type: ignore[call-arg]  # a defaultdict
     return type(original)(values)  # type: ignore[call-arg]  # mappings take a dict by convention
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of_others(__name__)

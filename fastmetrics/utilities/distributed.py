@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
 
 from fastmetrics.distributed import gather_all_tensors as gather_all_tensors
 from fastmetrics.utilities.checks import check_choice
+from fastmetrics.utilities.fallback import names_of_others
 
 __all__ = ["class_reduce", "reduce"]
 
@@ -61,3 +64,7 @@ def class_reduce(
     if class_reduction == "weighted":
         fraction = (fraction * (weights / weights.sum())).sum()
     return fraction.to(dtype if dtype.is_floating_point else torch.get_default_dtype())
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of_others(__name__)

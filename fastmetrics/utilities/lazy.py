@@ -7,7 +7,15 @@ import pkgutil
 import sys
 from collections.abc import Callable, Iterable
 from importlib.util import find_spec
+from types import ModuleType
 from typing import Any
+
+from fastmetrics.utilities.fallback import (
+    found_before,
+    names_of_others,
+    upstream_exports,
+    upstream_names,
+)
 
 
 def exported(package: str) -> list[str]:
@@ -16,12 +24,36 @@ def exported(package: str) -> list[str]:
     Static tools find the names without it: they follow the imports.
     """
     here = vars(sys.modules[package])
-    modules = [
-        module
+    exports = [vars(module).get("__all__", ()) for module in _loaded_modules(package).values()]
+    return sorted({name for names in exports for name in names if name in here})
+
+
+def _loaded_modules(package: str) -> dict[str, ModuleType]:
+    return {
+        name: module
         for name, module in sys.modules.items()
         if name.rpartition(".")[0] == package and not name.startswith(f"{package}._")
-    ]
-    return sorted({name for module in modules for name in module.__all__ if name in here})
+    }
+
+
+def names_beside(package: str) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return ``__getattr__`` and ``__dir__`` for a package whose modules are loaded with it.
+
+    They add what torchmetrics shows there and is not native, also to the modules of the package.
+    """
+    for name, module in _loaded_modules(package).items():
+        vars(module).setdefault("__getattr__", names_of_others(name))
+    find = names_of_others(package)
+
+    def __getattr__(name: str) -> Any:
+        if name == "__all__":
+            return sorted({*exported(package), *upstream_exports(package)})
+        return find(name)
+
+    def __dir__() -> list[str]:
+        return sorted({*vars(sys.modules[package]), "__all__", *upstream_names(package)})
+
+    return __getattr__, __dir__
 
 
 def lazy_names(
@@ -33,7 +65,8 @@ def lazy_names(
     """Return ``__getattr__`` and ``__dir__`` for a package whose modules load at their first use.
 
     All submodules are attributes of the package, and so is what some of them export. These are
-    searched in the order of ``modules``, except that those that are loaded come first.
+    searched in the order of ``modules``, except that those that are loaded come first. What is not
+    native comes last.
 
     Args:
         package: ``__name__`` of the package.
@@ -46,9 +79,17 @@ def lazy_names(
     def names_of(module: str) -> list[str]:
         return [name for name in importlib.import_module(module).__all__ if shows(name)]
 
+    def native_names() -> set[str]:
+        return {*own, *(name for module in modules for name in names_of(module))}
+
+    find = names_of_others(package)
+
     def __getattr__(name: str) -> Any:
         if name == "__all__":
-            return sorted({*own, *(each for module in modules for each in names_of(module))})
+            return sorted(native_names() | upstream_exports(package))
+        value = found_before(package, name)
+        if value is not None:
+            return value
         if not name.startswith("_"):
             if find_spec(f"{package}.{name}"):
                 return importlib.import_module(f"{package}.{name}")
@@ -57,11 +98,12 @@ def lazy_names(
                     value = getattr(sys.modules[module], name)
                     setattr(sys.modules[package], name, value)
                     return value
-        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        return find(name)
 
     def __dir__() -> list[str]:
         here = sys.modules[package]
         submodules = (found.name for found in pkgutil.iter_modules(here.__path__))
-        return sorted({*vars(here), "__all__", *here.__all__, *submodules})
+        shown = native_names() | upstream_names(package)
+        return sorted({*vars(here), "__all__", *shown, *submodules})
 
     return __getattr__, __dir__

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from fastmetrics.utilities import plot_curve as curves
 from fastmetrics.utilities._figures import new_axis, pyplot
+from fastmetrics.utilities.fallback import names_of_others
 from fastmetrics.utilities.plot_confusion import plot_confusion_matrix
 
 __all__ = ["is_axis", "plot_confusion_matrix", "plot_curve", "plot_single_or_multi_val"]
@@ -181,3 +182,7 @@ def _draw_bounds(
         left, right = ax.get_xlim()
         ax.set_xlim(left - 0.1 * (right - left), right)
         ax.text(left, optimum, "Optimal\nvalue", ha="center", va="center")
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of_others(__name__)

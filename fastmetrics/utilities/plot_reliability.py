@@ -19,12 +19,11 @@ def plot_reliability(bins: Tensor, ax: Axes | None = None) -> tuple[Figure | Non
     """Draw the share of right predictions over their mean confidence, one point for each bin.
 
     Bars show the share of all predictions that lie in each bin; on the diagonal confidence and
-    share agree. A confidence of exactly 1 counts in the last bar.
+    share agree.
 
     Args:
-        bins: ``[n_bins + 1, 3]``: for each bin of equal width in [0, 1], and for a confidence of
-            exactly 1, the number of predictions, the sum of their confidences, and how many are
-            right.
+        bins: ``[n_bins, 3]``: for each bin of equal width in [0, 1] the number of predictions, the
+            sum of their confidences, and how many are right.
         ax: the axis to draw on; a new figure by default.
 
     Returns:
@@ -36,19 +35,17 @@ def plot_reliability(bins: Tensor, ax: Axes | None = None) -> tuple[Figure | Non
 
     >>> import torch
     >>> from fastmetrics.utilities.plot_reliability import plot_reliability
-    >>> bins = torch.tensor([[4.0, 1.0, 1.0], [4.0, 3.0, 2.0], [0.0, 0.0, 0.0]])
+    >>> bins = torch.tensor([[4.0, 1.0, 1.0], [4.0, 3.0, 2.0]])
     >>> figure, axis = plot_reliability(bins)
     >>> axis.get_xlabel()
     'Confidence'
     """
-    if bins.ndim != 2 or bins.shape[0] < 2 or bins.shape[1] != 3:
-        raise ValueError(f"`bins` must have shape (n_bins + 1, 3), got {tuple(bins.shape)}.")
+    if bins.ndim != 2 or not bins.shape[0] or bins.shape[1] != 3:
+        raise ValueError(f"`bins` must have shape (n_bins, 3), got {tuple(bins.shape)}.")
     fig, ax = new_axis(ax)
     rows = bins.detach().cpu().double().tolist()
-    n_bins, total = len(rows) - 1, sum(count for count, _, _ in rows)
+    n_bins, total = len(rows), sum(count for count, _, _ in rows)
     heights = [count / total if total else 0.0 for count, _, _ in rows]
-    last = heights.pop()
-    heights[-1] += last
     lefts = [index / n_bins for index in range(n_bins)]
     ax.bar(lefts, heights, width=1 / n_bins, align="edge", alpha=0.3, label="share of predictions")
     points = [(confidence / count, right / count) for count, confidence, right in rows if count]

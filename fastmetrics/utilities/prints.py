@@ -7,7 +7,9 @@ import logging
 import os
 import warnings
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from fastmetrics.utilities.fallback import names_of_others
 
 __all__ = ["rank_zero_debug", "rank_zero_info", "rank_zero_warn"]
 
@@ -65,3 +67,7 @@ def rank_zero_debug(*args: Any, **kwargs: Any) -> None:
     >>> rank_zero_debug("%d batches", 3)
     """
     _log.debug(*args, **kwargs)
+
+
+if not TYPE_CHECKING:
+    __getattr__ = names_of_others(__name__)

@@ -2,8 +2,8 @@
 
 from typing import TYPE_CHECKING
 
-from fastmetrics.utilities.lazy import exported
+from fastmetrics.utilities.lazy import names_beside
 from fastmetrics.wrappers.running import *
 
 if not TYPE_CHECKING:
-    __all__ = exported(__name__)
+    __getattr__, __dir__ = names_beside(__name__)

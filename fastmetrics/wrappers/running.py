@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
+from torch import Tensor
 
-from fastmetrics.core.states import States, blank, private_copy
+from fastmetrics.core.locking import exclusive
+from fastmetrics.core.stateful import EXTRAS
+from fastmetrics.core.states import States, private_copy
 from fastmetrics.core.statistic_metric import StatisticMetric
-from fastmetrics.metric import Metric
+from fastmetrics.distributed import gather_all_tensors
+from fastmetrics.metric import Metric, is_native
 from fastmetrics.utilities.checks import check_int
+from fastmetrics.utilities.data import map_tensors
 from fastmetrics.wrappers.abstract import WrapperMetric
 
 __all__ = ["Running"]
@@ -29,7 +34,8 @@ def _naming(slot: int) -> Generator[None, None, None]:
 class Running(WrapperMetric):
     """A metric over the last ``window`` batches: ``compute`` forgets what came before.
 
-    The states of each batch in the window are kept apart, so memory is that of ``window`` metrics.
+    The states of each batch in the window are kept apart, so memory is that of as many metrics as
+    there are batches in it.
     ``forward`` returns the value of the batch alone, as for any metric.
 
     Args:
@@ -53,8 +59,8 @@ class Running(WrapperMetric):
 
     def __init__(self, base_metric: Metric, window: int = 5) -> None:
         super().__init__()
-        if not isinstance(base_metric, Metric):
-            raise ValueError(f"`base_metric` must be a Metric, got {base_metric!r}.")
+        if not is_native(base_metric):
+            raise ValueError(f"`base_metric` must be a Metric of fastmetrics, got {base_metric!r}.")
         check_int("window", window, 1)
         if base_metric.full_state_update is not False:
             raise ValueError(
@@ -64,144 +70,233 @@ class Running(WrapperMetric):
         self.base_metric = base_metric
         self.window = window
         self._num_vals_seen = 0
-        states = base_metric._states
-        for name, default in states.defaults.items():
-            for slot in range(window):
-                self.add_state(f"{name}_{slot}", default, states.reductions[name])
+        self._slots_persist = False
+
+    def _declare(self, slot: int) -> None:
+        """Make room for one more batch: the window takes memory as it fills."""
+        own, batch = self._states, self.base_metric._states
+        for name, default in batch.defaults.items():
+            own.declare(f"{name}_{slot}", default, batch.reductions[name], self.device)
+
+    def _prepare(self) -> None:
+        """Empty the metric, should an interrupt have left something in it."""
+        if self.base_metric._states.updates():
+            self.base_metric.reset()
 
     def _keep_batch(self) -> None:
-        """Exchange the states of the metric, one batch, with the oldest of the window."""
+        """Put the states of the metric, one batch, in the place of the oldest of the window."""
         own, batch = self._private(), self.base_metric._private()
-        slot = self._num_vals_seen % self.window
-        for name in batch.defaults:
-            own.exchange(f"{name}_{slot}", batch, name)
+        seen, slot = self._num_vals_seen, self._num_vals_seen % self.window
+        kept = {
+            f"{name}_{slot}": map_tensors(lambda t: t, batch.values[name])
+            for name in batch.defaults
+        }
+        batch.home.clear()  # the memory of the batch goes to the window
         self.base_metric.reset()
-        self.__dict__["_num_vals_seen"] += 1
+        if seen < self.window:
+            self._declare(slot)
+        before = {name: own.values[name] for name in kept}
+        try:
+            own.values.update(kept)
+            self.__dict__["_num_vals_seen"] = seen + 1
+        except BaseException:
+            own.values.update(before)
+            self.__dict__["_num_vals_seen"] = seen
+            raise
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Add a batch to the window; arguments as in ``update`` of the metric."""
+        self._prepare()
         self.base_metric.update(*args, **kwargs)
         self._keep_batch()
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Add a batch to the window and return the value of the batch alone."""
+        return self._keep_and_value(args, kwargs)
+
+    @exclusive
+    def _keep_and_value(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        self._prepare()
         value = self.base_metric(*args, **kwargs)
+        self._private().changed()
         self._keep_batch()
         self._states.note()
         self.__dict__["_forward_cache"] = value
         return value
 
+    @exclusive
     def compute(self) -> Any:
         """Return the value of the metric over the batches of the window, oldest first."""
         seen = self._num_vals_seen
         slots = [i % self.window for i in range(max(0, seen - self.window), seen)]
-        states = self.base_metric._private()
+        metric = self.base_metric
+        head = metric._private()
+        self._prepare()
+        values = {name: private_copy(value) for name, value in head.values.items()}
         with torch.no_grad():
-            for name, reduction in states.reductions.items():
+            for name, reduction in head.reductions.items():
                 parts = [self._states.values[f"{name}_{slot}"] for slot in slots]
                 for count, part in enumerate(parts):
-                    total = reduction.merge(states.values[name], part, (count, 1))
-                    states.values[name] = total if count else private_copy(part)
-        states.count = len(slots)
-        states.changed()
+                    total = reduction.merge(values[name], part, (count, 1))
+                    values[name] = total if count else private_copy(part)
+        whole = head.like(values)
+        whole.count, whole.lock = len(slots), head.lock
+        metric._point(whole)
         try:
-            return self.base_metric.compute()
+            return metric.compute()
         finally:
-            self.base_metric.reset()
+            metric._point(head)
 
+    @exclusive
     def reset(self) -> None:
         """Empty the window."""
-        super().reset()
+        self.__dict__["_kept"] = None
+        self._open(0)
+        self.__dict__["_forward_cache"] = None
         self.base_metric.reset()
-        self.__dict__["_num_vals_seen"] = 0
+
+    def _open(self, seen: int) -> None:
+        """Let the window hold so many batches, or the last of them, which are still to be set."""
+        empty = States()
+        empty.lock, empty.count = self._states.lock, seen
+        empty.changed()
+        self.__dict__.update(_num_vals_seen=seen, _states=empty)
+        for slot in range(self._in_use()):
+            self._declare(slot)
+
+    def _in_use(self) -> int:
+        return min(self._num_vals_seen, self.window)
+
+    def _sync_dist(
+        self,
+        dist_sync_fn: Callable[..., Any] = gather_all_tensors,
+        process_group: Any | None = None,
+    ) -> None:
+        # All processes must send as many batches; those that are missing are without data.
+        own = self._states
+        own.defaults, own.reductions = dict(own.defaults), dict(own.reductions)
+        count = torch.tensor(self._in_use(), device=self.device)
+        counts = dist_sync_fn(count, group=process_group or self.process_group)
+        for slot in range(int(count), max(map(int, counts))):
+            self._declare(slot)
+        super()._sync_dist(dist_sync_fn, process_group)
+
+    def _persist(self, mode: bool | str) -> None:
+        self.__dict__["_slots_persist"] = mode
+
+    @property
+    def _persistent(self) -> dict[str, bool | str]:
+        return dict.fromkeys(self._defaults, self._slots_persist)
+
+    def _form(self) -> bool | str:
+        mode: bool | str = self._slots_persist
+        return mode
+
+    def _batch(self, slot: int) -> dict[str, Any]:
+        """Return the states of a batch of the window, those of no data where it has none yet."""
+        own = self._states.values
+        return {
+            name: own.get(f"{name}_{slot}", private_copy(default))
+            for name, default in self.base_metric._defaults.items()
+        }
 
     def __getattr__(self, name: str) -> Any:
-        """Return a state of a batch by the name that torchmetrics gives it."""
+        """Return a state of a batch by the name that it has here or in torchmetrics."""
         state, _, slot = name.rpartition("_")
         base = self.__dict__.get("_modules", {}).get("base_metric")
-        if slot.isdecimal() and isinstance(base, StatisticMetric) and state in base._views():
-            values = {each: getattr(self, f"{each}_{slot}") for each in base._defaults}
-            return base._views()[state].get(States(values))
+        if base is not None and slot.isdecimal() and int(slot) < self.window:
+            batch = self._batch(int(slot))
+            if state in batch:
+                return batch[state]
+            if isinstance(base, StatisticMetric) and state in base._views():
+                return base._views()[state].get(States(batch))
         return super().__getattr__(name)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
-        """Take a window under the names of torchmetrics, too, which tell neither count nor place.
-
-        It goes on behind the last slot that holds anything.
-        """
-        base, error_msgs = self.base_metric, args[-1]
-        named = base._translation().names if isinstance(base, StatisticMetric) else set()
-        slots: dict[int, dict[str, Any]] = {}
-        for key in [key for key in state_dict if key.startswith(prefix)]:
-            name, _, slot = key.removeprefix(prefix).rpartition("_")
-            if name in named - base._defaults.keys() and slot.isdecimal():
-                slots.setdefault(int(slot), {})[name] = state_dict.pop(key)
-        if slots:
-            try:
-                states = self._read_slots(slots)
-            except ValueError as error:
-                error_msgs.append(f"{prefix[:-1] or type(self).__name__}: {error}")
-            else:
-                self._take_states(states)
-                self.__dict__["_num_vals_seen"] = self._last_filled() + 1
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def _read_slots(self, slots: dict[int, dict[str, Any]]) -> dict[str, Any]:
-        """Return the states that torchmetrics' states of some slots say; all else is as by default.
-
-        Raises:
-            ValueError: one of them is no such state, or the window has fewer slots.
-        """
-        base = self.base_metric
-        assert isinstance(base, StatisticMetric)
-        if max(slots) >= self.window:
-            raise ValueError(f"`window` is {self.window}, and the states are of {max(slots) + 1}.")
-        read = blank(self._states).values
-        for slot, given in slots.items():
-            with _naming(slot):
-                states = base._read(given, keep=False)
-            read.update((f"{name}_{slot}", state) for name, state in states.items())
-        return read
-
-    def _check_states(self, states: Mapping[str, Any]) -> None:
-        for slot in range(self.window):
-            with _naming(slot):
-                self.base_metric._check_states(
-                    {name: states[f"{name}_{slot}"] for name in self.base_metric._defaults}
-                )
-
-    def _last_filled(self) -> int:
-        """Return the last slot whose states are not as by default, -1 if there is none."""
-        own = self._states
-        for slot in reversed(range(self.window)):
-            for name in self.base_metric._defaults:
-                value, default = (x[f"{name}_{slot}"] for x in (own.values, own.defaults))
-                if len(value) if isinstance(value, list) else not torch.equal(value, default):
-                    return slot
-        return -1
 
     def _check_upstream(self) -> None:
         self.base_metric._check_upstream()
 
-    def _upstream_states(self) -> dict[str, Any]:
-        base, own = self.base_metric, self._states.values
+    def _upstream_states(self, states: States) -> dict[str, Any]:
+        """Return the whole window, the oldest batch first, which torchmetrics forgets first."""
         written: dict[str, Any] = {}
-        for place in range(self.window):  # the oldest first, which torchmetrics forgets first
-            slot = (self._num_vals_seen + place) % self.window
-            batch = States({name: own[f"{name}_{slot}"] for name in base._defaults})
-            states = batch.values
-            if isinstance(base, StatisticMetric):
-                states = base._translation().give(batch)
-            written.update((f"{name}_{place}", state) for name, state in states.items())
+        for place in range(self.window):
+            batch = States(self._batch((self._num_vals_seen + place) % self.window))
+            given = self.base_metric._upstream_states(batch)
+            written.update((f"{name}_{place}", state) for name, state in given.items())
         return written
 
-    def _extras(self) -> int:
-        return self._num_vals_seen
+    def _check_states(self, states: Mapping[str, Any]) -> None:
+        for slot in range(self._in_use()):
+            batch = {name: states[f"{name}_{slot}"] for name in self.base_metric._defaults}
+            with _naming(slot):
+                self.base_metric._check_states(batch)
 
-    def _take_extras(self, extras: int) -> None:
-        if extras < 0:
-            raise ValueError(f"The number of batches seen must not be negative, got {extras}.")
-        self.__dict__["_num_vals_seen"] = extras
+    def _extras(self) -> list[int]:
+        return [self._num_vals_seen, self.window]
 
-    def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:
-        return self.base_metric._filter_kwargs(**kwargs)
+    def _seen_by(self, extras: list[Any]) -> int:
+        """Return how many batches a window with these extras has seen."""
+        if len(extras) != 2 or not all(type(number) is int for number in extras):
+            raise ValueError(f"A window says batches and places, two numbers, got {extras!r:.80}.")
+        seen: int = extras[0]
+        if not 0 <= seen < 2**63:
+            raise ValueError(f"The number of batches seen must not be negative, got {seen}.")
+        if extras[1] != self.window:
+            raise ValueError(f"`window` must be {extras[1]}, as saved, got {self.window}.")
+        return seen
+
+    def _take_extras(self, extras: list[int]) -> None:
+        self._open(self._seen_by(extras))
+
+    def _saved_names(self, found: Sequence[str]) -> list[str]:
+        known = self.base_metric._state_names()
+        parts = {name: name.rpartition("_") for name in found}
+        return [
+            name
+            for name, (state, _, slot) in parts.items()
+            if name == EXTRAS or (state in known and slot.isdecimal())
+        ]
+
+    def _read_saved(self, given: Mapping[str, Any], extras: Any) -> tuple[dict[str, Any], Any]:
+        """Read a window of torchmetrics, too, which tells neither count nor place.
+
+        It goes on behind the last slot that holds anything.
+        """
+        slots: dict[int, dict[str, Any]] = {}
+        for key, value in given.items():
+            name, _, place = key.rpartition("_")
+            slots.setdefault(int(place), {})[name] = value
+        seen = self.window if extras is None else self._seen_by(extras)
+        if max(slots, default=-1) >= min(seen, self.window):
+            raise ValueError(
+                f"`window` is {self.window}, with {seen} batches seen, and there are states of"
+                f" batch {max(slots)}, counted from 0."
+            )
+        batches = {}
+        for slot, batch in slots.items():
+            with _naming(slot):
+                batches[slot] = self.base_metric._read(batch, keep=False)
+        if extras is None:
+            filled = [slot for slot, batch in batches.items() if self._holds_data(batch)]
+            seen = max(filled, default=-1) + 1
+        states = {
+            f"{name}_{slot}": state
+            for slot, batch in batches.items()
+            if slot < seen
+            for name, state in batch.items()
+        }
+        return states, [seen, self.window]
+
+    def _holds_data(self, batch: Mapping[str, Any]) -> bool:
+        """Whether the states of a batch are others than by default."""
+        for name, default in self.base_metric._defaults.items():
+            value = batch[name]
+            if not isinstance(default, Tensor):
+                if value:
+                    return True
+            elif value.shape != default.shape or not torch.equal(value.to(default), default):
+                return True
+        return False
+
+    @property
+    def _hands_on(self) -> Metric:
+        return self.base_metric

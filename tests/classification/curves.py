@@ -113,6 +113,15 @@ def interpolate(x: np.ndarray, known_x: np.ndarray, known_y: np.ndarray) -> np.n
     return values
 
 
+def without_gaps(points: list[tuple[Any, Any]]) -> tuple[np.ndarray, np.ndarray]:
+    """The mean curve over points that have a precision; the last one of a class fills its gaps."""
+    kept = [(x[~np.isnan(x)], y[~np.isnan(x)]) for x, y in points]
+    gaps = [np.full(len(x) - len(k), k[-1]) for (x, _), (k, _) in zip(points, kept, strict=True)]
+    at = np.sort(np.concatenate([*(k for k, _ in kept), *gaps]))
+    mean = np.mean([interpolate(at, *known) for known in kept], axis=0)
+    return at, mean.clip(0, 1) if any(map(len, gaps)) else mean
+
+
 def mean_curve(points: list[tuple[Any, Any]]) -> tuple[np.ndarray, np.ndarray]:
     """All x, sorted, and there the mean of the interpolated curves."""
     x = np.sort(np.concatenate([known_x for known_x, _ in points]))

@@ -56,8 +56,23 @@ def call(task, preds, target, **arguments):
 
 
 def peer_call(task, preds, target, **arguments):
+    """The peer's value, where a confidence of 1 is in the last bin: just below 1."""
     function = getattr(peer_functional, f"{task.lower()}_calibration_error")
-    return function(preds, target, **TASKS[task], **arguments)
+    return function(below_one(task, preds), target, **TASKS[task], **arguments)
+
+
+def below_one(task, preds):
+    """Scores whose confidences of 1 are the largest numbers below."""
+    if not ((preds >= 0) & (preds <= 1)).all():
+        preds = preds.sigmoid() if task == "Binary" else preds.softmax(1)
+    below = torch.nextafter(torch.ones(()), torch.zeros(()))
+    return preds.clamp(
+        max=float(
+            below
+            if preds.dtype == torch.float32 or task == "Multiclass"
+            else torch.nextafter(preds.new_ones(()), preds.new_zeros(()))
+        )
+    )
 
 
 def assert_same(value, expected):
@@ -309,7 +324,7 @@ def test_bad_inputs_leave_the_state_alone(task):
     for error, bad in (
         (RuntimeError, (preds, target.where(torch.arange(60) != 3, 7))),
         (ValueError, (preds, target[:5])),
-        (ValueError, (preds, target.float())),
+        (ValueError, (preds, target + 0.5)),
         (ValueError, (target, target)),
     ):
         for action in (fast.update, fast):
@@ -334,6 +349,24 @@ def test_task_wrappers():
         assert_same(value, expected)
         as_probs = fastmetrics.CalibrationError(task=task.lower(), input="probs", **TASKS[task])
         assert as_probs.counts.shape == (1, 16, 3)
+
+
+@pytest.mark.smoke
+@pytest.mark.parametrize("n_bins", [1, 2, 10])
+def test_a_confidence_of_one_is_in_the_last_bin(n_bins):
+    """As in the textbook; the peer gives it a bin of its own."""
+    preds, target = torch.tensor([0.05, 0.95, 1.0, 1.0]), torch.tensor([0, 1, 0, 1])
+    places = np.minimum((preds.double().numpy() * n_bins).astype(int), n_bins - 1)
+    expected = 0.0
+    for place in range(n_bins):
+        chosen = places == place
+        if chosen.any():
+            gap = target.numpy()[chosen].mean() - preds.numpy()[chosen].mean()
+            expected += abs(gap) * chosen.mean()
+    fast = metric("Binary", n_bins=n_bins)
+    assert_same(fast(preds, target), expected)
+    assert fast.bins.shape == (n_bins, 3)
+    assert_same(call("Binary", preds, target, n_bins=n_bins), expected)
 
 
 @pytest.mark.smoke
@@ -405,7 +438,7 @@ def test_reliability_diagram(pyplot):
     figure, axis = fast.plot_reliability()
     assert figure is not None
     points, diagonal = (line.get_xydata().tolist() for line in axis.get_lines())
-    assert points == [[0.25, 0.5], [0.75, 1.0], [1.0, 1.0]]
+    assert points == [[0.25, 0.5], [0.875, 1.0]]
     assert diagonal == [[0, 0], [1, 1]]
     bars = [(bar.get_x(), bar.get_width(), bar.get_height()) for bar in axis.patches]
     assert bars == [(0.0, 0.5, 0.5), (0.5, 0.5, 0.5)]

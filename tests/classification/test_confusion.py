@@ -401,7 +401,7 @@ def bad_calls(task: str) -> dict[str, tuple[type[Exception], str, tuple[Any, ...
     below.view(-1)[-1] = -1
     return {
         "shape": (ValueError, "shape", (preds, target[:5])),
-        "float target": (ValueError, "target", (preds, target.float())),
+        "float target": (ValueError, "target", (preds, target + 0.5)),
         "complex preds": (ValueError, "preds", (preds.to(torch.complex64), target)),
         "target too large": (RuntimeError, "target", (preds, above)),
         "target negative": (RuntimeError, "target", (preds, below)),

@@ -28,7 +28,7 @@ from fastmetrics import MetricCollection
 from fastmetrics.functional.classification.precision_recall_curve import precision_recall_formula
 from fastmetrics.functional.classification.roc import roc_formula
 from fastmetrics.ops import thresholds as grids
-from tests.classification.curves import columns, count, exact_curve, mean_curve
+from tests.classification.curves import columns, count, exact_curve, mean_curve, without_gaps
 from tests.classification.inputs import SCORE_DTYPES
 
 C = 3
@@ -173,6 +173,13 @@ def one_value(result: Any) -> Any:
     return type(result)(one_value(part) for part in result)
 
 
+def whole(thresholds: Any) -> Tensor:
+    """The same with one that all scores reach, and one that none does: the peer adds no lines."""
+    at = torch.linspace(0, 1, thresholds) if isinstance(thresholds, int) else thresholds
+    at = torch.as_tensor(at)
+    return torch.cat([at.new_tensor([-1.0]), at.sort().values, at.new_tensor([2.0])])
+
+
 # The peer
 
 
@@ -182,10 +189,17 @@ def test_functions_and_classes_agree_with_the_peer(row, arguments, thresholds):
     if thresholds == "one" and arguments.get("average") == "macro":
         pytest.skip("the peer cannot interpolate between fewer than two points")
     arguments = arguments | {"thresholds": THRESHOLDS[thresholds]}
+    at = THRESHOLDS[thresholds]
+    if row.suffix == "AUROC":
+        at = whole(at)
     for kind, ignore_index in itertools.product(("probs", "logits"), (None, -1, 1)):
         preds, target = make(row.task, kind, ignore_index=ignore_index)
         options = arguments | {"ignore_index": ignore_index}
-        expected = row.peer_call(preds, target, **options)
+        expected = row.peer_call(preds, target, **options | {"thresholds": at})
+        if row.suffix == "PrecisionRecallCurve" and arguments.get("average") == "macro":
+            each = row.peer_call(preds, target, **options | {"average": None})
+            if each[0].isnan().any():  # see test_mean_curves_leave_out_points_without_predictions
+                continue
         bounds = tolerance(row, arguments)
         expect(row.call(preds, target, **options), expected, **bounds)
         ours = row.ours(**options)
@@ -217,7 +231,8 @@ def test_mean_curves_are_those_of_float64(kind, thresholds):
         else:
             options = {"thresholds": given, "ignore_index": ignore_index}
             x, y, _ = row.call(preds, target, average="macro", **options)
-        for actual, expected in zip((x, y), mean_curve(points), strict=True):
+        mean = mean_curve(points) if row.suffix == "ROC" else without_gaps(points)
+        for actual, expected in zip((x, y), mean, strict=True):
             np.testing.assert_allclose(actual.numpy(), expected, rtol=1e-6, atol=1e-7)
 
 
@@ -326,7 +341,7 @@ def test_partial_area_is_that_of_scikit_learn(max_fpr):
 def test_partial_area_is_that_of_the_peer(max_fpr, thresholds):
     preds, target = make("binary", shape=(300,))
     row = VALUES[0]
-    expected = row.peer_call(preds, target, max_fpr=max_fpr, thresholds=thresholds)
+    expected = row.peer_call(preds, target, max_fpr=max_fpr, thresholds=whole(thresholds))
     value = row.call(preds, target, max_fpr=max_fpr, thresholds=thresholds)
     torch.testing.assert_close(value, expected, rtol=1e-5, atol=1e-6)
 
@@ -340,6 +355,35 @@ def test_partial_area_of_a_curve_that_starts_or_ends_beside_it():
     left = row.call(torch.tensor([0.1, 0.2, 0.3, 0.9]), target, max_fpr=0.5, thresholds=[0.5])
     # From (0, 0.5) to (0.5, 0.75): 0.3125 of at most 0.5, at least 0.125.
     torch.testing.assert_close(left, torch.tensor(0.5 * (1 + (0.3125 - 0.125) / 0.375)))
+
+
+@pytest.mark.parametrize("thresholds", [5, 200, [0.2, 0.5, 1.0], [0.3, 0.6]])
+@pytest.mark.parametrize("score", [1.0, 0.7])
+def test_equal_scores_tell_nothing_apart(score, thresholds):
+    """The curve comes from (0, 0) and ends in (1, 1), wherever the thresholds lie."""
+    for task, row in ((each.task, each) for each in VALUES if each.suffix == "AUROC"):
+        shape = (8,) if task == "binary" else (8, C)
+        preds = torch.full(shape, score)
+        target = torch.arange(8) % (2 if task == "binary" else C)
+        if task == "multilabel":
+            target = (torch.arange(8)[:, None] + torch.arange(C)) % 2
+        for more in ({}, {"max_fpr": 0.5}):
+            value = row.call(preds, target, thresholds=thresholds, input="probs", **more)
+            torch.testing.assert_close(value, torch.tensor(0.5))
+
+
+@pytest.mark.parametrize("thresholds", [4, 11, 100, [0.1, 0.5, 0.9]])
+@pytest.mark.parametrize("seed", range(4))
+def test_mean_curves_leave_out_points_without_predictions(thresholds, seed):
+    """Where a class has no score at a threshold its precision is not defined."""
+    generator = torch.Generator().manual_seed(seed)
+    preds = torch.rand(12, C, generator=generator).softmax(1)  # none above 0.6
+    target = torch.arange(12) % C
+    row = next(each for each in CURVES if each.task == "multiclass")
+    precision, recall, at = row.call(preds, target, thresholds=thresholds, average="macro")
+    for values in (precision, recall):
+        assert len(values) == len(at) + C
+        assert values.isfinite().all() and (values >= 0).all() and (values <= 1).all()
 
 
 # What is ours
@@ -617,7 +661,7 @@ def test_arguments_out_of_range(row, arguments, text):
 def test_inputs_that_do_not_fit(row):
     preds, target = make(row.task)
     metric = row.ours(thresholds=5)
-    for bad in ((preds.long(), target), (preds, target.float()), (preds[:-1], target)):
+    for bad in ((preds.long(), target), (preds, target + 0.5), (preds[:-1], target)):
         with pytest.raises(ValueError):
             metric.update(*bad)
     wrong = target.clone()

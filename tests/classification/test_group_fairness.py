@@ -60,7 +60,7 @@ def ratios(counts: dict[int, np.ndarray], task: str) -> dict[str, float]:
     values = {}
     rates = {
         "DP": {g: (tp + fp) / (tp + fp + tn + fn) for g, (tp, fp, tn, fn) in counts.items()},
-        "EO": {g: tp / (tp + fn) if tp + fn else 0.0 for g, (tp, fp, tn, fn) in counts.items()},
+        "EO": {g: tp / (tp + fn) for g, (tp, fp, tn, fn) in counts.items() if tp + fn},
     }
     for name, of in rates.items():
         if task == "all" or (task == "demographic_parity") == (name == "DP"):
@@ -161,6 +161,33 @@ def test_absent_groups_take_no_part(named):
         assert rates[f"group_{group}"].isnan().all() == (group not in named)
 
 
+def test_a_group_without_positives_has_no_true_positive_rate():
+    preds, target = torch.tensor([0.9, 0.2, 0.7, 0.1, 0.3]), torch.tensor([1, 0, 0, 0, 1])
+    groups = torch.tensor([0, 0, 1, 1, 0])
+    metric = classification.BinaryFairness(2, task="equal_opportunity")
+    expect(metric(preds, target, groups), {"EO_0_0": 1.0})
+    expect(functional.classification.equal_opportunity(preds, target, groups), {"EO_0_0": 1.0})
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (30, 2), (9, 1), (5, 2, 3)])
+def test_groups_of_elements(shape):
+    """Each element of several may have a group; the sample's weight is that of all of them."""
+    preds, target = torch.rand(shape), torch.randint(2, shape)
+    groups, weight = torch.randint(G, shape), torch.rand(shape[0])
+    each = weight.repeat_interleave(preds.numel() // shape[0])
+    flat = (preds.flatten(), target.flatten(), groups.flatten())
+    rates = functional.classification.binary_groups_stat_rates
+    expect(rates(preds, target, groups, G), rates(*flat, G))
+    expect(rates(preds, target, groups, G, weight=weight), rates(*flat, G, weight=each))
+    fair = functional.classification.binary_fairness
+    expect(fair(preds, target, groups), fair(*flat))
+    for metric in (classification.BinaryGroupStatRates(G), classification.BinaryFairness(G)):
+        value = metric(preds, target, groups, weight)
+        expect(value, type(metric)(G)(*flat, each))
+    with pytest.raises(ValueError, match="`groups` must have one entry per sample"):
+        rates(preds, target, torch.zeros((*shape, 2), dtype=torch.long), G)
+
+
 def test_undefined_ratios_are_zero():
     preds, groups = torch.zeros(4, dtype=torch.long), torch.tensor([0, 0, 1, 1])
     expected = {"DP_0_0": 0.0, "EO_0_0": 0.0}
@@ -235,7 +262,7 @@ def bad_calls() -> dict[str, tuple[type[Exception], str, tuple[Any, ...]]]:
     wrong[3] = 2
     return {
         "shape": (ValueError, "shape", (preds, target[:5], groups)),
-        "float target": (ValueError, "target", (preds, target.float(), groups)),
+        "float target": (ValueError, "target", (preds, target + 0.5, groups)),
         "target": (RuntimeError, "target", (preds, wrong, groups)),
         "preds": (RuntimeError, "preds", (wrong, target, groups)),
         "group shape": (ValueError, "groups", (preds, target, groups[:5])),

@@ -436,8 +436,8 @@ def disagreements(rank: int, world: int) -> None:
     wide = torch.rand(8, 3) if last else torch.rand(8)
     refused(
         lambda: updated(R2Score(), wide, wide + 1),
-        f"state 'moments' of R2Score has shape (3, 12) in rank {world - 1}",
-        "(1, 12) in rank 0",
+        f"state 'moments' of R2Score has shape (3, 18) in rank {world - 1}",
+        "(1, 18) in rank 0",
     )
     refused(
         lambda: Strange("text" if last else torch.ones(1)),

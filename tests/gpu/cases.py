@@ -123,6 +123,7 @@ def of_shapes() -> Iterator[tuple[str, laws.Call]]:
         for kind in row_similarity.KINDS if size < N else (row_similarity.COSINE,):
             options = {"kind": kind, "each": False, "columns": 9, "shape": (size,)}
             yield f"row_similarity_ {kind} {size}", make("row_similarity_", **options)
+    yield "tensor_stats_ many", make("tensor_stats_", tensors=1, shape=(200_000,))
     options = {"kind": row_similarity.COSINE, "each": True, "columns": 700, "shape": (50,)}
     yield "row_similarity_ apart", make("row_similarity_", **options)
     options = {"outputs": 300, "terms": error_sums.SQUARED, "shape": (64,)}

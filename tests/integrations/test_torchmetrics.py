@@ -21,7 +21,7 @@ from torch import Tensor
 
 import fastmetrics
 import fastmetrics.classification
-from fastmetrics.metric import CompositionalMetric
+from fastmetrics.metric import CompositionalMetric, is_native
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 
 OURS = SimpleNamespace(root=fastmetrics, task=fastmetrics.classification)
@@ -284,3 +284,90 @@ assert isinstance(metric, torchmetrics.Metric)
 """
     dump = pickle.dumps(fastmetrics.MeanSquaredError()).hex()
     subprocess.run([sys.executable, "-c", code, dump], check=True, timeout=120)
+
+
+def mixed(namespace: Any) -> Any:
+    """One of our collections, whose foreign members `namespace` makes, too."""
+    task = namespace.task
+    return fastmetrics.MetricCollection(
+        {
+            "accuracy": task.MulticlassAccuracy(**C),
+            "foreign": THEIRS.task.MulticlassF1Score(**C),
+            "recall": task.MulticlassRecall(**C),
+            "sum": task.MulticlassAccuracy(**C) + THEIRS.task.MulticlassRecall(**C),
+            "table": task.MulticlassConfusionMatrix(**C),
+        },
+        prefix="val/",
+    )
+
+
+@pytest.mark.parametrize("method", ["forward", "update"])
+def test_their_metrics_in_our_collection(method: str) -> None:
+    batches, seen = classes(), []
+    for namespace in (OURS, THEIRS):
+        collection = mixed(namespace)
+        values = [getattr(collection, method)(*batch) for batch in batches[:2]]
+        values += [collection.compute(), copy.deepcopy(collection).compute()]
+        values += [pickle.loads(pickle.dumps(collection)).to("cpu").compute()]
+        collection.reset()
+        collection.update(preds=batches[2][0], target=batches[2][1])
+        values.append(collection.compute())
+        seen.append(values)
+    assert_same(*seen)
+
+
+def test_only_ours_share_in_a_mixed_collection() -> None:
+    groups = mixed(OURS).compute_groups.values()
+    assert ["foreign"] in groups
+    assert ["accuracy", "recall"] in groups
+
+
+@pytest.mark.parametrize("name", ["BinaryAccuracy", "BinaryF1Score", "BinaryAUROC"])
+def test_metrics_of_either_are_metrics_of_both(name: str) -> None:
+    ours, theirs = (getattr(namespace.task, name)() for namespace in (OURS, THEIRS))
+    for base in (fastmetrics.Metric, torchmetrics.Metric):
+        assert isinstance(ours, base)
+        assert isinstance(theirs, base)
+        assert issubclass(type(theirs), base)
+        assert not isinstance(torch.nn.Linear(1, 1), base)
+    assert not isinstance(theirs, type(ours))
+    assert not isinstance(ours, type(theirs))
+    assert is_native(ours)
+    assert not is_native(theirs)
+
+
+def test_a_foreign_metric_is_a_metric_before_there_is_one_of_ours() -> None:
+    code = """
+import torchmetrics, fastmetrics
+metric = torchmetrics.MeanMetric()
+assert isinstance(metric, fastmetrics.Metric)
+assert fastmetrics.MetricCollection([metric])
+assert isinstance(fastmetrics.MeanMetric(), torchmetrics.Metric)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
+
+
+@pytest.mark.parametrize("ours_first", [True, False])
+def test_one_class_hierarchy(ours_first: bool) -> None:
+    """Bases of both, and functions of one library inside a metric of the other."""
+    bases = [OURS.task.BinaryAccuracy, THEIRS.root.SumMetric]
+
+    class Both(*(bases if ours_first else bases[::-1])):  # type: ignore[misc]
+        def update(self, preds: Tensor, target: Tensor) -> None:
+            OURS.task.BinaryAccuracy.update(self, preds, target)
+
+        def compute(self) -> Tensor:
+            return OURS.task.BinaryAccuracy.compute(self)
+
+        def __init__(self) -> None:
+            OURS.task.BinaryAccuracy.__init__(self)
+
+    metric, expected = Both(), THEIRS.task.BinaryAccuracy()
+    for batch in binary():
+        metric.update(*batch)
+        expected.update(*batch)
+    assert metric.update_count == 4
+    assert isinstance(metric, fastmetrics.Metric)
+    assert isinstance(metric, torchmetrics.Metric)
+    assert_same(metric.compute(), expected.compute())
+    assert_same(fastmetrics.MetricCollection([metric]).compute(), {"Both": expected.compute()})

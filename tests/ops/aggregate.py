@@ -72,6 +72,7 @@ def oracle(call: Call) -> Answer:
         map(float, spread.expand(value.shape).flatten().tolist()),
         strict=True,
     )]  # fmt: skip
+    odd = sum(w < 0 or math.isinf(w) for _, w in pairs)
     bad = [math.isnan(x) or math.isnan(w) for x, w in pairs]
     left_out = sum(bad) if nans in (DROP, REFUSE) else 0
     if nans == FILL:
@@ -88,7 +89,7 @@ def oracle(call: Call) -> Answer:
         state.fill_(NAN)
     else:
         state.fill_((max if reduction == MAX else min)([start, *numbers]))
-    events = call["events"] + torch.tensor([0, left_out, 0])
+    events = call["events"] + torch.tensor([0, left_out, 0, odd])
     words = f"`value` and `weight` must not hold NaN, got {left_out} of them."
     refused = nans == REFUSE and left_out
     return Answer({"state": state, "events": events}, words if refused else None)

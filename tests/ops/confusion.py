@@ -117,8 +117,7 @@ def label_draws(seed: int, options: dict[str, Any]) -> tuple[Draw, int, tuple[in
 def make_labels(seed: int, **options: Any) -> Call:
     draw, labels, readings, taken = label_draws(seed, options)
     groups, samples = draw("groups", None, None, 1, 2, 5), len(taken["target"])
-    # Groups are tables of their own, for all samples together.
-    each = (samples,) if draw("each", False, True) and groups is None else ()
+    each = (samples,) if draw("each", False, True) else ()
     tables, among = labels, None
     if groups is not None:
         tables = groups
@@ -229,6 +228,7 @@ LABEL_CONFUSION = Tested(
         {"labels": 3, "groups": None, "each": True},
         {"labels": 2, "groups": 5, "each": False},
         {"labels": 1, "plain": True, "groups": 5, "each": False},
+        {"labels": 1, "plain": True, "groups": 5, "each": True},
     ),
     empty=((0,), (0, 2), (3, 0)),
     dtypes=DTYPES,

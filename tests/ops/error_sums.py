@@ -24,6 +24,7 @@ from fastmetrics.ops.error_sums import (
     SYMMETRIC,
     num_columns,
 )
+from tests.ops import oracles
 from tests.ops.inputs import ALL_DTYPES, Draw, with_special_values
 from tests.ops.laws import Answer, Call, Tested
 from tests.ops.refusals import table, zeros
@@ -93,11 +94,17 @@ def deviance(p: Any, t: Any, power: float) -> Any:
     return 2 * (np.maximum(t, 0) ** a / (a * b) - t * p**b / b + p**a / a)
 
 
+def extended(tensor: Tensor) -> np.ndarray:
+    """Numbers in extended precision, which holds 64-bit integers."""
+    kept = tensor if tensor.dtype == torch.int64 else tensor.double()
+    return kept.numpy().astype(np.longdouble)
+
+
 @np.errstate(all="ignore")
 def sums_of(call: Call) -> np.ndarray:
     """The sums ``[D, K]`` of one batch in extended precision."""
     preds, target, weight, terms = (call[n] for n in ("preds", "target", "weight", "terms"))
-    x, y = (tensor.double().numpy().astype(np.longdouble) for tensor in (preds, target))
+    x, y = (extended(tensor) for tensor in (preds, target))
     e = np.abs(x - y)
     small = np.minimum(e, 1)
     of_term = {
@@ -116,12 +123,12 @@ def sums_of(call: Call) -> np.ndarray:
         DEVIANCE: lambda: deviance(x, y, call["power"]),
     }
     columns = [of_term[term]() for term in TERMS if terms & term]
-    if terms & DEVIANCE:
-        columns.append(np.zeros_like(x))  # outside the domain there is nothing
     columns.append(np.ones_like(x))
     if weight is not None:
-        weights = weight.double().numpy().reshape(-1, *[1] * (x.ndim - 1))
+        weights = np.array(oracles.amounts_or_nan(weight)).reshape(-1, *[1] * (x.ndim - 1))
         columns = [column * weights for column in columns]
+    if terms & DEVIANCE:
+        columns.insert(-1, np.zeros_like(x))  # outside the domain there is nothing
     outputs = len(call["state"])
     if outputs == 1:
         return np.array([[column.sum() for column in columns]])

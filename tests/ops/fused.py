@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastmetrics.ops.co_moments import NUM_COLUMNS
 from fastmetrics.ops.error_sums import (
     ABSOLUTE,
     DEVIANCE,
@@ -49,7 +50,7 @@ def menu(task: str, width: int, ignore: int | None, plain: bool) -> list[tuple[U
         (errors(MAGNITUDE | POWER, p=3.0), (1, 3)),
         (errors(POWER, p=1.0), (1, 2)),
     ]
-    pairs = [(Update("co_moments_", ()), (1, 12))] if plain else []
+    pairs = [(Update("co_moments_", ()), (1, NUM_COLUMNS))] if plain else []
     if task == "classes":
         return [
             (Update(stats, (width, 1, ignore, True)), (width, 4)),
@@ -99,7 +100,7 @@ def menu(task: str, width: int, ignore: int | None, plain: bool) -> list[tuple[U
             found += [
                 (errors(SQUARED), (width, 2)),
                 (errors(SQUARED | ABSOLUTE), (width, 3)),
-                (Update("co_moments_", ()), (width, 12)),
+                (Update("co_moments_", ()), (width, NUM_COLUMNS)),
             ]
         return found
     outputs = width if task == "outputs" else 1
@@ -107,7 +108,11 @@ def menu(task: str, width: int, ignore: int | None, plain: bool) -> list[tuple[U
     return [
         *((update, (outputs, num_columns(update.arguments[0]))) for update in deviances),
         (errors(SQUARED | ABSOLUTE | MAGNITUDE), (outputs, 4)),
-        *([(Update("co_moments_", ()), (width, 12))] if task == "outputs" else pairs + whole),
+        *(
+            [(Update("co_moments_", ()), (width, NUM_COLUMNS))]
+            if task == "outputs"
+            else pairs + whole
+        ),
         (errors(POWER | DEVIANCE, p=2.5, power=1.5), (outputs, 4)),
     ]
 
@@ -155,7 +160,7 @@ def fuse(updates: list[Update], states: list[Tensor], preds: Any, target: Any, w
     program = FusedCall(updates)
     arguments = {
         "states": states,
-        "events": [torch.tensor([0, 5, 7]) for update in updates if has_events(update.op)],
+        "events": [torch.tensor([0, 5, 7, 9]) for update in updates if has_events(update.op)],
         "edges": program.edges,
         "preds": preds,
         "target": target,

@@ -245,7 +245,7 @@ def draw_state(draw: Draw, shape: tuple[int, ...], weight: Tensor | None) -> Ten
 
 
 def some_events() -> Tensor:
-    return torch.tensor([3, 5, 7])
+    return torch.tensor([3, 5, 7, 9])
 
 
 def new_state(shape: tuple[int, ...], dtype: torch.dtype, start: int | None = None) -> Tensor:

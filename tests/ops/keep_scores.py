@@ -91,8 +91,9 @@ def oracle(call: Call) -> Answer:
     kept = torch.tensor(codes, dtype=labels.dtype).view_as(labels[start:end])
     labels[start:end] = kept
     if weights is not None:
-        given = torch.ones(len(target)) if call["weight"] is None else call["weight"]
-        weights[start:end] = given.double()[samples]
+        given = torch.tensor(oracles.amounts(call["weight"], len(target)), dtype=torch.float64)
+        weights[start:end] = given[samples]
+        events[3] += oracles.bad_weights(call)
     found = sorted(set(bad))
     tally = oracles.Tally(np.zeros(0), bad=[("target", mark, place) for place, mark in found])
     written = {"state": state, "events": events, "labels": labels, "weights": weights}

@@ -244,7 +244,7 @@ def check(
         assert error is None, f"{who} raised {error!r} for {call}"
         expected = dict(answer.after)
         if on_gpu and answer.invalid and call["validate"]:
-            expected["events"] = expected["events"] + torch.tensor([answer.invalid, 0, 0])
+            expected["events"] = expected["events"] + torch.tensor([answer.invalid, 0, 0, 0])
         try:
             compare(tested, call, after, expected)
         except AssertionError as wrong:
@@ -340,6 +340,25 @@ def weights(tested: Tested) -> Iterator[Call]:
     ):
         call = tested.make(seed, **PLAIN | {"shape": shape, "weight": dtype} | variant)
         yield call.changed(["weight", "groups"], LAYOUTS[layout])
+
+
+BAD_WEIGHTS = (float("nan"), -1.0, float("inf"), -float("inf"), -1e-30)
+
+
+def bad_weights(tested: Tested) -> Iterator[Call]:
+    """Weights that are NaN, negative or infinite: first, last, and in between."""
+    for seed, shape, variant, dtype in over(tested, tested.dtypes.get("weight", ())):
+        call = tested.make(seed, **PLAIN | {"shape": shape, "weight": dtype} | variant)
+        if call["weight"] is None or not (dtype.is_floating_point or dtype.is_signed):
+            continue
+        weight = call["weight"].clone()
+        flat = weight.view(-1)
+        chosen = BAD_WEIGHTS if dtype.is_floating_point else (-1,)
+        for step, value in enumerate(chosen):
+            flat[(seed + step * 7) % len(flat)] = value
+        flat[0] = flat[-1] = chosen[seed % len(chosen)]
+        yield call.but(weight=weight)
+        yield call.but(weight=LAYOUTS["strided"](weight))
 
 
 def special_values(tested: Tested) -> Iterator[Call]:
@@ -448,6 +467,7 @@ LAWS: dict[str, Callable[[Tested], Iterator[Call]]] = {
         sizes,
         dtypes,
         weights,
+        bad_weights,
         special_values,
         layouts,
         every_small_float,

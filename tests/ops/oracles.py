@@ -39,7 +39,7 @@ class Tally:
         delta = torch.from_numpy(np.asarray(self.delta)).reshape(shape)
         after = {
             "state": call["state"] + delta.to(dtype),
-            "events": call["events"] + torch.tensor([0, self.nan, self.outside]),
+            "events": call["events"] + torch.tensor([0, self.nan, self.outside, bad_weights(call)]),
         }
         invalid = len({index for _, _, index in self.bad}) if self.invalid is None else self.invalid
         return Answer(after, self.refusal(call, limit), invalid)
@@ -101,7 +101,24 @@ def as_lists(preds: Tensor, target: Tensor) -> tuple[list, list]:
 
 
 def amounts(weight: Tensor | None, num_samples: int) -> list[float]:
-    return [1] * num_samples if weight is None else weight.to(torch.float64).tolist()
+    if weight is None:
+        return [1] * num_samples
+    return [0.0 if is_bad_weight(w) else w for w in weight.to(torch.float64).tolist()]
+
+
+def is_bad_weight(weight: float) -> bool:
+    return math.isnan(weight) or math.isinf(weight) or weight < 0
+
+
+def amounts_or_nan(weight: Tensor) -> list[float]:
+    return [math.nan if is_bad_weight(w) else w for w in weight.to(torch.float64).tolist()]
+
+
+def bad_weights(call: Call) -> int:
+    """How many samples have a weight that is none; a batch without positions is not read."""
+    if call["weight"] is None or call["target"].numel() == 0:
+        return 0
+    return sum(map(is_bad_weight, call["weight"].to(torch.float64).tolist()))
 
 
 def classes(

@@ -159,7 +159,7 @@ RANKING = Tested(
     refusals=lambda: table(
         ({"preds": ints(3, 2)}, "`preds` must be a float tensor"),
         ({"preds": torch.zeros(3, 3)}, "the same shape"),
-        ({"target": torch.zeros(3, 2)}, "`target` must be an integer or bool tensor"),
+        ({"target": torch.full((3, 2), 0.5)}, "`target` must be an integer or bool tensor"),
         ({"preds": torch.zeros(3), "target": ints(3)}, r"must have shape \(N, L, ...\)"),
         ({"measures": 0}, "`measures` must be a sum of 1, 2 and 4, got 0"),
         ({"measures": 8}, "`measures` must be a sum of 1, 2 and 4, got 8"),

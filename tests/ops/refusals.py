@@ -67,7 +67,7 @@ def of_classes(sums: Tensor) -> dict[str, Refusal]:
     scores = "`preds` with one axis more than `target` must be a float tensor, got dtype"
     shapes = "`preds` must have the shape of `target` or (N, C, ...) with `target` (N, ...), got"
     return table(
-        ({"target": torch.zeros(6)}, f"`target` {integers} torch.float32."),
+        ({"target": torch.full((6,), 0.5)}, f"`target` {integers} torch.float32."),
         ({"target": complex_zeros(6)}, f"`target` {integers} torch.complex64."),
         ({"target": zeros(6, dtype=torch.uint16)}, f"`target` {integers} torch.uint16."),
         (
@@ -103,7 +103,7 @@ def of_labels(sums: Tensor) -> dict[str, Refusal]:
         ({"preds": torch.zeros(6), "target": ints(6)}, f"{labels} (6,)."),
         ({"preds": torch.zeros(6, 4), "target": ints(6, 4)}, f"{labels} (6, 4)."),
         (
-            {"target": torch.zeros(6, 3)},
+            {"target": torch.full((6, 3), 0.5)},
             "`target` must be an integer or bool tensor, got dtype torch.float32.",
         ),
         (

@@ -50,7 +50,7 @@ def make(seed: int, **options: Any) -> Call:
             x.log() if x.is_floating_point() else x.float().log() for x in (preds, target)
         )
         target = target.nan_to_num(neginf=-9.0) if kind == KL_LOG else target
-    shape = (rows, 1) if draw("each", False, True) else (2,)
+    shape = (rows, 1) if draw("each", False, True) else (3,)
     draw.done()
     state = torch.full(shape, START, dtype=torch.float64)
     return Call("row_similarity_", {"state": state, "preds": preds, "target": target, "kind": kind})
@@ -110,7 +110,8 @@ def oracle(call: Call) -> Answer:
     if state.ndim == 2:
         state += torch.tensor(rows, dtype=torch.float64).view_as(state)
     else:
-        state += torch.tensor([added(rows), len(rows)], dtype=torch.float64)
+        wide = torch.float64 in (call["preds"].dtype, call["target"].dtype)
+        state += torch.tensor([added(rows), len(rows), len(rows) * wide], dtype=torch.float64)
     return Answer({"state": state})
 
 
@@ -120,7 +121,7 @@ def compare(call: Call, found: dict[str, Any], expected: dict[str, Any]) -> None
     if one.ndim == 2:
         torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-13, equal_nan=True)
         return
-    assert one[1] == other[1]
+    assert torch.equal(one[1:], other[1:])
     rows = values_of(call)
     size = sum(abs(x) for x in rows if math.isfinite(x)) + 1
     torch.testing.assert_close(one[:1], other[:1], rtol=0, atol=1e-13 * size, equal_nan=True)
@@ -207,9 +208,9 @@ ROW_SIMILARITY = Tested(
                 ({"kind": kind, "target": ONES.to(META)}, "(`preds`|`p`).* must be on one device"),
             )
         ),
-        ({"state": torch.zeros(2)}, r"float64 \(2,\) or \(4, 1\), got torch.float32"),
-        ({"state": zeros(3)}, r"`state` must be float64 \(2,\) or \(4, 1\)"),
-        ({"state": zeros(2, 1)}, r"`state` must be float64 \(2,\) or \(4, 1\)"),
+        ({"state": torch.zeros(2)}, r"float64 \(3,\) or \(4, 1\), got torch.float32"),
+        ({"state": zeros(2)}, r"`state` must be float64 \(3,\) or \(4, 1\)"),
+        ({"state": zeros(2, 1)}, r"`state` must be float64 \(3,\) or \(4, 1\)"),
         ({"kind": 5}, "`kind` must be one of"),
     ),
 )  # fmt: skip

@@ -269,7 +269,7 @@ def scores_refused() -> dict[str, Any]:
     return table(
         ({"preds": ints(3)}, "`preds` must be a float tensor"),
         ({"preds": torch.zeros(4)}, "the same shape"),
-        ({"target": torch.zeros(3)}, "`target` must be an integer or bool tensor"),
+        ({"target": torch.full((3,), 0.5)}, "`target` must be an integer or bool tensor"),
         ({"preds": torch.tensor(0.5), "target": torch.tensor(1)}, "at least one axis"),
         ({"weight": torch.ones(2)}, "`weight` must have one entry per sample"),
     )

@@ -200,6 +200,6 @@ STAT_SCORES = Tested(
         {"state": torch.zeros(4, 4)},
         {"state": ints(4, 8)[:, ::2]},
         {"events": ints(2)},
-        {"events": torch.zeros(3)},
+        {"events": torch.zeros(4)},
     ),
 )  # fmt: skip

@@ -116,7 +116,7 @@ def test_unchecked_labels_are_left_out():
 @pytest.mark.smoke
 def test_words_of_refusals():
     batch = everything("classes")
-    state, events = torch.zeros(4, 4, dtype=torch.int64), torch.zeros(3, dtype=torch.int64)
+    state, events = torch.zeros(4, 4, dtype=torch.int64), torch.zeros(4, dtype=torch.int64)
     program = FusedCall([Update("confusion_", (None, True))])
     with pytest.raises(ValueError, match=r"confusion_: `preds` must have shape \(N, C"):
         program.run(

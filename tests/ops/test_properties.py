@@ -52,7 +52,7 @@ def counts(op, who, preds, target, width):
     call = every_op()[op].make(
         0, shape=(3,), weight=None, start=0, float_state=True, dtype=preds.dtype, **options
     )
-    call = call.but(preds=preds, target=target, ignore_index=-1, events=torch.zeros(3).long())
+    call = call.but(preds=preds, target=target, ignore_index=-1, events=torch.zeros(4).long())
     after = results(call, implementations(op)[who])
     return after["state"], after["events"]
 

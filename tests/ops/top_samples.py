@@ -89,7 +89,7 @@ def oracle(call: Call) -> Answer:
     nan = len(pairs) - len(kept)
     return Answer({
         "state": first([*best, *kept], [*worst, *kept], k),
-        "events": call["events"] + torch.tensor([0, nan, 0]),
+        "events": call["events"] + torch.tensor([0, nan, 0, 0]),
         "next_id": call["next_id"] + len(pairs),
     })  # fmt: skip
 

@@ -274,7 +274,7 @@ def test_offsets_past_2_31():
     )
     preds.copy_(torch.tensor([[1, 2, 3, 4, 5], [5, 4, 3, 2, 1], [1, 2, 9, 2, 1]]))
     state = torch.zeros(5, 4, dtype=torch.int64, device=DEVICE)
-    events = torch.zeros(3, dtype=torch.int64, device=DEVICE)
+    events = torch.zeros(4, dtype=torch.int64, device=DEVICE)
     target = torch.tensor([4, 0, 2], device=DEVICE)
     launcher_of("stat_scores_")(state, events, preds, target, None, 5, 1, None, True)
     assert state[:, 0].tolist() == [1, 0, 1, 0, 1]

@@ -313,10 +313,7 @@ def test_too_few_samples():
     with pytest.raises(ValueError, match="at least two samples"):
         functional.r2_score(*one)
     metric = regression.R2Score()
-    with pytest.raises(ValueError, match="at least two samples"):
-        metric(*one)
-    assert not metric.moments.any()
-    metric.update(*one)
+    assert metric(*one).isnan()  # the last batch of an epoch may be that small
     with pytest.raises(ValueError, match="at least two samples"):
         metric.compute()
     metric.update(torch.tensor([2.0]), torch.tensor([1.0]))
@@ -324,7 +321,7 @@ def test_too_few_samples():
     for name in ("PearsonCorrCoef", "ConcordanceCorrCoef"):
         with pytest.warns(UserWarning, match="fewer than two"):
             assert call(name, *one, {}).isnan().all()
-    assert functional.explained_variance(*one) == 1
+    assert functional.explained_variance(*one).isnan()
     nothing = torch.zeros(0), torch.zeros(0)
     for name in FUNCTIONS:
         if name != "R2Score":

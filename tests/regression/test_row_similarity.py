@@ -67,14 +67,22 @@ def test_values_are_those_of_torchmetrics(family, reduction):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.int64, torch.uint8])
 @pytest.mark.parametrize(("family", "reduction"), [g for g in GRID if "log" not in g[0]])
-def test_dtypes_are_those_of_torchmetrics(family, reduction, dtype):
+def test_dtypes_follow_the_inputs(family, reduction, dtype):
+    """As in torchmetrics, and in ours of the cosine similarity, too."""
     p, q = inputs(family, dtype=dtype)
+    expected = torch.float64 if dtype == torch.float64 else torch.float32
+
+    def same(value: torch.Tensor, theirs: torch.Tensor) -> None:
+        assert value.dtype == expected
+        assert family == "cosine" or theirs.dtype == expected
+        torch.testing.assert_close(value, theirs.to(expected), rtol=2e-5, atol=1e-6)
+
     for ours, theirs in (functions(family, reduction), metrics(family, reduction)):
-        torch.testing.assert_close(ours(p, q), theirs(p, q), rtol=2e-5, atol=1e-6)
+        same(ours(p, q), theirs(p, q))
     ours, theirs = metrics(family, reduction)
     ours.update(*inputs(family)), theirs.update(*inputs(family))
     ours.update(p, q), theirs.update(p, q)
-    torch.testing.assert_close(ours.compute(), theirs.compute(), rtol=2e-5, atol=1e-6)
+    same(ours.compute(), theirs.compute())
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -51,6 +51,10 @@ MultilabelAccuracy()  # wrong: no number of labels
 BinaryStatScores(threshold="high")  # wrong: not a number
 metric.update(preds)  # wrong: no target
 fastmetrics.NoSuchMetric  # wrong: no such name
+fastmetrics.BinaryAccuracy  # wrong: found in its domain only
+fastmetrics.BLEUScore(n_gram=2)
+fastmetrics.text.ROUGEScore()
+functional.bleu_score(["a"], [["a"]])
 
 # Helpers
 assert_type(dim_zero_cat([preds, preds]), Tensor)

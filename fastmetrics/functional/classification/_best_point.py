@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._scores import CurveFormula, has_both
+from fastmetrics.functional.classification._scores import RATES, RECALL, CurveFormula, has_both
 from fastmetrics.functional.classification.precision_recall_curve import precision_and_recall
 from fastmetrics.functional.classification.roc import from_origin
 from fastmetrics.ops.scores import Curve, Curves, Scores
@@ -123,4 +123,5 @@ def best_point(points: Callable[..., Candidates], *, best: str, at: str) -> Curv
         rates, thresholds = zip(*map(chosen, curves), strict=True)
         return torch.stack(rates), torch.stack(thresholds)
 
-    return CurveFormula(of_curves=of_curves, check_own=check)
+    divides_by = RECALL if "recall" in (best, at) else RATES
+    return CurveFormula(of_curves=of_curves, check_own=check, divides_by=divides_by)

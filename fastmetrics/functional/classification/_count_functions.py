@@ -11,13 +11,12 @@ from typing import Any, Protocol, TypeVar, cast
 
 from torch import Tensor
 
-from fastmetrics.core.statistic import count
-from fastmetrics.functional._declare import Value, declared, planned
+from fastmetrics.core.states import States
+from fastmetrics.functional._declare import Value, counted, declared, planned, without_self
 from fastmetrics.functional.classification._arguments import explained
 from fastmetrics.functional.classification._ratio import Formula
 from fastmetrics.functional.classification._tasks import TASKS, function_of_task
 from fastmetrics.ops.confusion import BinaryTable, LabelTables
-from fastmetrics.ops.counted import Counts
 from fastmetrics.ops.stat_scores import ClassCounts
 from fastmetrics.utilities.checks import (
     AVERAGES,
@@ -48,19 +47,6 @@ def check_averaging(
         raise ValueError(f"`num_classes` may be None only for average='micro', got {average!r}.")
     check_choice("multidim_average", multidim_average, MULTIDIM_AVERAGES)
     check_zero_division(zero_division)
-
-
-def counts_of(
-    statistic: ClassCounts | LabelTables,
-    owner: str,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-) -> Counts:
-    """Check the arguments and count one batch; for the function ``owner``."""
-    if statistic.validate_args:
-        statistic.check()
-    return statistic.read(count(statistic, owner, preds, target, weight))
 
 
 class BinaryFunction(Protocol):
@@ -235,7 +221,7 @@ def by_task(
     shows: str,
 ) -> TaskFunction:
     """Declare the function ``name`` that calls the one of its task; ``shows`` the example."""
-    signature = _without_self(TaskFunction.__call__)
+    signature = without_self(TaskFunction.__call__)
     return _of_task(signature, name, (binary, multiclass, multilabel), summary, "", shows)
 
 
@@ -249,7 +235,7 @@ def by_task_zero_division(
     shows: str,
 ) -> TaskZeroDivisionFunction:
     """Declare a function with ``zero_division``; arguments as for :func:`by_task`."""
-    signature = _without_self(TaskZeroDivisionFunction.__call__)
+    signature = without_self(TaskZeroDivisionFunction.__call__)
     return _of_task(signature, name, (binary, multiclass, multilabel), summary, "", shows)
 
 
@@ -300,7 +286,7 @@ def statistic_of(
 def _of_counts(
     declaration: Callable[..., Tensor], name: str, formula: Formula, summary: str, shows: str
 ) -> Callable[..., Tensor]:
-    signature = _without_self(declaration)
+    signature = without_self(declaration)
     return _of_batch(signature, name, lambda **_: formula, summary, "", shows, depth=4)
 
 
@@ -324,11 +310,10 @@ def _of_batch(
             check_averaging(average, arguments["multidim_average"], zero_division, classes)
             statistic.check()
 
-        def value(preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
-            counts = statistic.read(count(statistic, name, preds, target, weight))
-            return formula(counts, average, zero_division)
+        def read(statistic: ClassCounts | LabelTables, states: States) -> Tensor:
+            return formula(statistic.read(states), average, zero_division)
 
-        return value
+        return counted(name, statistic, read)
 
     return _shown(planned(signature, name, plan), task, name, summary, needs, shows, depth)
 
@@ -343,11 +328,6 @@ def _of_task(
 ) -> Callable[..., Tensor]:
     function = function_of_task(signature, name, dict(zip(TASKS, functions, strict=True)))
     return _shown(function, "any", name, summary, needs, shows, depth=3)
-
-
-def _without_self(method: Callable[..., Tensor]) -> inspect.Signature:
-    signature = inspect.signature(method)
-    return signature.replace(parameters=[*signature.parameters.values()][1:])
 
 
 def _shown(

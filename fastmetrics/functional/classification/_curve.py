@@ -49,6 +49,11 @@ def positives_of(curves: Curves) -> Tensor:
     return each_class(curves, lambda curve: curve.positives)
 
 
+def negatives_of(curves: Curves) -> Tensor:
+    """Return the negatives of every class."""
+    return each_class(curves, lambda curve: curve.negatives)
+
+
 def average_classes(
     values: Tensor, average: str | None, positives: Tensor, undefined: str | None
 ) -> Tensor:
@@ -65,6 +70,7 @@ def interpolate(x: Tensor, known_x: Tensor, known_y: Tensor) -> Tensor:
     """Evaluate at ``x`` the lines between known points, each from its left point on.
 
     As many ``known_x`` as do not exceed an ``x`` choose its line, even where they do not ascend.
+    Points whose ``known_x`` is NaN come last and are no part of the curve.
     """
     if len(known_x) == 1:
         return known_y.expand_as(x)
@@ -73,13 +79,23 @@ def interpolate(x: Tensor, known_x: Tensor, known_y: Tensor) -> Tensor:
     offset = known_y[:-1] - slope * known_x[:-1]
     finite = known_x.nan_to_num(torch.inf).sort().values
     index = torch.searchsorted(finite, x.nan_to_num(-torch.inf), right=True) - 1
-    index = index.clamp(0, len(slope) - 1)
-    return slope[index] * x + offset[index]
+    points = (~known_x.isnan()).sum()
+    index = index.minimum(points - 2).clamp(min=0)
+    return torch.where(points > 1, slope[index] * x + offset[index], known_y[0])
+
+
+def _filled(x: Tensor) -> Tensor:
+    """Put the last number before them in the place of NaN; the first is none."""
+    place = torch.arange(len(x), device=x.device).where(~x.isnan(), 0).cummax(-1).values
+    return x[place]
 
 
 def mean_curve(xs: list[Tensor], ys: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the ``xs`` of all classes, sorted, and there the mean of the interpolated curves."""
-    x = torch.cat(xs).sort().values
+    """Return the ``xs`` of all classes, sorted, and there the mean of the interpolated curves.
+
+    For points without x, see :func:`interpolate`, there is that of the point before.
+    """
+    x = torch.cat([_filled(known) for known in xs]).sort().values
     total = torch.zeros_like(x)
     for known_x, known_y in zip(xs, ys, strict=True):
         total += interpolate(x, known_x, known_y)

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, TypeVar, cast
 
-from torch import Tensor
+import torch
 
-from fastmetrics.core.statistic import count
-from fastmetrics.functional._declare import declared
+from fastmetrics.functional._declare import Value, counted, declared, planned
 from fastmetrics.functional.classification._scores import Formula, scores_of
-from fastmetrics.functional.classification._tasks import check_sizes, check_task
+from fastmetrics.functional.classification._tasks import TASKS, function_of_task
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -58,36 +58,25 @@ def of_batch(formula: Formula, call: str, shows: str) -> Callable[[F], F]:
         name = function.__name__
         task = name.partition("_")[0]
 
-        def value(
-            preds: Tensor,
-            target: Tensor,
-            *,
-            thresholds: Any,
-            ignore_index: int | None,
-            validate_args: bool,
-            weight: Tensor | None,
-            input: str,
-            num_classes: int = 1,
-            num_labels: int = 1,
-            **own: Any,
-        ) -> Any:
+        def plan(arguments: dict[str, Any]) -> Value:
+            own = dict(arguments)
             scores = scores_of(
                 task,
-                num_classes if task == "multiclass" else num_labels,
-                thresholds,
-                ignore_index=ignore_index,
-                validate_args=validate_args,
-                input=input,
-                device=target.device,
+                own.pop("num_classes" if task == "multiclass" else "num_labels", 1),
+                own.pop("thresholds"),
+                ignore_index=own.pop("ignore_index"),
+                validate_args=own.pop("validate_args"),
+                input=own.pop("input"),
+                device=torch.device("cpu"),
             )
-            if validate_args:
+            if scores.validate_args:
                 formula.check(scores, **own)
-            return formula(scores, count(scores, name, preds, target, weight), **own)
+            return counted(name, scores, partial(formula, **own))
 
         preds, target, size = _BATCHES[task]
         example = f">>> preds, target = {preds}, {target}\n>>> {name}(preds, target{size}, {call})"
         made = declared(
-            _with_signature(function, value),
+            cast(F, planned(inspect.signature(function), name, plan)),
             name,
             inspect.getdoc(function) or "",
             arguments=_ARGUMENTS,
@@ -99,32 +88,24 @@ def of_batch(formula: Formula, call: str, shows: str) -> Callable[[F], F]:
     return decorate
 
 
-def by_task(
-    binary: Callable[..., Any], multiclass: Callable[..., Any], multilabel: Callable[..., Any]
-) -> Callable[[F], F]:
-    """Give a function its body: call the function of the task with those arguments that it has.
+def by_task(*functions: Callable[..., Any]) -> Callable[[F], F]:
+    """Give a function its body: call the one of its task with those arguments that it has.
 
-    Its example is that of the binary one.
+    Its example is that of the first, the binary one.
     """
-    functions = {"binary": binary, "multiclass": multiclass, "multilabel": multilabel}
-    known = {task: frozenset(inspect.signature(f).parameters) for task, f in functions.items()}
 
     def decorate(function: F) -> F:
         name = function.__name__
-
-        def value(preds: Tensor, target: Tensor, *, task: str, **given: Any) -> Any:
-            task = check_task(task)
-            own = {key: each for key, each in given.items() if key in known[task]}
-            check_sizes(task, own)
-            return functions[task](preds, target, **own)
-
         preds, target, _ = _BATCHES["binary"]
-        call, shows = _EXAMPLES[binary]
+        call, shows = _EXAMPLES[functions[0]]
         example = (
             f'>>> preds, target = {preds}, {target}\n>>> {name}(preds, target, "binary", {call})'
         )
+        made = function_of_task(
+            inspect.signature(function), name, dict(zip(TASKS, functions, strict=True))
+        )
         return declared(
-            _with_signature(function, value),
+            cast(F, made),
             name,
             inspect.getdoc(function) or "",
             arguments=_BY_TASK,
@@ -132,33 +113,3 @@ def by_task(
         )
 
     return decorate
-
-
-def _with_signature(declaration: F, value: Callable[..., Any]) -> F:
-    """Return a function with the arguments of ``declaration`` that calls ``value`` with them.
-
-    The first two arguments go by position, all others by name.
-    """
-    signature = inspect.signature(declaration)
-    parameters = [*signature.parameters.values()][2:]
-    positional = [p.name for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-    defaults = {p.name: p.default for p in parameters if p.default is not p.empty}
-    names = frozenset(p.name for p in parameters)
-
-    def function(preds: Tensor, target: Tensor, *args: Any, **options: Any) -> Any:
-        own = {**defaults, **options}
-        fits = True
-        if args:
-            placed = dict(zip(positional, args, strict=False))
-            fits = len(placed) == len(args) and placed.keys().isdisjoint(options)
-            own.update(placed)
-        if not fits or own.keys() != names:
-            try:
-                signature.bind(preds, target, *args, **options)
-            except TypeError as error:
-                raise TypeError(f"{declaration.__name__}() {error}") from None
-        return value(preds, target, **own)
-
-    function.__signature__ = signature  # type: ignore[attr-defined]  # what `inspect` shows
-    function.__annotations__ = declaration.__annotations__
-    return function  # type: ignore[return-value]  # it has that signature

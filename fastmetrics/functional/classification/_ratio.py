@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.ops.counted import Counts
+from fastmetrics.utilities.data import scalar
 
 # Below every count and every usable weight: a denominator of zero becomes this, and 0/0 becomes 0.
 _TINY = 1e-300
@@ -63,7 +64,7 @@ class Ratio:
             value = self._of_rows(rows, average, zero_division, labels, targeted)
             if isinstance(value, list):
                 return torch.tensor(value, dtype=torch.float32)
-            return torch.full((), value, dtype=torch.float32)  # a third of the cost of tensor()
+            return scalar(value)
         if average == "micro":
             counts = counts.micro()
         tp, fp, tn, fn = counts.columns(torch.float64)

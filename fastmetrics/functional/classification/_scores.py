@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -17,14 +18,23 @@ from fastmetrics.functional.classification._curve import (
     average_classes,
     each_class,
     enclose,
+    negatives_of,
     positives_of,
 )
+from fastmetrics.ops.counted import is_readable
 from fastmetrics.ops.kept_scores import Kept
 from fastmetrics.ops.scores import Areas, Binned, Curve, Ranked, Scores
 from fastmetrics.ops.thresholds import Thresholds, check_thresholds, make_grid
 from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
+from fastmetrics.utilities.data import scalar
+from fastmetrics.utilities.prints import rank_zero_warn
 
 UNDEFINED = (None, "nan")
+
+# What a class must have for a value to be defined: recall divides by the positives, the rates of
+# ROC curves by the negatives as well.
+RECALL = ("positives",)
+RATES = ("positives", "negatives")
 
 
 def scores_of(
@@ -63,6 +73,11 @@ def scores_of(
     return Binned(**arguments, grid=make_grid(thresholds, input, multiclass, device))
 
 
+def _numbers(counts: Tensor | float) -> list[float]:
+    """Return the counts of all classes as numbers."""
+    return counts.view(-1).tolist() if isinstance(counts, Tensor) else [counts]
+
+
 def _as_given(scores: Scores, undefined: str | None) -> str | None:
     return undefined
 
@@ -77,12 +92,52 @@ class Formula:
         check_own: raises ``ValueError`` for the arguments that only this formula has, given the
             scores and the average.
         absent: what is ``undefined`` for one class, given the scores and the argument.
+        divides_by: what a class must not lack.
+        leaves_out: whether averages leave out multiclass classes without positives.
     """
 
     class_averages: tuple[str | None, ...] = (None,)
     label_averages: tuple[str | None, ...] = (None,)
     check_own: Callable[..., None] | None = None
     absent: Callable[[Scores, str | None], str | None] = _as_given
+    divides_by: tuple[str, ...] = RATES
+    leaves_out: bool = False
+
+    @staticmethod
+    def warns(scores: Scores, undefined: str | None) -> bool:
+        """Whether torchmetrics warns of what is not defined: for exact curves alone."""
+        return isinstance(scores, Kept) and undefined is None
+
+    def warn_of_absent(
+        self,
+        scores: Scores,
+        positives: Tensor | float,
+        negatives: Tensor | float,
+        average: str | None,
+    ) -> None:
+        """Warn of classes whose value is not defined, where torchmetrics does.
+
+        On a GPU looking would wait, so nothing is said.
+        """
+        if isinstance(positives, Tensor) and not is_readable(positives):
+            return
+        if not any(_numbers(positives + negatives)):
+            return
+        for kind, count in (("positives", positives), ("negatives", negatives)):
+            if kind not in self.divides_by:
+                continue
+            absent = [number == 0 for number in _numbers(count)]
+            if scores.multiclass and self.divides_by == RECALL and len(absent) > 1:
+                averaged = self.leaves_out and average in ("macro", "weighted")
+                if not averaged and not all(absent[1:]):  # upstream looks at the targets
+                    continue
+            if any(absent):
+                where = f" in {sum(absent)} of {len(absent)} classes" if len(absent) > 1 else ""
+                rank_zero_warn(
+                    f"`target` has no {kind}{where}: what is divided by their number is not"
+                    " defined.",
+                    UserWarning,
+                )
 
     def averages(self, scores: Scores) -> tuple[str | None, ...]:
         """Return what ``average`` may be."""
@@ -145,6 +200,8 @@ class CurveFormula(Formula):
             states, micro=self.is_micro(scores, average), static_shape=self.static_shape
         )
         absent = self.absent(scores, undefined)
+        if self.warns(scores, undefined):
+            self.warn_of_absent(scores, positives_of(curves), negatives_of(curves), average)
         return self.of_curves(curves, average=average, undefined=absent, **own)
 
 
@@ -155,12 +212,12 @@ class AreaFormula(Formula):
     Attributes:
         of_curve: the float64 values ``[...]`` of a curve, given ``undefined`` and what else there
             is.
-        of_areas: the values ``[...]`` of whole areas; 0/0 is NaN.
+        of_areas: the values ``[...]`` of whole areas, of tensors or of numbers; 0/0 is NaN.
         of_table: the least and the most they may be for counts ``[..., 2, B]``, given the same.
     """
 
     of_curve: Callable[..., Tensor]
-    of_areas: Callable[[Areas], Tensor]
+    of_areas: Callable[[Areas], Any]
     of_table: Callable[..., tuple[Tensor, Tensor]]
     class_averages: tuple[str | None, ...] = CLASS_AVERAGES
     label_averages: tuple[str | None, ...] = LABEL_AVERAGES
@@ -182,11 +239,24 @@ class AreaFormula(Formula):
         if areas is None:
             curves = scores.curves(states, micro=micro, static_shape=True)
             values = each_class(curves, partial(self.of_curve, undefined=absent, **own))
+            if self.warns(scores, undefined):
+                self.warn_of_absent(scores, positives_of(curves), negatives_of(curves), average)
             return average_classes(values, average, positives_of(curves), undefined)
+        if self.warns(scores, undefined):
+            self.warn_of_absent(scores, areas.positives, areas.negatives, average)
+        if isinstance(areas.positives, float):  # one curve, of which no average is taken
+            return scalar(self._number(areas, absent))
         values = self.of_areas(areas)
         if absent is None:
             values = values.nan_to_num(0.0)
         return average_classes(values, average, areas.positives, undefined)
+
+    def _number(self, areas: Areas, undefined: str | None) -> float:
+        try:
+            value: float = self.of_areas(areas)
+        except ZeroDivisionError:
+            value = math.nan
+        return 0.0 if value != value and undefined is None else value
 
     def bounds(
         self,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping
-from functools import update_wrapper
+from collections.abc import Callable, Mapping
+from functools import cache, update_wrapper
 from typing import TYPE_CHECKING, Any, TypeVar, cast, overload
 
 from torch import Tensor
@@ -18,15 +18,6 @@ F = TypeVar("F", bound=Callable[..., Tensor])
 
 TASKS = ("binary", "multiclass", "multilabel")
 
-# Arguments that only some tasks have; a wrapper passes them all and the task takes its own.
-_TASKS_WITH = {
-    "threshold": ("binary", "multilabel"),
-    "input": ("binary", "multilabel"),
-    "num_classes": ("multiclass",),
-    "top_k": ("multiclass",),
-    "num_labels": ("multilabel",),
-    "average": ("multiclass", "multilabel"),
-}
 _INTEGERS = ("num_classes", "top_k", "num_labels")
 
 
@@ -49,7 +40,7 @@ def call_for_task(
 def call_for_task(
     task: str, implementations: Mapping[str, Callable[..., Any]], *args: Any, **options: Any
 ) -> Any:
-    """Call the implementation of ``task`` with ``args`` and those ``options`` that the task has.
+    """Call the implementation of ``task`` without the ``options`` that only other tasks have.
 
     Raises:
         ValueError: the task is not among ``implementations``, or an integer argument that it needs
@@ -60,18 +51,28 @@ def call_for_task(
 
 
 def arguments_of_task(
-    implementations: Iterable[str], task: str, **options: Any
+    implementations: Mapping[str, Callable[..., Any]], task: str, **options: Any
 ) -> tuple[str, dict[str, Any]]:
-    """Return the name of ``task`` and those ``options`` that it has; errors as above."""
+    """Return the name of ``task``, and the ``options`` but for those that only other tasks have.
+
+    Errors as above.
+    """
     name = check_task(task, tuple(implementations))
-    own = {key: value for key, value in options.items() if name in _TASKS_WITH.get(key, TASKS)}
+    known = _names_of(implementations[name])
+    others = frozenset[str]().union(*map(_names_of, implementations.values())) - known
+    own = {key: value for key, value in options.items() if key not in others}
     check_sizes(name, own)
     return name, own
 
 
+@cache
+def _names_of(implementation: Callable[..., Any]) -> frozenset[str]:
+    return frozenset(inspect.signature(implementation).parameters)
+
+
 def function_of_task(
-    signature: inspect.Signature, name: str, functions: Mapping[str, Callable[..., Tensor]]
-) -> Callable[..., Tensor]:
+    signature: inspect.Signature, name: str, functions: Mapping[str, Callable[..., Any]]
+) -> Callable[..., Any]:
     """Return the function ``name`` that calls the one of its task with what that takes."""
 
     def plan(arguments: dict[str, Any]) -> Value:

@@ -6,9 +6,6 @@ Source: Sokolova and Lapalme, A systematic analysis of performance measures for 
 tasks, Information Processing & Management 45 (2009).
 """
 
-# mypy: disable-error-code="empty-body"
-# (The body is in the decorator.)
-
 from __future__ import annotations
 
 from torch import Tensor

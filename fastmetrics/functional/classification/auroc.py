@@ -18,8 +18,6 @@ Medical Decision Making 9 (1989); "ovo": Hand and Till, A simple generalisation 
 the ROC curve for multiple class classification problems, Machine Learning 45 (2001).
 """
 
-# mypy: disable-error-code="empty-body"
-
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -32,7 +30,7 @@ from fastmetrics.core.states import States
 from fastmetrics.functional.classification._curve import average_classes, staircase
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
 from fastmetrics.functional.classification._scores import AreaFormula, has_both
-from fastmetrics.functional.classification.roc import rates
+from fastmetrics.functional.classification.roc import whole_rates
 from fastmetrics.ops.kept_scores import Kept
 from fastmetrics.ops.scores import Areas, Curve, Scores
 from fastmetrics.ops.thresholds import Thresholds
@@ -55,12 +53,7 @@ def _check(scores: Scores, average: Any, max_fpr: Any = None, multi_class: Any =
 
 
 def _partial_area(fpr: Tensor, tpr: Tensor, max_fpr: float) -> Tensor:
-    """Return the standardised area left of ``max_fpr``; every curve ends in (1, 1)."""
-    # A curve whose first point lies further right comes from the origin.
-    near = fpr[..., :1] <= max_fpr
-    end = torch.ones_like(fpr[..., :1])
-    fpr = torch.cat([torch.where(near, fpr[..., :1], 0.0), fpr, end], -1)
-    tpr = torch.cat([torch.where(near, tpr[..., :1], 0.0), tpr, end], -1)
+    """Return the standardised area left of ``max_fpr``."""
     width, rise = fpr.diff(), tpr.diff()
     inside = (max_fpr - fpr[..., :-1]).clamp(min=0.0).minimum(width)
     height = tpr[..., :-1] + 0.5 * rise * torch.where(width > 0, inside / width, 0.0)
@@ -70,8 +63,8 @@ def _partial_area(fpr: Tensor, tpr: Tensor, max_fpr: float) -> Tensor:
 
 
 def area_under_roc(curve: Curve, max_fpr: float | None, undefined: str | None) -> Tensor:
-    """Return the area by trapezoids, float64 ``[...]``."""
-    fpr, tpr = (rate.nan_to_num(0.0) for rate in rates(curve))
+    """Return the area by trapezoids, float64 ``[...]``, of the curve from (0, 0) to (1, 1)."""
+    fpr, tpr = whole_rates(curve)
     if max_fpr is None or max_fpr == 1:
         area = torch.trapezoid(tpr, fpr)
     else:
@@ -80,7 +73,7 @@ def area_under_roc(curve: Curve, max_fpr: float | None, undefined: str | None) -
     return area.nan_to_num(0.0) if undefined is None else area
 
 
-def _of_areas(areas: Areas) -> Tensor:
+def _of_areas(areas: Areas) -> Any:
     return areas.pairs / (areas.negatives * areas.positives)
 
 

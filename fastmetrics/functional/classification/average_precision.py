@@ -9,15 +9,15 @@ Source: Manning, Raghavan and Schütze, Introduction to Information Retrieval, C
 Press 2008, section 8.4.
 """
 
-# mypy: disable-error-code="empty-body"
-
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
-from fastmetrics.functional.classification._scores import AreaFormula
+from fastmetrics.functional.classification._scores import RECALL, AreaFormula
 from fastmetrics.functional.classification.precision_recall_curve import precision_and_recall
 from fastmetrics.ops.scores import Areas, Binned, Curve, Scores
 from fastmetrics.ops.thresholds import Thresholds
@@ -67,12 +67,17 @@ def _absent(scores: Scores, undefined: str | None) -> str | None:
     return "nan" if own else undefined
 
 
-def _of_areas(areas: Areas) -> Tensor:
+def _of_areas(areas: Areas) -> Any:
     return areas.precision / areas.positives
 
 
 FORMULA = AreaFormula(
-    of_curve=precision_by_recall, of_areas=_of_areas, of_table=_least_and_most, absent=_absent
+    of_curve=precision_by_recall,
+    of_areas=_of_areas,
+    of_table=_least_and_most,
+    absent=_absent,
+    divides_by=RECALL,
+    leaves_out=True,
 )
 
 

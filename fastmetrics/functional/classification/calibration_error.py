@@ -1,8 +1,8 @@
 """Calibration error: how far confidences are from the share of predictions that are right.
 
-Positions are sorted by confidence into ``n_bins`` bins of equal width; a confidence of exactly 1
-has a bin of its own, as in torchmetrics. With the share ``w`` of all positions that lie in a bin,
-their mean confidence ``c`` and the share ``a`` of them that are right:
+Positions are sorted by confidence into ``n_bins`` bins of equal width; the last one contains 1.
+With the share ``w`` of all positions that lie in a bin, their mean confidence ``c`` and the share
+``a`` of them that are right:
 
 - ``norm="l1"``: sum of ``w |a - c|``, the expected calibration error
 - ``norm="l2"``: square root of the sum of ``w (a - c)^2``
@@ -33,17 +33,17 @@ binning, AAAI 2015; "l2": Kumar, Liang and Ma, Verified uncertainty calibration,
 from __future__ import annotations
 
 import math
-from functools import partial
+from typing import Any
 
-import torch
 from torch import Tensor
 
-from fastmetrics.core.statistic import count
+from fastmetrics.functional._declare import Read, planned_by
 from fastmetrics.functional.classification._ratio import divide
-from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.ops.calibration import CalibrationBins
 from fastmetrics.ops.counted import is_readable
 from fastmetrics.utilities.checks import check_choice
+from fastmetrics.utilities.data import scalar
 
 __all__ = ["binary_calibration_error", "calibration_error", "multiclass_calibration_error"]
 
@@ -60,8 +60,8 @@ def check_norm(norm: str) -> None:
 
 def calibration_formula(bins: Tensor, norm: str) -> Tensor:
     """Return the float32 error from sums ``[B, 3]``: positions, confidences, right ones."""
-    if len(bins) <= _FEW_BINS and is_readable(bins):
-        return torch.full((), _error_of_rows(bins.tolist(), norm), dtype=torch.float32)
+    if bins.shape[0] <= _FEW_BINS and is_readable(bins):
+        return scalar(_error_of_rows(bins.tolist(), norm))
     positions, confidence, right = bins.unbind(-1)
     gap = (right - confidence).abs()
     if norm == "l1":
@@ -90,21 +90,16 @@ def _error_of_rows(rows: list[list[float]], norm: str) -> float:
     return math.sqrt(square / total) if total else 0.0
 
 
-def _calibration_error(
-    owner: str,
-    statistic: CalibrationBins,
-    norm: str,
-    *,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-) -> Tensor:
+def _plan(norm: str, **arguments: Any) -> tuple[CalibrationBins, Read]:
+    statistic = CalibrationBins(**arguments)
     if statistic.validate_args:
         check_norm(norm)
-    states = count(statistic.checked(), owner, preds, target, weight)
-    return calibration_formula(statistic.read(states), norm)
+    return statistic.checked(), lambda statistic, states: calibration_formula(
+        statistic.read(states), norm
+    )
 
 
+@planned_by(_plan)
 def binary_calibration_error(
     preds: Tensor,
     target: Tensor,
@@ -128,17 +123,9 @@ def binary_calibration_error(
     >>> binary_calibration_error(preds, target, n_bins=2)
     tensor(0.2900)
     """
-    statistic = CalibrationBins(
-        n_bins=n_bins,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        input=input,
-    )
-    return _calibration_error(
-        "binary_calibration_error", statistic, norm, preds=preds, target=target, weight=weight
-    )
 
 
+@planned_by(_plan)
 def multiclass_calibration_error(
     preds: Tensor,
     target: Tensor,
@@ -163,18 +150,9 @@ def multiclass_calibration_error(
     >>> multiclass_calibration_error(preds, torch.tensor([0, 2, 0]), num_classes=3, n_bins=3)
     tensor(0.0833)
     """
-    statistic = CalibrationBins(
-        num_classes=num_classes,
-        n_bins=n_bins,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        input=input,
-    )
-    return _calibration_error(
-        "multiclass_calibration_error", statistic, norm, preds=preds, target=target, weight=weight
-    )
 
 
+@calls_its_task(binary=binary_calibration_error, multiclass=multiclass_calibration_error)
 def calibration_error(
     preds: Tensor,
     target: Tensor,
@@ -200,22 +178,3 @@ def calibration_error(
     >>> calibration_error(preds, target, task="binary", n_bins=2, norm="max")
     tensor(0.3167)
     """
-    tasks = {
-        name: partial(function, input=input)
-        for name, function in (
-            ("binary", binary_calibration_error),
-            ("multiclass", multiclass_calibration_error),
-        )
-    }
-    return call_for_task(
-        task,
-        tasks,
-        preds,
-        target,
-        n_bins=n_bins,
-        norm=norm,
-        num_classes=num_classes,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        weight=weight,
-    )

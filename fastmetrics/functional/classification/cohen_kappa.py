@@ -4,17 +4,13 @@ Source: Cohen, A coefficient of agreement for nominal scales, Educational and Ps
 Measurement 20 (1960); ``weights``: Cohen, Weighted kappa, Psychological Bulletin 70 (1968).
 """
 
-# mypy: disable-error-code="empty-body"
-# (The body is in the decorator.)
-
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
 from fastmetrics.functional.classification._tasks import calls_its_task
-from fastmetrics.functional.classification.confusion_matrix import count_matrix
-from fastmetrics.ops.confusion import BinaryTable, Confusion
+from fastmetrics.functional.classification.confusion_matrix import of_matrix
 from fastmetrics.utilities.checks import KAPPA_WEIGHTS, check_choice
 
 __all__ = ["binary_cohen_kappa", "cohen_kappa", "multiclass_cohen_kappa"]
@@ -54,6 +50,7 @@ def cohen_kappa_formula(matrix: Tensor, weights: str | None) -> Tensor:
     return (1 - total * observed / expected).float()
 
 
+@of_matrix(cohen_kappa_formula, check_weights)
 def binary_cohen_kappa(
     preds: Tensor,
     target: Tensor,
@@ -75,15 +72,9 @@ def binary_cohen_kappa(
     >>> binary_cohen_kappa(torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 0, 0]))
     tensor(0.5000)
     """
-    if validate_args:
-        check_weights(weights)
-    table = BinaryTable(
-        threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
-    )
-    matrix = count_matrix(table, "binary_cohen_kappa", preds, target, weight)
-    return cohen_kappa_formula(matrix, weights)
 
 
+@of_matrix(cohen_kappa_formula, check_weights)
 def multiclass_cohen_kappa(
     preds: Tensor,
     target: Tensor,
@@ -107,11 +98,6 @@ def multiclass_cohen_kappa(
     >>> multiclass_cohen_kappa(preds, target, num_classes=3)
     tensor(0.6364)
     """
-    if validate_args:
-        check_weights(weights)
-    confusion = Confusion(num_classes, ignore_index, validate_args)
-    matrix = count_matrix(confusion, "multiclass_cohen_kappa", preds, target, weight)
-    return cohen_kappa_formula(matrix, weights)
 
 
 @calls_its_task(

@@ -28,17 +28,19 @@ Source: Stehman, Selecting and interpreting measures of thematic classification 
 Sensing of Environment 62 (1997).
 """
 
-# mypy: disable-error-code="empty-body"
-# (The body is in the decorator.)
-
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from torch import Tensor
 
-from fastmetrics.core.statistic import count
+from fastmetrics.functional._declare import Read, planned_by
 from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
+from fastmetrics.ops.counted import is_readable
 from fastmetrics.utilities.checks import NORMALIZATIONS, check_choice
+from fastmetrics.utilities.prints import rank_zero_warn
 
 __all__ = [
     "binary_confusion_matrix",
@@ -47,30 +49,49 @@ __all__ = [
     "multilabel_confusion_matrix",
 ]
 
+F = TypeVar("F", bound=Callable[..., Tensor])
+
 
 def check_normalize(normalize: str | None) -> None:
     """Raise ``ValueError`` unless ``normalize`` names a normalisation."""
     check_choice("normalize", normalize, NORMALIZATIONS)
 
 
-def count_matrix(
-    statistic: Confusion | LabelTables,
-    owner: str,
-    preds: Tensor,
-    target: Tensor,
-    weight: Tensor | None,
-) -> Tensor:
-    """Check the arguments and count one batch; for the function ``owner``.
+def tables_of(arguments: dict[str, Any]) -> Confusion | LabelTables:
+    """Take the arguments of a statistic out of those of a function, and return it."""
+    names = ("num_classes", "num_labels", "threshold", "ignore_index", "validate_args", "input")
+    own = {name: arguments.pop(name) for name in names if name in arguments}
+    if "num_classes" in own:
+        return Confusion(**own)
+    return LabelTables(**own) if "num_labels" in own else BinaryTable(**own)
 
-    Returns ``[C, C]``, ``[L, 2, 2]``, or ``[2, 2]`` for binary inputs.
+
+def of_matrix(
+    value: Callable[..., Tensor], check: Callable[..., None] | None = None
+) -> Callable[[F], F]:
+    """Give a function its body: the value of the matrix of one batch. Its own body is its purpose.
+
+    Args:
+        value: of ``[C, C]``, ``[L, 2, 2]``, or ``[2, 2]`` for binary inputs, and of those arguments
+            that only the function has.
+        check: raises ``ValueError`` unless these are in range.
     """
-    if statistic.validate_args:
-        statistic.check()
-    return statistic.matrix(count(statistic, owner, preds, target, weight))
+
+    def plan(**own: Any) -> tuple[Confusion | LabelTables, Read]:
+        statistic = tables_of(own)
+        if statistic.validate_args:
+            if check is not None:
+                check(**own)
+            statistic.check()
+        return statistic, lambda tables, states: value(tables.matrix(states), **own)
+
+    return planned_by(plan)
 
 
 def normalize_matrix(matrix: Tensor, normalize: str | None) -> Tensor:
     """Divide by the sums over predictions, targets or both; empty rows and columns become 0.
+
+    On the CPU a warning says how many cells these are, as upstream.
 
     Args:
         matrix: ``[..., C, C]`` counts.
@@ -81,9 +102,19 @@ def normalize_matrix(matrix: Tensor, normalize: str | None) -> Tensor:
         return matrix
     axes = {"true": (-1,), "pred": (-2,), "all": (-2, -1)}[str(normalize)]
     counts = matrix.double()
-    return (counts / counts.sum(axes, keepdim=True)).nan_to_num(nan=0.0).float()
+    shares = counts / counts.sum(axes, keepdim=True)
+    if is_readable(shares):
+        empty = int(shares.isnan().sum())
+        if empty:
+            rank_zero_warn(
+                f"{empty} cells of the confusion matrix lie in rows or columns without samples, so"
+                " that their shares are not defined: they are 0.",
+                UserWarning,
+            )
+    return shares.nan_to_num(nan=0.0).float()
 
 
+@of_matrix(normalize_matrix, check_normalize)
 def binary_confusion_matrix(
     preds: Tensor,
     target: Tensor,
@@ -109,15 +140,9 @@ def binary_confusion_matrix(
     tensor([[1, 1],
             [0, 1]])
     """
-    if validate_args:
-        check_normalize(normalize)
-    table = BinaryTable(
-        threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
-    )
-    matrix = count_matrix(table, "binary_confusion_matrix", preds, target, weight)
-    return normalize_matrix(matrix, normalize)
 
 
+@of_matrix(normalize_matrix, check_normalize)
 def multiclass_confusion_matrix(
     preds: Tensor,
     target: Tensor,
@@ -143,13 +168,9 @@ def multiclass_confusion_matrix(
             [0, 1, 0],
             [0, 0, 1]])
     """
-    if validate_args:
-        check_normalize(normalize)
-    confusion = Confusion(num_classes, ignore_index, validate_args)
-    matrix = count_matrix(confusion, "multiclass_confusion_matrix", preds, target, weight)
-    return normalize_matrix(matrix, normalize)
 
 
+@of_matrix(normalize_matrix, check_normalize)
 def multilabel_confusion_matrix(
     preds: Tensor,
     target: Tensor,
@@ -179,13 +200,6 @@ def multilabel_confusion_matrix(
             [[0, 0],
              [1, 1]]])
     """
-    if validate_args:
-        check_normalize(normalize)
-    statistic = LabelTables(
-        num_labels, threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
-    )
-    tables = count_matrix(statistic, "multilabel_confusion_matrix", preds, target, weight)
-    return normalize_matrix(tables, normalize)
 
 
 @calls_its_task(

@@ -9,8 +9,6 @@ latter 1, or the value is NaN where ``undefined`` says so.
 Source: Maltoni, Maio, Jain and Prabhakar, Handbook of Fingerprint Recognition, Springer 2003.
 """
 
-# mypy: disable-error-code="empty-body"
-
 from __future__ import annotations
 
 import torch

@@ -10,28 +10,48 @@ Source: Zhang and Zhou, A review on multi-label learning algorithms, IEEE Transa
 and Data Engineering 26 (2014), where it is called subset accuracy.
 """
 
-# mypy: disable-error-code="empty-body"
-# (The body is in the decorator.)
-
 from __future__ import annotations
+
+from functools import partial
+from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.core.statistic import count
+from fastmetrics.functional._declare import Read, planned_by
 from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.functional.classification._tasks import calls_its_task
-from fastmetrics.ops.exact_match import ClassMatches, LabelMatches, Matches
+from fastmetrics.ops.counted import is_readable
+from fastmetrics.ops.exact_match import ClassMatches, LabelMatches, MatchCounts, Matches
 from fastmetrics.utilities.checks import is_samplewise
+from fastmetrics.utilities.data import scalar
 
 __all__ = ["exact_match", "multiclass_exact_match", "multilabel_exact_match"]
 
 
 def exact_match_formula(matches: Matches) -> Tensor:
     """Divide the samples with every position right by all samples, float32."""
-    correct, total = matches.table.double().unbind(-1)
+    table = matches.table
+    if table.ndim == 1 and is_readable(table):
+        right, samples = table.tolist()
+        return scalar(right / samples if samples else 0.0)
+    correct, total = table.double().unbind(-1)
     return divide(correct, total).float()
 
 
+def _plan(
+    kind: type[ClassMatches] | type[LabelMatches],
+    multidim_average: str,
+    validate_args: bool,
+    **arguments: Any,
+) -> tuple[MatchCounts, Read]:
+    samplewise = is_samplewise(multidim_average, validate_args)
+    statistic = kind(samplewise=samplewise, validate_args=validate_args, **arguments)
+    return statistic.checked(), lambda statistic, states: exact_match_formula(
+        statistic.read(states)
+    )
+
+
+@planned_by(partial(_plan, ClassMatches))
 def multiclass_exact_match(
     preds: Tensor,
     target: Tensor,
@@ -52,17 +72,9 @@ def multiclass_exact_match(
     >>> multiclass_exact_match(preds, target, num_classes=3)
     tensor(0.5000)
     """
-    samplewise = is_samplewise(multidim_average, validate_args)
-    statistic = ClassMatches(
-        num_classes=num_classes,
-        samplewise=samplewise,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-    ).checked()
-    states = count(statistic, "multiclass_exact_match", preds, target, weight)
-    return exact_match_formula(statistic.read(states))
 
 
+@planned_by(partial(_plan, LabelMatches))
 def multilabel_exact_match(
     preds: Tensor,
     target: Tensor,
@@ -86,17 +98,6 @@ def multilabel_exact_match(
     >>> multilabel_exact_match(preds, target, num_labels=2)
     tensor(0.3333)
     """
-    samplewise = is_samplewise(multidim_average, validate_args)
-    statistic = LabelMatches(
-        num_labels=num_labels,
-        threshold=threshold,
-        samplewise=samplewise,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        input=input,
-    ).checked()
-    states = count(statistic, "multilabel_exact_match", preds, target, weight)
-    return exact_match_formula(statistic.read(states))
 
 
 @calls_its_task(

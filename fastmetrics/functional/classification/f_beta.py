@@ -5,9 +5,6 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.stat_scor
 Source: van Rijsbergen, Information Retrieval, 2nd edition, Butterworths 1979, chapter 7.
 """
 
-# mypy: disable-error-code="empty-body"
-# (The body is in the decorator.)
-
 from __future__ import annotations
 
 from functools import partial

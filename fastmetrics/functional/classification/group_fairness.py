@@ -2,11 +2,12 @@
 
 Shared arguments, beside those explained in ``confusion_matrix``:
 
-- ``groups``: which group each sample belongs to, integers ``[N]`` or ``[N, 1]``. Where the number
-  of groups G is given they lie in ``[0, G)``; otherwise every value that occurs is a group.
+- ``groups``: which group each sample belongs to, integers ``[N]`` or ``[N, 1]``, or each element,
+  in the shape of ``preds``. Where the number of groups G is given they lie in ``[0, G)``; otherwise
+  every value that occurs is a group.
 
-A group without counted elements has no rates and takes no part in comparisons. Formulas run in
-float64 and return float32.
+A group without counted elements has no rates, one without positives no true positive rate; it takes
+no part in comparisons then. Formulas run in float64 and return float32.
 
 Source: Hardt, Price and Srebro, Equality of opportunity in supervised learning, NeurIPS 2016 (equal
 opportunity); Dwork and others, Fairness through awareness, ITCS 2012 (demographic parity).
@@ -16,14 +17,15 @@ from __future__ import annotations
 
 import math
 import warnings
-from dataclasses import replace
+from functools import partial
 
 import torch
 from torch import Tensor
 
-from fastmetrics.core.states import States
+from fastmetrics.core.states import Batch
+from fastmetrics.functional._public import public
 from fastmetrics.functional.classification._ratio import divide
-from fastmetrics.ops.confusion import GroupTables, check_groups, flatten_groups
+from fastmetrics.ops.confusion import GroupTables, check_groups
 from fastmetrics.ops.counted import Counts
 from fastmetrics.utilities.checks import FAIRNESS_TASKS, check_choice
 
@@ -57,7 +59,7 @@ def _count(
     groups: Tensor,
     weight: Tensor | None,
 ) -> Counts:
-    states = States(statistic.empty(preds.device), batch=True)
+    states = Batch(statistic.empty_batch(preds.device))
     statistic.add(states, preds, target, groups, weight)
     statistic.report(owner, states)
     return statistic.read(states)
@@ -65,15 +67,27 @@ def _count(
 
 def group_stat_rates_formula(counts: Counts) -> dict[str, Tensor]:
     """Shares of tp, fp, tn, fn in each group, ``{"group_0": [4], ...}``; NaN for an empty group."""
-    table = torch.stack(counts.columns(torch.float64), -1)
-    rates = (table / table.sum(1, keepdim=True)).float()
+    rows = counts.rows()
+    if rows and isinstance(rows[0][0], int):  # sums of weights round as torch adds them
+        totals = [sum(row) or math.nan for row in rows]
+        rates = torch.tensor(
+            [[count / total for count in row] for row, total in zip(rows, totals, strict=True)],
+            dtype=torch.float32,
+        )
+    else:
+        table = torch.stack(counts.columns(torch.float64), -1)
+        rates = (table / table.sum(1, keepdim=True)).float()
     return {f"group_{index}": rate for index, rate in enumerate(rates.unbind())}
 
 
 def _lowest_to_highest(
-    prefix: str, hits: Tensor, total: Tensor, present: Tensor, names: Tensor | None
+    prefix: str, hits: Tensor, total: Tensor, names: Tensor | None
 ) -> dict[str, Tensor]:
-    """Divide the lowest of the rates ``hits / total`` by the highest; the key names both groups."""
+    """Divide the lowest of the rates ``hits / total`` by the highest; the key names both groups.
+
+    Groups whose total is 0 have no rate and take no part.
+    """
+    present = total > 0
     rates = divide(hits, total)
     lowest = rates.masked_fill(~present, math.inf).argmin()
     highest = rates.masked_fill(~present, -math.inf).argmax()
@@ -87,7 +101,8 @@ def fairness_formula(counts: Counts, task: str, names: Tensor | None = None) -> 
     """Lowest over highest rate among the groups, by rate ``{"DP_<lowest>_<highest>": value, ...}``.
 
     DP compares the shares of positive predictions, ``(tp + fp) / n``, EO those among positive
-    targets, ``tp / (tp + fn)``, which count as 0 without any. 0/0 is 0.
+    targets, ``tp / (tp + fn)``. Groups without a rate, for want of elements or of positives, take
+    no part. 0/0 is 0, also where no group has a rate.
 
     Args:
         counts: of each group, ``[G]``.
@@ -95,16 +110,15 @@ def fairness_formula(counts: Counts, task: str, names: Tensor | None = None) -> 
         names: ``[G]`` what to call the groups, by default their positions.
     """
     tp, fp, _, fn = counts.columns(torch.float64)
-    total = counts.table.double().sum(-1)
-    present = total > 0
     values: dict[str, Tensor] = {}
     if task != "equal_opportunity":
-        values |= _lowest_to_highest("DP", tp + fp, total, present, names)
+        values |= _lowest_to_highest("DP", tp + fp, counts.table.double().sum(-1), names)
     if task != "demographic_parity":
-        values |= _lowest_to_highest("EO", tp, tp + fn, present, names)
+        values |= _lowest_to_highest("EO", tp, tp + fn, names)
     return values
 
 
+@public
 def binary_groups_stat_rates(
     preds: Tensor,
     target: Tensor,
@@ -143,6 +157,7 @@ def binary_groups_stat_rates(
     )
 
 
+@public
 def binary_fairness(
     preds: Tensor,
     target: Tensor | None,
@@ -182,6 +197,7 @@ def binary_fairness(
     )
 
 
+@public
 def demographic_parity(
     preds: Tensor,
     groups: Tensor,
@@ -216,6 +232,7 @@ def demographic_parity(
     )
 
 
+@public
 def equal_opportunity(
     preds: Tensor,
     target: Tensor,
@@ -266,17 +283,18 @@ def _compare_groups(
     input: str,
 ) -> dict[str, Tensor]:
     # How many groups there are is yet to be seen; the op takes any number.
-    statistic = GroupTables(
-        num_groups=2,
+    tables = partial(
+        GroupTables,
         threshold=threshold,
         ignore_index=ignore_index,
         validate_args=validate_args,
         input=input,
         reads_target=task != "demographic_parity",
-    ).checked()
-    groups = flatten_groups(groups)
+    )
+    tables(num_groups=2).checked()
     check_groups(preds, groups)
     names, rows = torch.unique(groups, return_inverse=True)
-    statistic = replace(statistic, num_groups=max(len(names), 1))
+    found = names.shape[0]
+    statistic = tables(num_groups=max(found, 1))
     counts = _count(statistic, owner, preds, target, rows, weight)
-    return fairness_formula(counts, task, names if len(names) else None)
+    return fairness_formula(counts, task, names if found else None)

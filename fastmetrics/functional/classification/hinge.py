@@ -26,23 +26,35 @@ Machine Learning Research 2 (2001).
 
 from __future__ import annotations
 
-from functools import partial
+import math
+from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.core.statistic import count
-from fastmetrics.functional.classification._tasks import call_for_task
+from fastmetrics.functional._declare import Read, planned_by
+from fastmetrics.functional.classification._tasks import calls_its_task
+from fastmetrics.ops.counted import is_readable
 from fastmetrics.ops.hinge import HingeSums, LossSums
+from fastmetrics.utilities.data import scalar
 
 __all__ = ["binary_hinge_loss", "hinge_loss", "multiclass_hinge_loss"]
 
 
 def hinge_formula(sums: LossSums) -> Tensor:
     """Divide the sums of losses by the samples: float32 ``[K]``, a scalar for a single loss."""
+    if sums.row.shape[0] == 2 and is_readable(sums.row):
+        loss, total = sums.row.tolist()
+        return scalar(loss / total if total else math.nan)
     losses = (sums.losses / sums.total).float()
-    return losses if len(losses) > 1 else losses[0]
+    return losses if losses.shape[0] > 1 else losses[0]
 
 
+def _plan(**arguments: Any) -> tuple[HingeSums, Read]:
+    statistic = HingeSums(multiclass="num_classes" in arguments, **arguments).checked()
+    return statistic, lambda statistic, states: hinge_formula(statistic.read(states))
+
+
+@planned_by(_plan)
 def binary_hinge_loss(
     preds: Tensor,
     target: Tensor,
@@ -60,13 +72,9 @@ def binary_hinge_loss(
     >>> binary_hinge_loss(torch.tensor([0.3, 0.9, 0.5]), torch.tensor([0, 1, 1]))
     tensor(0.6333)
     """
-    statistic = HingeSums(
-        squared=squared, ignore_index=ignore_index, validate_args=validate_args, input=input
-    ).checked()
-    states = count(statistic, "binary_hinge_loss", preds, target, weight)
-    return hinge_formula(statistic.read(states))
 
 
+@planned_by(_plan)
 def multiclass_hinge_loss(
     preds: Tensor,
     target: Tensor,
@@ -90,19 +98,9 @@ def multiclass_hinge_loss(
     >>> multiclass_hinge_loss(preds, torch.tensor([1, 2]), num_classes=3)
     tensor(0.5500)
     """
-    statistic = HingeSums(
-        multiclass=True,
-        num_classes=num_classes,
-        squared=squared,
-        multiclass_mode=multiclass_mode,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        input=input,
-    ).checked()
-    states = count(statistic, "multiclass_hinge_loss", preds, target, weight)
-    return hinge_formula(statistic.read(states))
 
 
+@calls_its_task(binary=binary_hinge_loss, multiclass=multiclass_hinge_loss)
 def hinge_loss(
     preds: Tensor,
     target: Tensor,
@@ -128,15 +126,3 @@ def hinge_loss(
     >>> hinge_loss(torch.tensor([0.3, 0.9, 0.5]), torch.tensor([0, 1, 1]), task="binary")
     tensor(0.6333)
     """
-    multiclass = partial(multiclass_hinge_loss, multiclass_mode=multiclass_mode, input=input)
-    return call_for_task(
-        task,
-        {"binary": partial(binary_hinge_loss, input=input), "multiclass": multiclass},
-        preds,
-        target,
-        num_classes=num_classes,
-        squared=squared,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        weight=weight,
-    )

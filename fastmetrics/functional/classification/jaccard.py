@@ -6,21 +6,21 @@ or None; ``zero_division`` is 0, 1 or NaN, the value of 0/0.
 Source: Jaccard, The distribution of the flora in the alpine zone, New Phytologist 11 (1912).
 """
 
-# mypy: disable-error-code="empty-body"
-# (The body is in the decorator.)
-
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._count_functions import check_averaging, counts_of
+from fastmetrics.functional._declare import Read, planned_by
+from fastmetrics.functional.classification._count_functions import check_averaging
 from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.functional.classification._tasks import calls_its_task
-from fastmetrics.functional.classification.confusion_matrix import count_matrix
-from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
+from fastmetrics.functional.classification.confusion_matrix import tables_of
+from fastmetrics.ops.confusion import Confusion, LabelTables
 from fastmetrics.ops.counted import Counts
-from fastmetrics.utilities.checks import check_zero_division
+from fastmetrics.utilities.data import scalar
 
 __all__ = [
     "binary_jaccard_index",
@@ -62,6 +62,11 @@ def jaccard_formula(counts: Counts, average: str | None, zero_division: float) -
     positive targets (NaN without any), ``"micro"`` divides the sums, ``"none"`` and None return
     ``[L]``.
     """
+    rows = counts.rows() if average == "micro" else None
+    if rows is not None and len(rows) == 1:
+        hits, false, _, missed = rows[0]
+        either = hits + missed + false
+        return scalar(hits / either if either else zero_division)
     tp, fp, _, fn = counts.columns(torch.float64)
     union = tp + fn + fp
     if average == "weighted":
@@ -77,6 +82,23 @@ def _weighted_mean(overlap: Tensor, union: Tensor, support: Tensor) -> Tensor:
     return ((support * overlap / union).nansum() / support.sum()).float()
 
 
+def _plan(
+    zero_division: float, average: str | None = "micro", **arguments: Any
+) -> tuple[Confusion | LabelTables, Read]:
+    statistic = tables_of(arguments)
+    if statistic.validate_args:
+        check_averaging(average, zero_division=zero_division)
+        statistic.check()
+    if isinstance(statistic, Confusion):
+        return statistic, lambda matrix, states: multiclass_jaccard_formula(
+            matrix.matrix(states), average, matrix.ignore_index, zero_division
+        )
+    return statistic, lambda tables, states: jaccard_formula(
+        tables.read(states), average, zero_division
+    )
+
+
+@planned_by(_plan)
 def binary_jaccard_index(
     preds: Tensor,
     target: Tensor,
@@ -99,15 +121,9 @@ def binary_jaccard_index(
     >>> binary_jaccard_index(torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 0, 0]))
     tensor(0.5000)
     """
-    if validate_args:
-        check_zero_division(zero_division)
-    table = BinaryTable(
-        threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
-    )
-    counts = counts_of(table, "binary_jaccard_index", preds, target, weight)
-    return jaccard_formula(counts, "micro", zero_division)
 
 
+@planned_by(_plan)
 def multiclass_jaccard_index(
     preds: Tensor,
     target: Tensor,
@@ -132,13 +148,9 @@ def multiclass_jaccard_index(
     >>> multiclass_jaccard_index(preds, target, num_classes=3)
     tensor(0.6667)
     """
-    if validate_args:
-        check_averaging(average, zero_division=zero_division)
-    confusion = Confusion(num_classes, ignore_index, validate_args)
-    matrix = count_matrix(confusion, "multiclass_jaccard_index", preds, target, weight)
-    return multiclass_jaccard_formula(matrix, average, ignore_index, zero_division)
 
 
+@planned_by(_plan)
 def multilabel_jaccard_index(
     preds: Tensor,
     target: Tensor,
@@ -166,13 +178,6 @@ def multilabel_jaccard_index(
     >>> multilabel_jaccard_index(preds, target, num_labels=3)
     tensor(0.5000)
     """
-    if validate_args:
-        check_averaging(average, zero_division=zero_division)
-    tables = LabelTables(
-        num_labels, threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
-    )
-    counts = counts_of(tables, "multilabel_jaccard_index", preds, target, weight)
-    return jaccard_formula(counts, average, zero_division)
 
 
 @calls_its_task(

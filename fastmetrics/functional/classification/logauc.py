@@ -11,8 +11,6 @@ Source: Mysinger and Shoichet, Rapid context-dependent ligand desolvation in mol
 Journal of Chemical Information and Modeling 50 (2010).
 """
 
-# mypy: disable-error-code="empty-body"
-
 from __future__ import annotations
 
 from functools import partial
@@ -29,7 +27,7 @@ from fastmetrics.functional.classification._curve import (
 )
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
 from fastmetrics.functional.classification._scores import CurveFormula, has_both
-from fastmetrics.functional.classification.roc import rates
+from fastmetrics.functional.classification.roc import whole_rates
 from fastmetrics.ops.scores import Curve, Curves, Scores
 from fastmetrics.ops.thresholds import Thresholds
 
@@ -56,10 +54,7 @@ def check_fpr_range(scores: Scores, average: str | None, fpr_range: Any) -> None
 def area_over_log_rate(curve: Curve, fpr_range: FprRange, undefined: str | None) -> Tensor:
     """Return the share of the best area, float64 ``[...]``."""
     lower, upper = fpr_range
-    fpr, tpr = (rate.nan_to_num(0.0) for rate in rates(curve))
-    start = torch.zeros_like(fpr[..., :1])
-    fpr = torch.cat([start, fpr, start + 1.0], -1)
-    tpr = torch.cat([start, tpr, start + 1.0], -1)
+    fpr, tpr = whole_rates(curve)
     width = fpr.diff()
     slope = torch.where(width > 0, tpr.diff() / width, 0.0)
     left, right = fpr[..., :-1].clamp(lower, upper), fpr[..., 1:].clamp(lower, upper)

@@ -5,17 +5,13 @@ Biochimica et Biophysica Acta 405 (1975); classes: Gorodkin, Comparing two K-cat
 a K-category correlation coefficient, Computational Biology and Chemistry 28 (2004).
 """
 
-# mypy: disable-error-code="empty-body"
-# (The body is in the decorator.)
-
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
 from fastmetrics.functional.classification._tasks import calls_its_task
-from fastmetrics.functional.classification.confusion_matrix import count_matrix
-from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
+from fastmetrics.functional.classification.confusion_matrix import of_matrix
 
 __all__ = [
     "binary_matthews_corrcoef",
@@ -51,6 +47,7 @@ def matthews_corrcoef_formula(matrix: Tensor) -> Tensor:
     return torch.where(variances > 0, covariance / variances.sqrt(), undefined).float()
 
 
+@of_matrix(matthews_corrcoef_formula)
 def binary_matthews_corrcoef(
     preds: Tensor,
     target: Tensor,
@@ -70,13 +67,9 @@ def binary_matthews_corrcoef(
     >>> binary_matthews_corrcoef(torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 0, 0]))
     tensor(0.5774)
     """
-    table = BinaryTable(
-        threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
-    )
-    matrix = count_matrix(table, "binary_matthews_corrcoef", preds, target, weight)
-    return matthews_corrcoef_formula(matrix)
 
 
+@of_matrix(matthews_corrcoef_formula)
 def multiclass_matthews_corrcoef(
     preds: Tensor,
     target: Tensor,
@@ -96,11 +89,9 @@ def multiclass_matthews_corrcoef(
     >>> multiclass_matthews_corrcoef(preds, target, num_classes=3)
     tensor(0.7000)
     """
-    confusion = Confusion(num_classes, ignore_index, validate_args)
-    matrix = count_matrix(confusion, "multiclass_matthews_corrcoef", preds, target, weight)
-    return matthews_corrcoef_formula(matrix)
 
 
+@of_matrix(matthews_corrcoef_formula)
 def multilabel_matthews_corrcoef(
     preds: Tensor,
     target: Tensor,
@@ -123,11 +114,6 @@ def multilabel_matthews_corrcoef(
     >>> multilabel_matthews_corrcoef(preds, target, num_labels=3)
     tensor(0.3333)
     """
-    statistic = LabelTables(
-        num_labels, threshold, ignore_index=ignore_index, validate_args=validate_args, input=input
-    )
-    tables = count_matrix(statistic, "multilabel_matthews_corrcoef", preds, target, weight)
-    return matthews_corrcoef_formula(tables)
 
 
 @calls_its_task(

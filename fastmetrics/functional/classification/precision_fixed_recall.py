@@ -9,8 +9,6 @@ without positives.
 Source: Eban and others, Scalable learning of non-decomposable objectives, AISTATS 2017.
 """
 
-# mypy: disable-error-code="empty-body"
-
 from __future__ import annotations
 
 from torch import Tensor

@@ -28,8 +28,6 @@ labels out of range. Formulas run in float64 and return float32.
 Source: Davis and Goadrich, The relationship between Precision-Recall and ROC curves, ICML 2006.
 """
 
-# mypy: disable-error-code="empty-body"
-
 from __future__ import annotations
 
 import torch
@@ -37,7 +35,7 @@ from torch import Tensor
 
 from fastmetrics.functional.classification._curve import mean_curve
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
-from fastmetrics.functional.classification._scores import CurveFormula
+from fastmetrics.functional.classification._scores import RECALL, CurveFormula
 from fastmetrics.ops.scores import Curve, Curves, Scores
 from fastmetrics.ops.thresholds import Thresholds
 
@@ -77,6 +75,12 @@ def _points(curve: Curve, undefined: str | None) -> tuple[Tensor, Tensor]:
     )
 
 
+def _gaps_last(precision: Tensor, recall: Tensor) -> tuple[Tensor, Tensor]:
+    """Put the points without predictions, whose precision is NaN, behind all others."""
+    order = precision.isnan().long().sort(dim=-1, stable=True).indices
+    return precision.gather(-1, order), recall.gather(-1, order)
+
+
 def precision_recall_formula(
     curves: Curves, average: str | None = None, undefined: str | None = None
 ) -> Points | PointLists:
@@ -85,10 +89,14 @@ def precision_recall_formula(
     points = [_points(curve, undefined) for curve in every]
     thresholds = [c.thresholds.clone() if c.grid else c.thresholds.flip(0) for c in every]
     if average == "macro":
+        gaps = torch.stack([p.isnan().any() for p, _ in points]).any()
+        points = [_gaps_last(p, r) for p, r in points]
         precision, recall = mean_curve(
             [row for p, _ in points for row in p.view(-1, p.shape[-1])],
             [row for _, r in points for row in r.view(-1, r.shape[-1])],
         )
+        # Lines where the precision turns back may leave the range; upstream's do in full.
+        recall = torch.where(gaps, recall.clamp(0.0, 1.0), recall)
         repeats = len(precision) // (sum(len(t) + 1 for t in thresholds))
         return precision.float(), recall.float(), torch.cat(thresholds * repeats).sort().values
     if isinstance(curves, Curve):
@@ -106,6 +114,7 @@ FORMULA = CurveFormula(
     static_shape=False,
     class_averages=CURVE_AVERAGES,
     absent=_absent,
+    divides_by=RECALL,
 )
 
 
@@ -146,7 +155,8 @@ def multiclass_precision_recall_curve(
 
     Returns precision and recall ``[C, T + 1]`` and thresholds ``[T]``, or three lists of C tensors
     where classes have thresholds of their own. ``average="micro"`` counts all classes into one
-    curve; ``"macro"`` is the mean of the interpolated curves at the precisions of all of them.
+    curve; ``"macro"`` is the mean of the interpolated curves at the precisions of all of them,
+    without points where nothing is predicted.
     """
 
 

@@ -22,21 +22,21 @@ Discovery Handbook, 2nd edition, Springer 2010.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, Protocol
+import math
+from typing import Any, NamedTuple, Protocol
 
 from torch import Tensor
 
-from fastmetrics.core.statistic import count
-from fastmetrics.functional._declare import declared
+from fastmetrics.functional._declare import Value, counted, declared, planned, without_self
+from fastmetrics.ops.counted import is_readable
 from fastmetrics.ops.ranking import (
     ALL_MEASURES,
     COVERAGE,
     LOSS,
     PRECISION,
-    Rankings,
     RankingSums,
 )
+from fastmetrics.utilities.data import scalar
 
 __all__ = [
     "multilabel_coverage_error",
@@ -49,19 +49,20 @@ class RankingMean(NamedTuple):
     """A measure of label rankings, averaged over samples: float32.
 
     Attributes:
-        sum_of: its sum over samples.
         measure: what the op calls it.
         counted_with: the measures that a metric counts, so that metrics share a state; one pass
             over ranks gives all of them.
     """
 
-    sum_of: Callable[[Rankings], Tensor]
     measure: int
     counted_with: int
 
-    def __call__(self, sums: Rankings) -> Tensor:
+    def __call__(self, sums: Tensor) -> Tensor:
         """Return the mean."""
-        return (self.sum_of(sums) / sums.total).float()
+        if not is_readable(sums):
+            return (sums[self.column] / sums[-1]).float()
+        numbers = sums.tolist()
+        return scalar(numbers[self.column] / numbers[-1] if numbers[-1] else math.nan)
 
     @property
     def column(self) -> int:
@@ -69,9 +70,9 @@ class RankingMean(NamedTuple):
         return self.measure.bit_length() - 1
 
 
-COVERAGE_ERROR = RankingMean(lambda sums: sums.coverage, COVERAGE, COVERAGE)
-AVERAGE_PRECISION = RankingMean(lambda sums: sums.precision, PRECISION, ALL_MEASURES)
-RANKING_LOSS = RankingMean(lambda sums: sums.loss, LOSS, ALL_MEASURES)
+COVERAGE_ERROR = RankingMean(COVERAGE, COVERAGE)
+AVERAGE_PRECISION = RankingMean(PRECISION, ALL_MEASURES)
+RANKING_LOSS = RankingMean(LOSS, ALL_MEASURES)
 
 
 class RankingFunction(Protocol):
@@ -91,23 +92,12 @@ class RankingFunction(Protocol):
 
 
 def _ranking(name: str, formula: RankingMean, summary: str, value: str) -> RankingFunction:
-    def function(
-        preds: Tensor,
-        target: Tensor,
-        num_labels: int,
-        ignore_index: int | None = None,
-        validate_args: bool = True,
-        *,
-        weight: Tensor | None = None,
-    ) -> Tensor:
-        statistic = RankingSums(
-            num_labels=num_labels,
-            measures=formula.measure,
-            ignore_index=ignore_index,
-            validate_args=validate_args,
-        ).checked()
-        return formula(statistic.read(count(statistic, name, preds, target, weight)))
+    def plan(arguments: dict[str, Any]) -> Value:
+        statistic = RankingSums(measures=formula.measure, **arguments).checked()
+        return counted(name, statistic, lambda sums, states: formula(sums.read(states)))
 
+    signature = without_self(RankingFunction.__call__)
+    function: RankingFunction = planned(signature, name, plan)
     example = f"""
     >>> preds = torch.tensor([[0.9, 0.4, 0.6], [0.2, 0.7, 0.1]])
     >>> target = torch.tensor([[1, 1, 0], [0, 1, 0]])

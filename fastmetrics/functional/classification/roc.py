@@ -5,8 +5,6 @@ Arguments are explained in :mod:`fastmetrics.functional.classification.precision
 Source: Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 27 (2006).
 """
 
-# mypy: disable-error-code="empty-body"
-
 from __future__ import annotations
 
 import torch
@@ -45,6 +43,16 @@ def rates(curve: Curve) -> tuple[Tensor, Tensor]:
     """
     curve = from_origin(curve)
     return curve.fps / curve.negatives.unsqueeze(-1), curve.tps / curve.positives.unsqueeze(-1)
+
+
+def whole_rates(curve: Curve) -> tuple[Tensor, Tensor]:
+    """Return the rates of a curve that comes from (0, 0) and ends in (1, 1); 0/0 is 0."""
+    fpr, tpr = (rate.nan_to_num(0.0) for rate in rates(curve))
+    start = torch.zeros_like(fpr[..., :1])
+    return (
+        torch.cat([start, fpr, start + 1.0], -1),
+        torch.cat([start, tpr, start + 1.0], -1),
+    )
 
 
 def roc_formula(

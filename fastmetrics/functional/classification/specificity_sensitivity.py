@@ -8,8 +8,6 @@ With ``undefined="nan"`` both are NaN for a class without positives or without n
 Source: Altman and Bland, Diagnostic tests 1: sensitivity and specificity, BMJ 308 (1994).
 """
 
-# mypy: disable-error-code="empty-body"
-
 from __future__ import annotations
 
 from torch import Tensor

@@ -6,12 +6,13 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-import torch
 from torch import Tensor
 
 from fastmetrics.core.statistic import count_with_gradients
 from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops.error_sums import ErrorSums
+from fastmetrics.utilities.data import scalar
+from fastmetrics.utilities.recording import is_recorded
 
 # A formula takes the columns of the sums one by one, all as tensors or all as numbers.
 N = TypeVar("N", Tensor, float)
@@ -40,10 +41,10 @@ def error_value(
     """Return the value of one batch, whose positions are all one output."""
     sums = count_with_gradients(statistic, owner, preds, target, weight).values["sums"]
     dtype = result_dtype(preds, target)
-    if sums.is_cpu and not sums.requires_grad and not torch.compiler.is_compiling():
+    if sums.is_cpu and not sums.requires_grad and not is_recorded():
         # Numbers take half the time of tensors, but some of them raise.
         try:
-            return torch.full((), formula(*sums.tolist()[0]), dtype=dtype)
+            return scalar(formula(*sums.tolist()[0]), dtype)
         except (ValueError, ArithmeticError):
             pass
     value: Tensor = formula(*sums[0].unbind())

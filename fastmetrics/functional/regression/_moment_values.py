@@ -9,7 +9,16 @@ import torch
 from torch import Tensor
 
 from fastmetrics.core.statistic import count_with_gradients
-from fastmetrics.ops.co_moments import WIDE, Moments
+from fastmetrics.ops.co_moments import (
+    EXPONENT_D,
+    EXPONENT_X,
+    EXPONENT_Y,
+    WIDE,
+    Moments,
+)
+from fastmetrics.ops.powers import times_power
+from fastmetrics.utilities.data import scalar
+from fastmetrics.utilities.recording import is_recorded
 
 # Up to here numbers are faster than tensors.
 _FEW = 8
@@ -39,24 +48,39 @@ def count_moments(
 
 def any_wide(moments: Tensor) -> bool:
     """Whether any input was float64; waits for a GPU, and is not asked in compiled regions."""
-    return not torch.compiler.is_compiling() and moments[0, WIDE].item() > 0
+    return not is_recorded() and moments[0, WIDE].item() == 1
 
 
 def few_rows(moments: Tensor) -> list[list[float]] | None:
     """Return the rows as numbers where those are faster than a dozen tensor operations.
 
-    That is for few outputs on the CPU; numbers let no gradients through.
+    That is for few outputs on the CPU; numbers let no gradients through, and raise where they
+    leave the range of float64.
     """
     if not moments.is_cpu or moments.requires_grad or moments.shape[0] > _FEW:
         return None
-    return None if torch.compiler.is_compiling() else moments.tolist()
+    if is_recorded():
+        return None
+    rows: list[list[float]] = moments.tolist()
+    return None if any(any(row[EXPONENT_X:]) for row in rows) else rows
 
 
 def as_result(value: Tensor | float, wide: bool) -> Tensor:
     """Round a value to float32, unless an input was float64."""
     if not isinstance(value, Tensor):
-        return torch.full((), value, dtype=torch.float64 if wide else torch.float32, device="cpu")
+        return scalar(value, torch.float64 if wide else torch.float32)
     return value if wide else value.float()
+
+
+def by_residuals(values: Tensor, moments: Tensor, power: int) -> Tensor:
+    """Return what the residuals gave to this power, in terms of the exponents of the target."""
+    return times_power(values, power * (moments[:, EXPONENT_D] - moments[:, EXPONENT_Y]))
+
+
+def by_largest_target(values: Tensor, moments: Tensor, power: int) -> Tensor:
+    """Return what the targets gave to this power, in terms of one exponent for all outputs."""
+    exponents = moments[:, EXPONENT_Y]
+    return times_power(values, power * (exponents - exponents.max())) if len(values) else values
 
 
 def average_outputs(scores: Tensor, spread: Tensor, multioutput: str) -> Tensor:

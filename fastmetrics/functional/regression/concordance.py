@@ -11,18 +11,34 @@ from torch import Tensor
 from fastmetrics.functional.regression._declare import PairFunction, correlation
 from fastmetrics.functional.regression._moment_values import any_wide, as_result
 from fastmetrics.functional.regression.pearson import defined_correlation
-from fastmetrics.ops.co_moments import COUNT, M2_X, M2_Y, MEAN_D, WEIGHT
+from fastmetrics.ops.co_moments import (
+    COUNT,
+    EXPONENT_D,
+    EXPONENT_X,
+    M2_X,
+    M2_Y,
+    MEAN_D,
+    WEIGHT,
+)
+from fastmetrics.ops.powers import times_power
+from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["concordance_corrcoef"]
 
 
 def concordance_formula(moments: Tensor, wide: bool = False) -> Tensor:
-    """Return the coefficients of ``moments`` ``[D, 12]``, ``[D]``."""
-    x, y, count = moments[:, M2_X], moments[:, M2_Y], moments[:, COUNT]
-    bias = moments[:, MEAN_D].square() * moments[:, WEIGHT] * ((count - 1) / count)
-    pearson = defined_correlation(moments, "concordance_corrcoef")
+    """Return the coefficients of ``moments`` ``[D, 18]``, ``[D]``."""
+    count = moments[:, COUNT]
+    x, y, bias = moments[:, M2_X], moments[:, M2_Y], moments[:, MEAN_D].square()
+    wide = wide or any_wide(moments)
+    if wide or is_recorded():  # others have no exponents
+        exponents = moments[:, EXPONENT_X : EXPONENT_D + 1]
+        by_x, by_y, by_d = (2 * (exponents - exponents.amax(-1, keepdim=True))).unbind(-1)
+        x, y, bias = times_power(x, by_x), times_power(y, by_y), times_power(bias, by_d)
+    bias = bias * moments[:, WEIGHT] * ((count - 1) / count)
+    pearson = defined_correlation(moments, "concordance_corrcoef", wide)
     value = 2 * pearson * x.sqrt() * y.sqrt() / (x + y + bias)
-    return as_result(value, wide or any_wide(moments))
+    return as_result(value, wide)
 
 
 concordance_corrcoef: PairFunction = correlation(

@@ -5,15 +5,17 @@ Source: Salton and McGill, Introduction to Modern Information Retrieval, McGraw-
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from fastmetrics.core.statistic import count_with_gradients
+from fastmetrics.functional._public import public
+from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops.row_similarity import COSINE, RowSimilarity
 
 __all__ = ["cosine_similarity"]
 
 
+@public
 def cosine_similarity(
     preds: Tensor,
     target: Tensor,
@@ -32,7 +34,7 @@ def cosine_similarity(
         weight: how much each row counts in a mean or sum, ``[N]``.
 
     Returns:
-        A float32 scalar, or ``[N]``. Differentiable in both inputs.
+        A scalar, or ``[N]``; float64 if an input is, else float32. Differentiable in both inputs.
 
     Raises:
         RuntimeError: the shapes differ.
@@ -47,4 +49,4 @@ def cosine_similarity(
     """
     statistic = RowSimilarity.of(COSINE, reduction)
     states = count_with_gradients(statistic, "cosine_similarity", preds, target, weight)
-    return statistic.read(states, reduction).to(torch.float32)
+    return statistic.read(states, reduction).to(result_dtype(preds, target))

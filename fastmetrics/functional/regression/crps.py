@@ -9,8 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops.checks import check_weight
+from fastmetrics.ops.differences import difference
+from fastmetrics.ops.faults import report_weight_sums, weight_or_nan
 
 __all__ = ["continuous_ranked_probability_score"]
 
@@ -41,7 +44,7 @@ def sample_scores(owner: str, preds: Tensor, target: Tensor) -> Tensor:
         )
     members = preds.shape[1]
     # Around the target the numbers are small, and nothing else depends on where zero lies.
-    errors = (preds.double() - target.double().unsqueeze(1)).sort(dim=1).values
+    errors = difference(preds, target.unsqueeze(1)).sort(dim=1).values
     rank = torch.arange(members, dtype=torch.float64, device=preds.device)
     spread = (errors * (2.0 * rank - (members - 1))).sum(1)
     return errors.abs().sum(1) / members - spread / members**2
@@ -56,10 +59,11 @@ def score_sums(scores: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
     if weight is None:
         return scores.sum(), scores.new_full((), len(scores))
     check_weight("continuous_ranked_probability_score", scores, weight, len(scores))
-    amounts = weight.double()
+    amounts = weight_or_nan(weight)
     return (scores * amounts).sum(), amounts.sum()
 
 
+@public
 def continuous_ranked_probability_score(
     preds: Tensor, target: Tensor, *, weight: Tensor | None = None
 ) -> Tensor:
@@ -87,4 +91,5 @@ def continuous_ranked_probability_score(
     """
     scores = sample_scores("continuous_ranked_probability_score", preds, target)
     score, total = score_sums(scores, weight)
+    report_weight_sums("continuous_ranked_probability_score", total.view(1, 1), 0)
     return (score / total).to(result_dtype(preds, target))

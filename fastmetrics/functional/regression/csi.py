@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastmetrics.functional._public import public
+
 __all__ = ["critical_success_index"]
 
 Hits = tuple[Tensor, Tensor, Tensor]
@@ -50,6 +52,7 @@ def index_value(hits: Tensor, misses: Tensor, false_alarms: Tensor) -> Tensor:
     return (hits.double() / total.clamp_min(1)).float()
 
 
+@public
 def critical_success_index(
     preds: Tensor, target: Tensor, threshold: float, keep_sequence_dim: int | None = None
 ) -> Tensor:

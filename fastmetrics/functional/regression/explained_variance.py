@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import math
 
+import torch
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._moment_values import (
     MULTIOUTPUTS,
     any_wide,
     as_result,
     average_outputs,
+    by_largest_target,
+    by_residuals,
     count_moments,
     explained,
     explained_numbers,
     few_rows,
 )
-from fastmetrics.ops.co_moments import M2_D, M2_Y, WEIGHT, WIDE
+from fastmetrics.ops.co_moments import COUNT, M2_D, M2_Y, WEIGHT, WIDE
 from fastmetrics.utilities.checks import check_choice
 
 __all__ = ["explained_variance"]
@@ -29,19 +33,21 @@ __all__ = ["explained_variance"]
 def explained_variance_formula(
     moments: Tensor, multioutput: str = "uniform_average", wide: bool = False
 ) -> Tensor:
-    """Return the value for ``moments`` ``[D, 12]``: a scalar, or ``[D]`` for ``"raw_values"``."""
+    """Return the value for ``moments`` ``[D, 18]``: a scalar, or ``[D]`` for ``"raw_values"``."""
     rows = few_rows(moments) if multioutput == "uniform_average" else None
     if rows is not None:
-        # Without any weight NaN stands for the variances.
-        pairs = ((row[M2_D], row[M2_Y]) if row[WEIGHT] else (math.nan, math.nan) for row in rows)
-        return as_result(explained_numbers(pairs), wide or any(row[WIDE] > 0 for row in rows))
+        # One sample has no variance, so that NaN stands for it.
+        pairs = ((row[M2_D], row[M2_Y]) if row[COUNT] > 1 else (math.nan, math.nan) for row in rows)
+        return as_result(explained_numbers(pairs), wide or any(row[WIDE] == 1 for row in rows))
     weight = moments[:, WEIGHT]
     variance = moments[:, M2_Y] / weight
-    scores = explained(moments[:, M2_D] / weight, variance)
-    value = average_outputs(scores, variance, multioutput)
+    scores = explained(by_residuals(moments[:, M2_D], moments, 2) / weight, variance)
+    scores = torch.where(moments[:, COUNT] < 2, torch.nan, scores)
+    value = average_outputs(scores, by_largest_target(variance, moments, 2), multioutput)
     return as_result(value, wide or any_wide(moments))
 
 
+@public
 def explained_variance(
     preds: Tensor,
     target: Tensor,
@@ -51,8 +57,8 @@ def explained_variance(
 ) -> Tensor:
     """Explained variance, ``1 - var(y - f) / var(y)``, at most 1.
 
-    A constant target gives 1 for predictions that err by a constant, else 0. The value is float32,
-    or float64 when an input is.
+    A constant target gives 1 for predictions that err by a constant, else 0; fewer than two samples
+    give NaN. The value is float32, or float64 when an input is.
 
     Args:
         preds: predictions f, ``[N]`` or ``[N, ...]``, any real dtype.

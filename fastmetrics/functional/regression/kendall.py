@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastmetrics.functional._public import public
+from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.ops import rank_orders_
 from fastmetrics.ops.ranks import (
     COUNT,
@@ -103,7 +105,8 @@ def kendall_formula(
     if alternative is None:
         return tau
     p_value = _p_value(orders, triples, variant, alternative)
-    return tau, torch.where(nan, torch.nan, p_value).float()
+    p_value = torch.where(nan, torch.nan, p_value)
+    return tau, p_value if wide else p_value.float()
 
 
 def order_correlation(
@@ -118,10 +121,11 @@ def order_correlation(
     orders = torch.zeros(outputs, NUM_ORDERS, dtype=torch.int64, device=device)
     triples = torch.zeros(outputs, 2, dtype=torch.float64, device=device)
     rank_orders_(orders, triples, preds, target)
-    wide = variant == "c" and torch.float64 in (preds[0].dtype, target[0].dtype)
+    wide = is_wide(preds[0], target[0])
     return kendall_formula(orders, triples, variant, alternative, wide)
 
 
+@public
 def kendall_rank_corrcoef(
     preds: Tensor,
     target: Tensor,
@@ -152,8 +156,8 @@ def kendall_rank_corrcoef(
         alternative: what to test for: ``"two-sided"``, ``"less"`` or ``"greater"``.
 
     Returns:
-        tau, a scalar or ``[D]``; with ``t_test`` the pair of it and the p-value. float32, but tau
-        is float64 for variant ``"c"`` and a float64 input.
+        tau, a scalar or ``[D]``; with ``t_test`` the pair of it and the p-value. float64 if an
+        input is, else float32.
 
     Raises:
         ValueError: an argument or a shape other than these, or complex inputs.

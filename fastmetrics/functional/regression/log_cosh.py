@@ -7,23 +7,16 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._error_values import column_errors, error_value, mean
-from fastmetrics.ops.error_sums import LOG_COSH, ErrorSums
+from fastmetrics.ops.error_sums import LOG_COSH, ErrorSums, check_columns
 
 __all__ = ["log_cosh_error"]
 
 _LOG_COSH = ErrorSums(LOG_COSH)
 
 
-def check_outputs(owner: str, preds: Tensor, num_outputs: int) -> None:
-    """Raise ``ValueError`` unless ``preds`` is ``[N]`` or ``[N, num_outputs]``."""
-    if preds.ndim != 1 and (preds.ndim != 2 or preds.shape[1] != num_outputs):
-        raise ValueError(
-            f"{owner}: `preds` and `target` must have shape (N,) or (N, {num_outputs}), got"
-            f" {tuple(preds.shape)}."
-        )
-
-
+@public
 def log_cosh_error(preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> Tensor:
     """Mean of the log-cosh of the error, ``mean(log(cosh(preds - target)))``.
 
@@ -47,7 +40,7 @@ def log_cosh_error(preds: Tensor, target: Tensor, *, weight: Tensor | None = Non
     tensor(0.4308)
     """
     num_outputs = preds.shape[-1] if preds.ndim == 2 else 1
-    check_outputs("log_cosh_error", preds, num_outputs)
+    check_columns("log_cosh_error", preds, num_outputs)
     if num_outputs == 1:
         return error_value("log_cosh_error", _LOG_COSH, mean, preds, target, weight)
     return column_errors("log_cosh_error", LOG_COSH, mean, preds, target, weight)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._error_values import column_errors, error_value, mean
 from fastmetrics.ops.error_sums import ABSOLUTE, ErrorSums
 
@@ -16,6 +17,7 @@ __all__ = ["mean_absolute_error"]
 _DISTANCES = ErrorSums(ABSOLUTE)
 
 
+@public
 def mean_absolute_error(
     preds: Tensor,
     target: Tensor,

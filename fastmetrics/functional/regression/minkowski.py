@@ -9,6 +9,7 @@ import functools
 
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._error_values import N, error_value
 from fastmetrics.ops.error_sums import POWER, ErrorSums
 
@@ -21,6 +22,7 @@ def distance(power_sum: N, weight: N, *, p: float) -> N:
     return root
 
 
+@public
 def minkowski_distance(preds: Tensor, targets: Tensor, p: float) -> Tensor:
     """Minkowski distance, ``sum(|preds - targets|^p)^(1 / p)``.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._error_values import (
     column_errors,
     error_value,
@@ -20,6 +21,7 @@ __all__ = ["mean_squared_error"]
 _SQUARES = ErrorSums(SQUARED)
 
 
+@public
 def mean_squared_error(
     preds: Tensor,
     target: Tensor,

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._moment_values import (
     any_wide,
     as_result,
+    by_residuals,
     count_moments,
 )
 from fastmetrics.functional.regression.r2 import squared_errors
-from fastmetrics.ops.co_moments import M2_Y, MAX_Y, MEAN_Y, MIN_Y, WEIGHT
+from fastmetrics.ops.co_moments import EXPONENT_Y, M2_Y, MAX_Y, MEAN_Y, MIN_Y, WEIGHT
+from fastmetrics.ops.powers import times_power
 from fastmetrics.utilities.checks import check_choice, check_int
 
 __all__ = ["normalized_root_mean_squared_error"]
@@ -30,21 +33,23 @@ def check_nrmse(normalization: str, num_outputs: int) -> None:
 
 
 def nrmse_formula(moments: Tensor, normalization: str = "mean", wide: bool = False) -> Tensor:
-    """Return the errors of ``moments`` ``[D, 12]``, ``[D]``."""
+    """Return the errors of ``moments`` ``[D, 18]``, ``[D]``."""
     weight = moments[:, WEIGHT]
     mean, spread = moments[:, MEAN_Y], moments[:, M2_Y]
     if normalization == "mean":
         scale = mean
     elif normalization == "range":
-        scale = moments[:, MAX_Y] - moments[:, MIN_Y]
+        by_y = -moments[:, EXPONENT_Y]
+        scale = times_power(moments[:, MAX_Y], by_y) - times_power(moments[:, MIN_Y], by_y)
     elif normalization == "std":
         scale = (spread / weight).sqrt()
     else:
         scale = (spread + weight * mean.square()).sqrt()
-    value = (squared_errors(moments) / weight).sqrt() / scale
+    value = by_residuals((squared_errors(moments) / weight).sqrt(), moments, 1) / scale
     return as_result(value, wide or any_wide(moments))
 
 
+@public
 def normalized_root_mean_squared_error(
     preds: Tensor,
     target: Tensor,

@@ -13,36 +13,71 @@ from torch import Tensor
 
 from fastmetrics.functional.regression._declare import PairFunction, correlation
 from fastmetrics.functional.regression._moment_values import any_wide, as_result, few_rows
-from fastmetrics.ops.co_moments import C_XY, M2_X, M2_Y, WIDE
+from fastmetrics.ops.co_moments import C_XY, M2_X, M2_Y, MEAN_X, MEAN_Y, WEIGHT, WIDE
 from fastmetrics.utilities.prints import rank_zero_warn
+from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["pearson_corrcoef"]
 
 
-def defined_correlation(moments: Tensor, owner: str) -> Tensor:
+# Deviations of so few steps between neighbouring numbers are what rounding leaves of the inputs.
+_FEWEST_STEPS = 8.0
+_EPS32, _EPS64 = torch.finfo(torch.float32).eps, torch.finfo(torch.float64).eps
+
+
+def _warn_of_rounding(owner: str) -> None:
+    rank_zero_warn(
+        f"{owner}: the deviations of predictions or targets of an output are no larger than the"
+        " rounding of such numbers; their correlation says little.",
+        UserWarning,
+    )
+
+
+def _least(mean: Tensor, moments: Tensor, wide: bool) -> Tensor:
+    """Return the sum of squares that rounding alone may leave around this mean."""
+    step = _FEWEST_STEPS * (_EPS64 if wide else _EPS32)
+    floats = (moments[:, WIDE] != 0.5).double()
+    return floats * (mean * step).square() * moments[:, WEIGHT]
+
+
+def defined_correlation(moments: Tensor, owner: str, wide: bool = False) -> Tensor:
     """Return the correlation of each output ``[D]``; NaN, with a warning, without variance."""
     x, y, xy = moments[:, M2_X], moments[:, M2_Y], moments[:, C_XY]
     defined = (x > 0) & (y > 0) & x.isfinite() & y.isfinite() & xy.isfinite()
-    if not torch.compiler.is_compiling() and not defined.all():
-        rank_zero_warn(
-            f"{owner}: predictions or targets of an output are constant, fewer than two or not"
-            " finite; its correlation is NaN.",
-            UserWarning,
-        )
+    if not is_recorded():
+        least_x = _least(moments[:, MEAN_X], moments, wide)
+        least_y = _least(moments[:, MEAN_Y], moments, wide)
+        rounding = defined & ((x < least_x) | (y < least_y))
+        is_defined, is_rounding = torch.stack((defined.all(), rounding.any())).tolist()
+        if not is_defined:
+            rank_zero_warn(
+                f"{owner}: predictions or targets of an output are constant, fewer than two or not"
+                " finite; its correlation is NaN.",
+                UserWarning,
+            )
+        if is_rounding:
+            _warn_of_rounding(owner)
     spread = torch.where(defined, x, 1.0).sqrt() * torch.where(defined, y, 1.0).sqrt()
     return torch.where(defined, (xy / spread).clamp(-1.0, 1.0), torch.nan)
 
 
 def pearson_formula(moments: Tensor, wide: bool = False) -> Tensor:
-    """Return the correlation of ``moments`` ``[D, 12]``: a scalar for one output, else ``[D]``."""
+    """Return the correlation of ``moments`` ``[D, 18]``: a scalar for one output, else ``[D]``."""
     rows = few_rows(moments) if moments.shape[0] == 1 else None
     if rows is not None:
-        x, y, xy = (rows[0][column] for column in (M2_X, M2_Y, C_XY))
+        (row,) = rows
+        x, y, xy = (row[column] for column in (M2_X, M2_Y, C_XY))
         if 0 < x < math.inf and 0 < y < math.inf and math.isfinite(xy):
+            wide = wide or row[WIDE] == 1
+            step = _FEWEST_STEPS * (_EPS64 if wide else 0.0 if row[WIDE] else _EPS32)
+            least_x, least_y = (row[mean] * step for mean in (MEAN_X, MEAN_Y))
+            if x < least_x * least_x * row[WEIGHT] or y < least_y * least_y * row[WEIGHT]:
+                _warn_of_rounding("pearson_corrcoef")
             number = min(1.0, max(-1.0, xy / (math.sqrt(x) * math.sqrt(y))))
-            return as_result(number, wide or rows[0][WIDE] > 0)
-    value = defined_correlation(moments, "pearson_corrcoef")
-    return as_result(value.squeeze(), wide or any_wide(moments))
+            return as_result(number, wide)
+    wide = wide or any_wide(moments)
+    value = defined_correlation(moments, "pearson_corrcoef", wide)
+    return as_result(value.squeeze(), wide)
 
 
 pearson_corrcoef: PairFunction = correlation(

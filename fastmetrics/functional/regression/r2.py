@@ -5,16 +5,20 @@ Source: Draper and Smith, Applied Regression Analysis, 3rd edition, Wiley 1998.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._moment_values import (
     MULTIOUTPUTS,
     as_result,
     average_outputs,
+    by_largest_target,
+    by_residuals,
     count_moments,
     explained,
     explained_numbers,
@@ -23,6 +27,7 @@ from fastmetrics.functional.regression._moment_values import (
 from fastmetrics.ops.co_moments import COUNT, M2_D, M2_Y, MEAN_D, WEIGHT, WIDE
 from fastmetrics.utilities.checks import check_choice, check_int
 from fastmetrics.utilities.prints import rank_zero_warn
+from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["r2_score"]
 
@@ -46,6 +51,8 @@ def _adjust(value: Tensor | float, count: Tensor | int, adjusted: int) -> Tensor
             return value
         free = count - adjusted - 1
         return torch.where(free > 0, 1 - (1 - value) * (count - 1) / free, value)
+    if count < 2:
+        return value * math.nan
     if adjusted > count - 1:
         rank_zero_warn(
             f"`adjusted`={adjusted} regressors are more than {count} samples can tell apart: R2 is"
@@ -64,33 +71,44 @@ def _adjust(value: Tensor | float, count: Tensor | int, adjusted: int) -> Tensor
 
 
 def r2_formula(
-    moments: Tensor, adjusted: int = 0, multioutput: str = "uniform_average", wide: bool = False
+    moments: Tensor,
+    adjusted: int = 0,
+    multioutput: str = "uniform_average",
+    wide: bool = False,
+    *,
+    needs_two: bool = True,
 ) -> Tensor:
-    """Return R2 of ``moments`` ``[D, 12]``: one value, or ``[D]`` for ``"raw_values"``.
+    """Return R2 of ``moments`` ``[D, 18]``: one value, or ``[D]`` for ``"raw_values"``.
 
-    In compiled regions R2 of fewer than two samples is NaN.
+    R2 of fewer than two samples is NaN, as in compiled regions, or an error where ``needs_two``.
     """
-    count: Tensor | int
-    if torch.compiler.is_compiling():
+    count: Tensor | int | None
+    rows = few_rows(moments)
+    if is_recorded():
         count = moments[0, COUNT]
-    else:
-        row = moments[0].tolist()
-        count, wide = int(row[COUNT]), wide or row[WIDE] > 0
-        if count < 2:
+    elif len(moments):
+        row = rows[0] if rows else moments[0].tolist()
+        count, wide = int(row[COUNT]), wide or row[WIDE] == 1
+        if needs_two and count < 2:
             raise ValueError(f"r2_score needs at least two samples, got {count}.")
-    rows = few_rows(moments) if multioutput == "uniform_average" else None
+    else:  # no output has counted any
+        count = None
     value: Tensor | float
-    if rows is not None:
+    if rows is not None and multioutput == "uniform_average":
         value = explained_numbers(
             (row[M2_D] + row[WEIGHT] * row[MEAN_D] * row[MEAN_D], row[M2_Y]) for row in rows
         )
     else:
         total = moments[:, M2_Y]
-        value = average_outputs(explained(squared_errors(moments), total), total, multioutput)
-    value = _adjust(value, count, adjusted)
+        errors = by_residuals(squared_errors(moments), moments, 2)
+        spread = by_largest_target(total, moments, 2)
+        value = average_outputs(explained(errors, total), spread, multioutput)
+    if count is not None:
+        value = _adjust(value, count, adjusted)
     return as_result(value, wide)
 
 
+@public
 def r2_score(
     preds: Tensor,
     target: Tensor,
@@ -123,4 +141,4 @@ def r2_score(
     check_r2(adjusted, multioutput)
     moments = count_moments("r2_score", preds, target, weight)
     value = r2_formula(moments, adjusted, multioutput, is_wide(preds, target))
-    return value.squeeze() if preds.ndim == 1 else value
+    return value.squeeze() if preds.ndim == 1 and value.ndim else value

@@ -8,14 +8,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._moment_values import (
     any_wide,
     as_result,
+    by_residuals,
     count_moments,
 )
 from fastmetrics.functional.regression.r2 import squared_errors
-from fastmetrics.ops.co_moments import M2_Y, WEIGHT
+from fastmetrics.ops.co_moments import EXPONENT_D, M2_Y, WEIGHT
+from fastmetrics.ops.powers import times_power
 
 __all__ = ["relative_squared_error"]
 
@@ -23,15 +26,21 @@ __all__ = ["relative_squared_error"]
 def relative_squared_error_formula(
     moments: Tensor, squared: bool = True, wide: bool = False
 ) -> Tensor:
-    """Return the mean over the outputs of ``moments`` ``[D, 12]``."""
+    """Return the mean over the outputs of ``moments`` ``[D, 18]``."""
     wide = wide or any_wide(moments)
     total, weight = moments[:, M2_Y], moments[:, WEIGHT]
     smallest = torch.finfo(torch.float64 if wide else torch.float32).eps
-    errors = squared_errors(moments) / torch.where(total == 0, smallest, total)
+    errors = squared_errors(moments)
+    errors = torch.where(
+        total == 0,
+        times_power(errors, 2 * moments[:, EXPONENT_D]) / smallest,
+        by_residuals(errors, moments, 2) / torch.where(total == 0, 1.0, total),
+    )
     errors = torch.where(weight == 0, torch.nan, errors)
     return as_result((errors if squared else errors.sqrt()).mean(), wide)
 
 
+@public
 def relative_squared_error(
     preds: Tensor, target: Tensor, squared: bool = True, *, weight: Tensor | None = None
 ) -> Tensor:

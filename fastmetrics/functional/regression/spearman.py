@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from fastmetrics.functional._public import public
+from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops import rank_moments_
 from fastmetrics.ops.ranks import CO_MOMENT, COUNT, M2_PREDS, M2_TARGET, NUM_MOMENTS, Samples
 
@@ -16,20 +18,21 @@ __all__ = ["spearman_corrcoef"]
 
 
 def spearman_formula(moments: Tensor) -> Tensor:
-    """Return the correlation of the ranks of each output ``[D]``, float32."""
+    """Return the correlation of the ranks of each output ``[D]``, float64."""
     spread = moments[:, M2_PREDS].sqrt() * moments[:, M2_TARGET].sqrt()
     value = moments[:, CO_MOMENT] / torch.where(spread == 0, 1.0, spread)
     value = torch.where(moments[:, COUNT] > 0, value, torch.nan)
-    return value.clamp(-1.0, 1.0).float()
+    return value.clamp(-1.0, 1.0)
 
 
 def rank_correlation(preds: list[Tensor], target: list[Tensor], outputs: int) -> Tensor:
     """Return Spearman's correlation ``[D]`` of chunks as `rank_moments_` takes them."""
     moments = torch.zeros(outputs, NUM_MOMENTS, dtype=torch.float64, device=preds[0].device)
     rank_moments_(moments, preds, target)
-    return spearman_formula(moments)
+    return spearman_formula(moments).to(result_dtype(preds[0], target[0]))
 
 
+@public
 def spearman_corrcoef(preds: Tensor, target: Tensor) -> Tensor:
     """Spearman's correlation, Pearson's correlation of the ranks, in [-1, 1].
 
@@ -43,7 +46,7 @@ def spearman_corrcoef(preds: Tensor, target: Tensor) -> Tensor:
         target: the truth, in the same shape.
 
     Returns:
-        A float32 scalar, or ``[D]``.
+        A scalar, or ``[D]``; float64 if an input is, else float32.
 
     Raises:
         TypeError: an input is not floating point.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
+from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._error_values import N, error_value
 from fastmetrics.ops.error_sums import DEVIANCE, ErrorSums
 
@@ -19,6 +20,7 @@ def mean_deviance(deviance: N, outside: N, weight: N) -> N:
     return deviance / weight
 
 
+@public
 def tweedie_deviance_score(
     preds: Tensor, targets: Tensor, power: float = 0.0, *, weight: Tensor | None = None
 ) -> Tensor:

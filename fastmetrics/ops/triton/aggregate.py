@@ -19,6 +19,7 @@ from torch import Tensor
 
 from fastmetrics.ops import aggregate as rules
 from fastmetrics.ops.triton.inputs import (
+    BAD_WEIGHT,
     NAN,
     add_event,
     fold_partials,
@@ -57,6 +58,7 @@ def reduce_numbers(
     program, programs = tl.program_id(0), tl.num_programs(0)
     filler = fill.to(tl.int64).to(tl.float64, bitcast=True)
     nans = tl.zeros([BLOCK], tl.int32)
+    odd_weights = tl.zeros([BLOCK], tl.int32)
     totals = tl.zeros([BLOCK], tl.float64)
     amounts = tl.zeros([BLOCK], tl.float64)
     if REDUCTION != SUM:
@@ -70,6 +72,7 @@ def reduce_numbers(
         if weight is not None:
             offset = locate(position, sizes, weight_strides)
             amount = tl.load(weight + offset, mask=inside, other=0).to(tl.float64)
+            odd_weights += ((amount < 0) | (amount == float("inf"))).to(tl.int32)
         used = inside
         if NANS != KEEP:
             bad = inside & ((x != x) | (amount != amount))
@@ -88,6 +91,8 @@ def reduce_numbers(
             totals = nan_max(totals, tl.where(used, x, float("-inf")))
     if NANS != KEEP and NANS != FILL:
         add_event(events, NAN, nans)
+    if weight is not None:
+        add_event(events, BAD_WEIGHT, odd_weights)
     own = cells
     if not ALONE:
         own = cells + program * CELLS

@@ -26,6 +26,7 @@ from fastmetrics.ops.triton.inputs import (
     Tile,
     add_score_events,
     as_score,
+    count_bad_weights,
     fold_partials,
     is_wide,
     load_columns,
@@ -230,6 +231,7 @@ def calibration_bins_(
     """Launch the kernels of :func:`fastmetrics.ops.calibration.calibration_bins_`."""
     if not target.numel():
         return
+    count_bad_weights(events, weight)
     readings, total, _ = state.shape
     rules = Rules(
         READINGS=readings,

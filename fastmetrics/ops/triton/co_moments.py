@@ -17,19 +17,24 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastmetrics.ops.co_moments import NUM_COLUMNS
+from fastmetrics.ops.co_moments import NUM_COLUMNS, precision_of
+from fastmetrics.ops.co_moments import WIDE as WIDE_COLUMN
 from fastmetrics.ops.triton.inputs import (
     Tile,
+    difference,
     is_wide,
     load_columns,
     locate,
     numbers,
     settle,
     walk_labels,
+    weights_or,
 )
 from fastmetrics.ops.triton.replay import launch, on_device_of_state
 
 COLUMNS = tl.constexpr(NUM_COLUMNS)
+# Every column but this one is merged by `merge_moments`.
+WIDE = tl.constexpr(WIDE_COLUMN)
 
 PAIRS = 1024
 MOST_OUTPUTS = 32
@@ -51,63 +56,192 @@ def read_moments(row, mask):
     xy = tl.load(row + 8, mask=mask, other=0.0)
     low = tl.load(row + 9, mask=mask, other=0.0)
     high = tl.load(row + 10, mask=mask, other=0.0)
-    return count, weight, mean_x, mean_y, mean_d, xx, yy, dd, xy, low, high
+    rest_x = tl.load(row + 12, mask=mask, other=0.0)
+    rest_y = tl.load(row + 13, mask=mask, other=0.0)
+    rest_d = tl.load(row + 14, mask=mask, other=0.0)
+    by_x = tl.load(row + 15, mask=mask, other=0.0)
+    by_y = tl.load(row + 16, mask=mask, other=0.0)
+    by_d = tl.load(row + 17, mask=mask, other=0.0)
+    return (
+        count, weight, mean_x, mean_y, mean_d, xx, yy, dd, xy, low, high,
+        rest_x, rest_y, rest_d, by_x, by_y, by_d,
+    )  # fmt: skip
 
 
 @triton.jit
 def write_moments(row, mask, moments):
     """Store what `read_moments` returns."""
     for column in tl.static_range(len(moments)):
-        tl.store(row + column, moments[column], mask=mask)
+        tl.store(row + column + (column >= WIDE), moments[column], mask=mask)
 
 
 @triton.jit
-def merge_moments(a, b):
-    """Merge two parts of the data by Chan's rule; a part without weight changes nothing."""
-    count, weight, mean_x, mean_y, mean_d, xx, yy, dd, xy, low, high = a
-    n, w, x, y, d, xx_b, yy_b, dd_b, xy_b, low_b, high_b = b
-    empty = w == 0
-    first = weight == 0
-    total = weight + w
-    share = w / tl.where(total == 0, 1.0, total)
-    both = weight * share
-    step_x, step_y, step_d = x - mean_x, y - mean_y, d - mean_d
+def exact_sum(a, b):
+    """The sum, and what is lost by rounding it."""
+    total = a + b
+    of_b = total - a
+    lost = (a - (total - of_b)) + (b - of_b)
+    return total, tl.where(tl.abs(total) < float("inf"), lost, 0.0)
+
+
+@triton.jit
+def times_power(values, exponent):
+    """``values * 2**exponent``, in two steps, because the power alone may be no number."""
+    bounded = tl.minimum(tl.maximum(exponent, -2000.0), 2000.0)
+    half = tl.floor(bounded * 0.5)
+    first = ((half.to(tl.int64) + 1023) << 52).to(tl.float64, bitcast=True)
+    second = (((bounded - half).to(tl.int64) + 1023) << 52).to(tl.float64, bitcast=True)
+    return values * first * second
+
+
+@triton.jit
+def in_terms_of(moments, to_x, to_y, to_d):
+    """The same moments, divided by these powers of two."""
+    (
+        count, weight, mean_x, mean_y, mean_d, xx, yy, dd, xy, low, high,
+        rest_x, rest_y, rest_d, by_x, by_y, by_d,
+    ) = moments  # fmt: skip
+    by_x, by_y, by_d = by_x - to_x, by_y - to_y, by_d - to_d
     return (
-        tl.where(empty, count, tl.where(first, n, count + n)),
-        tl.where(empty, weight, total),
-        tl.where(empty, mean_x, tl.where(first, x, mean_x + step_x * share)),
-        tl.where(empty, mean_y, tl.where(first, y, mean_y + step_y * share)),
-        tl.where(empty, mean_d, tl.where(first, d, mean_d + step_d * share)),
-        tl.where(empty, xx, tl.where(first, xx_b, xx + xx_b + step_x * step_x * both)),
-        tl.where(empty, yy, tl.where(first, yy_b, yy + yy_b + step_y * step_y * both)),
-        tl.where(empty, dd, tl.where(first, dd_b, dd + dd_b + step_d * step_d * both)),
-        tl.where(empty, xy, tl.where(first, xy_b, xy + xy_b + step_x * step_y * both)),
-        tl.where(empty, low, tl.where(first, low_b, tl.minimum(low, low_b))),
-        tl.where(empty, high, tl.where(first, high_b, tl.maximum(high, high_b))),
+        count,
+        weight,
+        times_power(mean_x, by_x),
+        times_power(mean_y, by_y),
+        times_power(mean_d, by_d),
+        times_power(xx, 2.0 * by_x),
+        times_power(yy, 2.0 * by_y),
+        times_power(dd, 2.0 * by_d),
+        times_power(xy, by_x + by_y),
+        low,
+        high,
+        times_power(rest_x, by_x),
+        times_power(rest_y, by_y),
+        times_power(rest_d, by_d),
+        to_x,
+        to_y,
+        to_d,
     )
 
 
 @triton.jit
-def centre(values, kept, weight, total):
-    """Mean of each column, and the distances from it; of equal values these are exactly zero."""
-    low = tl.min(tl.where(kept, values, float("inf")), axis=0)
-    shift = tl.where(low == float("inf"), 0.0, low)
-    shifted = tl.where(kept, values - shift[None, :], 0.0)
+def common_exponent(mean_a, square_a, a, mean_b, square_b, b):
+    """The larger exponent, unless that part is all zeros."""
+    larger = tl.maximum(a, b)
+    larger = tl.where((mean_b == 0.0) & (square_b == 0.0), a, larger)
+    return tl.where((mean_a == 0.0) & (square_a == 0.0), b, larger)
+
+
+@triton.jit
+def merge_moments(first_part, second_part, EXPONENTS: tl.constexpr):
+    """Merge two parts of the data by Chan's rule; a part without weight changes nothing.
+
+    Without ``EXPONENTS`` those of both parts are zero.
+    """
+    empty = second_part[1] == 0
+    first = first_part[1] == 0
+    a, b = first_part, second_part
+    if EXPONENTS:
+        to_x = common_exponent(a[2], a[5], a[14], b[2], b[5], b[14])
+        to_y = common_exponent(a[3], a[6], a[15], b[3], b[6], b[15])
+        to_d = common_exponent(a[4], a[7], a[16], b[4], b[7], b[16])
+        a, b = in_terms_of(a, to_x, to_y, to_d), in_terms_of(b, to_x, to_y, to_d)
+    (
+        count, weight, mean_x, mean_y, mean_d, xx, yy, dd, xy, low, high,
+        rest_x, rest_y, rest_d, to_x, to_y, to_d,
+    ) = a  # fmt: skip
+    total = weight + b[1]
+    share = b[1] / tl.where(total == 0, 1.0, total)
+    both = weight * share
+    step_x = (b[2] - mean_x) + (b[11] - rest_x)
+    step_y = (b[3] - mean_y) + (b[12] - rest_y)
+    step_d = (b[4] - mean_d) + (b[13] - rest_d)
+    mean_x, rest_x = exact_sum(mean_x, rest_x + step_x * share)
+    mean_y, rest_y = exact_sum(mean_y, rest_y + step_y * share)
+    mean_d, rest_d = exact_sum(mean_d, rest_d + step_d * share)
+    both_parts = (
+        count + b[0],
+        total,
+        mean_x,
+        mean_y,
+        mean_d,
+        xx + b[5] + step_x * step_x * both,
+        yy + b[6] + step_y * step_y * both,
+        dd + b[7] + step_d * step_d * both,
+        xy + b[8] + step_x * step_y * both,
+        tl.minimum(low, b[9]),
+        tl.maximum(high, b[10]),
+        rest_x,
+        rest_y,
+        rest_d,
+        to_x,
+        to_y,
+        to_d,
+    )
+    merged = ()
+    for column in tl.static_range(len(both_parts)):
+        value = tl.where(first, second_part[column], both_parts[column])
+        value = tl.where(empty, first_part[column], value)
+        merged = merged + (value,)  # type: ignore[assignment]  # noqa: RUF005  (as Triton has it)
+    return merged
+
+
+@triton.jit
+def lowest_kept(values, kept):
+    """The smallest number of each column that counts, 0 where there is none."""
+    if values.dtype == tl.int64:
+        low = tl.min(tl.where(kept, values, 0x7FFFFFFFFFFFFFFF), axis=0)
+        found = tl.max(kept.to(tl.int32), axis=0) > 0
+    else:
+        low = tl.min(tl.where(kept, values, float("inf")), axis=0)
+        found = low < float("inf")
+    return tl.where(found, low, 0)
+
+
+@triton.jit
+def exact(value):
+    """A number as float64, and what that lacks."""
+    if value.dtype == tl.int64:
+        high, low = exact_sum(
+            (value >> 32).to(tl.float64) * 4294967296.0, (value & 0xFFFFFFFF).to(tl.float64)
+        )
+    else:
+        high, low = value.to(tl.float64), value.to(tl.float64) * 0.0
+    return high, low
+
+
+@triton.jit
+def exponent_of(values, kept):
+    """The power of two to divide by; none for numbers whose squares can be summed as they are."""
+    largest = tl.max(tl.where(kept, tl.abs(values), 0.0), axis=0)
+    bits = largest.to(tl.int64, bitcast=True) >> 52
+    ordinary = (bits >= 1023 - 400) & (bits <= 1023 + 400) | (bits > 2046) | (largest == 0.0)
+    return tl.where(ordinary, 0.0, tl.maximum(bits - 1022, -1022).to(tl.float64))
+
+
+@triton.jit
+def centre(high, low, shifted, kept, weight, total):
+    """Mean of each column with its rest, and the distances from it.
+
+    The numbers are a base, ``high + low``, and the distance of each from it; of equal numbers the
+    distances are exactly zero.
+    """
+    shifted = tl.where(kept, shifted, 0.0)
     step = tl.sum(weight * shifted, axis=0) / total
-    return shift + step, tl.where(kept, shifted - step[None, :], 0.0)
+    mean, rest = exact_sum(high, low + step)
+    return mean, rest, tl.where(kept, shifted - step[None, :], 0.0)
 
 
 @triton.jit
 def add_pairs(
     partial, preds, target, weight, walk, outputs,
-    WIDE_INPUT: tl.constexpr, DIRECT: tl.constexpr, tile: tl.constexpr,
+    PRECISION: tl.constexpr, WIDE_INPUT: tl.constexpr, DIRECT: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
-    """Moments of one share of the rows: ``partial`` is ``[programs, outputs, 12]``.
+    """Moments of one share of the rows: ``partial`` is ``[programs, outputs, 18]``.
 
     ``DIRECT``: there is one program, and ``partial`` is the state.
 
-    Bytes to move for N rows of D pairs of s bytes: ``N * D * s``, read once, and 96 for each output
-    and program.
+    Bytes to move for N rows of D pairs of s bytes: ``N * D * s``, read once, and 144 for each
+    output and program.
     """
     walk = settle(walk)
     BLOCK_C: tl.constexpr = tile.BLOCK_C
@@ -115,26 +249,58 @@ def add_pairs(
     output = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
     inside = output < outputs
     zero = tl.zeros([BLOCK_C], tl.float64)
-    moments = (zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero)
+    moments = (
+        zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero,
+        zero, zero, zero, zero, zero, zero,
+    )  # fmt: skip
     for block in range(program, tl.cdiv(walk.positions, tile.BLOCK), programs):
         row = numbers(block, tile.BLOCK, tile.WIDE)
         present = row < walk.positions
         w = present.to(tl.float64)
         if weight is not None:
             offset = locate(row, walk.sizes, walk.weight.strides)
-            w = tl.load(weight + offset, mask=present, other=0).to(tl.float64)
+            w = weights_or(tl.load(weight + offset, mask=present, other=0), float("nan"))
         kept = (w != 0)[:, None] & inside[None, :]
         offset = locate(row, walk.sizes, walk.preds.strides)
-        x = load_columns(preds + offset, output, walk.preds.column, kept, 0).to(tl.float64)
+        x = load_columns(preds + offset, output, walk.preds.column, kept, 0)
         offset = locate(row, walk.sizes, walk.target.strides)
-        y = load_columns(target + offset, output, walk.target.column, kept, 0).to(tl.float64)
+        y = load_columns(target + offset, output, walk.target.column, kept, 0)
         total = tl.sum(w, axis=0)
         count = tl.sum((w != 0).to(tl.float64), axis=0)
         divisor = tl.where(total == 0, 1.0, total)
         wide_w = w[:, None]
-        mean_x, dx = centre(x, kept, wide_w, divisor)
-        mean_y, dy = centre(y, kept, wide_w, divisor)
-        mean_d, dd = centre(y - x, kept, wide_w, divisor)
+        by_x, by_y, by_d = zero, zero, zero
+        whole_y = y.to(tl.float64)
+        if x.dtype == tl.int64 or y.dtype == tl.int64:
+            if x.dtype != tl.int64:
+                x = x.to(tl.float64)
+            if y.dtype != tl.int64:
+                y = whole_y
+            low_x, low_y = lowest_kept(x, kept), lowest_kept(y, kept)
+            from_x, from_y = difference(x, low_x[None, :]), difference(y, low_y[None, :])
+            from_d = from_y - from_x
+            high_x, rest_x = exact(low_x)
+            high_y, rest_y = exact(low_y)
+            high_d, rest_d = exact_sum(high_y, -high_x)
+            rest_d += rest_y - rest_x
+        else:
+            x, y = x.to(tl.float64), whole_y
+            d = y - x
+            if WIDE_INPUT:
+                half = 0.5 * y - 0.5 * x
+                by_x, by_y = exponent_of(x, kept), exponent_of(y, kept)
+                by_half = exponent_of(half, kept)
+                by_d = tl.where(by_half == 0.0, 0.0, by_half + 1.0)
+                scaled = times_power(half, -by_half[None, :])
+                d = tl.where(by_half[None, :] == 0.0, d, scaled)
+                x, y = times_power(x, -by_x[None, :]), times_power(y, -by_y[None, :])
+            high_x, high_y = lowest_kept(x, kept), lowest_kept(y, kept)
+            high_d = lowest_kept(d, kept)
+            from_x, from_y, from_d = x - high_x[None, :], y - high_y[None, :], d - high_d[None, :]
+            rest_x, rest_y, rest_d = zero, zero, zero
+        mean_x, rest_x, dx = centre(high_x, rest_x, from_x, kept, wide_w, divisor)
+        mean_y, rest_y, dy = centre(high_y, rest_y, from_y, kept, wide_w, divisor)
+        mean_d, rest_d, dd = centre(high_d, rest_d, from_d, kept, wide_w, divisor)
         found = (
             zero + count,
             zero + total,
@@ -145,37 +311,43 @@ def add_pairs(
             tl.sum(wide_w * dy * dy, axis=0),
             tl.sum(wide_w * dd * dd, axis=0),
             tl.sum(wide_w * dx * dy, axis=0),
-            tl.min(tl.where(kept, y, float("inf")), axis=0),
-            tl.max(tl.where(kept, y, float("-inf")), axis=0),
+            tl.min(tl.where(kept, whole_y, float("inf")), axis=0),
+            tl.max(tl.where(kept, whole_y, float("-inf")), axis=0),
+            rest_x,
+            rest_y,
+            rest_d,
+            by_x,
+            by_y,
+            by_d,
         )
-        moments = merge_moments(moments, found)
+        moments = merge_moments(moments, found, WIDE_INPUT)
     place = partial + (program.to(tl.int64) * outputs + output) * COLUMNS
     if DIRECT:
-        moments = merge_moments(read_moments(place, inside), moments)
+        moments = merge_moments(read_moments(place, inside), moments, True)
     write_moments(place, inside, moments)
-    if WIDE_INPUT:
-        tl.store(place + (COLUMNS - 1), zero + 1.0, mask=inside)
-    elif not DIRECT:
-        tl.store(place + (COLUMNS - 1), zero, mask=inside)
+    precision = zero + PRECISION
+    if DIRECT:
+        precision = tl.maximum(precision, tl.load(place + WIDE, mask=inside, other=0.0))
+    tl.store(place + WIDE, precision, mask=inside)
 
 
 @triton.jit
 def merge_parts(state, parts, count, outputs, BLOCK_D: tl.constexpr):
-    """Merge ``parts`` ``[count, outputs, 12]`` into the state, one after the other.
+    """Merge ``parts`` ``[count, outputs, 18]`` into the state, one after the other.
 
-    Bytes to move: 96 for each output and part, and 192 for each output.
+    Bytes to move: 144 for each output and part, and 288 for each output.
     """
     output = tl.program_id(0) * BLOCK_D + tl.arange(0, BLOCK_D)
     inside = output < outputs
     place = state + output.to(tl.int64) * COLUMNS
     moments = read_moments(place, inside)
-    wide = tl.load(place + (COLUMNS - 1), mask=inside, other=0.0)
+    wide = tl.load(place + WIDE, mask=inside, other=0.0)
     for part in range(count):
         other = parts + (tl.cast(part, tl.int64) * outputs + output) * COLUMNS
-        moments = merge_moments(moments, read_moments(other, inside))
-        wide = tl.maximum(wide, tl.load(other + (COLUMNS - 1), mask=inside, other=0.0))
+        moments = merge_moments(moments, read_moments(other, inside), True)
+        wide = tl.maximum(wide, tl.load(other + WIDE, mask=inside, other=0.0))
     write_moments(place, inside, moments)
-    tl.store(place + (COLUMNS - 1), wide, mask=inside)
+    tl.store(place + WIDE, wide, mask=inside)
 
 
 @on_device_of_state
@@ -194,6 +366,7 @@ def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | N
     launch(
         add_pairs, (triton.cdiv(outputs, block_outputs), programs),
         partial, preds, target, weight, walk, outputs,
+        PRECISION=precision_of(preds, target),
         WIDE_INPUT=torch.float64 in (preds.dtype, target.dtype), DIRECT=programs == 1,
         tile=Tile(block, is_wide(walk.positions), block_outputs),
     )  # fmt: skip

@@ -35,6 +35,7 @@ from fastmetrics.ops.triton.inputs import (
     add_ordered,
     add_to,
     class_blocks,
+    count_bad_weights,
     fold_partials,
     is_wide,
     locate,
@@ -49,6 +50,7 @@ from fastmetrics.ops.triton.inputs import (
     row_layout,
     score_cuts,
     settle,
+    usable_weights,
     walk_classes,
     walk_labels,
 )
@@ -246,7 +248,8 @@ def count_columns(
             if weight is not None:
                 offset = sample * walk.weight.sample
                 offset += locate(position, walk.sizes, walk.weight.strides)
-                each = tl.load(weight + offset, mask=inside, other=0).to(kind)
+                each = tl.load(weight + offset, mask=inside, other=0)
+                each = usable_weights(each).to(kind)
                 value = tl.where(counted, each[:, None], value)
             tables_0 = add_tables(tables_0, label, first, value)
             if rules.READINGS == 2:
@@ -269,6 +272,7 @@ def confusion_(
     """Launch the kernels of :func:`fastmetrics.ops.confusion.confusion_`."""
     if not target.numel():
         return
+    count_bad_weights(events, weight)
     walk = walk_classes(preds, target, weight)
     scores, rows = preds.ndim > target.ndim, state.shape[0]
     rules = ClassRules(preds.shape[1] if scores else rows, scores, validate)
@@ -319,6 +323,7 @@ def label_confusion_(
             state, events, preds, target, weight, groups, threshold, logits, ignore_index, validate
         )
         return
+    count_bad_weights(events, weight)
     readings = state.shape[-4]
     cuts = score_cuts(threshold, readings, logits, preds.dtype)
     values = (ignore_index, *cuts)

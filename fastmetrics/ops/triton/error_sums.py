@@ -20,6 +20,7 @@ from torch import Tensor
 from fastmetrics.ops import error_sums as terms_of
 from fastmetrics.ops.triton.inputs import (
     Tile,
+    difference,
     fold_partials,
     is_wide,
     load_columns,
@@ -28,6 +29,7 @@ from fastmetrics.ops.triton.inputs import (
     ordered_programs,
     settle,
     walk_labels,
+    weights_or,
 )
 from fastmetrics.ops.triton.replay import launch, on_device_of_state
 
@@ -74,24 +76,25 @@ def expm1_of(x):
 
 
 @triton.jit
-def log_ratio(x, y):
-    """``log(x / y)`` for x >= 0 and y > 0, accurate for close numbers."""
-    size = log1p_of(tl.abs(x - y) / tl.where(x < y, x, y))
+def log_ratio(x, y, e):
+    """``log(x / y)`` for x >= 0 and y > 0, where x - y is e or -e: accurate for close numbers."""
+    size = log1p_of(tl.abs(e) / tl.where(x < y, x, y))
     return tl.where(x < y, -size, size)
 
 
 @triton.jit
-def squared_log(p, t):
+def squared_log(p, t, e):
     """Square of ``log((1 + p) / (1 + t))``; NaN below -1."""
     least = tl.where(p < t, p, t) + 1.0
-    size = log1p_of(tl.abs(p - t) / tl.abs(least))
+    size = log1p_of(tl.abs(e) / tl.abs(least))
     return tl.where(least >= 0.0, size * size, float("nan"))
 
 
 @triton.jit
-def relative(error, size):
-    """An error over what it is measured by, or over a small number."""
-    return error / tl.where(size < EPSILON, size * 0.0 + EPSILON, size)
+def relative(p, t, e, size):
+    """An error over twice the ``size``, or over a small number; finite where its half is."""
+    half = tl.where(tl.abs(e) < float("inf"), 0.5 * tl.abs(e), tl.abs(0.5 * p - 0.5 * t))
+    return half / tl.where(size < 0.5 * EPSILON, size * 0.0 + 0.5 * EPSILON, size)
 
 
 @triton.jit
@@ -136,21 +139,21 @@ def is_outside(p, t, POWER: tl.constexpr):
 
 
 @triton.jit
-def deviance(p, t, POWER: tl.constexpr):
+def deviance(p, t, e, POWER: tl.constexpr):
     """Tweedie deviance of positions inside its domain."""
     if POWER == 0.0:
-        value = (p - t) * (p - t)
+        value = e * e
     elif POWER == 1.0:
-        value = 2.0 * tl.where(t == 0.0, p, t * log_ratio(t, p) + (p - t))
+        value = 2.0 * tl.where(t == 0.0, p, t * log_ratio(t, p, e) + e)
     elif POWER == 2.0:
-        rise = tl.where(p < float("inf"), (t - p) / p, t / p - 1.0)
-        value = 2.0 * (rise - log_ratio(t, p))
+        rise = tl.where(p < float("inf"), -e / p, t / p - 1.0)
+        value = 2.0 * (rise - log_ratio(t, p, e))
     else:
         A: tl.constexpr = 2.0 - POWER
         B: tl.constexpr = 1.0 - POWER
         positive = tl.where(t < 0.0, t * 0.0, t)
-        ratio = expm1_of(log_ratio(positive, p) * A)
-        near = tl.exp(tl.log(p) * A) * (ratio * (1.0 / A) - (t - p) / p) * (2.0 / B)
+        ratio = expm1_of(log_ratio(positive, p, tl.where(t < 0.0, p, e)) * A)
+        near = tl.exp(tl.log(p) * A) * (ratio * (1.0 / A) + e / p) * (2.0 / B)
         plain = tl.exp(tl.log(positive) * A) * (1.0 / (A * B))
         plain = plain - t * tl.exp(tl.log(p) * B) * (1.0 / B) + tl.exp(tl.log(p) * A) * (1.0 / A)
         finite = (tl.abs(p) < float("inf")) & (tl.abs(t) < float("inf"))
@@ -160,8 +163,9 @@ def deviance(p, t, POWER: tl.constexpr):
 
 @triton.jit
 def add_terms(
-    sums, p, t, w, inside, TERMS: tl.constexpr, P: tl.constexpr, DEVIANCE_POWER: tl.constexpr
-):
+    sums, p, t, error, w, inside,
+    TERMS: tl.constexpr, P: tl.constexpr, DEVIANCE_POWER: tl.constexpr,
+):  # fmt: skip
     """Add the chosen terms of a tile to their sums, in the order of their bits.
 
     Last of all come the positions that have no deviance.
@@ -170,17 +174,18 @@ def add_terms(
         squares, absolutes, logs, percentages, symmetrics, magnitudes, coshes, powers, deviances,
         outsides,
     ) = sums  # fmt: skip
-    e = tl.abs(p - t)
+    e = tl.abs(error)
     if SQUARED & TERMS:
         squares += tl.where(inside, e * e * w, 0.0)
     if ABSOLUTE & TERMS:
         absolutes += tl.where(inside, e * w, 0.0)
     if SQUARED_LOG & TERMS:
-        logs += tl.where(inside, squared_log(p, t) * w, 0.0)
+        logs += tl.where(inside, squared_log(p, t, e) * w, 0.0)
     if PERCENTAGE & TERMS:
-        percentages += tl.where(inside, relative(e, tl.abs(t)) * w, 0.0)
+        percentages += tl.where(inside, relative(p, t, e, 0.5 * tl.abs(t)) * w, 0.0)
     if SYMMETRIC & TERMS:
-        symmetrics += tl.where(inside, relative(e, tl.abs(p) + tl.abs(t)) * w, 0.0)
+        size = 0.5 * tl.abs(p) + 0.5 * tl.abs(t)
+        symmetrics += tl.where(inside, relative(p, t, e, size) * w, 0.0)
     if MAGNITUDE & TERMS:
         magnitudes += tl.where(inside, tl.abs(t) * w, 0.0)
     if LOG_COSH & TERMS:
@@ -189,7 +194,7 @@ def add_terms(
         powers += tl.where(inside, power_of(e, P) * w, 0.0)
     if DEVIANCE & TERMS:
         outside = inside & is_outside(p, t, DEVIANCE_POWER)
-        loss = deviance(p, t, DEVIANCE_POWER)
+        loss = deviance(p, t, error, DEVIANCE_POWER)
         deviances += tl.where(inside & ~outside, loss * w, 0.0)
         outsides += outside.to(tl.float64)
     return (
@@ -229,15 +234,17 @@ def sum_errors(
         position = numbers(block, BLOCK, tile.WIDE)
         inside = (position < walk.positions)[:, None] & known
         offset = locate(position, walk.sizes, walk.preds.strides)
-        p = load_columns(preds + offset, column, walk.preds.column, inside, 0).to(tl.float64)
+        p = load_columns(preds + offset, column, walk.preds.column, inside, 0)
         offset = locate(position, walk.sizes, walk.target.strides)
-        t = load_columns(target + offset, column, walk.target.column, inside, 0).to(tl.float64)
+        t = load_columns(target + offset, column, walk.target.column, inside, 0)
+        e = difference(p, t)
+        p, t = p.to(tl.float64), t.to(tl.float64)
         w = inside.to(tl.float64)
         if weight is not None:
             offset = locate(position, walk.sizes, walk.weight.strides)
-            w = load_columns(weight + offset, column, 0, inside, 0).to(tl.float64)
+            w = weights_or(load_columns(weight + offset, column, 0, inside, 0), float("nan"))
         count += w
-        sums = add_terms(sums, p, t, w, inside, TERMS, P, DEVIANCE_POWER)
+        sums = add_terms(sums, p, t, e, w, inside, TERMS, P, DEVIANCE_POWER)
     row = partial + program.to(tl.int64) * outputs * COUNT
     index = 0
     for term in tl.static_range(9):

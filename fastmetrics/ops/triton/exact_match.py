@@ -27,6 +27,7 @@ from fastmetrics.ops.triton.inputs import (
     add_label_events,
     add_to,
     class_blocks,
+    count_bad_weights,
     fold_partials,
     is_wide,
     locate,
@@ -37,6 +38,7 @@ from fastmetrics.ops.triton.inputs import (
     row_layout,
     score_cuts,
     settle,
+    usable_weights,
     walk_classes,
     walk_labels,
 )
@@ -105,7 +107,7 @@ def match_samples(
         value = usable.to(cells.dtype.element_ty)
         if weight is not None:
             value = tl.load(weight + own * walk.weight.sample, mask=usable, other=0)
-            value = value.to(cells.dtype.element_ty)
+            value = usable_weights(value).to(cells.dtype.element_ty)
         correct = tl.where(wrong == 0, value, tl.zeros_like(value))
         if TO == SAMPLE:
             add_to(cells + own * 2, correct, own < samples)
@@ -173,7 +175,8 @@ def match_positions(
             if weight is not None:
                 offset = sample * walk.weight.sample
                 offset += locate(position, walk.sizes, walk.weight.strides)
-                value = tl.load(weight + offset, mask=usable, other=0).to(cells.dtype.element_ty)
+                value = tl.load(weight + offset, mask=usable, other=0)
+                value = usable_weights(value).to(cells.dtype.element_ty)
             zero = tl.zeros_like(value)
             usable_sum += value
             correct_0 += tl.where(wrong_0 == 0, value, zero)
@@ -200,6 +203,7 @@ def exact_match_(
     """Launch the kernel of :func:`fastmetrics.ops.exact_match.exact_match_`."""
     if not target.numel():
         return
+    count_bad_weights(events, weight)
     walk, samples = walk_classes(preds, target, weight, samplewise=True), target.shape[0]
     scores = preds.ndim > target.ndim
     classes = preds.shape[1] if scores else num_classes
@@ -240,6 +244,7 @@ def label_exact_match_(
     """Launch the kernel of :func:`fastmetrics.ops.exact_match.label_exact_match_`."""
     if not target.numel():
         return
+    count_bad_weights(events, weight)
     samplewise, readings = state.ndim == 3, state.shape[-2]
     walk = walk_labels(preds, target, weight, samplewise=samplewise)
     samples = target.shape[0] if samplewise else 1

@@ -24,6 +24,7 @@ from fastmetrics.ops.triton.inputs import (
     add_score_events,
     add_to,
     as_score,
+    count_bad_weights,
     fold_partials,
     is_wide,
     load_columns,
@@ -233,6 +234,7 @@ def hinge_sums_(
     """Launch the kernels of :func:`fastmetrics.ops.hinge.hinge_sums_`."""
     if not target.numel():
         return
+    count_bad_weights(events, weight)
     rules = Rules(
         READINGS=len(state),
         LOGITS=logits or (multiclass and len(state) == 2),

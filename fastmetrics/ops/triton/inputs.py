@@ -59,6 +59,7 @@ MOST_PRIVATE_BINS = 1024
 INVALID = tl.constexpr(faults.INVALID)
 NAN = tl.constexpr(faults.NAN)
 OUTSIDE = tl.constexpr(faults.OUTSIDE)
+BAD_WEIGHT = tl.constexpr(faults.BAD_WEIGHT)
 
 # How a kernel adds to its cells.
 PRIVATE = tl.constexpr(0)  # histogram in registers, flushed once per program
@@ -354,6 +355,18 @@ def load_columns(data, column, stride, mask, other):
 
 
 @triton.jit
+def difference(a, b):
+    """``a - b`` in float64; that of integers is rounded once, and never overflows."""
+    if a.dtype.is_int() and b.dtype.is_int():
+        whole_a, whole_b = a.to(tl.int64), b.to(tl.int64)
+        high = ((whole_a >> 32) - (whole_b >> 32)).to(tl.float64) * 4294967296.0
+        value = high + ((whole_a & 0xFFFFFFFF) - (whole_b & 0xFFFFFFFF)).to(tl.float64)
+    else:
+        value = a.to(tl.float64) - b.to(tl.float64)
+    return value
+
+
+@triton.jit
 def best_class(
     scores, label, counted, read, class_stride, top_k, rules: tl.constexpr, tile: tl.constexpr
 ):
@@ -541,8 +554,48 @@ def ones_or_weights(cells, weight, position, counted, walk):
     value = counted
     if weight is not None:
         offset = locate(position, walk.sizes, walk.weight.strides)
-        value = tl.load(weight + offset, mask=counted, other=0)
+        value = usable_weights(tl.load(weight + offset, mask=counted, other=0))
     return value.to(cells.dtype.element_ty)
+
+
+@triton.jit
+def weights_or(weights, instead):
+    """Weights as float64, with `instead` for those that are NaN, negative or infinite."""
+    exact = weights.to(tl.float64)
+    return tl.where((exact >= 0) & (exact < float("inf")), exact, instead)
+
+
+@triton.jit
+def usable_weights(weights):
+    """Weights as float64; a bad one counts as 0, and `count_bad_weights` counts it."""
+    return weights_or(weights, 0.0)
+
+
+@triton.jit
+def note_bad_weights(events, weight, samples, stride, BLOCK: tl.constexpr, WIDE: tl.constexpr):
+    """Count the samples whose weight is NaN, negative or infinite.
+
+    Bytes to move for N weights of t bytes: ``N * t``, read once.
+    """
+    bad = tl.zeros([BLOCK], tl.int32)
+    for block in range(tl.program_id(0), tl.cdiv(samples, BLOCK), tl.num_programs(0)):
+        sample = numbers(block, BLOCK, WIDE)
+        inside = sample < samples
+        value = weights_or(tl.load(weight + sample * stride, mask=inside, other=0), -1.0)
+        bad += (value < 0).to(tl.int32)
+    add_event(events, BAD_WEIGHT, bad)
+
+
+def count_bad_weights(events: Tensor, weight: Tensor | None) -> None:
+    """Launch `note_bad_weights`, if there are weights."""
+    if weight is None:
+        return
+    samples = weight.shape[0]
+    blocks = triton.cdiv(samples, LABEL_BLOCK)
+    launch(
+        note_bad_weights, (programs_for(blocks, events.device),), events, weight, samples,
+        weight.stride(0), BLOCK=LABEL_BLOCK, WIDE=is_wide(samples * max(1, weight.stride(0))),
+    )  # fmt: skip
 
 
 @triton.jit

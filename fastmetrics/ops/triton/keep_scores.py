@@ -16,7 +16,9 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.triton.inputs import (
+    BAD_WEIGHT,
     Tile,
+    add_event,
     add_score_events,
     as_score,
     class_blocks,
@@ -29,13 +31,14 @@ from fastmetrics.ops.triton.inputs import (
     settle,
     walk_classes,
     walk_labels,
+    weights_or,
 )
 from fastmetrics.ops.triton.replay import launch, replayable
 
 
 @triton.jit(do_not_specialize=["start", "ignore_index"])
 def keep(
-    state, events, preds, target, weight, labels, weights, walk, start, ignore_index,
+    state, events, preds, target, weight, labels, weights, walk, per_sample, start, ignore_index,
     COLUMNS: tl.constexpr, MULTICLASS: tl.constexpr, VALIDATE: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     """Write rows of ``COLUMNS`` scores from row ``start`` on, and their targets.
@@ -50,6 +53,7 @@ def keep(
     bad = tl.zeros([BLOCK], tl.int32)
     nans = tl.zeros([BLOCK], tl.int32)
     outsides = tl.zeros([BLOCK], tl.int32)
+    bad_weights = tl.zeros([BLOCK], tl.int32)
     for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
         position = numbers(block, BLOCK, tile.WIDE)
         inside = position < walk.positions
@@ -60,8 +64,11 @@ def keep(
             value = tl.zeros([BLOCK], tl.float64) + 1.0
             if weight is not None:
                 offset = locate(position, walk.sizes, walk.weight.strides)
-                value = tl.load(weight + offset, mask=inside)
-            tl.store(weights + row, value.to(tl.float64), mask=inside)
+                value = weights_or(tl.load(weight + offset, mask=inside, other=0), -1.0)
+                begins = position % per_sample == 0
+                bad_weights += (begins & (value < 0)).to(tl.int32)
+                value = tl.where(value < 0, 0.0, value)
+            tl.store(weights + row, value, mask=inside)
         if MULTICLASS:
             label, kept, counted = read_targets(
                 target, position, inside, walk, ignore_index, COLUMNS
@@ -94,6 +101,8 @@ def keep(
             outsides += tl.sum((noted & ((x < 0) | (x > 1))).to(tl.int32), axis=1)
         nans += nan
     add_score_events(events, bad, nans, outsides, VALIDATE, True)
+    if weight is not None:
+        add_event(events, BAD_WEIGHT, bad_weights)
 
 
 @functools.partial(replayable, varying=("start",))
@@ -113,7 +122,8 @@ def keep_scores_(
     block, block_classes, warps = class_blocks(columns, preds.element_size())
     launch(
         keep, (programs_for(triton.cdiv(walk.positions, block), state.device),),
-        state, events, preds, target, weight, labels, weights, walk, start, ignore_index,
+        state, events, preds, target, weight, labels, weights, walk,
+        walk.positions // target.shape[0], start, ignore_index,
         COLUMNS=columns, MULTICLASS=multiclass, VALIDATE=validate,
         tile=Tile(block, is_wide(walk.positions), block_classes), num_warps=warps,
     )  # fmt: skip

@@ -22,6 +22,7 @@ from fastmetrics.ops.triton.inputs import (
     NAN,
     add_event,
     as_score,
+    count_bad_weights,
     fold_partials,
     is_wide,
     load_columns,
@@ -251,6 +252,7 @@ def ranking_sums_(
     """Launch the kernel of :func:`fastmetrics.ops.ranking.ranking_sums_`."""
     if not target.numel():
         return
+    count_bad_weights(events, weight)
     rules = Rules(
         LABELS=target.shape[1],
         COVERED=bool(measures & COVERAGE),

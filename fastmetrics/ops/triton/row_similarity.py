@@ -49,6 +49,14 @@ def x_log_y(x, y):
 
 
 @triton.jit
+def scale_of(largest):
+    """What to multiply a row with so that its squares stay in the range of float64."""
+    high = largest > 1e120
+    low = (largest < 1e-120) & (largest > 0.0)
+    return tl.where(high, 2.0**-600, tl.where(low, 2.0**600, 1.0)).to(tl.float64)
+
+
+@triton.jit
 def load_tile(data, rows, columns, row_step, step, mask, other):
     """A tile of a matrix as float64."""
     pointers = data + rows.to(tl.int64)[:, None] * row_step
@@ -60,12 +68,13 @@ def load_tile(data, rows, columns, row_step, step, mask, other):
 def compare_rows(
     cells, preds, target, preds_row, preds_step, target_row, target_step, num_rows, columns,
     KIND: tl.constexpr, NORMALISE: tl.constexpr, PLACE: tl.constexpr, BLOCK: tl.constexpr,
-    BLOCK_C: tl.constexpr, WIDE: tl.constexpr,
+    BLOCK_C: tl.constexpr, WIDE: tl.constexpr, WIDE_INPUT: tl.constexpr,
 ):  # fmt: skip
-    """Similarity of each row, added to ``cells``: ``[2]``, ``[programs, 2]`` or ``[N, 1]``.
+    """Similarity of each row, added to ``cells``: ``[3]``, ``[programs, 3]`` or ``[N, 1]``.
 
     Bytes to move for N rows of D numbers of s bytes: ``2 * N * D * s``; a divergence of
-    probabilities in more than ``BLOCK_C`` columns reads them a second time.
+    probabilities, or the cosine of float64, in more than ``BLOCK_C`` columns reads them a second
+    time.
     """
     program, programs = tl.program_id(0), tl.num_programs(0)
     total = tl.zeros([BLOCK], tl.float64)
@@ -82,6 +91,19 @@ def compare_rows(
                 q = load_tile(target, row, column, target_row, target_step, mask, 0)
                 p_sum += tl.sum(p, axis=1)
                 q_sum += tl.sum(q, axis=1)
+        p_scale = tl.full([BLOCK], 1.0, tl.float64)
+        q_scale = tl.full([BLOCK], 1.0, tl.float64)
+        if KIND == COSINE and WIDE_INPUT:
+            # Rows whose squares may leave the range of float64 are brought back into it.
+            for start in range(0, columns, BLOCK_C):
+                column = start + tl.arange(0, BLOCK_C)
+                mask = inside[:, None] & (column < columns)[None, :]
+                p = load_tile(preds, row, column, preds_row, preds_step, mask, 0)
+                q = load_tile(target, row, column, target_row, target_step, mask, 0)
+                p_sum = tl.maximum(p_sum, tl.max(tl.abs(p), axis=1))
+                q_sum = tl.maximum(q_sum, tl.max(tl.abs(q), axis=1))
+            p_scale, q_scale = scale_of(p_sum), scale_of(q_sum)
+            p_sum, q_sum = p_sum * 0.0, q_sum * 0.0
         value = tl.zeros([BLOCK], tl.float64)
         for start in range(0, columns, BLOCK_C):
             column = start + tl.arange(0, BLOCK_C)
@@ -89,6 +111,8 @@ def compare_rows(
             p = load_tile(preds, row, column, preds_row, preds_step, mask, 0)
             q = load_tile(target, row, column, target_row, target_step, mask, 0)
             if KIND == COSINE:
+                if WIDE_INPUT:
+                    p, q = p * p_scale[:, None], q * q_scale[:, None]
                 value += tl.sum(p * q, axis=1)
                 p_sum += tl.sum(p * p, axis=1)
                 q_sum += tl.sum(q * q, axis=1)
@@ -119,10 +143,16 @@ def compare_rows(
     if PLACE == SUMMED:
         tl.store(cells, tl.load(cells) + tl.sum(total))
         tl.store(cells + 1, tl.load(cells + 1) + tl.cast(num_rows, tl.float64))
+        if WIDE_INPUT:
+            tl.store(cells + 2, tl.load(cells + 2) + tl.cast(num_rows, tl.float64))
     if PLACE == PARTIAL:
-        tl.store(cells + 2 * program, tl.sum(total))
-        counted = tl.where(program == 0, num_rows, 0)
-        tl.store(cells + 2 * program + 1, counted.to(tl.float64))
+        tl.store(cells + 3 * program, tl.sum(total))
+        counted = tl.where(program == 0, num_rows, 0).to(tl.float64)
+        tl.store(cells + 3 * program + 1, counted)
+        if WIDE_INPUT:
+            tl.store(cells + 3 * program + 2, counted)
+        else:
+            tl.store(cells + 3 * program + 2, 0.0 * counted)
 
 
 @replayable
@@ -136,11 +166,12 @@ def row_similarity_(state: Tensor, preds: Tensor, target: Tensor, kind: int) -> 
     programs = ordered_programs(triton.cdiv(rows, block * BLOCKS_EACH), 1)
     cells, place = state, APART if state.ndim == 2 else SUMMED
     if place == SUMMED and programs > 1:
-        cells, place = state.new_empty(programs, 2), PARTIAL
+        cells, place = state.new_empty(programs, 3), PARTIAL
     launch(
         compare_rows, (programs,), cells, preds, target, *preds.stride(), *target.stride(), rows,
         columns, KIND=kind, NORMALISE=kind in (rules.KL, rules.JS), PLACE=place.value,
         BLOCK=block, BLOCK_C=block_columns, WIDE=is_wide(rows),
+        WIDE_INPUT=rules.is_wide(preds, target),
     )  # fmt: skip
     if place == PARTIAL:
         fold_partials(state, cells)

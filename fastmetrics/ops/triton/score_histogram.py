@@ -38,6 +38,7 @@ from fastmetrics.ops.triton.inputs import (
     add_score_events,
     add_to,
     as_score,
+    count_bad_weights,
     fold_partials,
     is_wide,
     load_columns,
@@ -413,9 +414,10 @@ def _count(
     multiclass: bool,
     ignore_index: int | None,
 ) -> None:
-    _, preds, target, weight, _ = tensors
+    events, preds, target, weight, _ = tensors
     if not target.numel():
         return
+    count_bad_weights(events, weight)
     walk = walk_classes(preds, target, weight)
     wide = is_wide(walk.positions)
     mode, bins = _mode(state)

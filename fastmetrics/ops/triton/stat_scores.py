@@ -29,6 +29,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.checks import MAX_LABELS
+from fastmetrics.ops.faults import is_usable
 from fastmetrics.ops.stat_scores import true_negatives
 from fastmetrics.ops.triton.inputs import (
     LABEL_BLOCK,
@@ -45,6 +46,7 @@ from fastmetrics.ops.triton.inputs import (
     add_ordered,
     add_to,
     class_blocks,
+    count_bad_weights,
     fold_partials,
     is_wide,
     numbers,
@@ -231,6 +233,7 @@ def stat_scores_(
     """Launch the kernels of :func:`fastmetrics.ops.stat_scores.stat_scores_`."""
     if not target.numel():
         return
+    count_bad_weights(events, weight)
     scores, rows = preds.ndim > target.ndim, state.shape[-2]
     classes = preds.shape[1] if scores else num_classes or MAX_LABELS
     rules = ClassRules(classes, scores, validate, TOP_K=top_k > 1)
@@ -246,7 +249,11 @@ def stat_scores_(
     elif state.ndim == 3:
         counts = torch.zeros_like(state, dtype=torch.int64)
         _count_samples(counts, events, preds, target, rules, options)
-        state += counts if weight is None else counts * weight.double().view(-1, 1, 1)
+        state += (
+            counts
+            if weight is None
+            else counts * torch.where(is_usable(weight), weight, 0.0).double().view(-1, 1, 1)
+        )
     else:
         _count_weighted(state, events, preds, target, weight, rules, options)
 

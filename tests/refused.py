@@ -1,0 +1,24 @@
+"""What no metric and no function takes for a tensor, and what it is called in the error."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def no_tensors(good: Tensor) -> Iterator[tuple[Any, str]]:
+    """Values in place of ``good``, and what the message says that came."""
+    yield "text", "got str"
+    yield object(), "got object"
+    yield torch.nested.nested_tensor([good[:3], good[3:]]), "got a nested tensor"
+
+
+def no_numbers(good: Tensor) -> Iterator[tuple[Any, str]]:
+    """The same, for arguments that must be tensors."""
+    yield None, "got None"
+    yield good.tolist(), "got list"
+    yield good.numpy(), "got numpy.ndarray"
+    yield 2.5, "got float"

@@ -1,0 +1,278 @@
+"""Every name of torchmetrics is found here: ours, or else theirs, with a warning."""
+
+from __future__ import annotations
+
+import doctest
+import importlib
+import inspect
+import os
+import pickle
+import pkgutil
+import subprocess
+import sys
+import warnings
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import torchmetrics
+
+import fastmetrics
+from fastmetrics.config import coverage
+from fastmetrics.utilities import fallback
+from tools import torchmetrics_names as written
+
+CLIENT_PATHS = Path(__file__).with_name("client_paths.txt").read_text().split()
+PACKAGES = "fastmetrics", "torchmetrics"
+HIDE = """
+import sys
+class Hide:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] == "torchmetrics":
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Hide())
+"""
+REFUSED = """
+import importlib
+def refused(path):
+    module, _, name = path.rpartition(".")
+    try:
+        getattr(importlib.import_module(module), name)
+    except ImportError as error:
+        message = str(error)
+        return "pip install 'torchmetrics==1.9.0'" in message and path.split(".")[1] in message
+    return False
+FOREIGN = (
+    "fastmetrics.BLEUScore", "fastmetrics.text", "fastmetrics.text.rouge.ROUGEScore",
+    "fastmetrics.functional.bleu_score", "fastmetrics.functional.text.bleu._bleu_score_update",
+    "fastmetrics.wrappers.BootStrapper", "fastmetrics.wrappers.tracker.MetricTracker",
+    "fastmetrics.detection.mean_ap.MeanAveragePrecision", "fastmetrics.retrieval.RetrievalMAP",
+    "fastmetrics.functional.regression.kendall._get_ties",
+)
+"""
+NATIVE = """
+import fastmetrics, torch, importlib
+import fastmetrics.functional.classification
+from fastmetrics.functional.classification.stat_scores import _binary_stat_scores_update
+from fastmetrics.utilities.data import _flatten
+assert fastmetrics.MeanSquaredError and fastmetrics.classification.BinaryAccuracy
+assert not hasattr(fastmetrics, "nonsense") and not hasattr(fastmetrics.classification, "nonsense")
+assert importlib.util.find_spec("fastmetrics.nonsense") is None
+assert any(row.native for row in fastmetrics.coverage())
+"""
+
+pytestmark = pytest.mark.filterwarnings("ignore::fastmetrics.FallbackWarning")
+
+
+@pytest.fixture
+def told(monkeypatch):
+    """As if nobody had been warned yet."""
+    monkeypatch.setattr(fallback, "_told", set())
+    monkeypatch.setattr(fallback, "_found", {})
+
+
+@pytest.fixture
+def strict():
+    fastmetrics.strict()
+    yield
+    fastmetrics.strict(False)
+
+
+def run(code: str, **environment: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert not done.returncode, done.stderr
+    return done.stdout
+
+
+def test_the_list_is_that_of_the_installed_torchmetrics():
+    assert torchmetrics.__version__ == fallback.TORCHMETRICS_VERSION
+    assert written.LIST.read_text() == written.listed(), "python -m tools.torchmetrics_names --list"
+
+
+@pytest.mark.skipif(not written.PAGE.is_file(), reason="an installed package has no docs")
+def test_what_is_written_from_the_names_is_fresh():
+    for path, text in written.files().items():
+        assert path.read_text() == text, f"{path.name}: python -m tools.torchmetrics_names"
+
+
+def test_every_name_of_torchmetrics_is_found():
+    """Private ones, too, and what modules show of others; whatever is not ours is theirs."""
+    wrong = []
+    for path in sorted(fallback.names(), reverse=True):  # modules before what shows them
+        ours, theirs = (importlib.import_module(f"{p}.{path}".rstrip(".")) for p in PACKAGES)
+        for name, value in vars(theirs).items():
+            home = value.__name__ if inspect.ismodule(value) else getattr(value, "__module__", None)
+            if name.startswith("__") or not str(home).startswith("torchmetrics"):
+                continue
+            found = getattr(ours, name, None)
+            is_same = found is value or getattr(found, "__module__", "").startswith("fastmetrics.")
+            if inspect.ismodule(value):
+                is_same = inspect.ismodule(found) and found.__name__.startswith("fastmetrics.")
+            if not is_same:
+                wrong.append((path, name, found))
+    assert not wrong
+
+
+def test_coverage():
+    table = coverage()
+    rows = {row.name: row for row in table}
+    assert len(rows) == len(table) > 500
+    assert rows["classification.BinaryAccuracy"].native
+    assert not rows["functional.text.bleu_score"].native
+    assert all(bool(row.why) != row.native for row in table)
+    for name in ("MeanMetric", "BLEUScore", "functional", "BootStrapper"):
+        assert name in dir(fastmetrics)
+    shown = {name for name in dir(torchmetrics) if not name.startswith("_")}
+    assert shown - {"os", "numpy", "package_available"} <= {*dir(fastmetrics)} | written_off()
+    assert "another package does the work" in str(table)
+
+
+def written_off() -> set[str]:
+    """What torchmetrics imports and is not its own."""
+    return {
+        name
+        for name, value in vars(torchmetrics).items()
+        if inspect.ismodule(value) and not value.__name__.startswith("torchmetrics")
+    }
+
+
+def test_nothing_is_imported_before_it_is_asked_for_and_paths_of_clients_are_found():
+    code = f"""
+{NATIVE}
+dir(fastmetrics), dir(fastmetrics.functional), dir(fastmetrics.wrappers)
+str(fastmetrics.coverage())
+module = importlib.import_module("fastmetrics.functional.classification.stat_scores")
+assert importlib.reload(module)._binary_stat_scores_update
+import sys
+assert "torchmetrics" not in sys.modules
+for path in {CLIENT_PATHS}:
+    parts = path.split(".")
+    for number in range(len(parts), -1, -1):
+        try:
+            value = importlib.import_module(".".join(["fastmetrics", *parts[:number]]))
+            break
+        except ModuleNotFoundError:
+            pass
+    if parts[number:]:
+        exec(f"from {{value.__name__}} import {{parts[number]}}")
+    for name in parts[number:]:
+        value = getattr(value, name)
+assert "torchmetrics" in sys.modules
+"""
+    run(code)
+
+
+def test_without_torchmetrics():
+    code = f"""
+{HIDE}{NATIVE}{REFUSED}
+assert not [path for path in FOREIGN if not refused(path)]
+assert "BLEUScore" not in dir(fastmetrics) and "text" not in dir(fastmetrics)
+for package in ("fastmetrics", "fastmetrics.functional", "fastmetrics.wrappers"):
+    exec(f"from {{package}} import *")
+"""
+    run(code)
+
+
+def test_strict():
+    code = f"""
+{NATIVE}{REFUSED}
+assert not [path for path in FOREIGN if not refused(path)]
+assert "BLEUScore" not in dir(fastmetrics)
+from fastmetrics import *
+assert "torchmetrics" not in sys.modules
+fastmetrics.strict(False)
+fastmetrics.BLEUScore, fastmetrics.text.rouge.ROUGEScore
+fastmetrics.strict()
+assert not [path for path in FOREIGN if not path.endswith(".text") and not refused(path)]
+"""
+    run(code.replace("import fastmetrics,", "import sys, fastmetrics,"), FASTMETRICS_STRICT="1")
+
+
+def test_strict_refuses_what_was_found_before(strict):
+    fastmetrics.strict(False)
+    text = fastmetrics.text
+    assert text.BLEUScore is torchmetrics.text.BLEUScore
+    fastmetrics.strict()
+    for owner in (text, fastmetrics):
+        with pytest.raises(ImportError, match=r"BLEUScore.*strict"):
+            _ = owner.BLEUScore
+    assert not hasattr(text, "nonsense")
+
+
+def test_one_warning_for_each_name(told):
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        for _ in range(2):
+            exec("from fastmetrics import BLEUScore", {"__name__": __name__})
+            exec("from fastmetrics.text.rouge import ROUGEScore", {"__name__": __name__})
+            _ = fastmetrics.functional.text.bleu_score
+            importlib.import_module("fastmetrics.functional.image")
+    texts = [str(warning.message).split("`")[1] for warning in caught]
+    assert texts == [
+        "fastmetrics.BLEUScore",
+        "fastmetrics.text.rouge.ROUGEScore",
+        "fastmetrics.functional.text.bleu_score",
+    ]
+    assert [warning.filename for warning in caught] == ["<string>", "<string>", __file__]
+    assert {warning.category for warning in caught} == {fastmetrics.FallbackWarning}
+    assert "filterwarnings" in str(caught[0].message)
+
+
+def test_a_warning_that_is_an_error_stays_one(told):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            with pytest.raises(fastmetrics.FallbackWarning):
+                _ = fastmetrics.BLEUScore
+
+
+def test_native_names_are_never_theirs():
+    from fastmetrics.classification import accuracy, stat_scores
+    from fastmetrics.functional.classification import f_beta
+
+    assert accuracy.BinaryStatScores is stat_scores.BinaryStatScores
+    assert f_beta._binary_stat_scores_update.__module__.startswith("fastmetrics.")
+    assert not hasattr(accuracy, "MulticlassROC")
+    assert fastmetrics.image.psnr.Metric is fastmetrics.Metric
+    assert fastmetrics.functional.regression.utils._check_data_shape_to_num_outputs.__module__ == (
+        "fastmetrics.core.helpers.regression"
+    )
+
+
+def test_modules_of_theirs_bear_what_modules_bear():
+    rouge = importlib.import_module("fastmetrics.text.rouge")
+    assert sys.modules[rouge.__name__] is rouge
+    assert rouge.__name__ == "fastmetrics.text.rouge"
+    assert rouge is fastmetrics.text.rouge
+    assert importlib.reload(rouge) is rouge
+    assert inspect.getsource(rouge) == inspect.getsource(torchmetrics.text.rouge)
+    assert inspect.getsource(rouge.ROUGEScore)
+    assert "ROUGEScore" in dir(rouge)
+    metric = pickle.loads(pickle.dumps(rouge.ROUGEScore(rouge_keys="rouge1")))
+    assert isinstance(metric, torchmetrics.text.ROUGEScore)
+    assert isinstance(metric, fastmetrics.Metric)
+    assert doctest.testmod(rouge).attempted == 0
+    assert [*pkgutil.iter_modules(fastmetrics.text.__path__)] == []
+    assert "text" not in [found.name for found in pkgutil.iter_modules(fastmetrics.__path__)]
+    assert find_spec("fastmetrics.text.nonsense") is None
+    importlib.import_module("fastmetrics.functional.text.squad")
+    assert fastmetrics.functional.text.squad is torchmetrics.functional.text.squad
+    assert not hasattr(fastmetrics.text, "nonsense")
+    shown: dict[str, object] = {}
+    exec("from fastmetrics.text import *", shown)
+    assert {*torchmetrics.text.__all__} <= shown.keys()
+    with pytest.raises(ModuleNotFoundError, match="nonsense"):
+        importlib.import_module("fastmetrics.nonsense")
+
+
+def test_native_modules_bear_it_too():
+    module = importlib.import_module("fastmetrics.functional.classification.stat_scores")
+    for name in ("__wrapped__", "__path__", "nonsense", "_nonsense"):
+        assert not hasattr(module, name)
+    assert inspect.getsource(module)
