@@ -52,10 +52,10 @@ _FEW = 8
 def report_weight_sums(owner: str, table: Tensor, column: int) -> None:
     """Warn where the sums of weights in a column of ``table`` ``[D, K]`` are NaN.
 
-    Does nothing on a GPU, where looking would wait, and in regions that torch compiles: the value
-    is NaN there, too.
+    Does nothing on a GPU, where looking would wait, in regions that torch compiles, and where
+    gradients are followed: the value is NaN there, too.
     """
-    if not table.is_cpu or torch.compiler.is_compiling():
+    if not table.is_cpu or table.requires_grad or is_recorded():
         return
     if table.shape[0] <= _FEW:
         unknown = any(row[column] != row[column] for row in table.tolist())

@@ -96,7 +96,14 @@ def check_score_inputs(
     op: str, state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None, num_classes: int,
     multiclass: bool,
 ) -> None:  # fmt: skip
-    """Check scores of any task by their metadata alone; shared by the ops behind curves."""
+    """Check scores of any task by their metadata alone; shared by the ops behind curves.
+
+    A float target is refused whatever it holds, as torchmetrics does for curves alone.
+    """
+    if target.dtype in SCORE_DTYPES:
+        raise ValueError(
+            f"{op}: `target` must be an integer or bool tensor, got dtype {target.dtype}."
+        )
     if preds.dtype not in SCORE_DTYPES:
         raise ValueError(f"{op}: `preds` must be a float tensor, got dtype {preds.dtype}.")
     if not multiclass:

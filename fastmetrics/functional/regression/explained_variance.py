@@ -72,6 +72,7 @@ def explained_variance(
         RuntimeError: ``preds`` and ``target`` have different shapes.
 
     >>> import torch
+    >>> from fastmetrics.functional import explained_variance
     >>> explained_variance(torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 7.0]))
     tensor(0.9572)
     """

@@ -164,6 +164,7 @@ def kendall_rank_corrcoef(
         RuntimeError: ``preds`` and ``target`` have different shapes.
 
     >>> import torch
+    >>> from fastmetrics.functional import kendall_rank_corrcoef
     >>> preds, target = torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 1.0])
     >>> kendall_rank_corrcoef(preds, target)
     tensor(0.3333)

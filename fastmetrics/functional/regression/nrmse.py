@@ -79,6 +79,7 @@ def normalized_root_mean_squared_error(
         RuntimeError: ``preds`` and ``target`` have different shapes.
 
     >>> import torch
+    >>> from fastmetrics.functional import normalized_root_mean_squared_error
     >>> preds, target = torch.tensor([0.0, 1.0, 2.0, 3.0]), torch.tensor([0.0, 1.0, 2.0, 2.0])
     >>> normalized_root_mean_squared_error(preds, target, normalization="mean")
     tensor(0.4000)

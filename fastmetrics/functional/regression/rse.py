@@ -60,6 +60,7 @@ def relative_squared_error(
         RuntimeError: ``preds`` and ``target`` have different shapes.
 
     >>> import torch
+    >>> from fastmetrics.functional import relative_squared_error
     >>> relative_squared_error(
     ...     torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 7.0])
     ... )

@@ -54,6 +54,7 @@ def spearman_corrcoef(preds: Tensor, target: Tensor) -> Tensor:
         RuntimeError: ``preds`` and ``target`` have different shapes.
 
     >>> import torch
+    >>> from fastmetrics.functional import spearman_corrcoef
     >>> spearman_corrcoef(torch.tensor([2.5, 0.0, 2.0, 8.0]), torch.tensor([3.0, -0.5, 2.0, 1.0]))
     tensor(0.4000)
     """
