@@ -183,3 +183,43 @@ def test_nothing_is_allocated_for_a_shape_that_does_not_follow(shape: list[int])
         CatMetric().from_state_bytes(data)
     assert tracemalloc.get_traced_memory()[1] < 10 * 2**20
     tracemalloc.stop()
+
+
+def bytes_of(said: Any) -> torch.Tensor:
+    return torch.tensor([*json.dumps(said).encode()], dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("name", ["window", "layers", "top", "sum"])
+def test_forged_extras_of_checkpoints_are_refused(name: str) -> None:
+    """Or they are some that such a metric can have; else it stays as it was."""
+    metric = filled()[name]
+    metric.persistent(True)
+    saved = metric.state_dict()
+    said = json.loads(bytes(saved["_extras"].tolist())) if "_extras" in saved else {"extras": None}
+    said.setdefault("count", None)
+    ways = [path for path in places(said) if path]
+
+    def put(value: Any) -> Callable[[Any, Any], None]:
+        return lambda held, key: held.__setitem__(key, value)
+
+    forged = [
+        changed(said, path, change)
+        for path in ways
+        for change in (*map(put, VALUES), delete, repeat)
+    ]
+    text = json.dumps(said).encode()
+    data = [None, 7, [], saved, text, torch.zeros(2), torch.zeros(2, 2, dtype=torch.uint8)]
+    data += [
+        torch.tensor([*cut], dtype=torch.uint8) for cut in (b"", text[:-3], b"\xff", b"[" * 9999)
+    ]
+    for extras in [*data, *map(bytes_of, [*VALUES, *forged])]:
+        before = metric.state_bytes()
+        try:
+            metric.load_state_dict({**saved, "_extras": extras})
+        except RuntimeError as error:
+            assert "Error(s) in loading state_dict" in str(error)
+            assert metric.state_bytes() == before
+        else:
+            metric.compute()
+            metric.load_state_dict(saved)
+            metric.from_state_bytes(metric.state_bytes())

@@ -9,7 +9,8 @@ import torch
 import torchmetrics
 
 from fastmetrics import CatMetric, MaxMetric, MeanMetric, MetricCollection, SumMetric
-from fastmetrics.classification import MulticlassAccuracy
+from fastmetrics.classification import BinaryAUROC, MulticlassAccuracy
+from fastmetrics.regression import ContinuousRankedProbabilityScore, R2Score
 from fastmetrics.wrappers import Running
 
 
@@ -90,3 +91,137 @@ def test_arguments():
 
     with pytest.raises(ValueError, match="must have `full_state_update = False`, got True"):
         Running(Twice(), 3)
+
+
+def labels(n):
+    return torch.randint(4, (n,)), torch.randint(4, (n,))
+
+
+def probabilities(n):
+    return torch.rand(n), torch.randint(2, (n,))
+
+
+def numbers(n):
+    return torch.randn(n), torch.randn(n)
+
+
+def ensembles(n):
+    return torch.randn(n, 5), torch.randn(n)
+
+
+of_torchmetrics = torchmetrics.regression
+KINDS = [
+    (
+        lambda: MulticlassAccuracy(4),
+        lambda: torchmetrics.classification.MulticlassAccuracy(4),
+        labels,
+    ),
+    (
+        lambda: BinaryAUROC(thresholds=9),
+        lambda: torchmetrics.classification.BinaryAUROC(thresholds=9),
+        probabilities,
+    ),
+    (R2Score, of_torchmetrics.R2Score, numbers),
+    (
+        ContinuousRankedProbabilityScore,
+        of_torchmetrics.ContinuousRankedProbabilityScore,
+        ensembles,
+    ),
+]
+every_kind = pytest.mark.parametrize(("make", "make_theirs", "inputs"), KINDS)
+
+
+def close(ours, theirs):
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5, check_dtype=False)
+
+
+@every_kind
+@pytest.mark.parametrize("seen", [0, 1, 2, 3])
+def test_windows_of_torchmetrics_are_loaded(make, make_theirs, inputs, seen):
+    """Those that are full go on at the first slot: they do not say where they stand."""
+    ours, whole = Running(make(), 3), Running(make(), 3)
+    theirs = torchmetrics.wrappers.Running(make_theirs(), 3)
+    theirs.persistent(True)
+    ours.update(*inputs(8))  # which the checkpoint replaces
+    for batch in [inputs(8) for _ in range(seen)]:
+        theirs.update(*batch), whole.update(*batch)
+    ours.load_state_dict(theirs.state_dict(), strict=True)
+    for _ in range(5):
+        batch = inputs(8)
+        for metric in (ours, theirs, whole):
+            metric.update(*batch)
+        torch.testing.assert_close(ours.compute(), whole.compute())
+        close(ours.compute(), theirs.compute())
+
+
+@every_kind
+@pytest.mark.parametrize("seen", [0, 1, 3, 4, 8])
+def test_windows_are_written_for_torchmetrics(make, make_theirs, inputs, seen):
+    """Whole, and the oldest batch first, so that it is forgotten first."""
+    ours, theirs = Running(make(), 3), torchmetrics.wrappers.Running(make_theirs(), 3)
+    for _ in range(seen):
+        ours.update(*inputs(8))
+    ours.persistent("torchmetrics")
+    written = ours.state_dict()
+    assert written.keys() == theirs._defaults.keys()
+    theirs.load_state_dict(written, strict=True)
+    again = Running(make(), 3)
+    again.load_state_dict(written, strict=True)
+    for _ in range(5):
+        if seen:
+            close(ours.compute(), theirs.compute())
+            torch.testing.assert_close(again.compute(), ours.compute())
+        batch, seen = inputs(8), seen + 1
+        for metric in (ours, theirs, again):
+            metric.update(*batch)
+
+
+@pytest.mark.parametrize("seen", [0, 1, 3, 5])
+def test_windows_of_lists_in_the_form_of_torchmetrics(seen):
+    """Its own windows lose what lists hold."""
+    ours, again = Running(BinaryAUROC(), 3), Running(BinaryAUROC(), 3)
+    for _ in range(seen):
+        ours.update(*probabilities(8))
+    ours.persistent("torchmetrics")
+    written = ours.state_dict()
+    theirs = torchmetrics.wrappers.Running(torchmetrics.classification.BinaryAUROC(), 3)
+    assert written.keys() == theirs._defaults.keys()
+    again.load_state_dict(written)
+    for _ in range(5):
+        batch = probabilities(8)
+        ours.update(*batch), again.update(*batch)
+        torch.testing.assert_close(again.compute(), ours.compute())
+
+
+@every_kind
+def test_windows_are_loaded_whole_or_not_at_all(make, make_theirs, inputs):
+    ours, theirs = Running(make(), 3), torchmetrics.wrappers.Running(make_theirs(), 3)
+    larger, theirs_larger = Running(make(), 5), torchmetrics.wrappers.Running(make_theirs(), 5)
+    for metric in (ours, theirs, larger, theirs_larger):
+        metric.persistent(True)
+        for _ in range(4):
+            metric.update(*inputs(8))
+    before = ours.state_bytes()
+    for other in (larger, theirs_larger):
+        for strict in (True, False):
+            with pytest.raises(RuntimeError, match="`window`"):
+                ours.load_state_dict(other.state_dict(), strict=strict)
+            assert ours.state_bytes() == before
+    for good in (ours.state_dict(), theirs.state_dict()):
+        for name in good.keys() - {"_extras"}:
+            with pytest.raises(RuntimeError, match=f"slot {name[-1]} of the window"):
+                ours.load_state_dict({**good, name: torch.zeros(3, 3, 3, 3)})
+            assert ours.state_bytes() == before
+    cut = {name: state for name, state in ours.state_dict().items() if name != "_extras"}
+    fresh = Running(make(), 3)
+    fresh.load_state_dict(cut)
+    torch.testing.assert_close(fresh.compute(), ours.compute())
+
+
+def test_windows_that_torchmetrics_cannot_hold_are_not_written():
+    metric = Running(BinaryAUROC(thresholds="auto"), 2)
+    with pytest.raises(ValueError, match="torchmetrics has no metric that counts"):
+        metric.persistent("torchmetrics")
+    with pytest.raises(ValueError, match="`mode` must be one of"):
+        metric.persistent("pickle")
+    assert not metric.state_dict()
