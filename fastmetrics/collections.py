@@ -440,6 +440,7 @@ class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
         fresh: Self = independent_copy(self)
         fresh.reset()
         read_states(data, fresh._saved_metrics())
+        fresh.__dict__["_updated"] = any(m.update_called for m in fresh._modules.values())
         fresh._make_plan()
         return fresh
 
@@ -455,6 +456,7 @@ class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
         """Merge the states of ``part``, a collection like this one that saw its data before."""
         for name, metric in self._modules.items():
             metric._merge_earlier(part._modules[name])
+        self.__dict__["_updated"] |= part._updated
         self._make_plan()
 
     def clone(self, prefix: str | None = None, postfix: str | None = None) -> Self:

@@ -348,7 +348,7 @@ class Metric(Stateful, Operators, ABC):
         """Merge the states of ``part``, a metric like this one that saw its data before."""
         earlier = syncing.named_metrics(part)
         for name, metric in syncing.named_metrics(self).items():
-            if metric._defaults:
+            if metric._defaults or metric._extras() is not None:  # else others hold its data
                 metric.merge_state(earlier[name])
 
     def clone(self) -> Self:

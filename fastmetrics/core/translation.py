@@ -61,12 +61,11 @@ class Translation:
         if len({*shapes.values()}) > 1:
             raise ValueError(f"States must have the same shape, got {shapes}.")
         # As by default: the shape of a view may grow with what is set.
-        alone = [name for name in given if name in self.views and name not in self._needed()]
-        wanted = {name: self.views[name].get(states) for name in alone}
+        wanted = {name: self.views[name].get(states) for name in given if name in self.views}
         for name, default in wanted.items():
             view = self.views[name]
-            _check(name, given[name], default, view.adapts)
             if view.set is not None:
+                _check(name, given[name], default, view.adapts)
                 view.set(states, given[name])
 
     def give(self, states: States) -> dict[str, State]:
