@@ -26,7 +26,6 @@ from fastmetrics.ops.triton.inputs import (
     Tile,
     add_score_events,
     as_score,
-    count_bad_weights,
     fold_partials,
     is_wide,
     load_columns,
@@ -42,6 +41,7 @@ from fastmetrics.ops.triton.inputs import (
 )
 from fastmetrics.ops.triton.replay import launch, replayable
 from fastmetrics.ops.triton.score_histogram import absorb
+from fastmetrics.ops.triton.weights import count_bad_weights
 
 # With more bins a guess in float32 could miss the nearest edge.
 MOST_GUESSED = 2**14

@@ -35,7 +35,6 @@ from fastmetrics.ops.triton.inputs import (
     add_ordered,
     add_to,
     class_blocks,
-    count_bad_weights,
     fold_partials,
     is_wide,
     locate,
@@ -55,6 +54,7 @@ from fastmetrics.ops.triton.inputs import (
     walk_labels,
 )
 from fastmetrics.ops.triton.replay import launch, replayable
+from fastmetrics.ops.triton.weights import count_bad_weights
 
 COLUMN_TILE = 1024
 MOST_COLUMNS = 64

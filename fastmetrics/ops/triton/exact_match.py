@@ -27,7 +27,6 @@ from fastmetrics.ops.triton.inputs import (
     add_label_events,
     add_to,
     class_blocks,
-    count_bad_weights,
     fold_partials,
     is_wide,
     locate,
@@ -43,6 +42,7 @@ from fastmetrics.ops.triton.inputs import (
     walk_labels,
 )
 from fastmetrics.ops.triton.replay import launch, replayable
+from fastmetrics.ops.triton.weights import count_bad_weights
 
 LABEL_TILE = 1024
 MOST_COLUMNS = 64

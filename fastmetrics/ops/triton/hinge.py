@@ -24,7 +24,6 @@ from fastmetrics.ops.triton.inputs import (
     add_score_events,
     add_to,
     as_score,
-    count_bad_weights,
     fold_partials,
     is_wide,
     load_columns,
@@ -40,6 +39,7 @@ from fastmetrics.ops.triton.inputs import (
 )
 from fastmetrics.ops.triton.replay import launch, replayable
 from fastmetrics.ops.triton.score_histogram import absorb, row_blocks, share_of
+from fastmetrics.ops.triton.weights import count_bad_weights
 
 
 class Rules(NamedTuple):

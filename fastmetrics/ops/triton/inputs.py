@@ -12,8 +12,7 @@ upper case, are constants, and each value of them is a kernel of its own. (A fie
 a bare number, which Triton does not take in a list before it has a name: ``BLOCK = tile.BLOCK``.)
 Integers that vary from update to update must not be specialised and stay arguments of their own,
 because ``do_not_specialize`` does not reach into tuples; so do tensors, which a replay exchanges
-(:mod:`fastmetrics.ops.triton.replay`).
-Of what may be missing, weights or an index to ignore, None is a constant as well.
+(:mod:`fastmetrics.ops.triton.replay`). Missing weights are a constant, None, as well.
 
 **Adding up.** Counts are int64 in the state and added by relaxed integer atomics, whose order does
 not show in the result. Weighted float64 sums never use atomics: each program of a grid that depends
@@ -567,35 +566,8 @@ def weights_or(weights, instead):
 
 @triton.jit
 def usable_weights(weights):
-    """Weights as float64; a bad one counts as 0, and `count_bad_weights` counts it."""
+    """Weights as float64; a bad one counts as 0, and `note_bad_weights` counts it."""
     return weights_or(weights, 0.0)
-
-
-@triton.jit
-def note_bad_weights(events, weight, samples, stride, BLOCK: tl.constexpr, WIDE: tl.constexpr):
-    """Count the samples whose weight is NaN, negative or infinite.
-
-    Bytes to move for N weights of t bytes: ``N * t``, read once.
-    """
-    bad = tl.zeros([BLOCK], tl.int32)
-    for block in range(tl.program_id(0), tl.cdiv(samples, BLOCK), tl.num_programs(0)):
-        sample = numbers(block, BLOCK, WIDE)
-        inside = sample < samples
-        value = weights_or(tl.load(weight + sample * stride, mask=inside, other=0), -1.0)
-        bad += (value < 0).to(tl.int32)
-    add_event(events, BAD_WEIGHT, bad)
-
-
-def count_bad_weights(events: Tensor, weight: Tensor | None) -> None:
-    """Launch `note_bad_weights`, if there are weights."""
-    if weight is None:
-        return
-    samples = weight.shape[0]
-    blocks = triton.cdiv(samples, LABEL_BLOCK)
-    launch(
-        note_bad_weights, (programs_for(blocks, events.device),), events, weight, samples,
-        weight.stride(0), BLOCK=LABEL_BLOCK, WIDE=is_wide(samples * max(1, weight.stride(0))),
-    )  # fmt: skip
 
 
 @triton.jit

@@ -22,7 +22,6 @@ from fastmetrics.ops.triton.inputs import (
     NAN,
     add_event,
     as_score,
-    count_bad_weights,
     fold_partials,
     is_wide,
     load_columns,
@@ -34,6 +33,7 @@ from fastmetrics.ops.triton.inputs import (
     walk_labels,
 )
 from fastmetrics.ops.triton.replay import launch, replayable
+from fastmetrics.ops.triton.weights import count_bad_weights
 
 # Pairs of labels that a program compares at a time.
 PAIRS = 2048

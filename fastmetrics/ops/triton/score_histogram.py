@@ -38,7 +38,6 @@ from fastmetrics.ops.triton.inputs import (
     add_score_events,
     add_to,
     as_score,
-    count_bad_weights,
     fold_partials,
     is_wide,
     load_columns,
@@ -51,6 +50,7 @@ from fastmetrics.ops.triton.inputs import (
     walk_classes,
 )
 from fastmetrics.ops.triton.replay import launch, replayable
+from fastmetrics.ops.triton.weights import count_bad_weights
 
 # How thresholds lie: anywhere, at equal distances in [0, 1], or at the logits of such; or where the
 # leading bits of the images of float32 or float16 scores change.

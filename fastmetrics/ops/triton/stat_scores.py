@@ -46,7 +46,6 @@ from fastmetrics.ops.triton.inputs import (
     add_ordered,
     add_to,
     class_blocks,
-    count_bad_weights,
     fold_partials,
     is_wide,
     numbers,
@@ -60,6 +59,7 @@ from fastmetrics.ops.triton.inputs import (
     walk_classes,
 )
 from fastmetrics.ops.triton.replay import launch, replayable
+from fastmetrics.ops.triton.weights import count_bad_weights
 
 TP = tl.constexpr(0)
 FP = tl.constexpr(1)
