@@ -161,7 +161,8 @@ def count_groups(
         known = (group >= 0) & (group < GROUPS)
         bad += (invalid | (counted & ~known)).to(tl.int32)
         counted = counted & known
-        value = ones_or_weights(cells, weight, position, counted, walk)
+        # A load under `counted` is beyond triton 3.6: its layouts come apart.
+        value = ones_or_weights(cells, weight, position, inside, walk)
         table = group * 4 + label.to(tl.int64) * 2
         cell = table + first.to(tl.int64)
         counts = add_cells(counts, own, cell, value, counted, False, MODE, BLOCK)
