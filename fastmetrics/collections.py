@@ -6,7 +6,6 @@ from collections.abc import (
     Callable,
     Generator,
     ItemsView,
-    Iterable,
     Iterator,
     KeysView,
     Sequence,
@@ -25,6 +24,8 @@ from fastmetrics.core import upstream
 # Arithmetic between metrics needs it.
 from fastmetrics.core.composition import CompositionalMetric as CompositionalMetric
 from fastmetrics.core.locking import Lock, serial
+from fastmetrics.core.naming import flatten
+from fastmetrics.core.routing import Routed, RoutedPlan
 from fastmetrics.core.scripting import Unscripted
 from fastmetrics.core.sharing import CollectionPlan, Group, explain, make_groups
 from fastmetrics.core.stateful import UPSTREAM
@@ -48,7 +49,7 @@ def _is_collection(value: object) -> bool:
     return isinstance(value, MetricCollection) or is_upstream_collection(value)
 
 
-class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
+class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
     """Metrics that are called together and return one dict.
 
     Metrics whose declared statistic (family and arguments) is the same share one state, which is
@@ -196,10 +197,14 @@ class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
     def _make_plan(self) -> CollectionPlan:
         """Decide which metrics share a state, and let them."""
         self._plan.end()
-        together, apart = make_groups(self._modules, self._enable_compute_groups)
+        routes = self._route_of_each()
+        together, apart = make_groups(self._modules, self._enable_compute_groups, routes)
         self._groups = dict(enumerate(together)) if self._enable_compute_groups else {}
-        self._plan = CollectionPlan(
-            [Group([self._modules[name] for name in group]) for group in together],
+        self._plan = (RoutedPlan if routes else CollectionPlan)(
+            [
+                Group([self._modules[n] for n in names], routes.get(names[0], ()))
+                for names in together
+            ],
             lock=self._lock,
             derives=self._enable_compute_groups is True,
             fuses=bool(self._enable_compute_groups),
@@ -275,7 +280,7 @@ class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
         """Add a batch, as ``update`` does, and return the values of the batch alone."""
         values = self._live_plan().forward(args, kwargs)
         self.__dict__["_updated"] = True
-        return self._flatten({name: values[id(m)] for name, m in self._modules.items()})
+        return self._named({name: values[id(m)] for name, m in self._modules.items()})
 
     @serial
     def compute(self) -> dict[str, Any]:
@@ -296,7 +301,11 @@ class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
             raise
 
     def _values(self) -> dict[str, Any]:
-        return self._flatten({name: metric.compute() for name, metric in self._modules.items()})
+        return self._named({name: metric.compute() for name, metric in self._modules.items()})
+
+    def _named(self, values: dict[str, Any]) -> dict[str, Any]:
+        flat = flatten(values, self._affixes)
+        return {self._set_name(name): value for name, value in flat.items()}
 
     def _sources(self) -> dict[str, Metric]:
         """Return each metric that ``compute`` synchronises once, by name; not upstream's own."""
@@ -391,24 +400,6 @@ class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
         finally:
             synced = any(metric._is_synced for metric in self._modules.values())
             self.unsync(should_unsync and synced)
-
-    def _flatten(self, values: dict[str, Any]) -> dict[str, Any]:
-        """Merge the values that are dicts into the result; keys they have in common get a name."""
-        if not any(isinstance(value, dict) for value in values.values()):
-            return {self._set_name(name): value for name, value in values.items()}
-        keys = [k for name, value in values.items() for k in _keys_of(name, value)]
-        duplicates = len(set(keys)) < len(keys)
-        flat = {}
-        for name, value in values.items():
-            prefix, postfix = self._affixes.get(name, ("", ""))
-            for key in _keys_of(name, value):
-                if not isinstance(value, dict):
-                    flat[name] = value
-                    continue
-                base = name.replace(prefix, "").replace(postfix, "")
-                unique = f"{base}_{key}" if duplicates else key
-                flat[f"{prefix}{unique}{postfix}"] = value[key]
-        return {self._set_name(name): value for name, value in flat.items()}
 
     @serial
     def reset(self) -> None:
@@ -584,13 +575,13 @@ class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
             ModuleNotFoundError: matplotlib is not installed.
             ValueError: ``together`` is no bool, or ``ax`` does not fit it.
         """
-        from fastmetrics.utilities.plot import is_axis, plot_single_or_multi_val
+        from fastmetrics.utilities.plot import are_axes, is_axis, plot_single_or_multi_val
 
         if not isinstance(together, bool):
             raise ValueError(f"`together` must be a bool, got {together!r}.")
         if ax is not None and together and not is_axis(ax):
             raise ValueError(f"`ax` must be one axis when `together=True`, got {ax!r}.")
-        if ax is not None and not together and not _are_axes(ax, len(self)):
+        if ax is not None and not together and not are_axes(ax, len(self)):
             raise ValueError(
                 f"`ax` must be a list of {len(self)} axes when `together=False`, got {ax!r}."
             )
@@ -607,16 +598,6 @@ class MetricCollection(CollectionLookalike, Unscripted, ModuleDict):
 def _put_back(held: list[tuple[Metric, dict[str, Any]]]) -> None:
     for metric, pointers in held:
         metric.__dict__.update(pointers)
-
-
-def _keys_of(name: str, value: Any) -> Iterable[str]:
-    return value if isinstance(value, dict) else [name]
-
-
-def _are_axes(ax: Any, count: int) -> bool:
-    from fastmetrics.utilities.plot import is_axis
-
-    return isinstance(ax, Sequence) and len(ax) == count and all(is_axis(a) for a in ax)
 
 
 if not TYPE_CHECKING:

@@ -8,7 +8,7 @@ declare, never from values of states, except that metrics only share what they h
 
 from __future__ import annotations
 
-from collections.abc import Generator, Hashable, Sequence
+from collections.abc import Generator, Hashable, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -27,6 +27,9 @@ from fastmetrics.ops.backend import describe
 from fastmetrics.ops.fused import FusedCall, Update
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 
+# Pairs of an argument of ``update`` and the key of a model's outputs that it is read from.
+Route = tuple[tuple[str, Hashable], ...]
+
 
 class Group:
     """Metrics of a collection that point to the same states; a foreign metric is one by itself.
@@ -37,10 +40,12 @@ class Group:
         foreign: whether it is a metric of another package.
         source: the group whose states these are read off, if there is one.
         states: what the members point to, or what their states are read off.
+        route: where a batch of theirs is read from; empty for one that comes as it is.
     """
 
-    def __init__(self, members: Sequence[Any]) -> None:
+    def __init__(self, members: Sequence[Any], route: Route = ()) -> None:
         self.members = members
+        self.route = route
         self.leader = members[0]
         self.foreign = not is_native(self.leader)
         self.source: Group | None = None
@@ -113,6 +118,7 @@ class Pass:
 
     def __init__(self, groups: Sequence[Group]) -> None:
         self.groups = groups
+        self.route = groups[0].route
         self._leaders = [group.leader for group in groups]
         self._statistics: list[Statistic] = [leader.statistic for leader in self._leaders]
         updates = [Update(s.op.__name__, s.arguments()) for s in self._statistics]
@@ -315,25 +321,40 @@ class CollectionPlan:
 
     def forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[int, Any]:
         """Add a batch, and return the value of each metric for it, by the metric's id."""
+        self._refuse_synced()
+        values: dict[int, Any] = {}
+        claimed = self._claimed(kwargs)
+        try:
+            for each in self._forwards:
+                values.update(forward_step(*each, args, kwargs, claimed))
+        except BaseException:
+            self._mend()
+            raise
+        return values
+
+    def _refuse_synced(self) -> None:
         for _, member in self._members:
             if member._kept is not None:
                 raise TorchMetricsUserError(
                     "A metric of the collection is synchronised; call `unsync` before `forward`."
                 )
-        values: dict[int, Any] = {}
-        claimed = self._claimed(kwargs)
-        try:
-            for step, groups, plain in self._forwards:
-                if plain:
-                    update = partial(step.update, claimed=claimed) if claimed else step.update
-                    found = _forward(groups[0][0], groups, update, args, kwargs)
-                else:
-                    found = [m(*args, **known_to(m, kwargs, claimed)) for g in groups for m in g]
-                values.update(zip([id(m) for g in groups for m in g], found, strict=True))
-        except BaseException:
-            self._mend()
-            raise
-        return values
+
+
+def forward_step(
+    step: Group | Pass,
+    groups: Sequence[Sequence[Any]],
+    plain: bool,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    claimed: frozenset[str] = NONE,
+) -> dict[int, Any]:
+    """Add a batch to the states of a step, and return the values of it by the metrics' ids."""
+    if plain:
+        update = partial(step.update, claimed=claimed) if claimed else step.update
+        found = _forward(groups[0][0], groups, update, args, kwargs)
+    else:
+        found = [m(*args, **known_to(m, kwargs, claimed)) for g in groups for m in g]
+    return dict(zip([id(m) for g in groups for m in g], found, strict=True))
 
 
 _forward = exclusive(lambda _, *args: forward(*args))  # by the lock of the first metric
@@ -351,13 +372,15 @@ def _has_plain_forward(metric: Any) -> bool:
 
 
 def make_groups(
-    metrics: dict[str, Any], compute_groups: bool | list[list[str]]
+    metrics: dict[str, Any],
+    compute_groups: bool | list[list[str]],
+    routes: Mapping[str, Route],
 ) -> tuple[list[list[str]], bool]:
     """Return the names of the metrics that share a state, group by group.
 
     And whether some that may share are apart because they have seen different data.
 
-    A list says which may; of those, metrics whose declared statistics differ stay apart.
+    A list says which may; of those, metrics whose declared statistics or routes differ stay apart.
 
     Raises:
         ValueError: ``compute_groups`` names an unknown metric.
@@ -374,7 +397,7 @@ def make_groups(
         if name in given or compute_groups is True:
             shared = _sharing_key(metric)
             if name in given or shared is not None:
-                key = (given.get(name), shared)
+                key = (given.get(name), shared, routes.get(name))
         keyed.setdefault(key, []).append(name)
     groups = [group for names in keyed.values() for group in _by_history(metrics, names)]
     return groups, len(groups) > len(keyed)
@@ -464,7 +487,8 @@ def _find_source(group: Group, groups: Sequence[Group]) -> bool:
         return apart
     for other in groups:
         source = other.leader
-        contains = None if other is group or other.source is not None else statistic_of(source)
+        takes_part = other is not group and other.source is None and other.route == group.route
+        contains = statistic_of(source) if takes_part else None
         if not isinstance(contains, Statistic) or _conduct(reader) != _conduct(source):
             continue
         own, states = reader._own_states(), source._own_states()
@@ -486,11 +510,11 @@ def _find_source(group: Group, groups: Sequence[Group]) -> bool:
 
 def _find_passes(groups: Sequence[Group]) -> list[Pass]:
     """Return the passes over batches of the same kind that update more than one group."""
-    alike: dict[str, list[Group]] = {}
+    alike: dict[Hashable, list[Group]] = {}
     for group in groups:
         statistic = statistic_of(group.leader)
         if isinstance(statistic, Statistic) and statistic.rows is not None:
-            alike.setdefault(statistic.rows, []).append(group)
+            alike.setdefault((statistic.rows, group.route), []).append(group)
     passes = [Pass(found) for found in alike.values() if len(found) > 1]
     for found in passes:
         for group in found.groups:

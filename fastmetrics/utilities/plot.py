@@ -33,6 +33,11 @@ def is_axis(value: object) -> bool:
     return isinstance(value, Axes)
 
 
+def are_axes(value: object, count: int) -> bool:
+    """Whether ``value`` is a sequence of ``count`` matplotlib axes."""
+    return isinstance(value, Sequence) and len(value) == count and all(map(is_axis, value))
+
+
 def plot_single_or_multi_val(
     val: Tensor | Sequence[Tensor] | dict[str, Tensor] | Sequence[dict[str, Tensor]],
     ax: Any | None = None,
