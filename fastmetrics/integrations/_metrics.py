@@ -1,0 +1,33 @@
+"""What all integrations do with metrics and their values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from fastmetrics.collections import MetricCollection
+from fastmetrics.metric import Metric
+
+Metrics = Metric | MetricCollection | Mapping[str, Metric]
+
+
+def as_collection(metrics: Metrics) -> MetricCollection:
+    """Return a collection of what was given; a collection is itself.
+
+    Raises:
+        ValueError: it is no metric, no collection and no dict of metrics.
+    """
+    if isinstance(metrics, MetricCollection):
+        return metrics
+    return MetricCollection(dict(metrics) if isinstance(metrics, Mapping) else metrics)
+
+
+def as_number(value: Any) -> Any:
+    """Return Python numbers instead of tensors, in lists where there are several."""
+    if isinstance(value, Tensor):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [as_number(each) for each in value]
+    return value
