@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,16 @@ import torchmetrics
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.connectors.logger_connector.result import _ResultCollection
+from torch.utils.data import DataLoader
 
 import fastmetrics
-from fastmetrics.classification import MulticlassF1Score, MulticlassPrecision, MulticlassRecall
+from fastmetrics.classification import (
+    MulticlassAccuracy,
+    MulticlassCohenKappa,
+    MulticlassF1Score,
+    MulticlassPrecision,
+    MulticlassRecall,
+)
 from tests.integrations import digits
 
 ROOT = Path(__file__).parents[2]
@@ -172,6 +180,117 @@ def test_states_that_are_saved_on_request(tmp_path: Path) -> None:
     loaded = Saved.load_from_checkpoint(path)
     assert 0 < loaded.epoch_accuracy.compute() < 1
     torch.testing.assert_close(loaded.values(), save.values, rtol=0, atol=0)
+
+
+class TwoLoaders(digits.Digits):
+    """Validates with a collection for each of two loaders."""
+
+    def __init__(self, library: str) -> None:
+        super().__init__(library)
+        of_loader = [self.checks.clone(prefix=prefix) for prefix in ("first/", "second/")]
+        self.of_loader = torch.nn.ModuleList(of_loader)
+
+    def validation_step(self, batch: Any, index: int, dataloader_idx: int = 0) -> None:
+        images, target = batch
+        metrics = self.of_loader[dataloader_idx]
+        metrics.update(self(images), target)
+        self.log_dict(metrics, add_dataloader_idx=False)
+
+
+def test_two_validation_loaders() -> None:
+    """Each collection sees what its loader gives, whole and to the last batch."""
+    found = []
+    for library in LIBRARIES:
+        torch.manual_seed(1)
+        module = TwoLoaders(library)
+        loaders = [module.train_dataloader(), module.val_dataloader()]
+        trainer = Trainer(
+            accelerator="cpu",
+            logger=False,
+            enable_progress_bar=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*many workers")
+            found.append(trainer.validate(module, loaders, verbose=False))
+        assert not any(m.update_called for c in module.of_loader for m in c.values())
+    ours, theirs = found
+    assert len(ours) == 2
+    assert ours == [pytest.approx(row, rel=1e-5) for row in theirs]
+    for row, prefix, loader in zip(ours, ("first/", "second/"), loaders, strict=True):
+        images, target = loader.dataset[:]
+        metrics = fastmetrics.MetricCollection(
+            {"accuracy": MulticlassAccuracy(10), "kappa": MulticlassCohenKappa(10)}, prefix=prefix
+        )
+        with torch.no_grad():
+            metrics.update(module(images), target)
+        whole = {name: value.item() for name, value in metrics.compute().items()}
+        assert {name: row[name] for name in whole} == pytest.approx(whole)
+
+
+class Resumable(DataLoader):
+    """A loader that goes on behind the batch where it was saved."""
+
+    done = 0
+
+    def __iter__(self) -> Any:
+        first, self.done = self.done, 0
+        for place, batch in enumerate(super().__iter__()):
+            if place >= first:
+                yield batch
+
+    def state_dict(self) -> dict[str, int]:
+        return {"done": STOP}
+
+    def load_state_dict(self, state: dict[str, int]) -> None:
+        self.done = state["done"]
+
+
+STOP = 3  # batches of the second epoch before it is interrupted
+
+
+class Resumed(digits.Digits):
+    """Keeps its metrics in checkpoints, and goes on with them."""
+
+    def __init__(self, library: str) -> None:
+        super().__init__(library)
+        for metric in (self.epoch_accuracy, self.loss, self.updated, self.called):
+            metric.persistent(True)
+
+    def train_dataloader(self) -> Any:
+        return Resumable(super().train_dataloader().dataset, batch_size=96)
+
+
+class SaveInTheMiddle(Callback):
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
+        if trainer.current_epoch == 1 and trainer.fit_loop.epoch_loop.batch_idx == STOP - 1:
+            trainer.save_checkpoint(self.path)
+
+
+def test_checkpoints_go_on_in_the_middle_of_an_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the whole epoch logs is the same, whether it was interrupted or not."""
+    monkeypatch.setattr(digits, "Digits", Resumed)
+    rows = {}
+    for library in LIBRARIES:
+        path = tmp_path / f"{library}.ckpt"
+        _, whole = digits.fit(library, callbacks=[SaveInTheMiddle(path)])
+        _, resumed = digits.fit(library, checkpoint=path)
+        rows[library] = resumed.rows
+        names = {"epoch_accuracy", "loss_epoch", "updated/MulticlassF1Score"}
+        names.add("called/MulticlassPrecision!_epoch")
+        last = [{k: v for k, v in row.items() if k in names} for _, row in whole.rows]
+        last = [row for row in last if row]
+        assert {*last[-1]} == names
+        found = {k: v for _, row in resumed.rows for k, v in row.items() if k in names}
+        assert found == pytest.approx(last[-1], rel=1e-6)
+        assert last[0] != last[-1]
+    assert digits.row_differences(rows["fastmetrics"], rows["torchmetrics"]) == []
 
 
 def test_logging_a_collection_keeps_states_shared() -> None:
