@@ -75,6 +75,23 @@ def test_ranks_started_by_torchrun_are_accelerated():
     assert done.stderr.count("0 host syncs; 1 collectives") == 2
 
 
+@pytest.mark.exhaustive
+@pytest.mark.parametrize(
+    ("name", "accelerated"),
+    # Lightning keeps values in a metric of its own.
+    [("ignite_engine", "4 of 4"), ("lightning_module", "5 of 5")],
+)
+def test_frameworks_log_the_same(name, accelerated):
+    script = str(SCRIPTS / f"{name}.py")
+    done = run("-m", "fastmetrics", "-v", "--check", script)
+    module, found = logged(done)
+    upstream, wanted = logged(run(script))
+    assert (module, upstream) == ("fastmetrics.collections", "torchmetrics.collections")
+    assert_close(found, wanted)
+    assert f"{accelerated} metrics accelerated" in done.stderr
+    assert "DIFFER" not in done.stderr
+
+
 def test_a_value_that_differs_is_the_exit_status(tmp_path):
     script = tmp_path / "wrong.py"
     script.write_text(
