@@ -1,6 +1,7 @@
 """A callback for fastai: columns for a collection in the table of a training.
 
-Use it as ``Learner(loaders, model, loss_func, cbs=Collection(metrics))``. It was run with fastai 2.8.
+Use it as ``Learner(loaders, model, loss_func, cbs=Collection(metrics))``. It was run with fastai
+2.8.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ class Collection(Callback):
     def before_fit(self) -> None:
         names = self.recorder.metric_names
         place = len(names) - self.recorder.add_time  # which comes last
-        self.recorder.metric_names = names[:place] + [*self.collection] + names[place:]
+        self.recorder.metric_names = names[:place] + [*self.collection] + names[place:]  # noqa: RUF005 - fastai's own list
 
     def before_validate(self) -> None:
         self.collection.reset()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from torch import Tensor
 
 from fastmetrics.collections import MetricCollection
+from fastmetrics.core.syncing import sync_for_compute
 from fastmetrics.metric import Metric
 
 Metrics = Metric | MetricCollection | Mapping[str, Metric]
@@ -22,6 +24,20 @@ def as_collection(metrics: Metrics) -> MetricCollection:
     if isinstance(metrics, MetricCollection):
         return metrics
     return MetricCollection(dict(metrics) if isinstance(metrics, Mapping) else metrics)
+
+
+@contextmanager
+def states_of_all(collection: MetricCollection) -> Generator[None, None, None]:
+    """Hold the states of all processes, after one exchange, for ``compute`` of each metric."""
+    collection._live_plan()
+    sources = collection._sources()
+    held = [(metric, metric._pointers()) for metric in sources.values()]
+    try:
+        sync_for_compute(sources)
+        yield
+    finally:
+        for metric, pointers in held:
+            metric.__dict__.update(pointers)
 
 
 def as_number(value: Any) -> Any:

@@ -14,7 +14,7 @@ from fastmetrics.classification.confusion_matrix import (
     MultilabelConfusionMatrix,
 )
 from fastmetrics.diagnostics import GradientStats, TopSamples
-from fastmetrics.integrations._metrics import Metrics, as_collection
+from fastmetrics.integrations._metrics import Metrics, as_collection, states_of_all
 from fastmetrics.metric import Metric, is_native
 from fastmetrics.ops.scores import Binned, Curve, Scores
 from fastmetrics.utilities.plot_confusion import plot_confusion_matrix
@@ -91,15 +91,14 @@ def log(
     if writer is not None and not hasattr(writer, "add_pr_curve_raw"):
         raise TypeError(f"`writer` must be a SummaryWriter or None, got {type(writer).__name__}.")
     collection = as_collection(metrics)
-    members = collection.items(copy_state=False)
-    synced = any(metric._is_synced for _, metric in members)
-    to_sync = not synced and any(metric._to_sync for _, metric in members)
-    with collection.sync_context(should_sync=to_sync, should_unsync=to_sync):
+    with states_of_all(collection):
+        # Metrics of torchmetrics exchange their states here.
+        values = {n: (m, m.compute()) for n, m in collection.items(copy_state=False)}
         if writer is None:
             return
         drawn: set[int] = set()
-        for name, metric in members:
-            _log_value(writer, name, metric, step=step, images=images)
+        for name, (metric, value) in values.items():
+            _log_value(writer, name, metric, value, step=step, images=images)
             statistic = getattr(metric, "statistic", None)
             if isinstance(statistic, Scores) and id(metric._states) not in drawn:
                 drawn.add(id(metric._states))
@@ -107,9 +106,14 @@ def log(
 
 
 def _log_value(
-    writer: SummaryWriter, name: str, metric: Metric, *, step: int | None, images: Images | None
+    writer: SummaryWriter,
+    name: str,
+    metric: Metric,
+    value: Any,
+    *,
+    step: int | None,
+    images: Images | None,
 ) -> None:
-    value = metric.compute()
     if isinstance(metric, GradientStats):
         for column, numbers in value.items():
             for layer, number in zip(metric.names, numbers.tolist(), strict=True):

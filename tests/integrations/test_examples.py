@@ -17,7 +17,7 @@ def test_heat_maps(tmp_path):
     picture = tmp_path / "digits.png"
     done = subprocess.run(
         [sys.executable, str(ROOT / "examples" / "gradcam_digits.py"), str(picture)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         timeout=240,
