@@ -130,6 +130,20 @@ def test_copies_keep_the_keys(copied):
     assert_alone(collection, [0])
 
 
+def test_keywords_that_torchmetrics_lacks_have_keys_too():
+    weight = torch.rand(20)
+    metrics = {"error": MeanSquaredError(), "accuracy": MulticlassAccuracy(4)}
+    keys = {"target": "labels", "weight": "weight"}
+    own = {"error": {"preds": "other", "target": "logits"}, "accuracy": {"preds": "logits"}}
+    collection = MetricCollection(metrics).from_outputs(own, **keys)
+    batch = {**outputs(), "weight": weight}
+    collection.update(batch)
+    error, accuracy = MeanSquaredError(), MulticlassAccuracy(4)
+    error.update(batch["other"], batch["logits"], weight=weight)
+    accuracy.update(batch["logits"], batch["labels"], weight=weight)
+    assert collection.compute() == {"error": error.compute(), "accuracy": accuracy.compute()}
+
+
 def test_new_metrics_follow():
     collection = MetricCollection([MulticlassF1Score(4)]).from_outputs(**COMMON)
     collection.add_metrics(MulticlassPrecision(4))
