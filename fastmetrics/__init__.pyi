@@ -127,6 +127,7 @@ from fastmetrics import diagnostics as diagnostics
 from fastmetrics import distributed as distributed
 from fastmetrics import functional as functional
 from torchmetrics import image as image
+from fastmetrics import integrations as integrations
 from fastmetrics.acceleration.replacing import is_accelerated as is_accelerated
 from fastmetrics import metric as metric
 from torchmetrics import multimodal as multimodal
