@@ -72,6 +72,10 @@ def _read(route: Route, outputs: Outputs) -> dict[str, Any]:
 class RoutedPlan(CollectionPlan):
     """A plan whose batches are mappings; groups of different routes share nothing."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._distinct = tuple({step.route: None for step in self._steps})
+
     def _read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[Route, dict[str, Any]]:
         """Return the batch of each route, before any state has changed."""
         if not args or kwargs or not all(isinstance(output, Mapping) for output in args):
@@ -80,7 +84,7 @@ class RoutedPlan(CollectionPlan):
                 "A collection with `from_outputs` takes mappings by position, got"
                 f" {', '.join(given) or 'nothing'}."
             )
-        return {route: _read(route, args) for route in {step.route: None for step in self._steps}}
+        return {route: _read(route, args) for route in self._distinct}
 
     def update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Add a batch to each state once."""
