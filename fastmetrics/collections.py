@@ -32,6 +32,7 @@ from fastmetrics.core.stateful import UPSTREAM
 from fastmetrics.core.syncing import (
     independent_copy,
     named_metrics,
+    put_back,
     sync_for_compute,
     sync_metrics,
 )
@@ -295,9 +296,9 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
                 sync_for_compute(sources)
                 return self._values()
             finally:
-                _put_back(held)
+                put_back(held)
         except BaseException:  # an interrupt may have come in between
-            _put_back(held)
+            put_back(held)
             raise
 
     def _values(self) -> dict[str, Any]:
@@ -593,11 +594,6 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
             own = val[name] if isinstance(val, dict) else [step[name] for step in val]
             figures.append(metric.plot(own, ax=None if ax is None else ax[i]))
         return figures
-
-
-def _put_back(held: list[tuple[Metric, dict[str, Any]]]) -> None:
-    for metric, pointers in held:
-        metric.__dict__.update(pointers)
 
 
 if not TYPE_CHECKING:

@@ -54,6 +54,12 @@ def sync_for_compute(metrics: dict[str, Metric], async_op: bool = False) -> Sync
     return handle or SyncHandle()
 
 
+def put_back(held: Iterable[tuple[Metric, dict[str, Any]]]) -> None:
+    """Let metrics point to what they pointed to."""
+    for metric, pointers in held:
+        metric.__dict__.update(pointers)
+
+
 def sync_metrics(
     metrics: dict[str, Metric], process_group: Any = None, async_op: bool = False
 ) -> SyncHandle | None:

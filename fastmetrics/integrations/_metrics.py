@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from fastmetrics.collections import MetricCollection
-from fastmetrics.core.syncing import sync_for_compute
+from fastmetrics.core.syncing import put_back, sync_for_compute
 from fastmetrics.metric import Metric
 
 Metrics = Metric | MetricCollection | Mapping[str, Metric]
@@ -36,8 +36,7 @@ def states_of_all(collection: MetricCollection) -> Generator[None, None, None]:
         sync_for_compute(sources)
         yield
     finally:
-        for metric, pointers in held:
-            metric.__dict__.update(pointers)
+        put_back(held)
 
 
 def as_number(value: Any) -> Any:
