@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +52,27 @@ def sync_for_compute(metrics: dict[str, Metric], async_op: bool = False) -> Sync
     for metric in metrics.values():
         metric.__dict__.update(_to_sync=False, _should_unsync=False)
     return handle or SyncHandle()
+
+
+def with_all_states(metrics: dict[str, Metric], read: Callable[[], Any]) -> Any:
+    """Return what ``read`` makes of the states of all processes, where metrics synchronise."""
+    if not any(m._to_sync or m._is_synced for m in metrics.values()):
+        return read()
+    held = [(metric, metric._pointers()) for metric in metrics.values()]
+    try:
+        try:
+            sync_for_compute(metrics)
+            return read()
+        finally:
+            _put_back(held)
+    except BaseException:  # an interrupt may have come in between
+        _put_back(held)
+        raise
+
+
+def _put_back(held: list[tuple[Metric, dict[str, Any]]]) -> None:
+    for metric, pointers in held:
+        metric.__dict__.update(pointers)
 
 
 def sync_metrics(
