@@ -24,6 +24,11 @@ def _inside(module: Module, prefix: str) -> Iterator[tuple[str, Any]]:
             yield from _inside(child, f"{prefix}.{name}")
 
 
+def handed_on(inner: Any) -> Any:
+    """Return the metric, behind all wrappers, that says which keywords ``inner`` takes."""
+    return getattr(inner, "_hands_on", inner)
+
+
 def tensors_in(batch: Any) -> list[Tensor]:
     """Return the tensors that the arguments of a call hold."""
     found: list[Tensor] = []
@@ -79,11 +84,6 @@ class MetricsInside(WrapperMetric):
         if not plain or len({id(m) for m in metrics}) < len(metrics):
             return None
         return forward_together(metrics, update)
-
-    def _filter_inner(self, inner: Any, kwargs: dict[str, Any]) -> dict[str, Any]:
-        """Return the keywords that the metric inside takes; a collection sorts them itself."""
-        known = getattr(inner, "_filter_kwargs", None)
-        return kwargs if known is None else known(**kwargs)
 
     def reset(self) -> None:
         """Reset the metrics inside."""

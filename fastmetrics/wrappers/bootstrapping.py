@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable
 from copy import deepcopy
+from types import SimpleNamespace
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import ModuleList
 
+from fastmetrics.core.keywords import update_of
 from fastmetrics.metric import Metric, is_native
 from fastmetrics.ops.bootstrap import bootstrap_weights_
 from fastmetrics.utilities.data import map_tensors
@@ -20,6 +25,23 @@ __all__ = ["BootStrapper"]
 SAMPLING_STRATEGIES = ("poisson", "multinomial")
 
 Batch = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@functools.lru_cache(maxsize=1024)
+def _with_numbers(update: Callable[..., Any]) -> SimpleNamespace:
+    """Return what has an ``update`` that takes the keywords of this one and sample numbers."""
+
+    def taking(*args: Any, **kwargs: Any) -> None: ...
+
+    signature = inspect.signature(update)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    rest = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    last = [p for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD]
+    numbers = inspect.Parameter("sample_numbers", kind, default=None)
+    told: Any = taking
+    told.__signature__ = signature.replace(parameters=[*rest, numbers, *last])
+    told.added = getattr(update, "added", frozenset())
+    return SimpleNamespace(update=told)
 
 
 class BootStrapper(CountsSamples, MetricsInside):
@@ -135,8 +157,8 @@ class BootStrapper(CountsSamples, MetricsInside):
         try:
             self._give(batches)
         except Exception:
-            for metric, states in zip(copies, before, strict=True):
-                metric._point(states)
+            for copied, states in zip(copies, before, strict=True):
+                copied._point(states)
             raise
         self.seen.copy_(seen)
 
@@ -235,10 +257,10 @@ class BootStrapper(CountsSamples, MetricsInside):
         low, high = torch.quantile(raw, ends, dim=0)
         return low, high
 
-    def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:
+    @property
+    def _hands_on(self) -> Any:
         inner = self.replicas.metric if self._together else self.metrics[0]
-        numbers = {name: kwargs.pop(name) for name in ("sample_numbers",) if name in kwargs}
-        return self._filter_inner(inner, kwargs) | numbers
+        return _with_numbers(update_of(inner))
 
     def __getattr__(self, name: str) -> Any:
         """Return copies of the metric with the states of the replicas, as ``metrics``."""

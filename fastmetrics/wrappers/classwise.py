@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from fastmetrics.metric import Metric
-from fastmetrics.wrappers._inside import MetricsInside
+from fastmetrics.wrappers._inside import MetricsInside, handed_on
 
 __all__ = ["ClasswiseWrapper"]
 
@@ -93,8 +93,9 @@ class ClasswiseWrapper(MetricsInside):
     def _value(self) -> dict[str, Any]:
         return self._named(self.metric.compute())
 
-    def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:
-        return self._filter_inner(self.metric, kwargs)
+    @property
+    def _hands_on(self) -> Any:
+        return handed_on(self.metric)
 
     def __getattr__(self, name: str) -> Any:
         """Return an attribute of the metric inside."""

@@ -9,7 +9,7 @@ from torch import Tensor
 from typing_extensions import Self
 
 from fastmetrics.metric import Metric
-from fastmetrics.wrappers._inside import MetricsInside
+from fastmetrics.wrappers._inside import MetricsInside, handed_on
 
 __all__ = ["MinMaxMetric"]
 
@@ -80,8 +80,9 @@ class MinMaxMetric(MetricsInside):
         """Whether a value is one number."""
         return isinstance(val, (int, float)) or (isinstance(val, Tensor) and val.numel() == 1)
 
-    def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:
-        return self._filter_inner(self._base_metric, kwargs)
+    @property
+    def _hands_on(self) -> Any:
+        return handed_on(self._base_metric)
 
     def _merge_earlier(self, part: Self) -> None:
         super()._merge_earlier(part)

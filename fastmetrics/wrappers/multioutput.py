@@ -11,7 +11,7 @@ from torch.nn import ModuleList
 
 from fastmetrics.metric import Metric
 from fastmetrics.utilities.data import map_tensors
-from fastmetrics.wrappers._inside import MetricsInside, tensors_in
+from fastmetrics.wrappers._inside import MetricsInside, handed_on, tensors_in
 
 __all__ = ["MultioutputWrapper"]
 
@@ -130,5 +130,6 @@ class MultioutputWrapper(MetricsInside):
     def _value(self) -> Tensor:
         return torch.stack([metric.compute() for metric in self.metrics])  # type: ignore[operator]
 
-    def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:
-        return self._filter_inner(self.metrics[0], kwargs)
+    @property
+    def _hands_on(self) -> Any:
+        return handed_on(self.metrics[0])

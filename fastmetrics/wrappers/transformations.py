@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fastmetrics.collections import MetricCollection, is_collection
 from fastmetrics.metric import Metric
-from fastmetrics.wrappers._inside import MetricsInside
+from fastmetrics.wrappers._inside import MetricsInside, handed_on
 
 __all__ = ["BinaryTargetTransformer", "LambdaInputTransformer", "MetricInputTransformer"]
 
@@ -83,8 +83,9 @@ class MetricInputTransformer(MetricsInside):
     def _value(self) -> Any:
         return self.wrapped_metric.compute()
 
-    def _filter_kwargs(self, **kwargs: Any) -> dict[str, Any]:
-        return self._filter_inner(self.wrapped_metric, kwargs)
+    @property
+    def _hands_on(self) -> Any:
+        return handed_on(self.wrapped_metric)
 
 
 class LambdaInputTransformer(MetricInputTransformer):
