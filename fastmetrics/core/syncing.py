@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch.nn import Module
 
@@ -15,6 +15,8 @@ from fastmetrics.utilities.exceptions import TorchMetricsUserError
 
 if TYPE_CHECKING:
     from fastmetrics.metric import Metric
+
+Value = TypeVar("Value")
 
 
 def named_metrics(module: Module) -> dict[str, Metric]:
@@ -54,7 +56,7 @@ def sync_for_compute(metrics: dict[str, Metric], async_op: bool = False) -> Sync
     return handle or SyncHandle()
 
 
-def with_all_states(metrics: dict[str, Metric], read: Callable[[], Any]) -> Any:
+def with_all_states(metrics: dict[str, Metric], read: Callable[[], Value]) -> Value:
     """Return what ``read`` makes of the states of all processes, where metrics synchronise."""
     if not any(m._to_sync or m._is_synced for m in metrics.values()):
         return read()

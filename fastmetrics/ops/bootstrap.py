@@ -212,7 +212,7 @@ def bootstrap_counts_(
 
     Args:
         state: int64 ``[R, C, 4]``. Changed in place.
-        events: int64 ``[3]``, see :mod:`fastmetrics.ops.faults`. Changed in place.
+        events: int64 ``[4]``, see :mod:`fastmetrics.ops.faults`. Changed in place.
         seen: as for :func:`bootstrap_weights_`. Changed in place.
         preds: scores ``[N, C, ...]`` (float16, bfloat16, float32, float64) or labels ``[N, ...]``.
         target: labels ``[N, ...]`` in ``[0, C)``, any integer type or bool.
