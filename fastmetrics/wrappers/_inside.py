@@ -91,7 +91,7 @@ class MetricsInside(WrapperMetric):
         for _, inner in _inside(self, ""):
             inner.reset()
 
-    def persistent(self, mode: bool = False) -> None:
+    def persistent(self, mode: bool | str = False) -> None:
         """Choose whether the states of the metrics inside are part of ``state_dict``."""
         super().persistent(mode)
         for _, inner in _inside(self, ""):

@@ -73,7 +73,7 @@ class CountsSamples(Metric):
         super().reset()
         self.seen.zero_()
 
-    def persistent(self, mode: bool = False) -> None:
+    def persistent(self, mode: bool | str = False) -> None:
         """Choose whether the states, and the number of samples, are part of ``state_dict``."""
         super().persistent(mode)
         change = self._non_persistent_buffers_set
