@@ -18,7 +18,11 @@ _IN_THEIR_DOMAIN = {
     "BaseAggregator",
     "ContinuousRankedProbabilityScore",
     "EER",
+    "FeatureShare",
     "JensenShannonDivergence",
+    "LambdaInputTransformer",
+    "MetricInputTransformer",
+    "Running",
 }
 
 
@@ -29,7 +33,14 @@ def _shows(name: str) -> bool:
 
 __getattr__, __dir__ = lazy_names(
     __name__,
-    modules=("aggregation", "diagnostics", "regression", "classification", "acceleration"),
+    modules=(
+        "aggregation",
+        "wrappers",
+        "diagnostics",
+        "regression",
+        "classification",
+        "acceleration",
+    ),
     own=(
         "FallbackWarning",
         "Metric",

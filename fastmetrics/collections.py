@@ -32,9 +32,9 @@ from fastmetrics.core.stateful import UPSTREAM
 from fastmetrics.core.syncing import (
     independent_copy,
     named_metrics,
-    put_back,
     sync_for_compute,
     sync_metrics,
+    with_all_states,
 )
 from fastmetrics.core.upstream import CollectionLookalike, is_upstream_collection
 from fastmetrics.distributed import PendingValue, SyncHandle, read_states, write_states
@@ -45,7 +45,7 @@ from fastmetrics.utilities.fallback import names_of_others
 from fastmetrics.utilities.prints import rank_zero_warn
 
 
-def _is_collection(value: object) -> bool:
+def is_collection(value: object) -> bool:
     """Whether ``value`` is a collection, be it of this package or of torchmetrics."""
     return isinstance(value, MetricCollection) or is_upstream_collection(value)
 
@@ -131,7 +131,7 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
             self._add_dict(metrics)
         elif isinstance(metrics, Sequence):
             self._add_sequence(metrics)
-        elif _is_collection(metrics):
+        elif is_collection(metrics):
             self._add_sequence([metrics], unique=True)
         else:
             raise ValueError(
@@ -142,11 +142,11 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
 
     def _add_dict(self, metrics: dict[str, Any]) -> None:
         for name, metric in metrics.items():
-            if not isinstance(metric, Metric) and not _is_collection(metric):
+            if not isinstance(metric, Metric) and not is_collection(metric):
                 raise ValueError(f"`metrics[{name!r}]` must be a metric, got {metric!r}.")
         for name in sorted(metrics):
             metric = metrics[name]
-            if _is_collection(metric):
+            if is_collection(metric):
                 for inner, nested in metric.items(copy_state=False):
                     self._add_nested(f"{name}_{inner}", nested, metric)
             else:
@@ -154,10 +154,10 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
 
     def _add_sequence(self, metrics: Sequence[Any], unique: bool = False) -> None:
         for metric in metrics:
-            if not isinstance(metric, Metric) and not _is_collection(metric):
+            if not isinstance(metric, Metric) and not is_collection(metric):
                 raise ValueError(f"`metrics` must hold metrics, got {metric!r}.")
         for metric in metrics:
-            if _is_collection(metric):
+            if is_collection(metric):
                 for name, nested in metric.items(copy_state=False):
                     self._check_new(name, unique)
                     self._add_nested(name, nested, metric)
@@ -286,20 +286,7 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
     @serial
     def compute(self) -> dict[str, Any]:
         """Return the value of each metric, by name."""
-        self._live_plan()
-        sources = self._sources()
-        if not any(m._to_sync or m._is_synced for m in sources.values()):
-            return self._values()
-        held = [(metric, metric._pointers()) for metric in sources.values()]
-        try:
-            try:
-                sync_for_compute(sources)
-                return self._values()
-            finally:
-                put_back(held)
-        except BaseException:  # an interrupt may have come in between
-            put_back(held)
-            raise
+        return with_all_states(self._sources(), self._values)
 
     def _values(self) -> dict[str, Any]:
         return self._named({name: metric.compute() for name, metric in self._modules.items()})
@@ -308,12 +295,13 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
         flat = flatten(values, self._affixes)
         return {self._set_name(name): value for name, value in flat.items()}
 
-    def _sources(self) -> dict[str, Metric]:
+    def _sources(self, prefix: str = "") -> dict[str, Metric]:
         """Return each metric that ``compute`` synchronises once, by name; not upstream's own."""
+        self._live_plan()
         found: dict[int, tuple[str, Metric]] = {}
         for name, metric in self._modules.items():
             if is_native(metric):
-                for key, source in metric._sources(name).items():
+                for key, source in metric._sources(f"{prefix}{name}").items():
                     found.setdefault(id(source), (key, source))
         return dict(found.values())
 
@@ -324,7 +312,6 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
         See :meth:`fastmetrics.metric.Metric.compute_async`.
         """
         copy = independent_copy(self)
-        copy._live_plan()
         return PendingValue(sync_for_compute(copy._sources(), async_op=True), copy._values)
 
     @serial

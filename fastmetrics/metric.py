@@ -225,13 +225,15 @@ class Metric(Stateful, Operators, ABC):
         Raises:
             TorchMetricsUserError: the states are those of all processes (``sync``).
         """
-        own = self.__dict__
-        if own["_kept"] is not None:
+        self._check_own_states()
+        upstream.register()
+        return self._forward(args, kwargs)
+
+    def _check_own_states(self) -> None:
+        if self.__dict__["_kept"] is not None:
             raise TorchMetricsUserError(
                 f"{type(self).__name__} is synchronised; call `unsync` before `forward`."
             )
-        upstream.register()
-        return self._forward(args, kwargs)
 
     @exclusive
     def _forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -104,6 +104,20 @@ def _forward(
         for (metric, _), value in zip(members, values, strict=True):
             object.__setattr__(metric, "_forward_cache", value)
     return values
+
+
+def forward_together(metrics: Sequence[Metric], update: Callable[[], None]) -> list[Any]:
+    """Return the values of a batch that ``update`` gives to all of these metrics.
+
+    They count it, all of them or none if something raises, as in :func:`forward`.
+    """
+    with ExitStack() as stack:
+        for metric in metrics:
+            if not is_dynamo_compiling():
+                stack.enter_context(metric._states.lock)
+            metric._check_own_states()
+            metric._private()
+        return forward([[metric] for metric in metrics], lambda args, kwargs: update(), (), {})
 
 
 @contextmanager

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch.nn import Module
 
@@ -15,6 +15,8 @@ from fastmetrics.utilities.exceptions import TorchMetricsUserError
 
 if TYPE_CHECKING:
     from fastmetrics.metric import Metric
+
+Value = TypeVar("Value")
 
 
 def named_metrics(module: Module) -> dict[str, Metric]:
@@ -52,6 +54,22 @@ def sync_for_compute(metrics: dict[str, Metric], async_op: bool = False) -> Sync
     for metric in metrics.values():
         metric.__dict__.update(_to_sync=False, _should_unsync=False)
     return handle or SyncHandle()
+
+
+def with_all_states(metrics: dict[str, Metric], read: Callable[[], Value]) -> Value:
+    """Return what ``read`` makes of the states of all processes, where metrics synchronise."""
+    if not any(m._to_sync or m._is_synced for m in metrics.values()):
+        return read()
+    held = [(metric, metric._pointers()) for metric in metrics.values()]
+    try:
+        try:
+            sync_for_compute(metrics)
+            return read()
+        finally:
+            put_back(held)
+    except BaseException:  # an interrupt may have come in between
+        put_back(held)
+        raise
 
 
 def put_back(held: Iterable[tuple[Metric, dict[str, Any]]]) -> None:

@@ -116,7 +116,7 @@ def amounts_or_nan(weight: Tensor) -> list[float]:
 
 def bad_weights(call: Call) -> int:
     """How many samples have a weight that is none; a batch without positions is not read."""
-    if call["weight"] is None or call["target"].numel() == 0:
+    if call.arguments.get("weight") is None or call["target"].numel() == 0:
         return 0
     return sum(map(is_bad_weight, call["weight"].to(torch.float64).tolist()))
 

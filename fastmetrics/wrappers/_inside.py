@@ -1,0 +1,98 @@
+"""What all wrappers share: metrics inside, which count the data in their place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from torch import Tensor
+from torch.nn import Module, ModuleDict, ModuleList
+
+from fastmetrics.collections import MetricCollection
+from fastmetrics.core.forward import forward_together
+from fastmetrics.core.syncing import with_all_states
+from fastmetrics.metric import Metric, is_native
+from fastmetrics.utilities.data import map_tensors
+from fastmetrics.wrappers.abstract import WrapperMetric
+
+
+def _inside(module: Module, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, child in module.named_children():
+        if is_native(child) or isinstance(child, MetricCollection):
+            yield f"{prefix}.{name}", child
+        elif isinstance(child, (ModuleList, ModuleDict)):
+            yield from _inside(child, f"{prefix}.{name}")
+
+
+def handed_on(inner: Any) -> Any:
+    """Return the metric, behind all wrappers, that says which keywords ``inner`` takes."""
+    return getattr(inner, "_hands_on", inner)
+
+
+def tensors_in(batch: Any) -> list[Tensor]:
+    """Return the tensors that the arguments of a call hold."""
+    found: list[Tensor] = []
+
+    def find(tensor: Tensor) -> Tensor:
+        found.append(tensor)
+        return tensor
+
+    map_tensors(find, batch)
+    return found
+
+
+class MetricsInside(WrapperMetric):
+    """A wrapper whose value is worked out from those of the metrics inside; ``_value`` says how.
+
+    They are synchronised in one exchange, with whatever else a collection around holds.
+    """
+
+    def compute(self) -> Any:
+        """Return the value over all data, and all processes."""
+        return self._with_all_states(self._value)
+
+    def _with_all_states(self, read: Callable[[], Any]) -> Any:
+        """Return what ``read`` makes of the states of all processes."""
+        return with_all_states(self._sources(type(self).__name__), read)
+
+    def _value(self) -> Any:
+        """Return what the values of the metrics inside make together."""
+        raise NotImplementedError
+
+    def _sources(self, name: str) -> dict[str, Metric]:
+        found: dict[str, Metric] = {}
+        for path, inner in _inside(self, name):
+            prefix = f"{path}." if isinstance(inner, MetricCollection) else path
+            found.update(inner._sources(prefix))
+        return found
+
+    def _sync_dist(self, *args: Any, **kwargs: Any) -> None:
+        """Do nothing: the metrics inside synchronise themselves."""
+
+    def _forwarded(self, value: Any) -> Any:
+        """Count a batch that the metrics inside have got, and return its value."""
+        self._private().note()
+        object.__setattr__(self, "_forward_cache", value)
+        return value
+
+    def _forward_each(self, metrics: list[Any], update: Callable[[], None]) -> list[Any] | None:
+        """Return the values of a batch that ``update`` gives to the metrics; all take it, or none.
+
+        None, and nothing done, if one of them has a ``forward`` of its own.
+        """
+        plain = all(is_native(m) and type(m).forward is Metric.forward for m in metrics)
+        if not plain or len({id(m) for m in metrics}) < len(metrics):
+            return None
+        return forward_together(metrics, update)
+
+    def reset(self) -> None:
+        """Reset the metrics inside."""
+        super().reset()
+        for _, inner in _inside(self, ""):
+            inner.reset()
+
+    def persistent(self, mode: bool | str = False) -> None:
+        """Choose whether the states of the metrics inside are part of ``state_dict``."""
+        super().persistent(mode)
+        for _, inner in _inside(self, ""):
+            inner.persistent(mode)

@@ -1,0 +1,234 @@
+"""All replicas of a bootstrap as one metric, whose states have one more axis."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from fastmetrics.core.sharing import statistic_of
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import Statistic
+from fastmetrics.core.syncing import independent_copy
+from fastmetrics.metric import Metric, is_native
+from fastmetrics.ops.bootstrap import bootstrap_counts_, bootstrap_weights_
+from fastmetrics.ops.stat_scores import ClassCounts
+
+# What updates may be called with. The first names are those of the batch.
+_BATCHES = (("preds", "target"), ("value",))
+# Events are the same in all replicas, which see the same samples.
+_SHARED = "events"
+
+
+def _names_of(metric: Metric) -> list[str]:
+    parameters = [*inspect.signature(type(metric)._raw_update).parameters][1:]
+    return [name for name in parameters if name != "weight"]
+
+
+def can_replicate(metric: Any) -> bool:
+    """Whether a metric counts or sums, with weights, so that replicas fit into one state each."""
+    statistic = statistic_of(metric) if is_native(metric) else None
+    return (
+        isinstance(statistic, Statistic)
+        and all(reduction == "sum" for reduction in statistic.reductions.values())
+        and tuple(_names_of(metric)) in _BATCHES
+    )
+
+
+def _counts_classes(statistic: Statistic) -> bool:
+    """Whether one pass over a batch updates all replicas."""
+    return (
+        isinstance(statistic, ClassCounts)
+        and statistic.num_classes is not None
+        and statistic.top_k == 1
+    )
+
+
+class CountsSamples(Metric):
+    """A metric that numbers its samples in the order in which they come.
+
+    Those of several processes take turns, as a ``DistributedSampler`` deals them.
+    """
+
+    seen: Tensor
+
+    def _count_samples(self) -> None:
+        """Begin with 0."""
+        self.register_buffer("seen", torch.zeros(1, dtype=torch.int64), persistent=False)
+
+    def _turn(self, numbers: Tensor | None) -> tuple[int, int]:
+        """Return the number of the first sample here, and the step to the next one."""
+        if numbers is not None or not self._is_distributed():
+            return 0, 1
+        return dist.get_rank(self.process_group), dist.get_world_size(self.process_group)
+
+    def _begin_batch(self) -> None:
+        """Keep the number of samples: those of ``forward`` count, too."""
+
+    def reset(self) -> None:
+        """Return to no data; samples are counted from 0 again."""
+        super().reset()
+        self.seen.zero_()
+
+    def persistent(self, mode: bool | str = False) -> None:
+        """Choose whether the states, and the number of samples, are part of ``state_dict``."""
+        super().persistent(mode)
+        change = self._non_persistent_buffers_set
+        change.discard("seen") if mode else change.add("seen")
+
+    def _extras(self) -> int:
+        return int(self.seen.item())
+
+    def _take_extras(self, extras: int) -> None:
+        self.seen.fill_(extras)
+
+
+class Replicas(CountsSamples):
+    """A metric over replicas of its data, each of which counts a sample as often as chance says.
+
+    How often follows from the seed, the number of the sample and that of the replica.
+
+    Args:
+        metric: one that :func:`can_replicate`.
+        replicas: how many there are.
+        seed: of the generator.
+    """
+
+    full_state_update = False
+    fused_update = True
+
+    def __init__(self, metric: Any, replicas: int, seed: int) -> None:
+        super().__init__(
+            process_group=metric.process_group,
+            dist_sync_fn=metric.dist_sync_fn,
+            distributed_available_fn=metric.distributed_available_fn,
+            sync_on_compute=metric.sync_on_compute,
+        )
+        self.metric = independent_copy(metric)
+        self.metric.reset()
+        self.replicas = replicas
+        self.seed = seed
+        self._names = _names_of(metric)
+        statistic: Statistic = self.metric.statistic
+        for name, state in statistic.empty().items():
+            shape = (replicas, *(1,) * state.ndim)
+            whole = state if name == _SHARED else state.unsqueeze(0).repeat(shape)
+            if name == "counts" and not _counts_classes(statistic):
+                whole = whole.double()  # as weighted counts are
+            self.add_state(name, whole, statistic.reductions[name])
+        self._count_samples()
+        self.to(metric.device)
+
+    @property
+    def _exact_states(self) -> tuple[str, ...]:  # type: ignore[override]  # a constant of the base
+        exact: tuple[str, ...] = self.metric.statistic.exact
+        return exact
+
+    def update(self, *args: Any, numbers: Tensor | None = None, **kwargs: Any) -> None:
+        """Add a batch to all replicas; ``numbers`` are those of its samples."""
+        batch, weight = self._batch(args, kwargs)
+        how = (numbers, self.seed, *self._turn(numbers))
+        statistic, values = self.metric.statistic, self._states.values
+        if weight is None and _counts_classes(statistic) and values["counts"].dtype == torch.int64:
+            self._count_classes(statistic, batch, *how)
+        else:
+            self._add_weighted(statistic, batch, weight, *how)
+
+    def _batch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
+        """Return the batch and its weights."""
+        names = [*self._names, "weight"]
+        given = dict(zip(names, args, strict=False)) | kwargs
+        missing = [name for name in self._names if name not in given]
+        unknown = [name for name in given if name not in names]
+        if missing or unknown or len(args) > len(names):
+            raise TypeError(
+                f"`update` takes {names}, got {len(args)} arguments and {[*kwargs]} by name."
+            )
+        batch = [given[name] for name in self._names]
+        if not all(isinstance(part, Tensor) and part.ndim for part in batch):
+            raise ValueError("`update` needs tensors with an axis of samples.")
+        return batch, given.get("weight")
+
+    def _count_classes(
+        self, statistic: Any, batch: list[Tensor], numbers: Tensor | None, seed: int,
+        offset: int, step: int,
+    ) -> None:  # fmt: skip
+        values = self._states.values
+        preds, target = batch
+        bootstrap_counts_(
+            values["counts"],
+            values["events"],
+            self.seen,
+            preds,
+            target,
+            numbers=numbers,
+            num_classes=statistic.num_classes,
+            ignore_index=statistic.ignore_index,
+            validate=statistic.validate_args,
+            seed=seed,
+            offset=offset,
+            step=step,
+        )
+
+    def _add_weighted(
+        self, statistic: Any, batch: list[Tensor], weight: Any, numbers: Tensor | None,
+        seed: int, offset: int, step: int,
+    ) -> None:  # fmt: skip
+        """Add a batch to one replica after the other."""
+        values = self._states.values
+        if _counts_classes(statistic) and not values["counts"].is_floating_point():
+            values["counts"] = values["counts"].double()
+        samples = batch[-1].shape[0]
+        weights = torch.empty(samples, self.replicas, dtype=torch.uint8, device=self.device)
+        seen = self.seen.clone()
+        bootstrap_weights_(weights, seen, numbers, seed, offset, step)
+        for replica in range(self.replicas):
+            states = self._of_replica(replica)
+            if replica and _SHARED in states.values:
+                states.values[_SHARED] = states.values[_SHARED].clone()
+            own = self._shaped(weights[:, replica], batch)
+            own = own if weight is None else own * weight
+            statistic.add(states, *batch, weight=own)
+        self.seen.copy_(seen)
+
+    def _shaped(self, weights: Tensor, batch: list[Tensor]) -> Tensor:
+        """Return the weights as the op takes them, which spreads those of numbers."""
+        if self._names == ["value"]:
+            return weights.view(-1, *(1,) * (batch[0].ndim - 1))
+        return weights
+
+    def _of_replica(self, replica: int) -> States:
+        """Return the states of one replica, which share their memory."""
+        whole = self._states
+        states = States(
+            {n: v if n == _SHARED else v[replica] for n, v in whole.values.items()},
+            batch=whole.batch,
+        )
+        states.count = whole.count
+        states.changed()
+        return states
+
+    def compute(self) -> Tensor:
+        """Return the value of each replica."""
+        metric = self.metric
+        own, values = metric._states, []
+        try:
+            for replica in range(self.replicas):
+                object.__setattr__(metric, "_states", self._of_replica(replica))
+                values.append(metric._own_value(metric._raw_compute()))
+        finally:
+            object.__setattr__(metric, "_states", own)
+        return torch.stack(values)
+
+    def _report(self) -> None:
+        self.metric.statistic.report(type(self.metric).__name__, self._of_replica(0))
+
+    def of_replica(self, replica: int) -> Any:
+        """Return a metric with the states of one replica."""
+        metric = independent_copy(self.metric)
+        metric._take_states(self._of_replica(replica).values)
+        metric._update_count = self._update_count
+        return metric

@@ -1,0 +1,270 @@
+"""How far a value would be off on other data of the same kind: the bootstrap."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from copy import deepcopy
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import ModuleList
+
+from fastmetrics.core.keywords import update_of
+from fastmetrics.metric import Metric, is_native
+from fastmetrics.ops.bootstrap import bootstrap_weights_
+from fastmetrics.utilities.data import map_tensors
+from fastmetrics.wrappers._inside import MetricsInside, tensors_in
+from fastmetrics.wrappers._replicas import CountsSamples, Replicas, can_replicate
+
+__all__ = ["BootStrapper"]
+
+SAMPLING_STRATEGIES = ("poisson", "multinomial")
+
+Batch = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@functools.lru_cache(maxsize=1024)
+def _with_numbers(update: Callable[..., Any]) -> SimpleNamespace:
+    """Return what has an ``update`` that takes the keywords of this one and sample numbers."""
+
+    def taking(*args: Any, **kwargs: Any) -> None: ...
+
+    signature = inspect.signature(update)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    rest = [p for p in signature.parameters.values() if p.kind is not p.VAR_KEYWORD]
+    last = [p for p in signature.parameters.values() if p.kind is p.VAR_KEYWORD]
+    numbers = inspect.Parameter("sample_numbers", kind, default=None)
+    told: Any = taking
+    told.__signature__ = signature.replace(parameters=[*rest, numbers, *last])
+    told.added = getattr(update, "added", frozenset())
+    return SimpleNamespace(update=told)
+
+
+class BootStrapper(CountsSamples, MetricsInside):
+    """A metric over replicas of its data, in each of which chance says how often a sample counts.
+
+    The value is a dict of statistics of the values of all replicas: ``mean``, ``std``, ``quantile``
+    and ``raw``, the values themselves, ``[num_bootstraps, ...]``.
+
+    With ``"poisson"``, metrics that count or sum keep all replicas in one state. How often a sample
+    counts follows from ``seed``, the number of the sample and that of the replica alone, so that
+    the replicas are the same for any split into batches and processes; samples are counted in the
+    order in which they come, those of several processes in turn, or get ``sample_numbers``. Metrics
+    over classes then update all replicas in one pass over the batch. Other metrics have a copy for
+    each replica, and without a ``seed`` draw as torchmetrics does.
+
+    Args:
+        base_metric: a metric.
+        num_bootstraps: how many replicas there are.
+        mean: whether the value has the mean over replicas.
+        std: whether the value has the standard deviation.
+        quantile: which quantile, or quantiles, over all values of all replicas it has.
+        raw: whether the value has those of the replicas.
+        sampling_strategy: ``"poisson"``, weights of mean 1 that know nothing of each other, or
+            ``"multinomial"``, as many samples as the batch has, drawn with replacement.
+        seed: of the weights of ``"poisson"``; drawn from torch's generator by default.
+        kwargs: as for :class:`~fastmetrics.metric.Metric`.
+
+    Raises:
+        ValueError: ``base_metric`` is no metric, ``sampling_strategy`` is unknown, a ``seed`` is
+            given for ``"multinomial"``, or ``num_bootstraps`` is not positive.
+        TypeError: ``num_bootstraps`` or ``seed`` is no integer.
+
+    Example:
+        >>> import torch
+        >>> from fastmetrics.classification import MulticlassAccuracy
+        >>> from fastmetrics.wrappers import BootStrapper
+        >>> metric = BootStrapper(MulticlassAccuracy(2), num_bootstraps=200, seed=0)
+        >>> target = torch.tensor([0, 1]).repeat(500)
+        >>> metric.update(target.where(torch.arange(1000) % 10 > 0, 0), target)
+        >>> metric.compute()
+        {'mean': tensor(1.), 'std': tensor(0.)}
+        >>> metric.update(1 - target[:250], target[:250])
+        >>> low, high = metric.confidence_interval(0.95)
+        >>> bool(low < 0.8 < high)
+        True
+    """
+
+    fused_update = True
+    full_state_update = True
+
+    def __init__(
+        self,
+        base_metric: Metric,
+        num_bootstraps: int = 10,
+        mean: bool = True,
+        std: bool = True,
+        quantile: float | Tensor | None = None,
+        raw: bool = False,
+        sampling_strategy: str = "poisson",
+        *,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        if not isinstance(base_metric, Metric):
+            raise ValueError(f"`base_metric` must be a Metric, got {base_metric!r}.")
+        for name, number in (("num_bootstraps", num_bootstraps), ("seed", seed or 0)):
+            if not isinstance(number, int):
+                raise TypeError(f"`{name}` must be an integer, got {number!r}.")
+        if num_bootstraps < 1:
+            raise ValueError(f"`num_bootstraps` must be at least 1, got {num_bootstraps}.")
+        if sampling_strategy not in SAMPLING_STRATEGIES:
+            raise ValueError(
+                f"`sampling_strategy` must be one of {SAMPLING_STRATEGIES}, got"
+                f" {sampling_strategy!r}."
+            )
+        poisson = sampling_strategy == "poisson"
+        if seed is not None and not poisson:
+            raise ValueError("`seed` needs sampling_strategy='poisson'.")
+        self.num_bootstraps = num_bootstraps
+        self.mean = mean
+        self.std = std
+        self.quantile = quantile
+        self.raw = raw
+        self.sampling_strategy = sampling_strategy
+        self.seed = seed
+        self._count_samples()
+        self._together = poisson and can_replicate(base_metric)
+        if self._together:
+            drawn = int(torch.empty((), dtype=torch.int64).random_()) if seed is None else seed
+            self.replicas = Replicas(base_metric, num_bootstraps, drawn)
+        else:
+            self.metrics = ModuleList([deepcopy(base_metric) for _ in range(num_bootstraps)])
+
+    def update(self, *args: Any, sample_numbers: Tensor | None = None, **kwargs: Any) -> None:
+        """Add a batch.
+
+        Args:
+            args: as for the metric; samples lie along the first axis of all tensors.
+            sample_numbers: int64 ``[N]``, which tell samples apart wherever they are counted. Only
+                where weights follow from a seed.
+            kwargs: as for the metric.
+
+        Raises:
+            ValueError: the batch has no tensor with an axis of samples.
+        """
+        if self._together:
+            self.replicas.update(*args, numbers=sample_numbers, **kwargs)
+            return
+        batches, seen = self._resampled(args, kwargs, sample_numbers)
+        copies: list[Any] = [m for m in self.metrics if is_native(m)]
+        before = [metric._private().copy() for metric in copies]
+        try:
+            self._give(batches)
+        except Exception:
+            for copied, states in zip(copies, before, strict=True):
+                copied._point(states)
+            raise
+        self.seen.copy_(seen)
+
+    def forward(self, *args: Any, sample_numbers: Tensor | None = None, **kwargs: Any) -> Any:
+        """Add a batch and return its value; arguments as for ``update``."""
+        if self._together:
+            raw = self.replicas(*args, numbers=sample_numbers, **kwargs)
+            return self._forwarded(self._summary(raw))
+        batches, seen = self._resampled(args, kwargs, sample_numbers)
+        values = self._forward_each([*self.metrics], lambda: self._give(batches))
+        if values is None:
+            pairs = zip(self.metrics, batches, strict=True)
+            values = [self._value_of(m, b) for m, b in pairs]
+        self.seen.copy_(seen)
+        return self._forwarded(self._summary(torch.stack(values)))
+
+    @staticmethod
+    def _value_of(metric: Any, batch: Batch | None) -> Any:
+        return metric.compute() if batch is None else metric(*batch[0], **batch[1])
+
+    def _give(self, batches: list[Batch | None]) -> None:
+        for metric, batch in zip(self.metrics, batches, strict=True):
+            if batch is not None:
+                metric.update(*batch[0], **batch[1])  # type: ignore[operator]  # torch: any module
+
+    def _resampled(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], numbers: Tensor | None
+    ) -> tuple[list[Batch | None], Tensor]:
+        """Return what each copy gets, None where it gets nothing, and how many were seen then."""
+        tensors = tensors_in((args, kwargs))
+        if not tensors:
+            raise ValueError("`update` needs a tensor, whose first axis is that of the samples.")
+        batches: list[Batch | None] = []
+        seen = self.seen.clone()
+        for chosen in self._choices(len(tensors[0]), numbers, seen):
+            chosen = chosen.to(self.device)
+
+            def select(tensor: Tensor, chosen: Tensor = chosen) -> Tensor:
+                return tensor.index_select(0, chosen)
+
+            batches.append(map_tensors(select, (args, kwargs)) if chosen.numel() else None)
+        return batches, seen
+
+    def _choices(self, size: int, numbers: Tensor | None, seen: Tensor) -> list[Tensor]:
+        """Return which samples each copy gets."""
+        everyone = range(self.num_bootstraps)
+        if self.seed is not None:
+            weights = torch.empty(size, self.num_bootstraps, dtype=torch.uint8, device=self.device)
+            bootstrap_weights_(weights, seen, numbers, self.seed, *self._turn(numbers))
+            every = torch.arange(size, device=self.device)
+            return [every.repeat_interleave(weights[:, r].long()) for r in everyone]
+        if numbers is not None:
+            raise ValueError("`sample_numbers` need a `seed` with this metric.")
+        if self.sampling_strategy == "poisson":
+            times = [torch.poisson(torch.ones(size)).long() for _ in everyone]
+            return [torch.arange(size).repeat_interleave(each) for each in times]
+        same = torch.ones(size)
+        return [torch.multinomial(same, size, replacement=True) for _ in everyone]
+
+    def _raw(self) -> Tensor:
+        if self._together:
+            raw: Tensor = self.replicas.compute()
+            return raw
+        return torch.stack([metric.compute() for metric in self.metrics])  # type: ignore[operator]
+
+    def _value(self) -> dict[str, Tensor]:
+        return self._summary(self._raw())
+
+    def _summary(self, raw: Tensor) -> dict[str, Tensor]:
+        value: dict[str, Tensor] = {}
+        if self.mean:
+            value["mean"] = raw.mean(dim=0)
+        if self.std:
+            value["std"] = raw.std(dim=0)
+        if self.quantile is not None:
+            value["quantile"] = torch.quantile(raw, self.quantile)
+        if self.raw:
+            value["raw"] = raw
+        return value
+
+    def confidence_interval(self, level: float = 0.95) -> tuple[Tensor, Tensor]:
+        """Return the ends of the interval that holds a share of the values of the replicas.
+
+        They are the quantiles ``(1 - level) / 2`` and ``(1 + level) / 2`` over replicas.
+
+        Args:
+            level: which share, in (0, 1).
+
+        Raises:
+            ValueError: ``level`` lies outside.
+        """
+        if not isinstance(level, float) or not 0.0 < level < 1.0:
+            raise ValueError(f"`level` must be a float in (0, 1), got {level!r}.")
+        raw: Tensor = self._with_all_states(self._raw)
+        ends = raw.new_tensor([(1 - level) / 2, (1 + level) / 2])
+        low, high = torch.quantile(raw, ends, dim=0)
+        return low, high
+
+    @property
+    def _hands_on(self) -> Any:
+        inner = self.replicas.metric if self._together else self.metrics[0]
+        return _with_numbers(update_of(inner))
+
+    def __getattr__(self, name: str) -> Any:
+        """Return copies of the metric with the states of the replicas, as ``metrics``."""
+        replicas = self.__dict__.get("_modules", {}).get("replicas")
+        if name == "metrics" and replicas is not None:
+            return ModuleList([replicas.of_replica(r) for r in range(self.num_bootstraps)])
+        return super().__getattr__(name)
