@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.compiler import is_compiling, is_dynamo_compiling
 
 from fastmetrics.core.locking import Lock
-from fastmetrics.utilities.data import end_alike, map_tensors, normal_tensor
+from fastmetrics.utilities.data import in_one_step, map_tensors, normal_tensor
 
 if TYPE_CHECKING:
     from fastmetrics.core.reductions import Reduction
@@ -232,28 +232,36 @@ class States:
         parts: list[Tensor] = []
         lists: list[list[Tensor]] = []
         ends: list[list[Tensor]] = []
+        values, home = self.values, self.home
+        compiling = is_compiling()  # which does not know of all gradients
         for name, part in batch.values.items():
             if name in but:
                 continue
-            total, reduction = self.values[name], self.reductions[name]
+            total, reduction = values[name], self.reductions[name]
             if isinstance(total, list):
                 lists.append(total)
                 ends.append(map_tensors(Tensor.detach, part))
                 continue
-            if total is not self.home.get(name):  # somebody may hold it
-                total = private_copy(total)
-            if reduction.adds(total, part):
+            if total is not home.get(name):  # somebody may hold it
+                total = values[name] = home[name] = private_copy(total)
+            if (
+                reduction.adds
+                and part.dtype is total.dtype
+                and part.shape == total.shape
+                and not (part.requires_grad or compiling)
+            ):
                 totals.append(total)
                 parts.append(part)
             else:
-                total = reduction.join(total, part, self.updates)
-            self.values[name] = self.home[name] = total
+                values[name] = home[name] = reduction.join(total, part, self.updates)
+        if compiling:
+            for each, end in zip(lists, ends, strict=True):
+                each.extend(end)
+            return
         if lists:
-            end_alike(lists, ends)
-        if len(totals) > 1:
-            torch._foreach_add_(totals, parts)
-        elif totals:
-            totals[0].add_(parts[0])
+            in_one_step(list.extend, lists, ends)
+        if totals:
+            in_one_step(Tensor.add_, totals, parts)  # faster than `torch._foreach_add_`
 
     def merge(self, values: Mapping[str, State], count: int) -> None:
         """Put these states behind ``values``, those of ``count`` updates."""

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -148,22 +149,23 @@ def _flexible_bincount(x: Tensor) -> Tensor:
     return counts
 
 
-def end_alike(
-    lists: Sequence[list[Made]], parts: Sequence[list[Made]], instead: bool = False
-) -> None:
-    """Put each part behind its list, or with ``instead`` in the place of the last element.
+def end_alike(lists: Sequence[list[Made]], ends: Sequence[Made], instead: bool = False) -> None:
+    """Put each end behind its list, or with ``instead`` in the place of the last element."""
+    if torch.compiler.is_dynamo_compiling():
+        for each, end in zip(lists, ends, strict=True):
+            each[len(each) - instead :] = [end]
+    elif instead:
+        in_one_step(list.__setitem__, lists, repeat(-1), ends)
+    else:
+        in_one_step(list.append, lists, ends)
 
-    An interrupt finds all lists changed, or none.
+
+def in_one_step(method: Callable[..., Any], *arguments: Iterable[Any]) -> None:
+    """Call a method that is written in C for each set of arguments.
+
+    An interrupt, which comes between the steps of the interpreter, finds all of it or nothing.
     """
-    ends = [len(each) - instead for each in lists]
-    before = [each[end:] for each, end in zip(lists, ends, strict=True)]
-    try:
-        for each, end, part in zip(lists, ends, parts, strict=True):
-            each[end:] = part
-    except BaseException:
-        for each, end, old in zip(lists, ends, before, strict=True):
-            each[end:] = old
-        raise
+    [*map(method, *arguments)]
 
 
 def normal_tensor(make: Callable[[], Made]) -> Made:
