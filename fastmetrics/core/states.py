@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 State = Tensor | list[Tensor]
 
 # Equal versions mean equal content, in all states of the process.
-_next_version = itertools.count(1).__next__
+next_version = itertools.count(1).__next__
 
 
 def _compact(state: Any) -> Any:
@@ -182,7 +182,7 @@ class States:
         if is_dynamo_compiling():
             self.touched = True
         else:
-            self.version = _next_version()
+            self.version = next_version()
 
     def note(self) -> None:
         """Count an update; in a compiled region, where that compiles anew, only if it must be."""
@@ -190,14 +190,14 @@ class States:
             self.touched = True
             self.count += self.weighs_updates
         else:
-            self.version = _next_version()
+            self.version = next_version()
             self.count += 1
 
     def stamp(self) -> int:
         """Return what a cached value belongs to: it is another one after every change."""
         if self.touched and not is_dynamo_compiling():
             self.count, self.touched = max(self.count, 1), False
-            self.version = _next_version()
+            self.version = next_version()
         return self.version
 
     def updates(self) -> int:
@@ -215,12 +215,6 @@ class States:
         else:
             self.values[name] = self.home[name] = private_copy(value)
         self.spare.clear()
-
-    def exchange(self, name: str, other: States, other_name: str) -> None:
-        """Change the places of a state here and one of ``other``, with the memory they have."""
-        self.values[name], other.values[other_name] = other.values[other_name], self.values[name]
-        if name in self.home:
-            self.home[name], other.home[other_name] = other.home[other_name], self.home[name]
 
     def join(self, batch: States, but: Container[str] = ()) -> None:
         """Put the states of one batch, ``but`` some, behind these.

@@ -15,6 +15,7 @@ from torch.compiler import is_compiling, is_dynamo_compiling
 
 from fastmetrics.core import upstream
 from fastmetrics.core.locking import exclusive
+from fastmetrics.core.states import next_version
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.utilities.prints import rank_zero_warn
 from fastmetrics.utilities.refusals import reword
@@ -85,7 +86,9 @@ def _wrap_fused_update(update: Callable[..., Any]) -> Callable[..., None]:
                 if states.shared:
                     states = self._leave()
                 version = states.version
-                states.note()  # before: an interrupt behind the op must not leave an old value
+                # Before: an interrupt behind the op must not leave an old value.
+                states.version = next_version()
+                states.count += 1
                 try:
                     update(*args, **kwargs)
                 except Exception as error:
