@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.compiler import is_compiling, is_dynamo_compiling
 
 from fastmetrics.core.locking import Lock
-from fastmetrics.utilities.data import in_one_step, map_tensors, normal_tensor
+from fastmetrics.utilities.data import in_one_step, map_tensors, normal_tensor, packed
 
 if TYPE_CHECKING:
     from fastmetrics.core.reductions import Reduction
@@ -27,13 +27,6 @@ State = Tensor | list[Tensor]
 
 # Equal versions mean equal content, in all states of the process.
 next_version = itertools.count(1).__next__
-
-
-def _compact(state: Any) -> Any:
-    """Return the state without memory behind it that is not in use, which files would hold."""
-    return map_tensors(
-        lambda t: t if t.untyped_storage().nbytes() == t.nbytes else t.clone(), state
-    )
 
 
 def _is_zero(default: State) -> bool:
@@ -370,7 +363,8 @@ class States:
         left_out = ("__weakref__", "home", "scratch", "spare", "version", "zeros")
         state = {n: getattr(self, n) for n in self.__slots__ if n not in left_out}
         with self.lock:
-            state["values"] = {n: _compact(value) for n, value in self.values.items()}
+            for name in ("values", "defaults"):
+                state[name] = {n: map_tensors(packed, v) for n, v in state[name].items()}
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:

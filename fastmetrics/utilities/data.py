@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from itertools import repeat
@@ -166,6 +167,45 @@ def in_one_step(method: Callable[..., Any], *arguments: Iterable[Any]) -> None:
     An interrupt, which comes between the steps of the interpreter, finds all of it or nothing.
     """
     [*map(method, *arguments)]
+
+
+def bytes_of(tensor: Tensor) -> bytes:
+    """Return the elements of a tensor, one after the other."""
+    data = tensor.detach().cpu().contiguous()
+    return ctypes.string_at(data.data_ptr(), data.nbytes) if data.nbytes else b""
+
+
+def tensor_of(data: bytes, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
+    """Return the tensor on the CPU that has these elements."""
+    if not data:
+        return torch.empty(shape, dtype=dtype, device=_CPU)
+    flat = torch.frombuffer(bytearray(data), dtype=dtype)
+    return flat.view(shape).clone()  # in memory that is aligned as that of other tensors
+
+
+class Packed:
+    """A tensor that a pickle holds as bytes: torch takes 100 µs to write it and 150 to read it."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+    def __reduce__(self) -> tuple[Callable[..., Tensor], tuple[Any, ...]]:
+        """Return what makes the tensor."""
+        tensor = self.tensor
+        return tensor_of, (bytes_of(tensor), tensor.dtype, tuple(tensor.shape))
+
+
+def packed(tensor: Tensor) -> Any:
+    """Return what a pickle is to hold for a tensor: no memory behind it that is not in use."""
+    plain = type(tensor) is Tensor and tensor.layout is torch.strided and not tensor.is_quantized
+    if plain and tensor.device == _CPU and not (tensor.requires_grad or tensor.is_complex()):
+        return Packed(tensor)
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+
+
+def packed_attributes(value: Any) -> dict[str, Any]:
+    """Return the attributes of an object as a pickle is to hold them."""
+    return {n: packed(v) if isinstance(v, Tensor) else v for n, v in value.__dict__.items()}
 
 
 def normal_tensor(make: Callable[[], Made]) -> Made:
