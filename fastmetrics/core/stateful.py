@@ -99,7 +99,10 @@ class Stateful(Unscripted):
             _dtype_convert=False,
             _persistent={},
         )
-        super().__init__()  # last: another base may declare states
+        if upstream.is_upstream_class(type(self)):
+            upstream.next_constructor(type(self), Stateful)(self)
+        else:
+            super().__init__()  # last: another base may declare states
 
     def add_state(
         self,

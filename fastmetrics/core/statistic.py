@@ -149,10 +149,10 @@ class Statistic:
 
     @override
     def __setattr__(self, name: str, value: object) -> None:
-        known = self.__dataclass_fields__.get(name)
-        if name in self.__dict__ or known is None or not known.init:
+        own, known = self.__dict__, self.__dataclass_fields__.get(name)
+        if name in own or known is None or not known.init:
             raise FrozenInstanceError(f"cannot assign to field {name!r}")
-        super().__setattr__(name, value)
+        own[name] = value
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Return the statistic itself, which nobody changes."""

@@ -140,17 +140,19 @@ def _run_user_update(
     states.note()  # before, as in torchmetrics: the update may read it
     own["_inside"] = inside
     try:
-        with torch.set_grad_enabled(states.batch):
-            update(self, *args, **kwargs)
-    except RuntimeError as error:
-        if "Expected all tensors to be on" in str(error):
+        try:
+            with torch.set_grad_enabled(states.batch):
+                update(self, *args, **kwargs)
+        finally:
+            own["_inside"] = False
+    except BaseException as error:
+        own["_inside"] = False  # an interrupt may have kept it from that
+        if isinstance(error, RuntimeError) and "Expected all tensors to be on" in str(error):
             raise RuntimeError(
                 f"{type(self).__name__}.update: the inputs and the metric are on different"
                 f" devices; the metric is on {self.device}. Move it with `.to(device)`."
             ) from error
         raise
-    finally:
-        own["_inside"] = False
     if own["compute_on_cpu"] and not states.batch:
         states.lists_to_cpu()
 
