@@ -539,7 +539,7 @@ class Stateful(Unscripted):
                 " `process_group = None` before, or save `state_dict()`."
             )
         reduced = super().__reduce_ex__(protocol)
-        state = reduced[2]
+        state: Any = reduced[2]
         for name in {"_cached", "_forward_cache"} & state.keys():
             state[name] = map_tensors(packed, state[name])
         return reduced

@@ -91,7 +91,8 @@ class Running(WrapperMetric):
         slot = seen % window["window"]
         if seen == slot:
             self._declare(slot)
-        newest, oldest = {}, {}
+        newest: dict[str, Any] = {}
+        oldest: dict[str, Any] = {}
         for name in batch.defaults:
             place, value = f"{name}_{slot}", batch.values[name]
             newest[place] = list(value) if isinstance(value, list) else value
