@@ -217,14 +217,17 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
         """Return the plan, made again when a metric left its group, came or went."""
         return self._plan if self._plan.holds() else self._make_plan()
 
-    @serial
     def _live_plan(self) -> CollectionPlan:
-        """Return the plan, with all metrics sharing again what was lent to the user."""
+        """Return the plan, with all metrics sharing again what was lent to the user.
+
+        The caller holds the lock.
+        """
         plan = self._whole_plan()
         plan.relink()
         return plan
 
     @property
+    @serial
     def compute_groups(self) -> dict[int, list[str]]:
         """The names of the metrics that share a state, group by group.
 
@@ -501,6 +504,8 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
         return f"{self.prefix or ''}{base}{self.postfix or ''}"
 
     def _to_renamed_dict(self) -> dict[str, Any]:
+        if not self.prefix and not self.postfix:
+            return dict(self._modules)
         return {self._set_name(name): metric for name, metric in self._modules.items()}
 
     @serial

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor
+from torch.compiler import is_compiling, is_dynamo_compiling
 from typing_extensions import Self, TypeIs
 
 from fastmetrics.core import syncing, upstream
 from fastmetrics.core.forward import forward as forward_batch
+from fastmetrics.core.forward import forward_alone
 from fastmetrics.core.keywords import added_by, known_to
 from fastmetrics.core.locking import exclusive
 from fastmetrics.core.operators import Operators
@@ -226,8 +228,15 @@ class Metric(Stateful, Operators, ABC):
             TorchMetricsUserError: the states are those of all processes (``sync``).
         """
         self._check_own_states()
+        own = self.__dict__
         upstream.register()
-        return self._forward(args, kwargs)
+        if is_dynamo_compiling():
+            return self._forward(args, kwargs)
+        while True:
+            lock = own["_states"].lock
+            with lock:
+                if own["_states"].lock is lock:  # else another thread has put others in place
+                    return self._forward(args, kwargs)
 
     def _check_own_states(self) -> None:
         if self.__dict__["_kept"] is not None:
@@ -235,11 +244,26 @@ class Metric(Stateful, Operators, ABC):
                 f"{type(self).__name__} is synchronised; call `unsync` before `forward`."
             )
 
-    @exclusive
     def _forward(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        if self.__dict__["_states"].shared:
-            self._leave()
+        states = self.__dict__["_states"]
+        if states.shared:
+            states = self._leave()
+        if self._counts_once(states):
+            return forward_alone(self, states, args, kwargs)
         return forward_batch([[self]], self._update, args, kwargs)[0]
+
+    def _counts_once(self, states: States) -> bool:
+        """Whether ``forward`` is no more than an update of ours and its value."""
+        cls, own = type(self), self.__dict__
+        return (
+            cls.fused_update
+            and cls.full_state_update is False
+            and cls.update is cls._wrapped_update
+            and "update" not in own
+            and cls.reset is Metric.reset
+            and not (states.batch or own["dist_sync_on_step"] or own["compute_on_cpu"])
+            and not is_compiling()
+        )
 
     def _update(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.update(*args, **kwargs)

@@ -20,6 +20,16 @@ from fastmetrics.utilities.exceptions import TorchMetricsUserError
 from tests.user_metrics import MERGEABLE, NAMES, OURS, THEIRS, build
 
 
+@pytest.fixture
+def one_process():
+    store = torch.distributed.HashStore()
+    torch.distributed.init_process_group("gloo", store=store, rank=0, world_size=1)
+    try:
+        yield
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def batches(n: int = 4) -> list[Tensor]:
     generator = torch.Generator().manual_seed(3)
     return [torch.randn(5 + i, generator=generator) for i in range(n)]
@@ -777,6 +787,66 @@ def test_pretended_processes_give_the_values_of_torchmetrics(name: str) -> None:
             assert ours._is_synced is theirs._is_synced is False
         assert_same(ours.compute(), theirs.compute())
         assert_same(ours.metric_state, theirs.metric_state)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_processes_are_asked_as_often_as_by_torchmetrics(name: str) -> None:
+    counts = []
+    for namespace in (OURS, THEIRS):
+        calls = {"gather": 0, "available": 0}
+
+        def gather(tensor: Tensor, group: Any = None, calls: Any = calls) -> list[Tensor]:
+            calls["gather"] += 1
+            return [tensor, tensor]
+
+        def available(calls: Any = calls) -> bool:
+            calls["available"] += 1
+            return True
+
+        metric = getattr(namespace, name)(dist_sync_fn=gather, distributed_available_fn=available)
+        seen = []
+        for x in batches(2):
+            metric.update(x)
+            seen.append(dict(calls))
+            for _ in range(2):  # the second value is cached
+                metric.compute()
+                seen.append(dict(calls))
+        counts.append(seen)
+    assert counts[0] == counts[1]
+
+
+def test_whether_there_are_processes_is_asked_of_what_torch_has_now(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    metric = OURS.Ratio()
+    assert not metric._is_distributed()
+    monkeypatch.setattr(torch.distributed, "is_available", lambda: True)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    assert metric._is_distributed()
+    monkeypatch.setattr("fastmetrics.metric.jit_distributed_available", lambda: False)
+    assert not OURS.Ratio()._is_distributed()
+
+
+def test_copies_share_the_process_group_and_pickles_refuse_it(one_process: Any) -> None:
+    group = torch.distributed.new_group([0])
+    metric = OURS.Ratio(process_group=group)
+    metric.update(torch.ones(3))
+    for other in (copy.deepcopy(metric), metric.clone(), copy.copy(metric)):
+        assert other.process_group is group
+        assert_same(other.compute(), metric.compute())
+    with pytest.raises(TypeError, match="`process_group`"):
+        pickle.dumps(metric)
+    metric.process_group = None
+    assert_same(pickled(metric).compute(), metric.compute())
+
+
+def test_copies_share_what_their_attributes_share() -> None:
+    metric = OURS.Ratio()
+    metric.one = metric.two = []
+    metric.other = {}
+    for other in (copy.deepcopy(metric), pickled(metric)):
+        assert other.one is other.two is not metric.one
+        assert other.other == {} and other.other is not metric.other
 
 
 def test_plot() -> None:

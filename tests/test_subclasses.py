@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import copy
 import functools
+import importlib
 import inspect
 import pickle
 from typing import Any
@@ -309,9 +310,32 @@ class TheirsFirstUpdates(Theirs, Ours):
         super().update(x)
 
 
-@pytest.mark.parametrize(
-    "cls", [OursFirst, TheirsFirst, OursFirstUpdates, TheirsFirstUpdates], ids=lambda c: c.__name__
+class Swallows:
+    """A mixin that does not tell other bases of its subclasses."""
+
+    def __init_subclass__(cls) -> None:
+        pass
+
+
+class OursFirstUntold(Swallows, Ours, Theirs):
+    pass
+
+
+class TheirsFirstUntold(Swallows, Theirs, Ours):
+    pass
+
+
+BOTH = (
+    OursFirst,
+    TheirsFirst,
+    OursFirstUpdates,
+    TheirsFirstUpdates,
+    OursFirstUntold,
+    TheirsFirstUntold,
 )
+
+
+@pytest.mark.parametrize("cls", BOTH, ids=lambda c: c.__name__)
 def test_one_base_of_torchmetrics_and_one_of_ours(cls: Any) -> None:
     metric = cls()
     for _ in range(2):
@@ -331,6 +355,39 @@ def test_one_base_of_torchmetrics_and_one_of_ours(cls: Any) -> None:
     metric.persistent(True)
     assert metric.state_dict().keys() == {"ours", "theirs", "total"}
     assert isinstance(metric + 1, CompositionalMetric)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        ("classification.BinaryAccuracy", {}),
+        ("classification.MulticlassF1Score", {"num_classes": 3}),
+        ("classification.MulticlassConfusionMatrix", {"num_classes": 3}),
+        ("classification.BinaryAUROC", {}),
+        ("classification.BinaryAveragePrecision", {"thresholds": 5}),
+        ("regression.MeanSquaredError", {}),
+        ("regression.PearsonCorrCoef", {}),
+    ],
+)
+def test_a_metric_in_front_of_its_namesake_in_torchmetrics(
+    name: str, arguments: dict[str, Any]
+) -> None:
+    part, cls = name.split(".")
+    theirs = getattr(getattr(torchmetrics, part), cls)
+    ours = getattr(importlib.import_module(f"fastmetrics.{part}"), cls)
+    both = type("Both", (ours, theirs), {})
+    generator = torch.Generator().manual_seed(0)
+    first = torch.rand(9, generator=generator)
+    second = torch.rand(9, generator=generator)
+    if "Multiclass" in cls:
+        first, second = (3 * first).long(), (3 * second).long()
+    elif part == "classification":
+        second = (2 * second).long()
+    mixed, alone = both(**arguments), ours(**arguments)
+    for metric in (mixed, alone):
+        metric.update(first, second)
+        metric(second if part != "classification" else first, second)
+    torch.testing.assert_close(mixed.compute(), alone.compute())
 
 
 class Looks(Ours):

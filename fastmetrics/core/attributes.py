@@ -37,6 +37,8 @@ class StateAttribute:
 def show_states(cls: type, names: list[str]) -> None:
     """Make states attributes of the metrics of a class, unless it shows them in its own way."""
     for name in names:
+        if isinstance(getattr(cls, name, None), StateAttribute):
+            continue
         found = next((base.__dict__[name] for base in cls.__mro__ if name in base.__dict__), None)
         if not hasattr(type(found), "__set__"):
             setattr(cls, name, StateAttribute(name, found))

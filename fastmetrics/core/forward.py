@@ -10,6 +10,7 @@ import torch
 from torch.compiler import is_compiling, is_dynamo_compiling
 
 from fastmetrics.core.states import Derived, States
+from fastmetrics.core.wrapping import add_to_twin
 from fastmetrics.utilities.data import map_tensors
 
 if TYPE_CHECKING:
@@ -36,23 +37,6 @@ def forward(
         args: the batch.
         kwargs: the batch.
     """
-    if is_compiling():
-        return _forward(groups, update, args, kwargs)
-    held = [(metric, metric._pointers()) for group in groups for metric in group]
-    try:
-        return _forward(groups, update, args, kwargs)
-    except BaseException:  # an interrupt may have kept it from putting back what was there
-        for metric, pointers in held:
-            metric.__dict__.update(pointers)
-        raise
-
-
-def _forward(
-    groups: Sequence[Sequence[Metric]],
-    update: Callable[[tuple[Any, ...], dict[str, Any]], None],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> list[Any]:
     compiling = is_compiling()
     # In a compiled region a kept twin would be another graph.
     twice, reuse = False, not compiling
@@ -60,7 +44,7 @@ def _forward(
     own: list[tuple[Sequence[Metric], States]] = []
     read: list[tuple[Sequence[Metric], Derived]] = []
     for group in groups:
-        head = group[0]._states  # read once: another thread may put others in place
+        head = group[0]._states
         if head.batch and not compiling:
             raise RuntimeError("`forward` runs already, around this call or in another thread.")
         if isinstance(head, States):
@@ -76,22 +60,27 @@ def _forward(
             update(args, kwargs)
     twins = [total.twin(reuse) for _, total in own]
     try:
-        for (group, _), twin in zip(own, twins, strict=True):
-            for metric in group:
-                object.__setattr__(metric, "_states", twin)
-                metric._begin_batch()
-        update(args, kwargs)
-        for group, head in read:
-            twin = next(twin for (_, t), twin in zip(own, twins, strict=True) if t is head.source)
-            batch = States(head.read_off(twin), batch=True)
-            batch.lock = twin.lock
-            batch.changed()  # no value that was cached belongs to it
-            for metric in group:
-                object.__setattr__(metric, "_states", batch)
-        values = [_value_of_batch(metric, args, kwargs) for metric, _ in members]
-    finally:
-        for metric, head in members:
-            object.__setattr__(metric, "_states", head)
+        try:
+            for (group, _), twin in zip(own, twins, strict=True):
+                for metric in group:
+                    object.__setattr__(metric, "_states", twin)
+                    metric._begin_batch()
+            update(args, kwargs)
+            for group, head in read:
+                twin = next(
+                    t for (_, total), t in zip(own, twins, strict=True) if total is head.source
+                )
+                batch = States(head.read_off(twin), batch=True)
+                batch.lock = twin.lock
+                batch.changed()  # no value that was cached belongs to it
+                for metric in group:
+                    object.__setattr__(metric, "_states", batch)
+            values = [_value_of_batch(metric, args, kwargs) for metric, _ in members]
+        finally:
+            _put_back(members)
+    except BaseException:  # an interrupt may have kept it from putting back what was there
+        _put_back(members)
+        raise
     for (group, total), twin in zip(own, twins, strict=True):
         if not twice:
             if not compiling:
@@ -120,6 +109,34 @@ def forward_together(metrics: Sequence[Metric], update: Callable[[], None]) -> l
         return forward([[metric] for metric in metrics], lambda args, kwargs: update(), (), {})
 
 
+def forward_alone(
+    metric: Metric, total: States, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """Do as :func:`forward` for one metric that counts a batch once, which most calls are."""
+    own = metric.__dict__
+    twin = total.twin(reuse=True)
+    try:
+        try:
+            own["_states"] = twin
+            add_to_twin(metric, args, kwargs)
+            value = _value_of_batch(metric, args, kwargs)
+        finally:
+            own["_states"] = total
+    except BaseException:  # an interrupt may have kept it from putting back what was there
+        own["_states"] = total
+        raise
+    total.changed()  # before: an interrupt behind it must not leave an old value
+    metric._join(total, twin)
+    total.count += 1
+    own["_forward_cache"] = value
+    return value
+
+
+def _put_back(members: Sequence[tuple[Metric, Any]]) -> None:
+    for metric, head in members:
+        object.__setattr__(metric, "_states", head)
+
+
 @contextmanager
 def unshared(totals: Sequence[States]) -> Generator[None, None, None]:
     """Let the collection that shares states update them through one of their metrics."""
@@ -136,15 +153,23 @@ def unshared(totals: Sequence[States]) -> Generator[None, None, None]:
 def _value_of_batch(metric: Metric, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Return the value of the batch that the metric points to, with gradients where asked for."""
     if metric.dist_sync_on_step or "compute" in metric.__dict__:
-        to_sync = metric._to_sync
-        metric._to_sync = metric.dist_sync_on_step
-        try:
-            value = metric.compute()
-        finally:
-            metric._to_sync = to_sync
+        value = _computed_value(metric)
         return value if metric.dist_sync_on_step else metric._follow(value, args, kwargs)
     if is_compiling():
         value = map_tensors(metric._traced_tensor, metric._raw_compute())
     else:
         value = metric._own_value(metric._raw_compute())
     return metric._follow(value, args, kwargs)
+
+
+def _computed_value(metric: Metric) -> Any:
+    pointers = metric._pointers()
+    try:
+        try:
+            metric._to_sync = metric.dist_sync_on_step
+            return metric.compute()
+        finally:
+            metric.__dict__.update(pointers)
+    except BaseException:  # an interrupt may have kept it from putting back what was there
+        metric.__dict__.update(pointers)
+        raise

@@ -13,7 +13,6 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
-from torch.compiler import is_compiling
 
 from fastmetrics.core.states import State
 from fastmetrics.utilities.data import (
@@ -36,11 +35,13 @@ class Reduction:
         wire: how an all-reduce brings the parts of processes together ("sum", "max", "min"); None
             where they travel whole.
         weighs_updates: whether parts count by how many updates they stand for.
+        adds: whether a part of the form of the total is simply added to it.
         concatenates: whether processes may hold any number of rows, which are put in one tensor.
     """
 
     function: Callable[..., Any] | None
     wire: ClassVar[str | None] = None
+    adds: ClassVar[bool] = False
     concatenates: ClassVar[bool] = False
     weighs_updates: ClassVar[bool] = False
 
@@ -52,10 +53,6 @@ class Reduction:
     def merge(self, first: Any, second: Any, counts: tuple[int, int]) -> Any:
         """Return the state of both parts, which stand for so many updates each."""
         raise NotImplementedError
-
-    def adds(self, total: Tensor, part: Tensor) -> bool:
-        """Whether ``total.add_(part)`` is all that :meth:`join` does."""
-        return False
 
     def join(self, total: State, part: Any, updates: Callable[[], int]) -> Any:
         """Return ``total`` with one batch behind it, in place if possible.
@@ -87,19 +84,11 @@ class Sum(Reduction):
 
     function = staticmethod(dim_zero_sum)
     wire = "sum"
+    adds = True
 
     def merge(self, first: Any, second: Any, counts: tuple[int, int]) -> Any:
         """Return the sum."""
         return first + second
-
-    def adds(self, total: Tensor, part: Tensor) -> bool:
-        """Whether the batch has the form of the total, and autograd does not follow it."""
-        return (
-            part.dtype is total.dtype
-            and part.shape == total.shape
-            and not part.requires_grad
-            and not is_compiling()  # which does not know of all gradients
-        )
 
     def join(self, total: Any, part: Any, updates: Callable[[], int]) -> Any:
         """Add the batch in place; what becomes wider, as counts with weights do, is made anew."""

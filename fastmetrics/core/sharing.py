@@ -363,7 +363,8 @@ _forward = exclusive(lambda _, *args: forward(*args))  # by the lock of the firs
 def _forward_of(step: Group | Pass) -> tuple[list[Sequence[Any]], bool]:
     first = step.groups if isinstance(step, Pass) else [step]
     groups = [*first, *(reader for group in first for reader in group.readers)]
-    plain = all(_has_plain_forward(member) for group in groups for member in group.members)
+    members = [member for group in groups for member in group.members]
+    plain = len(members) > 1 and all(map(_has_plain_forward, members))
     return [group.members for group in groups], plain
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
+from types import FunctionType
 from typing import Any
 
 import torch
@@ -15,12 +17,12 @@ from typing_extensions import Self
 from fastmetrics.core import upstream
 from fastmetrics.core.attributes import show_states
 from fastmetrics.core.locking import exclusive
-from fastmetrics.core.reductions import reduction_of
+from fastmetrics.core.reductions import Reduction, reduction_of
 from fastmetrics.core.scripting import Unscripted
 from fastmetrics.core.states import State, States, blank, private_copy
 from fastmetrics.core.statistic import batches_of, check_form, check_tensor
 from fastmetrics.utilities.checks import check_choice
-from fastmetrics.utilities.data import map_tensors, normal_tensor
+from fastmetrics.utilities.data import map_tensors, normal_tensor, packed
 from fastmetrics.utilities.prints import rank_zero_warn
 
 # Class attributes that nobody assigns to a metric.
@@ -54,6 +56,22 @@ EXTRAS = "_extras"
 _POINTERS = ("_states", "_kept", "_to_sync", "_should_unsync")
 
 
+# Kinds of values that copies share, and of containers that are often empty.
+_SHARED = frozenset({bool, int, str, type(None), FunctionType, torch.device, torch.dtype})
+_CONTAINERS = frozenset({dict, OrderedDict, set, list})
+
+
+def _copy(value: Any, memo: dict[int, Any]) -> Any:
+    """Do as ``deepcopy``; most attributes of a module need little of what that does."""
+    kind = type(value)
+    if kind in _SHARED:
+        return value
+    if kind in _CONTAINERS and not value and id(value) not in memo:
+        memo[id(value)] = new = kind()
+        return new
+    return deepcopy(value, memo)
+
+
 class Stateful(Unscripted):
     """What all metrics are, before they count anything; ``docs/states.md`` tells the whole story.
 
@@ -81,7 +99,10 @@ class Stateful(Unscripted):
             _dtype_convert=False,
             _persistent={},
         )
-        super().__init__()  # last: another base may declare states
+        if upstream.is_upstream_class(type(self)):
+            upstream.next_constructor(type(self), Stateful)(self)
+        else:
+            super().__init__()  # last: another base may declare states
 
     def add_state(
         self,
@@ -108,10 +129,20 @@ class Stateful(Unscripted):
         reduction = reduction_of(dist_reduce_fx)
         if isinstance(default, Tensor):
             default = private_copy(default.contiguous())
-        states = self._private()
-        states.declare(name, default, reduction, self.device)
-        self._persistent[name] = persistent
-        show_states(type(self), [name])
+        self._declare_states({name: default}, {name: reduction}, persistent)
+
+    def _declare_states(
+        self,
+        defaults: Mapping[str, State],
+        reductions: Mapping[str, Reduction],
+        persistent: bool = False,
+    ) -> None:
+        """Declare states whose defaults nobody else changes."""
+        states, device = self._private(), self.device
+        for name, default in defaults.items():
+            states.declare(name, default, reductions[name], device)
+        self._persistent.update(dict.fromkeys(defaults, persistent))
+        show_states(type(self), list(defaults))
         self._point(states)
 
     @property
@@ -497,7 +528,7 @@ class Stateful(Unscripted):
         memo[id(self.process_group)] = self.process_group
         new = memo[id(self)] = type(self).__new__(type(self))
         state = self.__getstate__()
-        new.__setstate__(normal_tensor(lambda: deepcopy(state, memo)))
+        new.__setstate__(normal_tensor(lambda: {n: _copy(v, memo) for n, v in state.items()}))
         return new
 
     def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:
@@ -507,7 +538,11 @@ class Stateful(Unscripted):
                 f"{type(self).__name__} cannot be pickled with its `process_group`; set"
                 " `process_group = None` before, or save `state_dict()`."
             )
-        return super().__reduce_ex__(protocol)
+        reduced = super().__reduce_ex__(protocol)
+        state: Any = reduced[2]
+        for name in {"_cached", "_forward_cache"} & state.keys():
+            state[name] = map_tensors(packed, state[name])
+        return reduced
 
     def __copy__(self) -> Self:
         """Return a shallow copy; whichever of both changes first takes a copy of the states."""
@@ -520,7 +555,9 @@ class Stateful(Unscripted):
     def __getstate__(self) -> dict[str, Any]:
         """Return all attributes; a metric that is copied alone shares nothing with the others."""
         state = {**self.__dict__, "_cached": self._computed, "_cached_at": None}
-        return {name: value for name, value in state.items() if name not in self._defaults}
+        for name in self._defaults:
+            state.pop(name, None)
+        return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Restore all attributes; the process may be one where no metric was made yet."""

@@ -11,6 +11,7 @@ from torch import Tensor
 from typing_extensions import Self, dataclass_transform, override
 
 from fastmetrics.core.states import Batch, States
+from fastmetrics.utilities.data import packed_attributes
 
 F = TypeVar("F", bound=Callable[..., Any])
 S = TypeVar("S", bound="Statistic")
@@ -148,10 +149,16 @@ class Statistic:
 
     @override
     def __setattr__(self, name: str, value: object) -> None:
-        known = self.__dataclass_fields__.get(name)
-        if name in self.__dict__ or known is None or not known.init:
+        own, known = self.__dict__, self.__dataclass_fields__.get(name)
+        if name in own or known is None or not known.init:
             raise FrozenInstanceError(f"cannot assign to field {name!r}")
-        super().__setattr__(name, value)
+        own[name] = value
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the statistic itself, which nobody changes."""
+        return self
+
+    __getstate__ = packed_attributes
 
     @property
     def reductions(self) -> Mapping[str, Any]:

@@ -10,12 +10,13 @@ from torch import Tensor
 from typing_extensions import Self
 
 from fastmetrics.core.keywords import adds
+from fastmetrics.core.reductions import reduction_of
 from fastmetrics.core.states import States, blank, private_copy
 from fastmetrics.core.statistic import Lists, Statistic, View, counts_only
 from fastmetrics.core.translation import Translation
 from fastmetrics.distributed import Parcel
 from fastmetrics.metric import Metric
-from fastmetrics.utilities.data import map_tensors
+from fastmetrics.utilities.data import map_tensors, normal_tensor
 
 T = TypeVar("T")
 
@@ -69,8 +70,9 @@ class StatisticMetric(Metric):
         Metric.__init__(self, **settings)  # whatever else a subclass stems from
         self.statistic = statistic.to(self.device)
         self.__dict__["_view_names"] = frozenset(self._views())
-        for name, state in statistic.empty(self._default_device).items():
-            self.add_state(name, state, statistic.reductions[name])
+        defaults = normal_tensor(lambda: statistic.empty(self._default_device))
+        reductions = statistic.reductions
+        self._declare_states(defaults, {name: reduction_of(reductions[name]) for name in defaults})
 
     @counts_only
     @adds("weight")

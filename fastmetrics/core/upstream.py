@@ -58,6 +58,21 @@ def put_ours_first(cls: type, ours: tuple[type, ...]) -> None:
         setattr(cls, name, staticmethod(lambda method: method))
 
 
+def next_constructor(cls: type, base: type) -> Any:
+    """Return the constructor that follows that of ``base`` in the bases of ``cls``.
+
+    That of one of torchmetrics' metrics is none: ours in front of it has taken the arguments, and
+    states what is counted.
+    """
+    rest = cls.__mro__[cls.__mro__.index(base) + 1 :]
+    theirs = _upstream("torchmetrics.metric", "Metric")
+    for each in rest:
+        named = each.__module__.partition(".")[0] == "torchmetrics" and each is not theirs
+        if "__init__" in vars(each) and not (named and theirs in each.__mro__):
+            return vars(each)["__init__"]
+    return object.__init__
+
+
 def became_theirs(value: Any, state: dict[str, Any], ours: str) -> bool:
     """Make ``value`` one of torchmetrics' class if ``state`` was pickled by that.
 

@@ -15,6 +15,7 @@ from torch.compiler import is_compiling, is_dynamo_compiling
 
 from fastmetrics.core import upstream
 from fastmetrics.core.locking import exclusive
+from fastmetrics.core.states import next_version
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.utilities.prints import rank_zero_warn
 from fastmetrics.utilities.refusals import reword
@@ -55,6 +56,28 @@ def _is_inner(self: Metric, outer: Any, known: Any) -> bool:
     return outer is known or self.__dict__["_inside"]
 
 
+def _reword(
+    error: Exception, update: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> None:
+    """Let an error say which argument of ``update`` is no tensor that it could take, if one is."""
+    metric: Metric = args[0]
+    if metric.__dict__["_device"].type != "meta":
+        reword(error, update, args, kwargs)
+
+
+def add_to_twin(metric: Metric, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+    """Add a batch to the states that a metric points to, which are of one batch and keep no books.
+
+    Only for metrics with ``fused_update``.
+    """
+    update = type(metric)._raw_update
+    try:
+        update(metric, *args, **kwargs)
+    except Exception as error:
+        _reword(error, update, (metric, *args), kwargs)
+        raise
+
+
 def _wrap_fused_update(update: Callable[..., Any]) -> Callable[..., None]:
     """Return ``update`` with its bookkeeping, for one that leaves the states alone when it raises.
 
@@ -85,13 +108,14 @@ def _wrap_fused_update(update: Callable[..., Any]) -> Callable[..., None]:
                 if states.shared:
                     states = self._leave()
                 version = states.version
-                states.note()  # before: an interrupt behind the op must not leave an old value
+                # Before: an interrupt behind the op must not leave an old value.
+                states.version = next_version()
+                states.count += 1
                 try:
                     update(*args, **kwargs)
                 except Exception as error:
                     states.count, states.version = states.count - 1, version
-                    if own["_device"].type != "meta":
-                        reword(error, update, args, kwargs)
+                    _reword(error, update, args, kwargs)
                     raise
                 if own["compute_on_cpu"] and not states.batch:
                     states.lists_to_cpu()
@@ -137,17 +161,19 @@ def _run_user_update(
     states.note()  # before, as in torchmetrics: the update may read it
     own["_inside"] = inside
     try:
-        with torch.set_grad_enabled(states.batch):
-            update(self, *args, **kwargs)
-    except RuntimeError as error:
-        if "Expected all tensors to be on" in str(error):
+        try:
+            with torch.set_grad_enabled(states.batch):
+                update(self, *args, **kwargs)
+        finally:
+            own["_inside"] = False
+    except BaseException as error:
+        own["_inside"] = False  # an interrupt may have kept it from that
+        if isinstance(error, RuntimeError) and "Expected all tensors to be on" in str(error):
             raise RuntimeError(
                 f"{type(self).__name__}.update: the inputs and the metric are on different"
                 f" devices; the metric is on {self.device}. Move it with `.to(device)`."
             ) from error
         raise
-    finally:
-        own["_inside"] = False
     if own["compute_on_cpu"] and not states.batch:
         states.lists_to_cpu()
 

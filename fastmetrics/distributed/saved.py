@@ -6,7 +6,6 @@ elements of all states in that order; a checksum. Nothing in it is ever run.
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import struct
@@ -22,6 +21,7 @@ from torch import Tensor
 from fastmetrics.core.states import State
 from fastmetrics.distributed.gathering import SENDABLE
 from fastmetrics.distributed.packets import dtype_name
+from fastmetrics.utilities.data import bytes_of, tensor_of
 
 if TYPE_CHECKING:
     from fastmetrics.collections import MetricCollection
@@ -65,7 +65,7 @@ def write_states(metrics: dict[str, Metric]) -> bytes:
             }
         )
     text = json.dumps({"byteorder": sys.byteorder, "metrics": records}).encode()
-    parts = [_START.pack(_MARK, _VERSION, len(text)), text, *map(_elements, tensors)]
+    parts = [_START.pack(_MARK, _VERSION, len(text)), text, *map(bytes_of, tensors)]
     checksum = 0
     for part in parts:
         checksum = zlib.crc32(part, checksum)
@@ -115,11 +115,6 @@ def _form(tensor: Tensor) -> list[Any]:
     if tensor.dtype not in SENDABLE:
         raise ValueError(f"States must have one of the dtypes {SENDABLE}, got {tensor.dtype}.")
     return [dtype_name(tensor.dtype), [*tensor.shape]]
-
-
-def _elements(tensor: Tensor) -> bytes:
-    data = tensor.detach().cpu().contiguous()
-    return ctypes.string_at(data.data_ptr(), data.nbytes) if data.nbytes else b""
 
 
 def _malformed(what: str) -> ValueError:
@@ -219,12 +214,8 @@ def _states(
     def read(dtype: torch.dtype, shape: list[int]) -> Tensor:
         nonlocal start
         end = start + math.prod(shape) * dtype.itemsize
-        part, start = bytearray(elements[start:end]), end
-        return (
-            torch.frombuffer(part, dtype=dtype).view(shape)
-            if part
-            else torch.empty(shape, dtype=dtype)
-        )
+        part, start = bytes(elements[start:end]), end
+        return tensor_of(part, dtype, shape)
 
     found: dict[str, dict[str, State]] = {}
     for metric, states in forms.items():

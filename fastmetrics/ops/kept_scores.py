@@ -240,7 +240,7 @@ class Kept(Scores):
         views = shown if full else [tensor[:used] for tensor in shown]
         # In front of what the rows remember: the next batch takes other memory if that differs.
         chunks = [states.values[name] for name in names]
-        end_alike(chunks, [[view] for view in views], instead=rows.used > 0)
+        end_alike(chunks, views, instead=rows.used > 0)
         rows.used = used
         if states.batch:
             return

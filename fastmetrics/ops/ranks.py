@@ -282,7 +282,7 @@ def keep_samples(
     kept_preds: list[Tensor], kept_target: list[Tensor], preds: Tensor, target: Tensor
 ) -> None:
     """Append copies, which later changes of the inputs do not reach."""
-    copies = [[x.detach().clone() if x.requires_grad else x.clone()] for x in (preds, target)]
+    copies = [x.detach().clone() if x.requires_grad else x.clone() for x in (preds, target)]
     end_alike((kept_preds, kept_target), copies)
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.utilities.checks import check_int
-from fastmetrics.utilities.data import makes_plain_tensors
+from fastmetrics.utilities.data import makes_plain_tensors, packed_attributes
 from fastmetrics.utilities.recording import is_recorded
 
 Thresholds = int | list[float] | Tensor | str | None
@@ -67,6 +67,8 @@ class Grid:
     order: Tensor | None
     _values: tuple[float, ...] | None = field(default=None, init=False)
     _real: Grid | None = field(default=None, init=False)  # where the numbers of a meta grid are
+
+    __getstate__ = packed_attributes
 
     @property
     def values(self) -> tuple[float, ...]:

@@ -61,8 +61,7 @@ class ContinuousRankedProbabilityScore(Metric):
         """Add one batch; ``weight`` is ``[N]``."""
         scores = sample_scores(type(self).__name__, preds.detach(), target.detach())
         score, total = score_sums(scores, weight)
-        self.score.add_(score)
-        self.total.add_(total)
+        torch._foreach_add_([self.score, self.total], [score, total])  # or an interrupt parts them
 
     def _report(self) -> None:
         report_weight_sums(type(self).__name__, self.total.view(1, 1), 0)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import ctypes
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
+from itertools import repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -148,22 +150,62 @@ def _flexible_bincount(x: Tensor) -> Tensor:
     return counts
 
 
-def end_alike(
-    lists: Sequence[list[Made]], parts: Sequence[list[Made]], instead: bool = False
-) -> None:
-    """Put each part behind its list, or with ``instead`` in the place of the last element.
+def end_alike(lists: Sequence[list[Made]], ends: Sequence[Made], instead: bool = False) -> None:
+    """Put each end behind its list, or with ``instead`` in the place of the last element."""
+    if torch.compiler.is_dynamo_compiling():
+        for each, end in zip(lists, ends, strict=True):
+            each[len(each) - instead :] = [end]
+    elif instead:
+        in_one_step(list.__setitem__, lists, repeat(-1), ends)
+    else:
+        in_one_step(list.append, lists, ends)
 
-    An interrupt finds all lists changed, or none.
+
+def in_one_step(method: Callable[..., Any], *arguments: Iterable[Any]) -> None:
+    """Call a method that is written in C for each set of arguments.
+
+    An interrupt, which comes between the steps of the interpreter, finds all of it or nothing.
     """
-    ends = [len(each) - instead for each in lists]
-    before = [each[end:] for each, end in zip(lists, ends, strict=True)]
-    try:
-        for each, end, part in zip(lists, ends, parts, strict=True):
-            each[end:] = part
-    except BaseException:
-        for each, end, old in zip(lists, ends, before, strict=True):
-            each[end:] = old
-        raise
+    [*map(method, *arguments)]
+
+
+def bytes_of(tensor: Tensor) -> bytes:
+    """Return the elements of a tensor, one after the other."""
+    data = tensor.detach().cpu().contiguous()
+    return ctypes.string_at(data.data_ptr(), data.nbytes) if data.nbytes else b""
+
+
+def tensor_of(data: bytes, dtype: torch.dtype, shape: Sequence[int]) -> Tensor:
+    """Return the tensor on the CPU that has these elements."""
+    if not data:
+        return torch.empty(shape, dtype=dtype, device=_CPU)
+    flat = torch.frombuffer(bytearray(data), dtype=dtype)
+    return flat.view(shape).clone()  # in memory that is aligned as that of other tensors
+
+
+class Packed:
+    """A tensor that a pickle holds as bytes: torch takes 100 µs to write it and 150 to read it."""
+
+    def __init__(self, tensor: Tensor) -> None:
+        self.tensor = tensor
+
+    def __reduce__(self) -> tuple[Callable[..., Tensor], tuple[Any, ...]]:
+        """Return what makes the tensor."""
+        tensor = self.tensor
+        return tensor_of, (bytes_of(tensor), tensor.dtype, tuple(tensor.shape))
+
+
+def packed(tensor: Tensor) -> Any:
+    """Return what a pickle is to hold for a tensor: no memory behind it that is not in use."""
+    plain = type(tensor) is Tensor and tensor.layout is torch.strided and not tensor.is_quantized
+    if plain and tensor.device == _CPU and not (tensor.requires_grad or tensor.is_complex()):
+        return Packed(tensor)
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+
+
+def packed_attributes(value: Any) -> dict[str, Any]:
+    """Return the attributes of an object as a pickle is to hold them."""
+    return {n: packed(v) if isinstance(v, Tensor) else v for n, v in value.__dict__.items()}
 
 
 def normal_tensor(make: Callable[[], Made]) -> Made:

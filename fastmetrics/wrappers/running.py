@@ -16,7 +16,6 @@ from fastmetrics.core.statistic_metric import StatisticMetric
 from fastmetrics.distributed import gather_all_tensors
 from fastmetrics.metric import Metric, is_native
 from fastmetrics.utilities.checks import check_int
-from fastmetrics.utilities.data import map_tensors
 from fastmetrics.wrappers.abstract import WrapperMetric
 
 __all__ = ["Running"]
@@ -78,37 +77,44 @@ class Running(WrapperMetric):
         for name, default in batch.defaults.items():
             own.declare(f"{name}_{slot}", default, batch.reductions[name], self.device)
 
-    def _prepare(self) -> None:
-        """Empty the metric, should an interrupt have left something in it."""
-        if self.base_metric._states.updates():
-            self.base_metric.reset()
+    def _emptied(self) -> Metric:
+        """Return the metric, emptied should an interrupt have left something in it."""
+        metric: Metric = self.__dict__["_modules"]["base_metric"]  # half the time of asking for it
+        if metric._states.updates():
+            metric.reset()
+        return metric
 
-    def _keep_batch(self) -> None:
-        """Put the states of the metric, one batch, in the place of the oldest of the window."""
-        own, batch = self._private(), self.base_metric._private()
-        seen, slot = self._num_vals_seen, self._num_vals_seen % self.window
-        kept = {
-            f"{name}_{slot}": map_tensors(lambda t: t, batch.values[name])
-            for name in batch.defaults
-        }
-        batch.home.clear()  # the memory of the batch goes to the window
-        self.base_metric.reset()
-        if seen < self.window:
+    def _keep_batch(self, metric: Metric) -> None:
+        """Exchange the states of the metric, one batch, with the oldest of the window."""
+        own, batch, window = self._private(), metric._private(), self.__dict__
+        seen = window["_num_vals_seen"]
+        slot = seen % window["window"]
+        if seen == slot:
             self._declare(slot)
-        before = {name: own.values[name] for name in kept}
+        newest: dict[str, Any] = {}
+        oldest: dict[str, Any] = {}
+        for name in batch.defaults:
+            place, value = f"{name}_{slot}", batch.values[name]
+            newest[place] = list(value) if isinstance(value, list) else value
+            oldest[place] = own.values[place]
+        batch.home.clear()  # this memory goes to the window
         try:
-            own.values.update(kept)
-            self.__dict__["_num_vals_seen"] = seen + 1
+            own.values.update(newest)
+            window["_num_vals_seen"] = seen + 1
         except BaseException:
-            own.values.update(before)
-            self.__dict__["_num_vals_seen"] = seen
+            own.values.update(oldest)
+            window["_num_vals_seen"] = seen
             raise
+        for name, place in zip(batch.defaults, newest, strict=True):
+            if isinstance(oldest[place], Tensor):
+                own.home[place], batch.home[name] = newest[place], oldest[place]
+        metric.reset()
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Add a batch to the window; arguments as in ``update`` of the metric."""
-        self._prepare()
-        self.base_metric.update(*args, **kwargs)
-        self._keep_batch()
+        metric = self._emptied()
+        metric.update(*args, **kwargs)
+        self._keep_batch(metric)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Add a batch to the window and return the value of the batch alone."""
@@ -116,10 +122,10 @@ class Running(WrapperMetric):
 
     @exclusive
     def _keep_and_value(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        self._prepare()
-        value = self.base_metric(*args, **kwargs)
+        metric = self._emptied()
+        value = metric(*args, **kwargs)
         self._private().changed()
-        self._keep_batch()
+        self._keep_batch(metric)
         self._states.note()
         self.__dict__["_forward_cache"] = value
         return value
@@ -129,9 +135,8 @@ class Running(WrapperMetric):
         """Return the value of the metric over the batches of the window, oldest first."""
         seen = self._num_vals_seen
         slots = [i % self.window for i in range(max(0, seen - self.window), seen)]
-        metric = self.base_metric
+        metric = self._emptied()
         head = metric._private()
-        self._prepare()
         values = {name: private_copy(value) for name, value in head.values.items()}
         with torch.no_grad():
             for name, reduction in head.reductions.items():

@@ -71,6 +71,37 @@ def test_copies_and_reset():
     assert running.compute() == 9
 
 
+@pytest.mark.parametrize("window", [1, 2, 3])
+def test_batches_of_the_window_share_no_memory(window):
+    """Whatever is written into one place of the window leaves the others and the metric alone."""
+    running = Running(SumMetric(), window)
+    running.persistent(True)
+    for value in range(5):
+        running.update(float(value))
+        saved = running.state_dict()
+        other = Running(SumMetric(), window)
+        for _ in range(value % 3):
+            other.update(9.0)
+        other.load_state_dict(saved)
+        places = [*other._states.values.values(), *other.base_metric._states.values.values()]
+        assert len({place.data_ptr() for place in places}) == len(places)
+        expected = running.compute()
+        assert other.compute() == expected
+        running.load_state_dict(saved)
+        assert running.compute() == expected
+        running.update(7.0), other.update(7.0)
+        assert running.compute() == other.compute()
+        running.load_state_dict(saved)
+
+
+def test_a_window_takes_memory_as_it_fills():
+    running = Running(SumMetric(), 2**31 - 1)
+    for value in range(4):
+        running.update(float(value))
+    assert running.compute() == 6
+    assert len(running._states.values) < 20
+
+
 def test_in_a_collection():
     metrics = MetricCollection({"sum": Running(SumMetric(), 2), "mean": Running(MeanMetric(), 2)})
     for value in (1.0, 2.0, 4.0):

@@ -59,7 +59,7 @@ def arguments_of_task(
     """
     name = check_task(task, tuple(implementations))
     known = _names_of(implementations[name])
-    others = frozenset[str]().union(*map(_names_of, implementations.values())) - known
+    others: frozenset[str] = frozenset().union(*map(_names_of, implementations.values())) - known
     own = {key: value for key, value in options.items() if key not in others}
     check_sizes(name, own)
     return name, own
