@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import counts_only, wants_gradients
+from fastmetrics.core.statistic import check_declared, counts_only, wants_gradients
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.metric import Metric, as_scalar
 from fastmetrics.ops.aggregate import (
@@ -332,7 +332,7 @@ class CatMetric(BaseAggregator):
     def __init__(self, nan_strategy: str | float = "warn", **kwargs: Any) -> None:
         super().__init__("cat", [], nan_strategy, **kwargs)
 
-    _check_states = Metric._check_declared
+    _check_states = check_declared
 
     def update(self, value: float | Tensor) -> None:
         """Append ``value``: a number, or numbers of any real dtype and shape.

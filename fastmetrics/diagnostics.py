@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import Module
 from typing_extensions import Self
 
-from fastmetrics.core.statistic import check_form, check_tensor
+from fastmetrics.core.statistic import check_declared, check_form, check_tensor
 from fastmetrics.distributed import gather_all_tensors
 from fastmetrics.metric import Metric
 from fastmetrics.ops import tensor_stats as stats_of
@@ -281,7 +281,7 @@ class TopSamples(Metric):
             raise ValueError(f"The next id must be an int64 from 0 on, got {extras}.")
         self._number_from(extras or 0)
 
-    _check_states = Metric._check_declared
+    _check_states = check_declared
 
     def update(self, scores: Tensor, ids: Tensor | None = None) -> None:
         """Add a batch.

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import OrderedDict
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from copy import deepcopy
-from types import FunctionType
 from typing import Any
 
 import torch
@@ -16,11 +15,12 @@ from typing_extensions import Self
 
 from fastmetrics.core import upstream
 from fastmetrics.core.attributes import show_states
+from fastmetrics.core.copying import copied, without_own_way
 from fastmetrics.core.locking import exclusive
 from fastmetrics.core.reductions import Reduction, reduction_of
 from fastmetrics.core.scripting import Unscripted
 from fastmetrics.core.states import State, States, blank, private_copy
-from fastmetrics.core.statistic import batches_of, check_form, check_tensor
+from fastmetrics.core.statistic import check_form, check_tensor
 from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import map_tensors, normal_tensor, packed
 from fastmetrics.utilities.prints import rank_zero_warn
@@ -54,22 +54,6 @@ EXTRAS = "_extras"
 
 # What says which states a metric holds, and what its `compute` does about other processes.
 _POINTERS = ("_states", "_kept", "_to_sync", "_should_unsync")
-
-
-# Kinds of values that copies share, and of containers that are often empty.
-_SHARED = frozenset({bool, int, str, type(None), FunctionType, torch.device, torch.dtype})
-_CONTAINERS = frozenset({dict, OrderedDict, set, list})
-
-
-def _copy(value: Any, memo: dict[int, Any]) -> Any:
-    """Do as ``deepcopy``; most attributes of a module need little of what that does."""
-    kind = type(value)
-    if kind in _SHARED:
-        return value
-    if kind in _CONTAINERS and not value and id(value) not in memo:
-        memo[id(value)] = new = kind()
-        return new
-    return deepcopy(value, memo)
 
 
 class Stateful(Unscripted):
@@ -397,16 +381,6 @@ class Stateful(Unscripted):
     def _check_states(self, states: Mapping[str, Any]) -> None:
         """Raise ``ValueError`` unless the states can be these, as far as that is known."""
 
-    def _check_declared(self, states: Mapping[str, Any]) -> None:
-        """Do so for states that keep the kind and shape of their defaults."""
-        for name, default in self._defaults.items():
-            if isinstance(default, list):
-                batches_of({name: states[name]})
-            else:
-                check_tensor(name, states[name])
-                dtypes = () if default.is_floating_point() else (default.dtype,)
-                check_form(name, states[name], tuple(default.shape), *dtypes)
-
     def _form(self) -> bool | str:
         """Return whether anything is part of ``state_dict``, or that it is for torchmetrics."""
         modes = self._persistent.values()
@@ -522,13 +496,20 @@ class Stateful(Unscripted):
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
 
-    @exclusive
-    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """Return a copy that shares nothing but the process group, made in whatever mode."""
+        caller = sys._getframe(1)
+        if caller.f_code is deepcopy.__code__ and caller.f_locals["x"] is not self:
+            # A wrapper that hands on attributes, as one of torchmetrics does, is what is copied.
+            return without_own_way(caller.f_locals["x"], memo)
+        return self._deep_copy(memo)
+
+    @exclusive
+    def _deep_copy(self, memo: dict[int, Any]) -> Self:
         memo[id(self.process_group)] = self.process_group
         new = memo[id(self)] = type(self).__new__(type(self))
         state = self.__getstate__()
-        new.__setstate__(normal_tensor(lambda: {n: _copy(v, memo) for n, v in state.items()}))
+        new.__setstate__(normal_tensor(lambda: {n: copied(v, memo) for n, v in state.items()}))
         return new
 
     def __reduce_ex__(self, protocol: Any) -> str | tuple[Any, ...]:

@@ -145,8 +145,12 @@ class States:
                 f"The default of the state {name!r} has no value: it was made on the meta device."
             )
         if home is None or home.shape != default.shape or home.dtype != default.dtype:
-            home = self.home[name] = private_copy(default.to(device))
-        else:
+            if device.type == "meta":  # where there are no values that could be copied
+                home = torch.empty(default.shape, dtype=default.dtype, device=device)
+            else:
+                home = private_copy(default.to(device))
+            self.home[name] = home
+        elif not home.is_meta:
             home.copy_(default)
         self.values[name] = home
 

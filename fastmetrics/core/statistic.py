@@ -307,3 +307,17 @@ def count_with_gradients(
     states = Batch(statistic.with_gradients(preds, target, weight))
     statistic.report(owner, states)
     return states
+
+
+def check_declared(metric: Any, states: Mapping[str, Any]) -> None:
+    """Raise ``ValueError`` unless states keep the kind and shape of a metric's defaults.
+
+    For classes whose states always do: ``_check_states = check_declared``.
+    """
+    for name, default in metric._defaults.items():
+        if isinstance(default, list):
+            batches_of({name: states[name]})
+        else:
+            check_tensor(name, states[name])
+            dtypes = () if default.is_floating_point() else (default.dtype,)
+            check_form(name, states[name], tuple(default.shape), *dtypes)

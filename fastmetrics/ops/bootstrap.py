@@ -47,7 +47,7 @@ def _draw(numbers: Tensor, replicas: int, seed: int) -> Tensor:
     x = (low + (replica >> 1) * high) & _MASK
     x = (x ^ (x >> 15)) * 0x846CA68B & _MASK
     halves = ((x ^ (x >> 16)) >> 16 * (replica & 1) & 0xFFFF) ^ 0x8000
-    thresholds = torch.tensor(THRESHOLDS, device=numbers.device)
+    thresholds = torch.tensor(THRESHOLDS).to(numbers.device, non_blocking=True)
     weights: Tensor = torch.bucketize(halves, thresholds, right=True)
     return weights
 

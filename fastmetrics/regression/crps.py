@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.core.keywords import adds
+from fastmetrics.core.statistic import check_declared
 from fastmetrics.functional.regression.crps import sample_scores, score_sums
 from fastmetrics.metric import Metric
 from fastmetrics.ops.faults import report_weight_sums
@@ -54,7 +55,7 @@ class ContinuousRankedProbabilityScore(Metric):
                 dist_reduce_fx="sum",
             )
 
-    _check_states = Metric._check_declared
+    _check_states = check_declared
 
     @adds("weight")
     def update(self, preds: Tensor, target: Tensor, *, weight: Tensor | None = None) -> None:

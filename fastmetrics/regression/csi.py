@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastmetrics.core.statistic import check_declared
 from fastmetrics.functional.regression.csi import count_events, index_value
 from fastmetrics.metric import Metric
 from fastmetrics.utilities.checks import check_number
@@ -69,7 +70,7 @@ class CriticalSuccessIndex(Metric):
             else:
                 self.add_state(f"{name}_list", [], dist_reduce_fx="cat")
 
-    _check_states = Metric._check_declared
+    _check_states = check_declared
 
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Count one batch."""

@@ -20,6 +20,7 @@ def reword(
 
     Raises:
         ValueError: an argument that is annotated as a tensor is no dense one.
+        TypeError: an argument that may be a number, too, is neither.
         Exception: ``error``, with `preds` and `target` under the names they have in ``function``.
     """
     signature = inspect.signature(function)
@@ -36,12 +37,15 @@ def reword(
         value = given.get(name)
         if value is None and (name not in given or "None" in allowed):
             continue
-        if "float" in allowed and isinstance(value, (int, float)):
-            continue
+        wanted = "a dense tensor"
+        kind: type[Exception] = ValueError
+        if "float" in allowed and not isinstance(value, Tensor):
+            if not isinstance(error, TypeError):  # numbers, and lists of them, are taken
+                continue
+            wanted, kind = "a dense tensor or a number", TypeError
         found = _what_else(value)
         if found is not None:
-            wanted = "a dense tensor or a number" if "float" in allowed else "a dense tensor"
-            raise ValueError(f"`{name}` must be {wanted}, got {found}.") from error
+            raise kind(f"`{name}` must be {wanted}, got {found}.") from error
         if isinstance(value, Tensor) and value.is_complex() and "`" not in str(error):
             raise ValueError(f"`{name}` must be real, got dtype {value.dtype}.") from error
     text = str(error)

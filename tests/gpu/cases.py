@@ -93,6 +93,11 @@ def of_many_classes() -> Iterator[tuple[str, laws.Call]]:
         yield f"stat_scores_ C=100000 {ignore_index}", call
 
 
+def left_to_reference(op: str, args: tuple[Any, ...]) -> bool:
+    """Whether an op has no kernel for this: one table per sample and group, as no metric has."""
+    return op == "label_confusion_" and args[0].ndim == 5 and args[5] is not None
+
+
 def of_shapes() -> Iterator[tuple[str, laws.Call]]:
     """Images, memory layouts, labels, groups, and numbers of one and of many parts."""
     whole = {"total": False, "each": False, "top_k": 1}

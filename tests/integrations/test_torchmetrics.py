@@ -317,7 +317,9 @@ def test_their_metrics_in_our_collection(method: str) -> None:
 
 
 def test_only_ours_share_in_a_mixed_collection() -> None:
-    groups = mixed(OURS).compute_groups.values()
+    metrics = mixed(OURS)
+    metrics.update(*classes()[0])
+    groups = metrics.compute_groups.values()
     assert ["foreign"] in groups
     assert ["accuracy", "recall"] in groups
 

@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastmetrics.ops.checks import REAL_TENSOR
 from tests.ops.laws import Refusal
 
 META = torch.device("meta")
@@ -40,7 +41,7 @@ def of_weights(sums: Tensor) -> list[tuple[dict[str, Any], str]]:
         ({"state": sums, "weight": torch.ones(6, 1)}, f"{one} (6, 1)."),
         (
             {"state": sums, "weight": complex_zeros(6)},
-            "`weight` must be a real tensor, got dtype torch.complex64.",
+            f"`weight` must be {REAL_TENSOR}, got dtype torch.complex64.",
         ),
         (
             {"state": sums, "weight": torch.ones(6, device=META)},

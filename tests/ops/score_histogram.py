@@ -367,7 +367,7 @@ IMAGES = Tested(
     refusals=lambda: table(
         ({"state": ints(1, 1, 2, 12)}, "a power of two from 2 to 65536 bins, got 12"),
         ({"state": ints(1, 1, 2, 2**17)}, "a power of two from 2 to 65536 bins, got 131072"),
-        ({"state": ints(2, 1, 2, 16)}, "must hold one reading"),
+        ({"state": ints(2, 1, 2, 16)}, "must hold one interpretation"),
         ({"state": ints(1, 2, 16)}, r"must have shape \[H, C, 2, B\]"),
         ({"half": True}, "`half` needs float16 `preds`"),
         ({"state": ints(1, 2, 2, 16)}, r"\(N, L, ...\) with L=2"),

@@ -24,6 +24,9 @@ MAIN_UPDATES = [name for name in UPDATES if name.endswith((" 0", " weighted0"))]
 # Updates whose kernel spills a few registers on one NVIDIA target or both: at most so many bytes.
 SPILLED = {
     "calibration_bins_ C=3000": 16,
+    "fused_ 3": 12,
+    "fused_ of float64": 12,
+    "fused_ weighted0": 20,
     "hinge_sums_ 6": 12,
     "hinge_sums_ 8": 12,
     "hinge_sums_ C=2": 12,
@@ -94,6 +97,8 @@ def test_counts_take_one_launch_and_sums_two():
         launches = [launch.kernel.__name__ for launch in aot.record(op, *args)]
         # Where there are too many classes for all counts, the totals are counted in the next one.
         counts = not args[0].is_floating_point() and "add_totals" not in launches
+        if "note_bad_weights" in launches:  # which is one more where there are weights
+            launches.remove("note_bad_weights")
         assert len(launches) == 1 if counts else len(launches) <= 2, name
 
 
