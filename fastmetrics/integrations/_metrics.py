@@ -29,7 +29,6 @@ def as_collection(metrics: Metrics) -> MetricCollection:
 @contextmanager
 def states_of_all(collection: MetricCollection) -> Generator[None, None, None]:
     """Hold the states of all processes, after one exchange, for ``compute`` of each metric."""
-    collection._live_plan()
     sources = collection._sources()
     held = [(metric, metric._pointers()) for metric in sources.values()]
     try:

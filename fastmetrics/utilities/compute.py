@@ -75,6 +75,16 @@ def auc(x: Tensor, y: Tensor, reorder: bool = False) -> Tensor:
         )
     dtype = torch.promote_types(_as_floating(x).dtype, _as_floating(y).dtype)
     x, y = x.detach().flatten().double(), y.detach().flatten().double()
+    x, y, direction = along(x, y, reorder)
+    return (torch.trapezoid(y, x) * direction).to(dtype)
+
+
+def along(x: Tensor, y: Tensor, reorder: bool) -> tuple[Tensor, Tensor, float]:
+    """Return points in the order of ``x`` if asked for, and 1 if ``x`` rises, -1 if it falls.
+
+    Raises:
+        ValueError: it does neither throughout.
+    """
     if reorder:
         x, order = torch.sort(x, stable=True)
         y = y[order]
@@ -82,8 +92,7 @@ def auc(x: Tensor, y: Tensor, reorder: bool = False) -> Tensor:
     falls = bool((steps < 0).any())
     if falls and bool((steps > 0).any()):
         raise ValueError("`x` must rise or fall throughout, or `reorder` be True.")
-    area = torch.trapezoid(y, x)
-    return (-area if falls else area).to(dtype)
+    return x, y, -1.0 if falls else 1.0
 
 
 def interp(x: Tensor, xp: Tensor, fp: Tensor) -> Tensor:

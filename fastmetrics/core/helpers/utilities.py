@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.utilities._figures import pyplot
-from fastmetrics.utilities.compute import _safe_divide
+from fastmetrics.utilities.compute import _safe_divide, along
 from fastmetrics.utilities.data import map_tensors
 
 _style = ["default"]
@@ -138,14 +138,7 @@ def _auc_compute_without_check(x: Tensor, y: Tensor, direction: float, axis: int
 
 
 def _auc_compute(x: Tensor, y: Tensor, reorder: bool = False) -> Tensor:
-    if reorder:
-        x, order = torch.sort(x, stable=True)
-        y = y[order]
-    steps = x.diff()
-    falls = bool((steps < 0).any())
-    if falls and bool((steps > 0).any()):
-        raise ValueError("`x` must rise or fall throughout, or `reorder` be True.")
-    return _auc_compute_without_check(x, y, -1.0 if falls else 1.0)
+    return _auc_compute_without_check(*along(x, y, reorder))
 
 
 # data and distributed
