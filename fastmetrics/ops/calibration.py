@@ -210,7 +210,7 @@ def bin_edges(n_bins: int, device: torch.device | None = None) -> Tensor:
     dtypes = (torch.float32, torch.float64)
     rows = [torch.linspace(0, 1, n_bins + 1, dtype=dtype, device="cpu") for dtype in dtypes]
     edges = torch.stack([row.double() for row in rows])
-    return edges.to(torch.get_default_device() if device is None else device)
+    return edges.to(torch.empty(0).device if device is None else device)
 
 
 @frozen()
