@@ -96,8 +96,9 @@ def _draw_matrix(
 ) -> None:
     image = ax.imshow(matrix.numpy(), cmap=cmap)
     ticks = range(matrix.shape[0])
-    ax.set_xticks(ticks, [str(name) for name in names], rotation=45)
-    ax.set_yticks(ticks, [str(name) for name in names], rotation=25)
+    shown = [str(name) for name in names]
+    ax.set_xticks(ticks, shown, rotation=45 if max(map(len, shown), default=0) > 3 else 0)
+    ax.set_yticks(ticks, shown)
     if not add_text:
         return
     for row, values in enumerate(matrix.tolist()):
