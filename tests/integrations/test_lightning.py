@@ -344,3 +344,58 @@ def test_example(capsys: pytest.CaptureFixture[str]) -> None:
     last = trainer.callback_metrics["val/auroc"].item()
     assert last > 0.95
     assert math.isclose(last, float(re.findall(r"val/auroc (\S+)", epochs[-1])[0]), abs_tol=1e-4)
+
+
+class Wrapped(digits.Digits):
+    """Logs a collection with wrappers: as a collection where values are numbers, by value else."""
+
+    def __init__(self, library: str) -> None:
+        super().__init__(library)
+        metrics, wrappers = (
+            importlib.import_module(library),
+            importlib.import_module(f"{library}.wrappers"),
+        )
+        accuracy = metrics.classification.MulticlassAccuracy(10, average=None)
+        self.numbers = metrics.MetricCollection(
+            {
+                "kappa": metrics.classification.MulticlassCohenKappa(10),
+                "late": wrappers.Running(metrics.classification.MulticlassAccuracy(10), window=2),
+            },
+            prefix="numbers/",
+        )
+        self.dicts = metrics.MetricCollection(
+            {
+                "of_classes": wrappers.ClasswiseWrapper(accuracy),
+                "extremes": wrappers.MinMaxMetric(metrics.classification.MulticlassCohenKappa(10)),
+            },
+            prefix="dicts/",
+        )
+
+    def validation_step(self, batch: Any, index: int) -> None:
+        images, target = batch
+        preds = self(images)
+        self.numbers.update(preds, target)
+        self.log_dict(self.numbers)
+        self.dicts.update(preds, target)
+
+    def on_validation_epoch_end(self) -> None:
+        self.log_dict(self.dicts.compute())
+        self.dicts.reset()
+
+
+def test_collections_with_wrappers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(digits, "Digits", Wrapped)
+    rows = {library: digits.fit(library)[1].rows for library in LIBRARIES}
+    names = {name for _, row in rows["fastmetrics"] for name in row}
+    assert {"numbers/late", "dicts/multiclassaccuracy_3", "dicts/min"} <= names
+    assert digits.row_differences(rows["fastmetrics"], rows["torchmetrics"]) == []
+
+
+def test_a_module_with_metrics_becomes_torchscript() -> None:
+    """What is scripted is the model; the metrics inside are left as they are."""
+    images = digits.load_digits(return_X_y=True)[0][:4]
+    images = torch.tensor(images).float()
+    for library in LIBRARIES:
+        module = digits.Digits(library)
+        scripted = module.to_torchscript()
+        torch.testing.assert_close(scripted(images), module(images))
