@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from typing import Any
 
@@ -15,12 +16,15 @@ from fastmetrics.core.statistic import Statistic
 from fastmetrics.core.syncing import independent_copy
 from fastmetrics.metric import Metric, is_native
 from fastmetrics.ops.bootstrap import bootstrap_counts_, bootstrap_weights_
+from fastmetrics.ops.confusion import LabelTables
 from fastmetrics.ops.stat_scores import ClassCounts
 
 # What updates may be called with. The first names are those of the batch.
 _BATCHES = (("preds", "target"), ("value",))
 # Events are the same in all replicas, which see the same samples.
 _SHARED = "events"
+# How many positions are counted apart at a time, so that temporaries stay in the cache.
+_APART = 2**14
 
 
 def _names_of(metric: Metric) -> list[str]:
@@ -134,8 +138,27 @@ class Replicas(CountsSamples):
         statistic, values = self.metric.statistic, self._states.values
         if weight is None and _counts_classes(statistic) and values["counts"].dtype == torch.int64:
             self._count_classes(statistic, batch, *how)
+            return
+        # The weights are drawn before, and samples counted behind what may raise.
+        weights, seen = self._draw(batch[-1].shape[0], *how)
+        if (
+            weight is None
+            and isinstance(statistic, LabelTables)
+            and batch[0].shape == batch[1].shape
+        ):
+            self._count_labels(statistic, batch, weights)
         else:
-            self._add_weighted(statistic, batch, weight, *how)
+            self._add_weighted(statistic, batch, weight, weights)
+        self.seen.copy_(seen)
+
+    def _draw(
+        self, samples: int, numbers: Tensor | None, seed: int, offset: int, step: int
+    ) -> tuple[Tensor, Tensor]:
+        """Return the weights ``[N, R]`` of a batch, and how many samples were seen with it."""
+        weights = torch.empty(samples, self.replicas, dtype=torch.uint8, device=self.device)
+        seen = self.seen.clone()
+        bootstrap_weights_(weights, seen, numbers, seed, offset, step)
+        return weights, seen
 
     def _batch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
         """Return the batch and its weights."""
@@ -173,26 +196,36 @@ class Replicas(CountsSamples):
             step=step,
         )
 
+    def _count_labels(self, statistic: Any, batch: list[Tensor], weights: Tensor) -> None:
+        """Count each sample apart, and add that to each replica as often as it counts there."""
+        values = self._states.values
+        apart = dataclasses.replace(statistic, samplewise=True)
+        states = States({"events": torch.zeros_like(values["events"])})
+        counts = torch.zeros_like(values["counts"])
+        size = max(1, _APART // (batch[-1][:1].numel() or 1))
+        for times, *part in zip(*(x.split(size) for x in (weights, *batch)), strict=True):
+            states.values["counts"] = []
+            apart.add(states, *(x.unsqueeze(-1) for x in part))  # that has an axis to count over
+            each = apart.counts_of(states).flatten(1).double()
+            counts += (times.t().double() @ each).view_as(counts)
+        values["counts"] += counts
+        values["events"] += states.values["events"]
+
     def _add_weighted(
-        self, statistic: Any, batch: list[Tensor], weight: Any, numbers: Tensor | None,
-        seed: int, offset: int, step: int,
-    ) -> None:  # fmt: skip
+        self, statistic: Any, batch: list[Tensor], weight: Any, weights: Tensor
+    ) -> None:
         """Add a batch to one replica after the other."""
         values = self._states.values
         if _counts_classes(statistic) and not values["counts"].is_floating_point():
             values["counts"] = values["counts"].double()
-        samples = batch[-1].shape[0]
-        weights = torch.empty(samples, self.replicas, dtype=torch.uint8, device=self.device)
-        seen = self.seen.clone()
-        bootstrap_weights_(weights, seen, numbers, seed, offset, step)
-        for replica in range(self.replicas):
+        # A replica reads its weights side by side, not one from each row.
+        for replica, own in enumerate(weights.t().contiguous()):
             states = self._of_replica(replica)
             if replica and _SHARED in states.values:
                 states.values[_SHARED] = states.values[_SHARED].clone()
-            own = self._shaped(weights[:, replica], batch)
+            own = self._shaped(own, batch)
             own = own if weight is None else own * weight
             statistic.add(states, *batch, weight=own)
-        self.seen.copy_(seen)
 
     def _shaped(self, weights: Tensor, batch: list[Tensor]) -> Tensor:
         """Return the weights as the op takes them, which spreads those of numbers."""
