@@ -108,7 +108,7 @@ from torchmetrics import TschuprowsT as TschuprowsT
 from fastmetrics.regression.tweedie_deviance import TweedieDevianceScore as TweedieDevianceScore
 from torchmetrics import UniversalImageQualityIndex as UniversalImageQualityIndex
 from fastmetrics.regression.wmape import WeightedMeanAbsolutePercentageError as WeightedMeanAbsolutePercentageError
-from torchmetrics import WordErrorRate as WordErrorRate
+from fastmetrics.text.wer import WordErrorRate as WordErrorRate
 from torchmetrics import WordInfoLost as WordInfoLost
 from torchmetrics import WordInfoPreserved as WordInfoPreserved
 from fastmetrics.config import __version__ as __version__
@@ -140,7 +140,7 @@ from torchmetrics import segmentation as segmentation
 from torchmetrics import shape as shape
 from fastmetrics.config import show_config as show_config
 from fastmetrics.utilities.fallback import strict as strict
-from torchmetrics import text as text
+from fastmetrics import text as text
 from fastmetrics import utilities as utilities
 from torchmetrics import video as video
 from fastmetrics import wrappers as wrappers

@@ -188,7 +188,7 @@ from torchmetrics.functional.text.squad import squad as squad
 from fastmetrics.functional.classification.stat_scores import stat_scores as stat_scores
 from torchmetrics.functional.image.ssim import structural_similarity_index_measure as structural_similarity_index_measure
 from fastmetrics.functional.regression.symmetric_mape import symmetric_mean_absolute_percentage_error as symmetric_mean_absolute_percentage_error
-from torchmetrics.functional import text as text
+from fastmetrics.functional import text as text
 from torchmetrics.functional.nominal.theils_u import theils_u as theils_u
 from torchmetrics.functional.nominal.theils_u import theils_u_matrix as theils_u_matrix
 from torchmetrics.functional.image.tv import total_variation as total_variation
@@ -199,6 +199,6 @@ from fastmetrics.functional.regression.tweedie_deviance import tweedie_deviance_
 from torchmetrics.functional.image.uqi import universal_image_quality_index as universal_image_quality_index
 from torchmetrics.functional import video as video
 from fastmetrics.functional.regression.wmape import weighted_mean_absolute_percentage_error as weighted_mean_absolute_percentage_error
-from torchmetrics.functional.text.wer import word_error_rate as word_error_rate
+from fastmetrics.functional.text.wer import word_error_rate as word_error_rate
 from torchmetrics.functional.text.wil import word_information_lost as word_information_lost
 from torchmetrics.functional.text.wip import word_information_preserved as word_information_preserved
