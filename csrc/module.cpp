@@ -39,4 +39,6 @@ PYBIND11_MODULE(_C, module) {
       "simd_level", [] { return fastmetrics::simd_name(fastmetrics::simd_level()); },
       "Instruction set chosen when the module was loaded.");
   fastmetrics::bind_edits(module);
+  fastmetrics::bind_extended_edits(module);
+  fastmetrics::bind_shifts(module);
 }

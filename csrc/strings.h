@@ -117,5 +117,7 @@ void each_text(int64_t samples, int64_t work, F&& f) {
 
 // Each family of kernels over strings puts its functions into the module.
 void bind_edits(pybind11::module_& module);
+void bind_extended_edits(pybind11::module_& module);
+void bind_shifts(pybind11::module_& module);
 
 }  // namespace fastmetrics

@@ -53,7 +53,26 @@ MAKERS: dict[str, Callable[[int], tuple[Any, ...]]] = {
 }
 # Those of strings.
 OF_TEXT = ("sentences",)
-_VOCABULARY = "the a cat sat on mat mats saté там 猫 𝄞𝄞 is it not, was. Dog-like 12.5 -".split()
+_VOCABULARY = [
+    "the",
+    "a",
+    "cat",
+    "sat",
+    "on",
+    "mat",
+    "mats",
+    "saté",
+    "там",
+    "猫",
+    "𝄞𝄞",
+    "is",
+    "it",
+    "not,",
+    "was.",
+    "Dog-like",
+    "12.5",
+    "-",
+]
 
 
 @dataclass(frozen=True)

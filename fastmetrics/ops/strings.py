@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, ClassVar, TypeVar
 
@@ -119,6 +120,11 @@ def with_references(preds: Any, target: Any) -> tuple[Texts, list[Texts]]:
         if not each:
             raise ValueError(f"`target` must hold references, got none at position {i}.")
     return hypotheses, references
+
+
+def firsts_of(references: Iterable[Texts]) -> list[int]:
+    """Return where the references of each sample begin, ``[N + 1]``, once they are laid in line."""
+    return [0, *itertools.accumulate(map(len, references))]
 
 
 class TextSums(Statistic):
