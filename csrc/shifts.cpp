@@ -184,10 +184,10 @@ struct Move {
 class Search {
  public:
   int64_t edits(Words moved, const Words& fixed) {
-    if (fixed.empty()) {
-      return 0;
-    }
     const auto rows = static_cast<int64_t>(moved.size());
+    if (fixed.empty()) {
+      return rows;
+    }
     Table table(fixed, rows);
     int64_t distance = table.fill(moved, 0), moves = 0;
     trials_ = 0;

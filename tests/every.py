@@ -33,6 +33,9 @@ _INPUTS = {
     "meansquaredlogerror": "positive",
     "tweediedeviancescore": "positive",
     "criticalsuccessindex": "positive",
+    "translationeditrate": "translations",
+    "extendededitdistance": "translations",
+    "squad": "answers",
 }
 _WITH_GROUPS = ("equalopportunity", "binaryfairness", "binarygroup")
 
@@ -50,29 +53,15 @@ MAKERS: dict[str, Callable[[int], tuple[Any, ...]]] = {
     "pairs": lambda n: _pairs(torch.randn(n)),
     "numbers": lambda n: (torch.randn(n),),
     "sentences": lambda n: (_sentences(n), _sentences(n)),
+    "translations": lambda n: (_sentences(n), [_sentences(1 + i % 3) for i in range(n)]),
+    "answers": lambda n: _answers(n),
 }
 # Those of strings.
-OF_TEXT = ("sentences",)
-_VOCABULARY = [
-    "the",
-    "a",
-    "cat",
-    "sat",
-    "on",
-    "mat",
-    "mats",
-    "saté",
-    "там",
-    "猫",
-    "𝄞𝄞",
-    "is",
-    "it",
-    "not,",
-    "was.",
-    "Dog-like",
-    "12.5",
-    "-",
-]
+OF_TEXT = ("sentences", "translations", "answers")
+_VOCABULARY = (
+    *("the", "a", "cat", "sat", "on", "mat", "mats", "is", "it", "not,", "was.", "Dog-like"),
+    *("12.5", "-", "saté", "там", "猫", "𝄞𝄞"),
+)
 
 
 @dataclass(frozen=True)
@@ -100,6 +89,15 @@ def _sentences(n: int) -> list[str]:
     """N sentences of 1 to 12 words; torch's seed makes them."""
     chosen = random.Random(int(torch.randint(2**31, ())))
     return [" ".join(chosen.choices(_VOCABULARY, k=chosen.randint(1, 12))) for _ in range(n)]
+
+
+def _answers(n: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Answers to N questions, and those that are right; parts of both belong together."""
+    given, right = _sentences(n), _sentences(n)
+    return (
+        [{"id": f"{i}", "prediction_text": text} for i, text in enumerate(given)],
+        [{"id": f"{i}", "answers": {"text": [text, given[i]]}} for i, text in enumerate(right)],
+    )
 
 
 def kind_of(domain: str, name: str) -> str:
@@ -187,6 +185,11 @@ def metrics() -> list[Case]:
         return lambda: cls(**arguments)
 
     return [case for domain, name, cls in classes() for case in _cases(domain, name, cls, maker)]
+
+
+def of_tensors(cases: list[Case]) -> list[Case]:
+    """Those whose inputs are tensors."""
+    return [case for case in cases if not case.of_text]
 
 
 def functions() -> list[Case]:

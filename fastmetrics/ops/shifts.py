@@ -127,14 +127,14 @@ def _best_move(moved: Words, fixed: Words, trials: int) -> tuple[int, Words, int
 
 
 def translation_edits(moved: Words, fixed: Words) -> int:
-    """Return the moves and edits that lead from words to fixed ones; 0 if there are no such."""
+    """Return the moves and edits that lead from words to fixed ones."""
     moves = trials = 0
     while fixed:
         saved, words, trials = _best_move(moved, fixed, trials)
         if trials >= _TRIALS or saved <= 0:
             return moves + _Table(moved, fixed).distance
         moved, moves = words, moves + 1
-    return 0
+    return len(moved)
 
 
 @kernel

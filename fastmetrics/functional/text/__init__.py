@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from fastmetrics.functional.text.cer import *
 from fastmetrics.functional.text.edit import *
+from fastmetrics.functional.text.edit_operations import *
 from fastmetrics.functional.text.eed import *
 from fastmetrics.functional.text.mer import *
 from fastmetrics.functional.text.squad import *
