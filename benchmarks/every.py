@@ -16,10 +16,12 @@ from benchmarks.inputs import (
     pairs,
     positive_numbers,
     ranked,
+    texts,
     with_groups,
     with_members,
 )
-from benchmarks.workload import OURS, Workload, rec, sk, stats, te, tm
+from benchmarks.texts import mean_distance
+from benchmarks.workload import OURS, Workload, jiwer, rec, sk, stats, te, tm
 from tests import every
 
 SMALL, LARGE = 64, 100_000
@@ -33,6 +35,14 @@ OWN_ARGUMENTS: dict[str, dict[str, Any]] = {"TweedieDevianceScore": {"power": 1.
 LARGE_OF = {
     "KendallRankCorrCoef": (1_000, "torchmetrics compares every pair"),
     "MultilabelRankingAveragePrecision": (10_000, "torchmetrics loops over the samples"),
+    **dict.fromkeys(
+        (
+            *("WordErrorRate", "MatchErrorRate", "WordInfoLost", "WordInfoPreserved"),
+            *("CharErrorRate", "EditDistance", "ExtendedEditDistance", "TranslationEditRate"),
+            "SQuAD",
+        ),
+        (300, "torchmetrics works in Python"),
+    ),
 }
 
 
@@ -48,6 +58,7 @@ INPUTS: dict[str, Callable[[int], Callable[[torch.device], Inputs]]] = {
     "positive": positive_numbers,
     "pairs": pairs,
     "numbers": lambda size: numbers((size,)),
+    **{kind: partial(texts, kind) for kind in every.OF_TEXT},
 }
 
 
@@ -170,6 +181,9 @@ SCIPY = {
 }
 
 
+JIWER = {"WordErrorRate": "wer", "CharErrorRate": "cer"}
+
+
 def _others(name: str, mode: str, arguments: dict[str, Any]) -> dict[str, Call]:
     """Calls of the libraries that have the metric and agree about it."""
     found: dict[str, Call] = {}
@@ -182,6 +196,10 @@ def _others(name: str, mode: str, arguments: dict[str, Any]) -> dict[str, Call]:
     if key in SCIPY:
         rival = SCIPY[key]
         found["SciPy"] = arrays(lambda target, preds: getattr(stats, rival)(preds, target)[0])
+    if key in JIWER:
+        found["jiwer"] = function(lambda preds, target: getattr(jiwer, JIWER[key])(target, preds))
+    if key == "EditDistance":
+        found["rapidfuzz"] = function(mean_distance)
     if key == "BinaryAUROC exact/":
         found["torchrec"] = function(_torchrec_auc)
     return found

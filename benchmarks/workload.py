@@ -14,9 +14,19 @@ te_functional = find("torcheval.metrics.functional")
 sk = find("sklearn.metrics")
 stats = find("scipy.stats")
 rec = find("torchrec.metrics.auc")
+jiwer = find("jiwer")
+rapidfuzz = find("rapidfuzz.distance")
 
-PEERS = {"torchmetrics": tm, "torcheval": te, "scikit-learn": sk, "SciPy": stats, "torchrec": rec}
-CPU_ONLY = {"scikit-learn", "SciPy"}
+PEERS = {
+    "torchmetrics": tm,
+    "torcheval": te,
+    "scikit-learn": sk,
+    "SciPy": stats,
+    "torchrec": rec,
+    "jiwer": jiwer,
+    "rapidfuzz": rapidfuzz,
+}
+CPU_ONLY = {"scikit-learn", "SciPy", "jiwer", "rapidfuzz"}
 OURS, FLOOR, OP, REFERENCE = "fastmetrics", "floor", "bare op", "reference"
 BINNED = "own binned"
 # The metric of a collection that takes longest by itself.
@@ -52,6 +62,10 @@ AREAS = {
     "rank correlation": "spearmancorrcoef kendallrankcorrcoef",
     "row similarity": "cosinesimilarity kldivergence jensenshannondivergence",
     "aggregation": "meanmetric summetric maxmetric minmetric catmetric runningmean runningsum",
+    "edits of texts": (
+        "worderrorrate charerrorrate matcherrorrate wordinfolost wordinfopreserved editdistance "
+        "translationeditrate extendededitdistance squad editsofcharacters editsofwords"
+    ),
     "diagnostics": "gradientstats topsamples",
     "collections": "collectionofonestatistic collectionofmany collectionoferrors",
 }

@@ -1,4 +1,5 @@
-// fastmetrics._C: importing it registers the CPU kernels; what it exports is build information.
+// fastmetrics._C: importing it registers the CPU kernels over tensors; what it exports is build
+// information and kernels over strings.
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
@@ -6,6 +7,7 @@
 #include <vector>
 
 #include "simd.h"
+#include "strings.h"
 
 namespace {
 
@@ -36,4 +38,7 @@ PYBIND11_MODULE(_C, module) {
   module.def(
       "simd_level", [] { return fastmetrics::simd_name(fastmetrics::simd_level()); },
       "Instruction set chosen when the module was loaded.");
+  fastmetrics::bind_edits(module);
+  fastmetrics::bind_extended_edits(module);
+  fastmetrics::bind_shifts(module);
 }

@@ -39,6 +39,7 @@ __getattr__, __dir__ = lazy_names(
         "diagnostics",
         "regression",
         "classification",
+        "text",
         "acceleration",
     ),
     own=(

@@ -12,7 +12,7 @@ from fastmetrics.wrappers.bootstrapping import BootStrapper as BootStrapper
 from torchmetrics import CHRFScore as CHRFScore
 from fastmetrics.classification.calibration_error import CalibrationError as CalibrationError
 from fastmetrics.aggregation import CatMetric as CatMetric
-from torchmetrics import CharErrorRate as CharErrorRate
+from fastmetrics.text.cer import CharErrorRate as CharErrorRate
 from fastmetrics.wrappers.classwise import ClasswiseWrapper as ClasswiseWrapper
 from fastmetrics.classification.cohen_kappa import CohenKappa as CohenKappa
 from fastmetrics.regression.concordance import ConcordanceCorrCoef as ConcordanceCorrCoef
@@ -20,10 +20,11 @@ from fastmetrics.classification.confusion_matrix import ConfusionMatrix as Confu
 from fastmetrics.regression.cosine_similarity import CosineSimilarity as CosineSimilarity
 from torchmetrics import CramersV as CramersV
 from fastmetrics.regression.csi import CriticalSuccessIndex as CriticalSuccessIndex
+from fastmetrics.text.edit import EditDistance as EditDistance
 from torchmetrics import ErrorRelativeGlobalDimensionlessSynthesis as ErrorRelativeGlobalDimensionlessSynthesis
 from fastmetrics.classification.exact_match import ExactMatch as ExactMatch
 from fastmetrics.regression.explained_variance import ExplainedVariance as ExplainedVariance
-from torchmetrics import ExtendedEditDistance as ExtendedEditDistance
+from fastmetrics.text.eed import ExtendedEditDistance as ExtendedEditDistance
 from fastmetrics.classification.f_beta import F1Score as F1Score
 from fastmetrics.classification.f_beta import FBetaScore as FBetaScore
 from fastmetrics.utilities.fallback import FallbackWarning as FallbackWarning
@@ -36,7 +37,7 @@ from fastmetrics.regression.kl_divergence import KLDivergence as KLDivergence
 from fastmetrics.regression.kendall import KendallRankCorrCoef as KendallRankCorrCoef
 from fastmetrics.classification.logauc import LogAUC as LogAUC
 from fastmetrics.regression.log_cosh import LogCoshError as LogCoshError
-from torchmetrics import MatchErrorRate as MatchErrorRate
+from fastmetrics.text.mer import MatchErrorRate as MatchErrorRate
 from fastmetrics.classification.matthews_corrcoef import MatthewsCorrCoef as MatthewsCorrCoef
 from fastmetrics.aggregation import MaxMetric as MaxMetric
 from fastmetrics.regression.mae import MeanAbsoluteError as MeanAbsoluteError
@@ -84,7 +85,7 @@ from torchmetrics import RetrievalRecallAtFixedPrecision as RetrievalRecallAtFix
 from torchmetrics import RootMeanSquaredErrorUsingSlidingWindow as RootMeanSquaredErrorUsingSlidingWindow
 from fastmetrics.aggregation import RunningMean as RunningMean
 from fastmetrics.aggregation import RunningSum as RunningSum
-from torchmetrics import SQuAD as SQuAD
+from fastmetrics.text.squad import SQuAD as SQuAD
 from torchmetrics import SacreBLEUScore as SacreBLEUScore
 from torchmetrics import ScaleInvariantSignalDistortionRatio as ScaleInvariantSignalDistortionRatio
 from torchmetrics import ScaleInvariantSignalNoiseRatio as ScaleInvariantSignalNoiseRatio
@@ -103,14 +104,14 @@ from fastmetrics.regression.symmetric_mape import SymmetricMeanAbsolutePercentag
 from torchmetrics import TheilsU as TheilsU
 from fastmetrics.diagnostics import TopSamples as TopSamples
 from torchmetrics import TotalVariation as TotalVariation
-from torchmetrics import TranslationEditRate as TranslationEditRate
+from fastmetrics.text.ter import TranslationEditRate as TranslationEditRate
 from torchmetrics import TschuprowsT as TschuprowsT
 from fastmetrics.regression.tweedie_deviance import TweedieDevianceScore as TweedieDevianceScore
 from torchmetrics import UniversalImageQualityIndex as UniversalImageQualityIndex
 from fastmetrics.regression.wmape import WeightedMeanAbsolutePercentageError as WeightedMeanAbsolutePercentageError
-from torchmetrics import WordErrorRate as WordErrorRate
-from torchmetrics import WordInfoLost as WordInfoLost
-from torchmetrics import WordInfoPreserved as WordInfoPreserved
+from fastmetrics.text.wer import WordErrorRate as WordErrorRate
+from fastmetrics.text.wil import WordInfoLost as WordInfoLost
+from fastmetrics.text.wip import WordInfoPreserved as WordInfoPreserved
 from fastmetrics.config import __version__ as __version__
 from fastmetrics.acceleration import accelerate as accelerate
 from fastmetrics import acceleration as acceleration
@@ -140,7 +141,7 @@ from torchmetrics import segmentation as segmentation
 from torchmetrics import shape as shape
 from fastmetrics.config import show_config as show_config
 from fastmetrics.utilities.fallback import strict as strict
-from torchmetrics import text as text
+from fastmetrics import text as text
 from fastmetrics import utilities as utilities
 from torchmetrics import video as video
 from fastmetrics import wrappers as wrappers

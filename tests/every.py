@@ -7,6 +7,7 @@ benchmarks, which have other numbers of classes and larger inputs.
 from __future__ import annotations
 
 import inspect
+import random
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,7 @@ import torch
 import fastmetrics.aggregation
 import fastmetrics.classification
 import fastmetrics.regression
+import fastmetrics.text
 from fastmetrics import functional
 
 C = 3
@@ -31,6 +33,9 @@ _INPUTS = {
     "meansquaredlogerror": "positive",
     "tweediedeviancescore": "positive",
     "criticalsuccessindex": "positive",
+    "translationeditrate": "translations",
+    "extendededitdistance": "translations",
+    "squad": "answers",
 }
 _WITH_GROUPS = ("equalopportunity", "binaryfairness", "binarygroup")
 
@@ -47,7 +52,16 @@ MAKERS: dict[str, Callable[[int], tuple[Any, ...]]] = {
     "positive": lambda n: (torch.rand(n) + 0.1, torch.rand(n) + 0.1),
     "pairs": lambda n: _pairs(torch.randn(n)),
     "numbers": lambda n: (torch.randn(n),),
+    "sentences": lambda n: (_sentences(n), _sentences(n)),
+    "translations": lambda n: (_sentences(n), [_sentences(1 + i % 3) for i in range(n)]),
+    "answers": lambda n: _answers(n),
 }
+# Those of strings.
+OF_TEXT = ("sentences", "translations", "answers")
+_VOCABULARY = (
+    *("the", "a", "cat", "sat", "on", "mat", "mats", "is", "it", "not,", "was.", "Dog-like"),
+    *("12.5", "-", "saté", "там", "猫", "𝄞𝄞"),
+)
 
 
 @dataclass(frozen=True)
@@ -61,9 +75,29 @@ class Case:
     def __repr__(self) -> str:
         return self.name
 
+    @property
+    def of_text(self) -> bool:
+        """Whether its inputs are strings, or lists of them."""
+        return self.inputs in [MAKERS[kind] for kind in OF_TEXT]
+
 
 def _pairs(target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return target + torch.randn(len(target)) / 2, target
+
+
+def _sentences(n: int) -> list[str]:
+    """N sentences of 1 to 12 words; torch's seed makes them."""
+    chosen = random.Random(int(torch.randint(2**31, ())))
+    return [" ".join(chosen.choices(_VOCABULARY, k=chosen.randint(1, 12))) for _ in range(n)]
+
+
+def _answers(n: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Answers to N questions, and those that are right; parts of both belong together."""
+    given, right = _sentences(n), _sentences(n)
+    return (
+        [{"id": f"{i}", "prediction_text": text} for i, text in enumerate(given)],
+        [{"id": f"{i}", "answers": {"text": [text, given[i]]}} for i, text in enumerate(right)],
+    )
 
 
 def kind_of(domain: str, name: str) -> str:
@@ -73,6 +107,8 @@ def kind_of(domain: str, name: str) -> str:
         return "numbers"
     if domain == "regression":
         return _INPUTS.get(flat, "pairs")
+    if domain == "text":
+        return _INPUTS.get(flat, "sentences")
     if flat == "demographicparity":
         return "scores and groups"
     if flat.startswith(_WITH_GROUPS):
@@ -119,6 +155,7 @@ def classes() -> list[tuple[str, str, type]]:
     curated = (
         ("classification", fastmetrics.classification, fastmetrics.classification.__all__),
         ("regression", fastmetrics.regression, fastmetrics.regression.__all__),
+        ("text", fastmetrics.text, fastmetrics.text.__all__),
         ("aggregation", fastmetrics.aggregation, fastmetrics.aggregation.__all__),
     )
     return [
@@ -150,6 +187,11 @@ def metrics() -> list[Case]:
     return [case for domain, name, cls in classes() for case in _cases(domain, name, cls, maker)]
 
 
+def of_tensors(cases: list[Case]) -> list[Case]:
+    """Those whose inputs are tensors."""
+    return [case for case in cases if not case.of_text]
+
+
 def functions() -> list[Case]:
     """Every function of these domains; `make(*inputs, **more)` is its value."""
 
@@ -158,7 +200,7 @@ def functions() -> list[Case]:
 
     return [
         case
-        for domain in ("classification", "regression")
+        for domain in ("classification", "regression", "text")
         for name in getattr(functional, domain).__all__
         for case in _cases(domain, name, getattr(getattr(functional, domain), name), bound)
     ]

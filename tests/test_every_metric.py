@@ -20,13 +20,15 @@ from fastmetrics.aggregation import BaseAggregator
 from fastmetrics.core.keywords import added_by
 from fastmetrics.ops.scores import Scores
 from fastmetrics.wrappers import Running
-from tests.every import Case, functions, metrics
+from tests.every import Case, functions, metrics, of_tensors
 from tests.refused import no_numbers, no_tensors
 
 CASES = metrics()
 # What they remember is a window over updates, not a sum over samples.
 WINDOWS = ("RunningMean", "RunningSum")
+OF_TENSORS = of_tensors(CASES)
 every_metric = pytest.mark.parametrize("case", CASES, ids=repr)
+every_metric_of_tensors = pytest.mark.parametrize("case", OF_TENSORS, ids=repr)
 
 
 @pytest.fixture(autouse=True)
@@ -195,7 +197,7 @@ def test_reset_starts_again(case):
     same(metric.compute(), expected)
 
 
-@every_metric
+@every_metric_of_tensors
 def test_layout_does_not_matter(case):
     inputs = case.inputs(24)
     expected = value_of(case, inputs)
@@ -207,7 +209,7 @@ def test_layout_does_not_matter(case):
     same(value_of(case, tuple(strided)), expected, 1e-6)
 
 
-@every_metric
+@every_metric_of_tensors
 def test_a_refused_batch_leaves_no_trace(case):
     if case.name == "CatMetric":
         pytest.skip("it takes any tensor")
@@ -234,7 +236,10 @@ def test_inference_mode_and_gradients_leave_states_usable(case):
     with torch.inference_mode():
         metric.update(*inputs)
         metric(*inputs)
-    grown = tuple(x.clone().requires_grad_() if x.is_floating_point() else x for x in inputs)
+    grown = tuple(
+        x.clone().requires_grad_() if isinstance(x, Tensor) and x.is_floating_point() else x
+        for x in inputs
+    )
     metric.update(*grown)
     metric(*grown)
     states = [
@@ -333,7 +338,7 @@ def in_pairs(cases: list[Case]) -> list[Case]:
     return [case for case in cases if len(case.inputs(3)) > 1]
 
 
-@pytest.mark.parametrize("case", in_pairs(CASES), ids=repr)
+@pytest.mark.parametrize("case", in_pairs(OF_TENSORS), ids=repr)
 def test_one_input_without_elements_beside_a_full_one_is_refused(case):
     inputs = case.inputs(7)
     for place in range(len(inputs)):
@@ -347,7 +352,7 @@ def test_one_input_without_elements_beside_a_full_one_is_refused(case):
             assert not metric.update_called
 
 
-@pytest.mark.parametrize("case", in_pairs(functions()), ids=repr)
+@pytest.mark.parametrize("case", in_pairs(of_tensors(functions())), ids=repr)
 def test_functions_refuse_one_input_without_elements_beside_a_full_one(case):
     inputs = case.inputs(7)
     for place in range(len(inputs)):
@@ -463,7 +468,7 @@ def test_torchscript_takes_it_along(case):
         each.compute()
 
 
-@every_metric
+@every_metric_of_tensors
 def test_what_is_no_tensor_is_named_and_leaves_no_trace(case):
     inputs = case.inputs(8)
     metric = case.make()

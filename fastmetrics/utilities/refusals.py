@@ -49,7 +49,8 @@ def reword(
         if isinstance(value, Tensor) and value.is_complex() and "`" not in str(error):
             raise ValueError(f"`{name}` must be real, got dtype {value.dtype}.") from error
     text = str(error)
-    for usual, name in zip(("preds", "target"), kinds, strict=False):
+    inputs = [name for name in kinds if name != "weight"]  # texts are no tensors, but weights are
+    for usual, name in zip(("preds", "target"), inputs, strict=False):
         text = text.replace(f"`{usual}`", f"`{name}`")
     if text != str(error):
         raise type(error)(text) from error

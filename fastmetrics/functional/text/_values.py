@@ -1,0 +1,42 @@
+"""Values of what is counted in texts: of all samples together, and of each."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fastmetrics.core.states import States
+from fastmetrics.ops.strings import TextSums, count_texts
+
+# Takes the columns of sums, or of the rows of samples, as tensors.
+Formula = Callable[..., Tensor]
+
+
+def value_of(
+    statistic: TextSums, states: States, formula: Formula, dtype: torch.dtype = torch.float32
+) -> Any:
+    """Return the value of all samples; where rows are kept, beside it those of each, ``[N]``."""
+    value = formula(*statistic.sums(states).unbind()).to(dtype)
+    if not statistic.keeps_rows:
+        return value
+    return value, formula(*statistic.rows_in(states).unbind(1)).to(dtype)
+
+
+def text_value(
+    owner: str,
+    statistic: TextSums,
+    formula: Formula,
+    preds: Any,
+    target: Any,
+    *,
+    each: bool,
+    weight: Tensor | None,
+) -> Any:
+    """Return the value of one batch for the function ``owner``; ``each`` asks for samples, too."""
+    if each:
+        statistic = dataclasses.replace(statistic, keeps_rows=True)
+    return value_of(statistic, count_texts(statistic, owner, preds, target, weight), formula)

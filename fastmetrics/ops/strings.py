@@ -1,0 +1,227 @@
+"""What all metrics of texts stand on: strings as arguments, kernels over them, sums of their rows.
+
+A kernel fills one row of numbers for each sample, whatever it looks at: ``rows`` is float64
+``[N, K]`` on the CPU. A statistic (:class:`TextSums`) adds up these rows, weighted if asked to, and
+may keep them. Strings are read where the interpreter has them, and never kept.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from typing import Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+from torch.compiler import is_dynamo_compiling
+from typing_extensions import override
+
+from fastmetrics.core.states import Batch, States
+from fastmetrics.core.statistic import Statistic, check_form
+from fastmetrics.ops import backend
+from fastmetrics.ops.checks import check_weight
+from fastmetrics.ops.faults import report_weight_sums, weight_or_nan
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Texts = Sequence[str]
+
+# The reference of each kernel, by name; `edit_rows` of the compiled module serves `edit_rows` here.
+KERNELS: dict[str, Callable[..., Any]] = {}
+
+
+def kernel(reference: F) -> F:
+    """Return what runs the compiled function of that name, or ``reference`` where there is none.
+
+    It takes ``rows``, float64 ``[N, K]`` to be filled, unless it returns something; then flat
+    sequences of strings, then numbers. The compiled function takes the address of the rows.
+    """
+    name = reference.__name__
+    KERNELS[name] = reference
+
+    @functools.wraps(reference)
+    def run(first: Any, *args: Any) -> Any:
+        if is_dynamo_compiling():
+            torch._dynamo.skip_frame()  # and run this uncompiled
+        if backend.native is None:
+            return reference(first, *args)
+        at = first.data_ptr() if isinstance(first, Tensor) else first
+        return getattr(backend.native, name)(at, *args)
+
+    return run  # type: ignore[return-value]  # the same arguments
+
+
+def texts_of(name: str, value: Any) -> Texts:
+    """Return an argument that is one string or several as a sequence; kernels look at each.
+
+    Raises:
+        ValueError: it is neither; text in another form is refused, too.
+    """
+    if isinstance(value, (list, tuple)):
+        return value
+    if isinstance(value, str):
+        return (value,)
+    if isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray, Mapping, Set)):
+        return tuple(value)
+    raise ValueError(
+        f"`{name}` must be a string or a sequence of strings, got {type(value).__name__}."
+    )
+
+
+def check_each(name: str, texts: Iterable[Any], place: str = "position {}") -> None:
+    """Raise ``ValueError`` for the first that is no string."""
+    for i, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise ValueError(
+                f"`{name}` must hold strings, got {type(text).__name__} at {place.format(i)}."
+            )
+
+
+def check_as_many(preds: Sequence[Any], target: Sequence[Any]) -> None:
+    """Raise ``ValueError`` unless there are as many predictions as targets."""
+    if len(preds) != len(target):
+        raise ValueError(
+            f"`preds` and `target` must have the same length, got {len(preds)} and {len(target)}."
+        )
+
+
+def pairs_of(preds: Any, target: Any) -> tuple[Texts, Texts]:
+    """Return predictions and targets, one each for a sample.
+
+    Raises:
+        ValueError: an argument is no string and no sequence of them, or their numbers differ.
+    """
+    found = texts_of("preds", preds), texts_of("target", target)
+    check_as_many(*found)
+    return found
+
+
+def with_references(preds: Any, target: Any) -> tuple[Texts, list[Texts]]:
+    """Return predictions, and for each its references.
+
+    As in torchmetrics, a flat sequence of strings is the references of the one prediction, or one
+    reference for each of several.
+
+    Raises:
+        ValueError: an argument is none of that, something in them is no string, their numbers
+            differ, or a prediction has no reference.
+    """
+    hypotheses = texts_of("preds", preds)
+    check_each("preds", hypotheses)
+    given = texts_of("target", target)
+    if given and all(isinstance(each, str) for each in given):
+        given = [given] if len(hypotheses) == 1 else [(each,) for each in given]  # type: ignore[list-item, misc]
+    check_as_many(hypotheses, given)
+    references = [texts_of(f"target[{i}]", each) for i, each in enumerate(given)]
+    for i, each in enumerate(references):
+        check_each("target", each, f"position {i}, reference {{}}")
+        if not each:
+            raise ValueError(f"`target` must hold references, got none at position {i}.")
+    return hypotheses, references
+
+
+def firsts_of(references: Iterable[Texts]) -> list[int]:
+    """Return where the references of each sample begin, ``[N + 1]``, once they are laid in line."""
+    return [0, *itertools.accumulate(map(len, references))]
+
+
+class TextSums(Statistic):
+    """Sums over samples of what a kernel finds in each of them, ``sums`` ``[K]``.
+
+    The last column of a row is the weight of the sample. A subclass says ``rows_of`` and
+    ``columns``.
+
+    Attributes:
+        keeps_rows: whether the rows of all samples are kept instead: ``rows``, a list of
+            ``[N, K]``. Only their last column is weighted.
+        columns: the names of the columns.
+    """
+
+    keeps_rows: bool
+    columns: ClassVar[tuple[str, ...]]
+    exact = ("sums", "rows")
+
+    def rows_of(self, preds: Any, target: Any) -> Tensor:
+        """Return the row of each sample, float64 ``[N, K]`` on the CPU.
+
+        Raises:
+            ValueError: the arguments are no strings, or do not belong together.
+        """
+        raise NotImplementedError
+
+    @property
+    @override
+    def reductions(self) -> Mapping[str, Any]:
+        return {"rows": "cat"} if self.keeps_rows else {"sums": "sum"}
+
+    @property
+    @override
+    def batches(self) -> tuple[tuple[str, ...], ...]:  # type: ignore[override]  # see `keeps_rows`
+        return (("rows",),) if self.keeps_rows else ()
+
+    @override
+    def empty(self, device: torch.device | None = None) -> dict[str, Any]:
+        if self.keeps_rows:
+            return {"rows": []}
+        return {"sums": torch.zeros(len(self.columns), dtype=torch.float64, device=device)}
+
+    @override
+    def add(self, states: States, preds: Any, target: Any, weight: Tensor | None = None) -> None:
+        rows = self.rows_of(preds, target)
+        if weight is not None:
+            self._weigh(rows, weight)
+        if self.keeps_rows:
+            states.values["rows"].append(rows)
+            return
+        if weight is not None:
+            rows[:, :-1] *= rows[:, -1:]
+        states.values["sums"] += rows.sum(0).to(states.values["sums"].device)
+
+    def _weigh(self, rows: Tensor, weight: Tensor) -> None:
+        check_weight(self.op.__name__, rows, weight.cpu(), rows.shape[0])
+        rows[:, -1] *= weight_or_nan(weight.cpu())
+
+    def sums(self, states: States) -> Tensor:
+        """Return the sums, float64 ``[K]``."""
+        if not self.keeps_rows:
+            sums: Tensor = states.values["sums"]
+            return sums
+        rows = self.rows_in(states)
+        weights = rows[:, -1:]
+        return torch.cat([(rows[:, :-1] * weights).sum(0), weights.sum(0)])
+
+    def rows_in(self, states: States) -> Tensor:
+        """Return the rows of all samples, float64 ``[N, K]``, where they are kept."""
+        rows: Tensor | list[Tensor] = states.values["rows"]
+        if not isinstance(rows, list):
+            return rows
+        return torch.cat(rows) if rows else torch.zeros(0, len(self.columns), dtype=torch.float64)
+
+    @override
+    def report(self, owner: str, states: States) -> None:
+        """Warn of weights that are none."""
+        report_weight_sums(owner, self.sums(states).unsqueeze(0), -1)
+
+    @override
+    def read_from(self, other: Statistic, states: States) -> dict[str, Any] | None:
+        """Take the sums of one that keeps the rows of the same."""
+        if not isinstance(other, TextSums) or self.keeps_rows or not other.keeps_rows:
+            return None
+        same = dataclasses.replace(other, keeps_rows=False) == self
+        return {"sums": other.sums(states)} if same else None
+
+    @override
+    def check_batch_states(self, names: tuple[str, ...], tensors: tuple[Tensor, ...]) -> None:
+        check_form(names[0], tensors[0], ("N", len(self.columns)), torch.float64)
+
+
+def count_texts(
+    statistic: TextSums, owner: str, preds: Any, target: Any, weight: Tensor | None = None
+) -> States:
+    """Return the states of one batch, reported on; for the function ``owner``."""
+    states = Batch(statistic.empty())
+    statistic.add(states, preds, target, weight)
+    statistic.report(owner, states)
+    return states
