@@ -30,7 +30,7 @@ from fastmetrics.ops.triton.inputs import (
     walk_labels,
     weights_or,
 )
-from fastmetrics.ops.triton.replay import launch, on_device_of_state
+from fastmetrics.ops.triton.replay import buffer, launch, replayable
 
 COLUMNS = tl.constexpr(NUM_COLUMNS)
 # Every column but this one is merged by `merge_moments`.
@@ -350,7 +350,7 @@ def merge_parts(state, parts, count, outputs, BLOCK_D: tl.constexpr):
     tl.store(place + WIDE, wide, mask=inside)
 
 
-@on_device_of_state
+@replayable
 def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None) -> None:
     """Launch the kernels of :func:`fastmetrics.ops.co_moments.co_moments_`."""
     if not preds.numel():
@@ -363,7 +363,7 @@ def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | N
     programs = min(triton.cdiv(walk.positions, block), MOST_PROGRAMS)
     partial = state
     if programs > 1:
-        partial = torch.empty((programs, *state.shape), dtype=torch.float64, device=state.device)
+        partial = buffer(state, programs, *state.shape)
     launch(
         add_pairs, (triton.cdiv(outputs, block_outputs), programs),
         partial, preds, target, weight, walk, outputs,
@@ -375,7 +375,7 @@ def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | N
         merge_parts_into(state, partial)
 
 
-@on_device_of_state
+@replayable
 def merge_co_moments_(state: Tensor, others: Tensor) -> None:
     """Launch the kernel of :func:`fastmetrics.ops.co_moments.merge_co_moments_`."""
     if others.numel():

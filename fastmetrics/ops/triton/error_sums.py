@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -31,7 +30,7 @@ from fastmetrics.ops.triton.inputs import (
     walk_labels,
     weights_or,
 )
-from fastmetrics.ops.triton.replay import launch, on_device_of_state
+from fastmetrics.ops.triton.replay import buffer, launch, replayable
 
 SQUARED = tl.constexpr(terms_of.SQUARED)
 ABSOLUTE = tl.constexpr(terms_of.ABSOLUTE)
@@ -256,7 +255,7 @@ def sum_errors(
     write_column(row, count, column, outputs, COUNT - 1, COUNT)
 
 
-@on_device_of_state
+@replayable
 def error_sums_(
     state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None, terms: int, p: float,
     power: float,
@@ -274,7 +273,7 @@ def error_sums_(
     columns = min(triton.next_power_of_2(outputs), MOST_COLUMNS)
     block = (SMALL_TILE if terms & ~CHEAP else TILE) // columns
     programs = ordered_programs(triton.cdiv(walk.positions, block), state.numel())
-    partial = torch.empty((programs, state.numel()), dtype=torch.float64, device=state.device)
+    partial = buffer(state, programs, state.numel())
     launch(
         sum_errors, (triton.cdiv(outputs, columns), programs), partial, preds, target, weight,
         walk, outputs, TERMS=terms, P=float(p), DEVIANCE_POWER=float(power), COUNT=count,

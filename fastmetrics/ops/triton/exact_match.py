@@ -41,7 +41,7 @@ from fastmetrics.ops.triton.inputs import (
     walk_classes,
     walk_labels,
 )
-from fastmetrics.ops.triton.replay import launch, replayable
+from fastmetrics.ops.triton.replay import buffer, launch, replayable
 from fastmetrics.ops.triton.weights import count_bad_weights
 
 LABEL_TILE = 1024
@@ -232,7 +232,7 @@ def _cells(
         return state, SAMPLE, programs_for(blocks, state.device)
     if state.dtype == torch.float64:
         programs = min(blocks, MAX_ORDERED_PROGRAMS)
-        return state.new_zeros(programs, state.numel()), ROW, programs
+        return buffer(state, programs, state.numel(), zeroed=True), ROW, programs
     return state, STATE, programs_for(blocks, state.device)
 
 
