@@ -12,7 +12,7 @@ import os
 import struct
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -32,6 +32,8 @@ class Noted(NamedTuple):
     """One launch as the driver sees it."""
 
     kernel: str
+    function: int
+    """Number of the loaded kernel: another one for each variant that was compiled."""
     grid: tuple[int, ...]
     parameters: tuple[Any, ...]
     """Bytes of each, or of a pointer which argument or buffer of the update it is."""
@@ -84,7 +86,7 @@ class StubGpu:
             told = tuple(
                 places.get(int.from_bytes(v, "little"), v) if len(v) == 8 else v for v in values
             )
-            noted.append(Noted(name, tuple(grid[i] for i in range(3)), told))
+            noted.append(Noted(name, function, tuple(grid[i] for i in range(3)), told))
 
         callback = _NOTED(note)
         self.library.stub_note(callback)
@@ -132,6 +134,7 @@ def stub_gpu(folder: Path) -> Iterator[StubGpu]:
         mock.patch.object(torch.cuda, "get_device_capability", lambda *_: (9, 0)),
         mock.patch.object(torch._C, "_cuda_getCurrentRawStream", lambda _: 0, create=True),
         mock.patch.object(torch.cpu, "current_device", lambda: None),
+        mock.patch.object(torch.cpu, "device", nullcontext, create=True),
         mock.patch.object(replay, "GPUS", ("cpu",)),
         mock.patch.object(inputs, "multiprocessors", lambda *_: MULTIPROCESSORS),
     ):

@@ -24,6 +24,8 @@ from torch import Tensor
 
 GPUS = ("cuda", "xpu")
 MAX_REPLAYS = 4096
+# What is no tensor; asking a value whether it is one takes longer.
+_PLAIN = frozenset((int, bool, type(None)))
 
 
 class CannotLaunch(RuntimeError):
@@ -168,11 +170,14 @@ def replayable(op: Callable[..., None], varying: tuple[str, ...] = ()) -> Callab
         if _planning.plan is not None:  # one job of several
             op(*args)
             return
-        flat = _flat(args) if lists else args
+        flat, changed = args, args[:written]
+        if lists:
+            flat, changed = _flat(args), _flat(changed)
+        for x in changed:
+            if not x.is_contiguous():
+                _on_dense_state(entry, args, written)
+                return
         device = flat[0].device
-        if not all(x.is_contiguous() for x in _flat(args[:written])):
-            _on_dense_state(entry, args, written)
-            return
         if device.type not in GPUS:
             with _planned() as plan:
                 op(*args)
@@ -210,13 +215,14 @@ def _key(device: int, flat: tuple[Any, ...], varying: dict[int, str]) -> tuple[A
     facts: list[Any] = [device]
     ids = []
     for x in flat:
-        if isinstance(x, Tensor):
-            ids.append(id(x))
-            facts.append((x.shape, x.stride(), x.dtype, x.data_ptr() % 16))
-        elif isinstance(x, float):  # a NaN is unlike itself, and the zeros are alike
+        kind = type(x)
+        if kind in _PLAIN:
+            facts.append(x)
+        elif kind is float:  # a NaN is unlike itself, and the zeros are alike
             facts.append(x.hex())
         else:
-            facts.append(x)
+            ids.append(id(x))
+            facts.append((x.shape, x.stride(), x.dtype, x.data_ptr() % 16))
     for index in varying:
         facts[index + 1] = flat[index] < 2**31
     if len({*ids}) < len(ids):
