@@ -1,6 +1,6 @@
 """GPU kernels of `co_moments_`.
 
-A grid that depends on the shapes alone takes ``PROGRAMS`` shares of the rows for each tile of
+A grid that depends on the shapes alone takes some shares of the rows for each tile of
 outputs. Every program holds one block of pairs at a time in registers, sums it around its own means
 and merges it by Chan's rule into moments that it alone owns; a second kernel merges the shares in
 order into the state, so the result has the same bits every time. That second kernel is also
@@ -26,6 +26,7 @@ from fastmetrics.ops.triton.inputs import (
     load_columns,
     locate,
     numbers,
+    ordered_programs,
     settle,
     walk_labels,
     weights_or,
@@ -38,7 +39,6 @@ WIDE = tl.constexpr(WIDE_COLUMN)
 
 PAIRS = 1024
 MOST_OUTPUTS = 32
-MOST_PROGRAMS = 256
 MERGED_OUTPUTS = 32
 
 
@@ -360,7 +360,7 @@ def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | N
     block_outputs = min(MOST_OUTPUTS, triton.next_power_of_2(outputs))
     # Each output has 18 columns: tiles of several hold half as many pairs, or registers spill.
     block = PAIRS // (2 * block_outputs) if block_outputs > 1 else PAIRS
-    programs = min(triton.cdiv(walk.positions, block), MOST_PROGRAMS)
+    programs = ordered_programs(triton.cdiv(walk.positions, block), state.numel())
     partial = state
     if programs > 1:
         partial = buffer(state, programs, *state.shape)

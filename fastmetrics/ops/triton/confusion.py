@@ -19,7 +19,6 @@ from torch import Tensor
 from fastmetrics.ops.confusion import label_confusion_reference
 from fastmetrics.ops.triton.inputs import (
     LABEL_BLOCK,
-    MAX_ORDERED_PROGRAMS,
     MOST_PRIVATE_BINS,
     ORDERED,
     ORDERED_BLOCK,
@@ -389,6 +388,6 @@ def _column_cells(
 ) -> tuple[Tensor, int]:
     """Where the programs count, and how many share the blocks of positions, or the samples."""
     if ordered:
-        programs = min(shares, max(1, MAX_ORDERED_PROGRAMS // grid_columns))
+        programs = max(1, ordered_programs(shares * grid_columns, state.numel()) // grid_columns)
         return buffer(state, programs, state.numel(), zeroed=True), programs
     return state, max(1, programs_for(shares * grid_columns, state.device) // grid_columns)
