@@ -111,7 +111,7 @@ def pretend_gpu(references: bool = False) -> Iterator[tuple[list[str], list[Any]
     def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **config: Any) -> None:
         assert all(programs > 0 for programs in grid)
         assert all(programs < 2**16 for programs in grid[1:]), "CUDA takes no more on these axes"
-        launches.append(aot.Launch(kernel, args, config))
+        launches.append(aot.Launch(kernel, grid, args, config))
 
     with ExitStack() as stack:
         stack.enter_context(mock.patch.object(_config, "meta_nonzero_assume_all_nonzero", True))

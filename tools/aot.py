@@ -30,6 +30,7 @@ from triton.compiler import ASTSource, make_backend
 from fastmetrics.ops import triton as kernels
 from fastmetrics.ops.backend import launcher_of
 from fastmetrics.ops.define import WITHOUT_TRITON
+from fastmetrics.ops.triton.replay import Launch
 from tests.gpu.cases import CASES, left_to_reference
 
 # Whatever module launches kernels.
@@ -59,14 +60,6 @@ POINTERS = {
 }
 
 
-class Launch(NamedTuple):
-    """One kernel launch as an op makes it."""
-
-    kernel: Any
-    args: tuple[Any, ...]
-    config: dict[str, Any]
-
-
 class Report(NamedTuple):
     """What the compiler says about one kernel on one target."""
 
@@ -81,7 +74,7 @@ def record(op: str, *args: Any) -> list[Launch]:
     launches: list[Launch] = []
 
     def launch(kernel: Any, grid: tuple[int, ...], *values: Any, **config: Any) -> None:
-        launches.append(Launch(kernel, values, config))
+        launches.append(Launch(kernel, grid, values, config))
 
     with contextlib.ExitStack() as stack:
         for module in KERNEL_MODULES:

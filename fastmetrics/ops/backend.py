@@ -10,16 +10,22 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import warnings
 from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fastmetrics.ops.define import CHECKS, LIBRARY, REFERENCES, WITHOUT_TRITON
 
 CHOICES = ("auto", "reference", "native", "triton")
 GPU_KEYS = ("CUDA", "XPU")
+
+# What is known of triton before and after the first call on a GPU.
+INSTALLED = "triton is installed"
+LAUNCHES = "triton launches kernels here"
 
 choice = "auto"
 native: ModuleType | None = None
@@ -27,6 +33,8 @@ native_reason = "not loaded"
 triton_reason = "not loaded"
 
 _launchers: dict[str, Callable[..., None]] = {}
+# Why the kernels of an op that cannot be built here are not asked again.
+_without_kernels: dict[str, str] = {}
 
 
 def load() -> None:
@@ -63,20 +71,64 @@ def _load_triton() -> None:
             raise ImportError("FASTMETRICS_BACKEND=triton, but triton is not installed.")
         triton_reason = "triton is not installed"
     else:
-        triton_reason = "triton is installed"
+        triton_reason = INSTALLED
         for name in REFERENCES.keys() - WITHOUT_TRITON:
             for key in GPU_KEYS:
                 LIBRARY.impl(name, _gpu_entry(name), key)
 
 
 def _gpu_entry(name: str) -> Callable[..., None]:
+    """Run the kernels of an op, or its reference where this machine cannot launch them."""
     check = CHECKS[name]
 
     def entry(*args: Any) -> None:
         check(*args)
-        launcher_of(name)(*args)
+        if may_launch(args[0]) and name not in _without_kernels:
+            from fastmetrics.ops.triton.replay import CannotLaunch
+
+            try:
+                launcher_of(name)(*args)
+                return
+            except CannotLaunch as error:  # before anything has changed
+                _without_kernels[name] = _give_up(f"the kernels of {name}", error)
+        with torch.no_grad():
+            REFERENCES[name](*args)
 
     return entry
+
+
+def may_launch(state: Tensor | list[Tensor]) -> bool:
+    """Whether kernels can be launched at all; tried once in a process, with a small one.
+
+    The first launch compiles for the host, too: it needs a C compiler and room for a cache.
+    """
+    global triton_reason
+    if triton_reason == INSTALLED:
+        from fastmetrics.ops.triton.replay import CannotLaunch, device_of
+        from fastmetrics.ops.triton.weights import count_bad_weights
+
+        like = state if isinstance(state, Tensor) else state[0]
+        try:
+            with device_of(like):
+                events = like.new_zeros(4, dtype=torch.int64)
+                count_bad_weights(events, like.new_zeros(1, dtype=torch.float32))
+            triton_reason = LAUNCHES
+        except CannotLaunch as error:
+            triton_reason = _give_up("kernels", error)
+    return triton_reason == LAUNCHES
+
+
+def _give_up(what: str, error: Exception) -> str:
+    """Warn that references serve instead, and return why; raise where that was not asked for."""
+    if choice == "triton":
+        raise error
+    reason = f"triton cannot launch {what} here ({error})"
+    warnings.warn(
+        f"fastmetrics: {reason}. Plain torch does the work on this device, more slowly.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return reason
 
 
 def launcher_of(name: str) -> Callable[..., None]:
@@ -99,8 +151,10 @@ def describe(name: str) -> list[tuple[str, str, str]]:
     cpu = ("C++", native_reason) if has_native else ("torch reference", native_reason)
     if name in WITHOUT_TRITON:
         gpu = ("torch reference", "torch's device kernels do the work")
-    elif triton_reason == "triton is installed":
-        gpu = ("Triton", triton_reason)
-    else:
+    elif triton_reason not in (INSTALLED, LAUNCHES):
         gpu = ("torch reference", triton_reason)
+    elif name in _without_kernels:
+        gpu = ("torch reference", _without_kernels[name])
+    else:
+        gpu = ("Triton", triton_reason)
     return [("cpu", *cpu), ("cuda/xpu", *gpu), ("other", "torch reference", "runs on every device")]

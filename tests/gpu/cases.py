@@ -117,6 +117,25 @@ def of_shapes() -> Iterator[tuple[str, laws.Call]]:
     options = {"task": "multilabel", "classes": 5, "shape": (4, 60, 70), "thresholds": 20}
     yield "score_histogram_ of images", make("score_histogram_", **options)
     yield "calibration_bins_ many", make("calibration_bins_", task="binary", n_bins=900)
+    options = {"classes": 5, "thresholds": 20, "weight": torch.float32}
+    for task in ("binary", "multilabel"):
+        yield f"score_histogram_ {task} weighted", make("score_histogram_", task=task, **options)
+    call = make("label_confusion_", groups=7, labels=1, weight=torch.float32)
+    yield "label_confusion_ groups weighted", call
+    options = {"labels": 5, "each": False, "weight": torch.float32}
+    yield "label_exact_match_ all weighted", make("label_exact_match_", **options)
+    for op in ("stat_scores_", "label_confusion_", "label_exact_match_", "ranking_sums_"):
+        for place, variant in enumerate(OPS[op].variants[:2]):
+            each = variant.get("each") or op == "ranking_sums_"
+            yield f"{op} few {place}", make(op, **variant | {"shape": (20 if each else 2500,)})
+    for size in (60, 200):
+        options = {"kind": row_similarity.COSINE, "each": False, "columns": 9, "shape": (size,)}
+        yield f"row_similarity_ of {size}", make("row_similarity_", **options)
+    for op in ("stat_scores_", "score_histogram_", "error_sums_"):
+        for place, variant in enumerate(OPS[op].variants):
+            options = variant | {"shape": (300,), "weight": torch.float32}
+            yield f"{op} few weighted {place}", make(op, **options)
+    yield "co_moments_ of 256 parts", make("co_moments_", outputs=0, shape=(300_001,))
     for size in (1, 1000, 50_000):
         for term, power in ((4, 0.0), (64, 0.0), (128, 0.0), (256, 1.5), (256, 2.0), (3, 0.0)):
             options = {"terms": term, "p": 3.0, "power": power, "outputs": 1, "shape": (size,)}

@@ -102,6 +102,21 @@ def test_results_equal_the_cpu_without_waiting(name):
     same(op, inputs[:changed], twice_on_the_cpu(name))
 
 
+def test_results_where_programs_take_several_blocks():
+    """With small grids; the kernels are those of the other tests, compiled already."""
+    pytest.importorskip("triton")
+    from tests.gpu.loops import few_programs, looping_calls
+
+    for name in looping_calls():
+        op, args = CASES[name]
+        inputs = [*map(to_gpu, args)]
+        with few_programs():
+            for _ in range(2):
+                getattr(ops, op)(*inputs)
+        changed = written(op)
+        same(op, inputs[:changed], twice_on_the_cpu(name))
+
+
 @pytest.mark.parametrize("name", [name for name, (op, _) in CASES.items() if op not in COMPUTE_OPS])
 def test_updates_replay_in_a_cuda_graph(name):
     op, args = CASES[name]

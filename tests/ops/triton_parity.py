@@ -14,6 +14,7 @@ import pytest
 import torch
 import triton.language as tl
 from torch import Tensor
+from torch.utils import _pytree as pytree
 
 from fastmetrics.ops import co_moments
 from fastmetrics.ops import triton as kernels
@@ -28,7 +29,8 @@ from fastmetrics.ops.error_sums import (
     sum_errors,
 )
 from fastmetrics.ops.triton import inputs
-from tests.gpu.cases import left_to_reference
+from tests.gpu.cases import CASES, left_to_reference
+from tests.gpu.loops import few_programs, looping_calls
 from tests.ops import laws
 from tests.ops.curve import LEFT_OUT
 from tests.ops.inputs import INF, LAYOUTS, NAN, SCORE_DTYPES
@@ -40,6 +42,8 @@ OPS = {op: tested for op, tested in every_op().items() if op not in WITHOUT_TRIT
 # About how many calls of each law; the interpreter takes some fifty milliseconds for one.
 CALLS = {"samples": 24, "dtypes": 12, "weights": 10, "every_small_float": 1, "first_wrong_label": 3}
 OTHERS = 6
+# The calls whose programs take several blocks are dealt out to so many tests.
+SHARES = 6
 
 
 def _repair_interpreter() -> None:
@@ -252,6 +256,31 @@ def test_several_blocks_per_program():
     for size, labels in ((12_000, 1), (2000, 6)):
         check(make("label_confusion_", shape=(size,), labels=labels, **options))
         check(make("label_exact_match_", shape=(size,), labels=labels, **options))
+
+
+@pytest.mark.parametrize("share", range(SHARES))
+def test_programs_that_take_several_blocks(share):
+    """Every way of every kernel, on grids of two programs."""
+    for name in looping_calls()[share::SHARES]:
+        op, args = CASES[name]
+        results = []
+        for run_op in (kernel_of(op), REFERENCES[op]):
+            copies = [pytree.tree_map_only(Tensor, laws.copied, value) for value in args]
+            with few_programs():
+                run_op(*copies)
+            results.append([t for value in copies for t in laws.tensors(value)])
+        for found, expected in zip(*results, strict=True):
+            torch.testing.assert_close(
+                found, expected, rtol=1e-9, atol=1e-9, equal_nan=True, msg=name
+            )
+
+
+def test_moments_of_256_parts():
+    op, args = CASES["co_moments_ of 256 parts"]
+    found, expected = args[0].clone(), args[0].clone()
+    kernel_of(op)(found, *args[1:])
+    REFERENCES[op](expected, *args[1:])
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-9)
 
 
 def module_of(op: str):

@@ -30,7 +30,7 @@ from fastmetrics.ops.triton.inputs import (
     numbers,
     ordered_programs,
 )
-from fastmetrics.ops.triton.replay import launch, replayable
+from fastmetrics.ops.triton.replay import buffer, launch, replayable
 
 BLOCK = 1024
 BLOCKS_EACH = 4  # at least, so that a small update is one launch
@@ -154,7 +154,7 @@ def aggregate_(
     programs = ordered_programs(triton.cdiv(positions, BLOCK * BLOCKS_EACH), 1)
     cells = state
     if programs > 1:
-        cells = state.new_empty(programs, state.numel())
+        cells = buffer(state, programs, state.numel())
     launch(
         reduce_numbers, (programs,), cells, events, value, weight, sizes, value_strides,
         weight_strides, positions, float_bits(fill), REDUCTION=reduction, NANS=nans,

@@ -39,7 +39,7 @@ from fastmetrics.ops.triton.inputs import (
     settle,
     walk_classes,
 )
-from fastmetrics.ops.triton.replay import launch, replayable
+from fastmetrics.ops.triton.replay import buffer, launch, replayable
 from fastmetrics.ops.triton.score_histogram import absorb
 from fastmetrics.ops.triton.weights import count_bad_weights
 
@@ -67,6 +67,8 @@ class Rules(NamedTuple):
     GUESS: bool
     """Whether a guess in float32 names the nearest edge."""
     VALIDATE: bool
+    WIDE: bool
+    """Whether confidences are float64."""
 
 
 @triton.jit
@@ -175,6 +177,8 @@ def count_confidences(
     BLOCK: tl.constexpr = tile.BLOCK
     program, programs = tl.program_id(0), tl.num_programs(0)
     tile_start = tl.program_id(1) * BINS
+    if rules.WIDE:
+        edges += rules.TOTAL
     bad = tl.zeros([BLOCK], tl.int32)
     nans = tl.zeros([BLOCK], tl.int32)
     outsides = tl.zeros([BLOCK], tl.int32)
@@ -240,6 +244,7 @@ def calibration_bins_(
         LOGITS=logits or readings == 2,
         GUESS=total <= MOST_GUESSED,
         VALIDATE=validate,
+        WIDE=preds.dtype == torch.float64 and not num_classes,
     )
     walk = walk_classes(preds, target, weight)
     bins = min(triton.next_power_of_2(total), MOST_BINS)
@@ -248,13 +253,12 @@ def calibration_bins_(
     if num_classes:
         block_classes = min(triton.next_power_of_2(num_classes), ROW_TILE)
         block = min(block, ROW_TILE // block_classes)
-    wide = preds.dtype == torch.float64 and not num_classes
     programs = ordered_programs(triton.cdiv(walk.positions, block), state.numel())
-    sums = torch.empty((programs, state.numel()), dtype=torch.float64, device=state.device)
+    sums = buffer(state, programs, state.numel())
     align, _ = row_layout(preds, walk)
     launch(
         count_confidences, (programs, triton.cdiv(total, bins)), sums, events, preds, target,
-        weight, edges[int(wide)].contiguous(), walk, ignore_index, rules=rules, BINS=bins,
+        weight, edges.contiguous(), walk, ignore_index, rules=rules, BINS=bins,
         tile=Tile(block, is_wide(walk.positions), block_classes, align),
         num_warps=8,
     )  # fmt: skip

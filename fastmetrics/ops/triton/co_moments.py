@@ -1,6 +1,6 @@
 """GPU kernels of `co_moments_`.
 
-A grid that depends on the shapes alone takes ``PROGRAMS`` shares of the rows for each tile of
+A grid that depends on the shapes alone takes some shares of the rows for each tile of
 outputs. Every program holds one block of pairs at a time in registers, sums it around its own means
 and merges it by Chan's rule into moments that it alone owns; a second kernel merges the shares in
 order into the state, so the result has the same bits every time. That second kernel is also
@@ -26,11 +26,12 @@ from fastmetrics.ops.triton.inputs import (
     load_columns,
     locate,
     numbers,
+    ordered_programs,
     settle,
     walk_labels,
     weights_or,
 )
-from fastmetrics.ops.triton.replay import launch, on_device_of_state
+from fastmetrics.ops.triton.replay import buffer, launch, replayable
 
 COLUMNS = tl.constexpr(NUM_COLUMNS)
 # Every column but this one is merged by `merge_moments`.
@@ -38,7 +39,6 @@ WIDE = tl.constexpr(WIDE_COLUMN)
 
 PAIRS = 1024
 MOST_OUTPUTS = 32
-MOST_PROGRAMS = 256
 MERGED_OUTPUTS = 32
 
 
@@ -350,7 +350,7 @@ def merge_parts(state, parts, count, outputs, BLOCK_D: tl.constexpr):
     tl.store(place + WIDE, wide, mask=inside)
 
 
-@on_device_of_state
+@replayable
 def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None) -> None:
     """Launch the kernels of :func:`fastmetrics.ops.co_moments.co_moments_`."""
     if not preds.numel():
@@ -360,10 +360,10 @@ def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | N
     block_outputs = min(MOST_OUTPUTS, triton.next_power_of_2(outputs))
     # Each output has 18 columns: tiles of several hold half as many pairs, or registers spill.
     block = PAIRS // (2 * block_outputs) if block_outputs > 1 else PAIRS
-    programs = min(triton.cdiv(walk.positions, block), MOST_PROGRAMS)
+    programs = ordered_programs(triton.cdiv(walk.positions, block), state.numel())
     partial = state
     if programs > 1:
-        partial = torch.empty((programs, *state.shape), dtype=torch.float64, device=state.device)
+        partial = buffer(state, programs, *state.shape)
     launch(
         add_pairs, (triton.cdiv(outputs, block_outputs), programs),
         partial, preds, target, weight, walk, outputs,
@@ -375,7 +375,7 @@ def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | N
         merge_parts_into(state, partial)
 
 
-@on_device_of_state
+@replayable
 def merge_co_moments_(state: Tensor, others: Tensor) -> None:
     """Launch the kernel of :func:`fastmetrics.ops.co_moments.merge_co_moments_`."""
     if others.numel():

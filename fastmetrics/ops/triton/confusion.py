@@ -19,7 +19,6 @@ from torch import Tensor
 from fastmetrics.ops.confusion import label_confusion_reference
 from fastmetrics.ops.triton.inputs import (
     LABEL_BLOCK,
-    MAX_ORDERED_PROGRAMS,
     MOST_PRIVATE_BINS,
     ORDERED,
     ORDERED_BLOCK,
@@ -53,7 +52,7 @@ from fastmetrics.ops.triton.inputs import (
     walk_classes,
     walk_labels,
 )
-from fastmetrics.ops.triton.replay import launch, replayable
+from fastmetrics.ops.triton.replay import buffer, launch, replayable
 from fastmetrics.ops.triton.weights import count_bad_weights
 
 COLUMN_TILE = 1024
@@ -307,22 +306,28 @@ def _cells(state: Tensor, mode: tl.constexpr, blocks: int) -> tuple[Tensor, int]
     if mode != ORDERED:
         return state, programs_for(blocks, state.device)
     programs = ordered_programs(blocks, state.numel())
-    return state.new_zeros(programs, state.numel()), programs
+    return buffer(state, programs, state.numel(), zeroed=True), programs
 
 
-@replayable
 def label_confusion_(
     state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
     groups: Tensor | None, threshold: float, logits: bool, ignore_index: int | None, validate: bool,
 ) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.confusion.label_confusion_`."""
+    # One table per sample and group has no metric; the reference needs no host either.
+    apart = groups is not None and state.ndim == 5
+    count_tables = label_confusion_reference if apart else _count_tables
+    count_tables(
+        state, events, preds, target, weight, groups, threshold, logits, ignore_index, validate
+    )
+
+
+@replayable
+def _count_tables(
+    state: Tensor, events: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None,
+    groups: Tensor | None, threshold: float, logits: bool, ignore_index: int | None, validate: bool,
+) -> None:  # fmt: skip
     if not target.numel():
-        return
-    if groups is not None and state.ndim == 5:
-        # One table per sample and group has no metric; the reference needs no host either.
-        label_confusion_reference(
-            state, events, preds, target, weight, groups, threshold, logits, ignore_index, validate
-        )
         return
     count_bad_weights(events, weight)
     readings = state.shape[-4]
@@ -383,6 +388,6 @@ def _column_cells(
 ) -> tuple[Tensor, int]:
     """Where the programs count, and how many share the blocks of positions, or the samples."""
     if ordered:
-        programs = min(shares, max(1, MAX_ORDERED_PROGRAMS // grid_columns))
-        return state.new_zeros(programs, state.numel()), programs
+        programs = max(1, ordered_programs(shares * grid_columns, state.numel()) // grid_columns)
+        return buffer(state, programs, state.numel(), zeroed=True), programs
     return state, max(1, programs_for(shares * grid_columns, state.device) // grid_columns)

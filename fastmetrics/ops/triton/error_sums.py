@@ -2,7 +2,8 @@
 
 Each program of a grid that depends on the shapes alone keeps float64 sums of its own, one per
 element of its tile and term, and writes their totals to its row of a buffer; a second kernel adds
-the rows in a fixed tree. The functions are those of the CPU kernels, without cancellation.
+the rows in a fixed tree. A small update is one program, which adds to the state at once. The
+functions are those of the CPU kernels, without cancellation.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
@@ -12,7 +13,6 @@ from __future__ import annotations
 
 import math
 
-import torch
 import triton
 import triton.language as tl
 from torch import Tensor
@@ -20,6 +20,7 @@ from torch import Tensor
 from fastmetrics.ops import error_sums as terms_of
 from fastmetrics.ops.triton.inputs import (
     Tile,
+    add_to,
     difference,
     fold_partials,
     is_wide,
@@ -31,7 +32,7 @@ from fastmetrics.ops.triton.inputs import (
     walk_labels,
     weights_or,
 )
-from fastmetrics.ops.triton.replay import launch, on_device_of_state
+from fastmetrics.ops.triton.replay import buffer, launch, replayable
 
 SQUARED = tl.constexpr(terms_of.SQUARED)
 ABSOLUTE = tl.constexpr(terms_of.ABSOLUTE)
@@ -57,6 +58,9 @@ CHEAP = (
 )
 MOST_COLUMNS = 128
 WARPS = 8
+# A program on its own has a larger tile, and takes so many elements, fewer where terms are dear.
+ALONE_TILE, ALONE_WARPS = 4096, 16
+MOST_ALONE, MOST_DEAR_ALONE = 2**16, 2**13
 
 
 @triton.jit
@@ -204,20 +208,25 @@ def add_terms(
 
 
 @triton.jit
-def write_column(row, sums, column, outputs, index, COUNT: tl.constexpr):
+def write_column(row, sums, column, outputs, index, COUNT: tl.constexpr, ALONE: tl.constexpr):
     """Write the totals of one column of the state, for each output of the tile."""
-    tl.store(row + column.to(tl.int64) * COUNT + index, tl.sum(sums, axis=0), mask=column < outputs)
+    place = row + column.to(tl.int64) * COUNT + index
+    if ALONE:
+        add_to(place, tl.sum(sums, axis=0), column < outputs)
+    else:
+        tl.store(place, tl.sum(sums, axis=0), mask=column < outputs)
 
 
 @triton.jit
 def sum_errors(
     partial, preds, target, weight, walk, outputs,
     TERMS: tl.constexpr, P: tl.constexpr, DEVIANCE_POWER: tl.constexpr, COUNT: tl.constexpr,
-    tile: tl.constexpr,
+    ALONE: tl.constexpr, tile: tl.constexpr,
 ):  # fmt: skip
     """Sums of the chosen terms, ``partial`` ``[programs, outputs, COUNT]``.
 
-    Positions are rows of ``outputs`` columns.
+    Positions are rows of ``outputs`` columns. ``ALONE``: there is one program, and ``partial`` is
+    the state.
 
     Bytes to move for N elements of s and t bytes: ``N * (s + t)``, read once, and 16 for each cell
     and program.
@@ -249,14 +258,14 @@ def sum_errors(
     index = 0
     for term in tl.static_range(9):
         if (1 << term) & TERMS:
-            write_column(row, sums[term], column, outputs, index, COUNT)
+            write_column(row, sums[term], column, outputs, index, COUNT, ALONE)
             index += 1
     if DEVIANCE & TERMS:
-        write_column(row, sums[9], column, outputs, COUNT - 2, COUNT)
-    write_column(row, count, column, outputs, COUNT - 1, COUNT)
+        write_column(row, sums[9], column, outputs, COUNT - 2, COUNT, ALONE)
+    write_column(row, count, column, outputs, COUNT - 1, COUNT, ALONE)
 
 
-@on_device_of_state
+@replayable
 def error_sums_(
     state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None, terms: int, p: float,
     power: float,
@@ -272,12 +281,19 @@ def error_sums_(
         preds, target = preds.reshape(1), target.reshape(1)
     walk = walk_labels(preds, target, weight, has_axis=outputs > 1)
     columns = min(triton.next_power_of_2(outputs), MOST_COLUMNS)
-    block = (SMALL_TILE if terms & ~CHEAP else TILE) // columns
-    programs = ordered_programs(triton.cdiv(walk.positions, block), state.numel())
-    partial = torch.empty((programs, state.numel()), dtype=torch.float64, device=state.device)
+    dear = bool(terms & ~CHEAP)
+    alone = walk.positions * columns <= (MOST_DEAR_ALONE if dear else MOST_ALONE)
+    size, warps = (SMALL_TILE if dear else TILE), WARPS
+    if alone and not dear:
+        size, warps = ALONE_TILE, ALONE_WARPS
+    block, programs, partial = size // columns, 1, state
+    if not alone:
+        programs = ordered_programs(triton.cdiv(walk.positions, block), state.numel())
+        partial = buffer(state, programs, state.numel())
     launch(
         sum_errors, (triton.cdiv(outputs, columns), programs), partial, preds, target, weight,
         walk, outputs, TERMS=terms, P=float(p), DEVIANCE_POWER=float(power), COUNT=count,
-        tile=Tile(block, is_wide(walk.positions), columns), num_warps=WARPS,
+        ALONE=alone, tile=Tile(block, is_wide(walk.positions), columns), num_warps=warps,
     )  # fmt: skip
-    fold_partials(state, partial)
+    if not alone:
+        fold_partials(state, partial)

@@ -18,7 +18,6 @@ from torch import Tensor
 from fastmetrics.ops.checks import MAX_LABELS
 from fastmetrics.ops.triton.inputs import (
     LABEL_BLOCK,
-    MAX_ORDERED_PROGRAMS,
     ClassBlocks,
     ClassRules,
     LabelRules,
@@ -31,6 +30,7 @@ from fastmetrics.ops.triton.inputs import (
     is_wide,
     locate,
     numbers,
+    ordered_programs,
     programs_for,
     read_classes,
     read_label_tile,
@@ -41,7 +41,7 @@ from fastmetrics.ops.triton.inputs import (
     walk_classes,
     walk_labels,
 )
-from fastmetrics.ops.triton.replay import launch, replayable
+from fastmetrics.ops.triton.replay import buffer, launch, replayable
 from fastmetrics.ops.triton.weights import count_bad_weights
 
 LABEL_TILE = 1024
@@ -231,8 +231,8 @@ def _cells(
     if samplewise:
         return state, SAMPLE, programs_for(blocks, state.device)
     if state.dtype == torch.float64:
-        programs = min(blocks, MAX_ORDERED_PROGRAMS)
-        return state.new_zeros(programs, state.numel()), ROW, programs
+        programs = ordered_programs(blocks, state.numel())
+        return buffer(state, programs, state.numel(), zeroed=True), ROW, programs
     return state, STATE, programs_for(blocks, state.device)
 
 

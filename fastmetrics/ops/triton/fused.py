@@ -10,8 +10,10 @@ from torch import Tensor
 
 from fastmetrics.ops.backend import launcher_of
 from fastmetrics.ops.fused import jobs_of
+from fastmetrics.ops.triton.replay import replayable
 
 
+@replayable
 def fused_(
     states: list[Tensor], events: list[Tensor], edges: list[Tensor], preds: Tensor, target: Tensor,
     weight: Tensor | None, program: list[int], numbers: list[float],

@@ -37,7 +37,7 @@ from fastmetrics.ops.triton.inputs import (
     settle,
     walk_classes,
 )
-from fastmetrics.ops.triton.replay import launch, replayable
+from fastmetrics.ops.triton.replay import buffer, launch, replayable
 from fastmetrics.ops.triton.score_histogram import absorb, row_blocks, share_of
 from fastmetrics.ops.triton.weights import count_bad_weights
 
@@ -247,7 +247,7 @@ def hinge_sums_(
     if multiclass:
         block, block_classes, warps = row_blocks(preds.shape[1], False)
     programs = ordered_programs(triton.cdiv(walk.positions, block), state.numel())
-    partial = state.new_zeros(programs, state.numel())
+    partial = buffer(state, programs, state.numel(), zeroed=True)
     if multiclass:
         launch(
             sum_rows, (programs,), partial, events, preds, target, weight, walk, ignore_index,

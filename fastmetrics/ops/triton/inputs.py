@@ -594,7 +594,8 @@ def fold_partials(state: Tensor, partial: Tensor) -> None:
     """Launch `add_partials` for a ``partial`` of shape ``[programs, cells]``."""
     programs, cells = partial.shape
     block = 16
+    rows = 16 if programs <= 16 else MAX_ORDERED_PROGRAMS  # few sizes, few variants
     launch(
         add_partials, (triton.cdiv(cells, block),), state, partial, cells, programs,
-        PROGRAMS=triton.next_power_of_2(programs), BLOCK=block,
+        PROGRAMS=rows, BLOCK=block,
     )  # fmt: skip

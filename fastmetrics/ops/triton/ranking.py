@@ -32,7 +32,7 @@ from fastmetrics.ops.triton.inputs import (
     settle,
     walk_labels,
 )
-from fastmetrics.ops.triton.replay import launch, replayable
+from fastmetrics.ops.triton.replay import buffer, launch, replayable
 from fastmetrics.ops.triton.weights import count_bad_weights
 
 # Pairs of labels that a program compares at a time.
@@ -262,7 +262,7 @@ def ranking_sums_(
     )
     walk, tile = walk_labels(preds, target, weight), row_tile(target.shape[1])
     programs = ordered_programs(triton.cdiv(walk.positions, tile.rows), state.numel())
-    partial = state.new_zeros(programs, state.numel())
+    partial = buffer(state, programs, state.numel(), zeroed=True)
     launch(
         rank_rows, (programs,), partial, events, preds, target, weight, walk, ignore_index,
         rules=rules, tile=tile, WIDE=is_wide(walk.positions),

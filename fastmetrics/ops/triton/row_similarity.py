@@ -23,7 +23,7 @@ from fastmetrics.ops.triton.inputs import (
     numbers,
     ordered_programs,
 )
-from fastmetrics.ops.triton.replay import launch, replayable
+from fastmetrics.ops.triton.replay import buffer, launch, replayable
 
 TILE = 256  # with 512 some kernels spill registers
 MOST_COLUMNS = 256
@@ -166,7 +166,7 @@ def row_similarity_(state: Tensor, preds: Tensor, target: Tensor, kind: int) -> 
     programs = ordered_programs(triton.cdiv(rows, block * BLOCKS_EACH), 1)
     cells, place = state, APART if state.ndim == 2 else SUMMED
     if place == SUMMED and programs > 1:
-        cells, place = state.new_empty(programs, 3), PARTIAL
+        cells, place = buffer(state, programs, 3), PARTIAL
     launch(
         compare_rows, (programs,), cells, preds, target, *preds.stride(), *target.stride(), rows,
         columns, KIND=kind, NORMALISE=kind in (rules.KL, rules.JS), PLACE=place.value,

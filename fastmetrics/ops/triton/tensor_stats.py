@@ -23,7 +23,7 @@ from fastmetrics.ops.triton.inputs import (
     numbers,
     ordered_programs,
 )
-from fastmetrics.ops.triton.replay import launch, on_device_of_state
+from fastmetrics.ops.triton.replay import buffer, launch, replayable
 
 BLOCK = 1024
 BLOCKS_EACH = 4  # at least, so that a small tensor is one launch
@@ -125,7 +125,7 @@ def fold_stats(state, partial, programs, place, PROGRAMS: tl.constexpr):
     )
 
 
-@on_device_of_state
+@replayable
 def tensor_stats_(state: Tensor, tensors: list[Tensor]) -> None:
     """Launch the kernels of :func:`fastmetrics.ops.tensor_stats.tensor_stats_`."""
     for place, tensor in enumerate(tensors):
@@ -134,7 +134,7 @@ def tensor_stats_(state: Tensor, tensors: list[Tensor]) -> None:
             continue
         sizes, (strides,) = merge_axes(tuple(tensor.shape), tensor.stride())
         programs = ordered_programs(triton.cdiv(positions, BLOCK * BLOCKS_EACH), 1)
-        cells = state if programs == 1 else state.new_empty(programs, rules.NUM_COLUMNS)
+        cells = state if programs == 1 else buffer(state, programs, rules.NUM_COLUMNS)
         launch(
             read_tensor, (programs,), cells, tensor, sizes, strides, positions, place,
             BLOCK=BLOCK, WIDE=is_wide(positions), ALONE=programs == 1,

@@ -1,0 +1,96 @@
+"""Calls whose programs take several blocks each, with grids of few programs.
+
+On a GPU the grids are so large that most programs of a test take one block, and what is carried
+from one to the next is not tried: sums, shared memory, the barrier between.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from unittest import mock
+
+from fastmetrics.ops.triton import inputs, replay
+from tools import aot
+
+# What tells the ways of a kernel apart that loop differently.
+WAYS = ("MODE", "SAMPLEWISE", "SHARED", "TO", "PLACE", "ALONE", "DIRECT", "PER_CLASS", "MULTICLASS")
+# Ways with one program and one block by their nature.
+SINGLE = ("DIRECT",)
+
+
+@contextmanager
+def few_programs() -> Iterator[None]:
+    """Grids of two programs, and no plan from before."""
+    with (
+        mock.patch.object(inputs, "MAX_ORDERED_PROGRAMS", 2),
+        mock.patch.object(inputs, "PROGRAMS_PER_MULTIPROCESSOR", 1),
+        mock.patch.object(inputs, "multiprocessors", lambda *_: 2),
+        mock.patch.object(replay, "_key", lambda *_: object()),
+    ):
+        yield
+
+
+@functools.cache
+def axis_of(kernel: Any) -> int | None:
+    """The axis of the grid along which the programs of a kernel take turns, if they do."""
+    found = re.search(r"num_programs\((\d)\)", inspect.getsource(kernel.fn))
+    return None if found is None else int(found[1])
+
+
+def way_of(launch: aot.Launch) -> tuple[Any, ...]:
+    """The kernel, and the way that it takes."""
+    values = _named(launch)
+    ways = [(name, values[name]) for name in WAYS if name in values]
+    scores = getattr(values.get("rules"), "SCORES", None)
+    weighted = values.get("weight") is not None
+    return (launch.kernel.fn.__name__, *ways, ("scores", scores), ("weighted", weighted))
+
+
+def turns(launch: aot.Launch) -> int:
+    """The most blocks, or samples, that one program of a launch takes."""
+    values = _named(launch)
+    tile, walk, samples = values.get("tile"), values.get("walk"), values.get("samples", 1)
+    block = values.get("BLOCK") or getattr(tile, "BLOCK", None) or tile.rows
+    if "DEPTH" in values:
+        count = _blocks(samples, block // values["DEPTH"])
+    elif walk is not None:
+        count = samples if samples > 1 else _blocks(walk.positions, block)
+    else:
+        sizes = [values[name] for name in ("positions", "num_rows", "samples") if name in values]
+        count = _blocks(sizes[0], block)
+    return _blocks(count, launch.grid[axis_of(launch.kernel)])
+
+
+def _blocks(size: int, block: int) -> int:
+    return -(-size // block)
+
+
+def _named(launch: aot.Launch) -> dict[str, Any]:
+    return dict(zip(launch.kernel.arg_names, launch.args, strict=False)) | launch.config
+
+
+@functools.cache
+def turns_of_calls() -> dict[tuple[Any, ...], dict[str, int]]:
+    """For each way of each kernel, the most turns of a program in each call that takes it."""
+    found: dict[tuple[Any, ...], dict[str, int]] = {}
+    with few_programs():
+        for name, (op, args) in aot.updates().items():
+            for launch in aot.record(op, *args):
+                if axis_of(launch.kernel) is not None:
+                    calls = found.setdefault(way_of(launch), {})
+                    calls[name] = max(calls.get(name, 0), turns(launch))
+    return found
+
+
+def looping_calls() -> list[str]:
+    """Calls that take every way of every kernel, in as few turns as show a loop."""
+    chosen = set()
+    for way, calls in turns_of_calls().items():
+        if not any((name, True) in way for name in SINGLE):
+            chosen.add(min(calls, key=lambda name: (calls[name] < 2, calls[name])))
+    return sorted(chosen)
