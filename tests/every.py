@@ -33,6 +33,10 @@ _INPUTS = {
     "meansquaredlogerror": "positive",
     "tweediedeviancescore": "positive",
     "criticalsuccessindex": "positive",
+    "bleuscore": "references",
+    "chrfscore": "references",
+    "rougescore": "references",
+    "sacrebleuscore": "references",
 }
 _WITH_GROUPS = ("equalopportunity", "binaryfairness", "binarygroup")
 
@@ -50,9 +54,10 @@ MAKERS: dict[str, Callable[[int], tuple[Any, ...]]] = {
     "pairs": lambda n: _pairs(torch.randn(n)),
     "numbers": lambda n: (torch.randn(n),),
     "sentences": lambda n: (_sentences(n), _sentences(n)),
+    "references": lambda n: _with_references(_sentences(n)),
 }
 # Those of strings.
-OF_TEXT = ("sentences",)
+OF_TEXT = ("references", "sentences")
 _VOCABULARY = "the a cat sat on mat mats saté там 猫 𝄞𝄞 is it not, was. Dog-like 12.5 -".split()
 
 
@@ -81,6 +86,17 @@ def _sentences(n: int) -> list[str]:
     """N sentences of 1 to 12 words; torch's seed makes them."""
     chosen = random.Random(int(torch.randint(2**31, ())))
     return [" ".join(chosen.choices(_VOCABULARY, k=chosen.randint(1, 12))) for _ in range(n)]
+
+
+def _with_references(preds: list[str]) -> tuple[list[str], list[list[str]]]:
+    """The sentences, and for each one or two that are much like it; torch's seed makes them."""
+    chosen = random.Random(int(torch.randint(2**31, ())))
+
+    def like(sentence: str) -> str:
+        words = sentence.split()
+        return " ".join(w if chosen.random() < 0.8 else chosen.choice(_VOCABULARY) for w in words)
+
+    return preds, [[like(each) for _ in range(chosen.randint(1, 2))] for each in preds]
 
 
 def kind_of(domain: str, name: str) -> str:

@@ -2,6 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from fastmetrics.text.bleu import *
+from fastmetrics.text.chrf import *
+from fastmetrics.text.rouge import *
+from fastmetrics.text.sacre_bleu import *
 from fastmetrics.text.wer import *
 from fastmetrics.utilities.lazy import exported, names_beside
 

@@ -2,6 +2,10 @@
 
 from typing import TYPE_CHECKING
 
+from fastmetrics.functional.text.bleu import *
+from fastmetrics.functional.text.chrf import *
+from fastmetrics.functional.text.rouge import *
+from fastmetrics.functional.text.sacre_bleu import *
 from fastmetrics.functional.text.wer import *
 from fastmetrics.utilities.lazy import exported, names_beside
 
