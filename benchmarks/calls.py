@@ -11,7 +11,8 @@ from torch import Tensor
 
 from fastmetrics.ops.define import REFERENCES
 
-Inputs = tuple[Tensor, ...]
+# Tensors, or lists of strings.
+Inputs = tuple[Any, ...]
 
 
 class Started(NamedTuple):
@@ -32,11 +33,16 @@ def find(name: str) -> ModuleType | None:
         return None
 
 
+def device_of(inputs: Inputs) -> torch.device:
+    """Return the device of the inputs; strings are on the CPU."""
+    return inputs[0].device if isinstance(inputs[0], Tensor) else torch.device("cpu")
+
+
 def update(make: Callable[[], Any]) -> Call:
     """Time one ``update`` of the metric that ``make`` builds."""
 
     def start(inputs: Inputs) -> Started:
-        metric = make().to(inputs[0].device)
+        metric = make().to(device_of(inputs))
         return Started(partial(metric.update, *inputs), metric.compute)
 
     return start
@@ -46,7 +52,7 @@ def update_number(make: Callable[[], Any]) -> Call:
     """Time one ``update`` with a Python number; of the inputs only the device counts."""
 
     def start(inputs: Inputs) -> Started:
-        metric = make().to(inputs[0].device)
+        metric = make().to(device_of(inputs))
         return Started(partial(metric.update, 1.5), metric.compute)
 
     return start
@@ -56,7 +62,7 @@ def forward(make: Callable[[], Any]) -> Call:
     """Time one call of the metric: the batch is added, and its value comes back."""
 
     def start(inputs: Inputs) -> Started:
-        run = partial(make().to(inputs[0].device), *inputs)
+        run = partial(make().to(device_of(inputs)), *inputs)
         return Started(run, run)
 
     return start
@@ -66,7 +72,7 @@ def update_and_compute(make: Callable[[], Any]) -> Call:
     """Time all it takes from tensors to a value, starting from the empty state each time."""
 
     def start(inputs: Inputs) -> Started:
-        metric = make().to(inputs[0].device)
+        metric = make().to(device_of(inputs))
 
         def run() -> Any:
             metric.reset()
@@ -82,7 +88,7 @@ def update_in_batches(make: Callable[[], Any], size: int) -> Call:
     """Time the updates with consecutive parts of ``size`` samples."""
 
     def start(inputs: Inputs) -> Started:
-        metric = make().to(inputs[0].device)
+        metric = make().to(device_of(inputs))
         batches = list(zip(*(tensor.split(size) for tensor in inputs), strict=True))
 
         def run() -> None:
@@ -127,18 +133,18 @@ def reference(make: Callable[[], Any], name: str, *tail: Any) -> Call:
 
 def _on_states(make: Callable[[], Any], op: Callable[..., None], tail: tuple[Any, ...]) -> Call:
     def start(inputs: Inputs) -> Started:
-        metric = make().to(inputs[0].device)
-        own = [x.to(inputs[0].device) if isinstance(x, Tensor) else x for x in tail]
+        metric = make().to(device_of(inputs))
+        own = [x.to(device_of(inputs)) if isinstance(x, Tensor) else x for x in tail]
         return Started(partial(op, metric.counts, metric.events, *inputs, *own), metric.compute)
 
     return start
 
 
 def floor(inputs: Inputs) -> Started:
-    """Time reading the same inputs once: their sums."""
+    """Time reading the same inputs once: sums of tensors, lengths of strings."""
 
     def read() -> None:
-        for tensor in inputs:
-            tensor.sum()
+        for each in inputs:
+            each.sum() if isinstance(each, Tensor) else sum(map(len, each))
 
     return Started(read, lambda: 0.0)

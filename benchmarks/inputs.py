@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.calls import Inputs
+from tests.text.lines import corpus
 
 
 def _generator(device: torch.device) -> torch.Generator:
@@ -137,5 +138,14 @@ def with_groups(count: int, num_groups: int) -> Callable[[torch.device], Inputs]
     def make(device: torch.device) -> Inputs:
         groups = torch.arange(count, device=device) % num_groups
         return *ranked(count)(device), groups
+
+    return make
+
+
+def references(size: int, marks: bool = True) -> Callable[[torch.device], Inputs]:
+    """Sentences of up to 25 words, and one reference for each that shares most of them."""
+
+    def make(device: torch.device) -> Inputs:
+        return corpus(size, references=1, marks=marks)
 
     return make

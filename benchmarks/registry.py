@@ -39,6 +39,7 @@ from benchmarks.inputs import (
     with_members,
 )
 from benchmarks.scaling import SAMPLES, scaling
+from benchmarks.texts import ngram_scores
 from benchmarks.workload import (
     BINNED,
     FLOOR,
@@ -958,6 +959,7 @@ def workloads(device: torch.device) -> list[Workload]:
         *label_rankings(),
         *gradient_statistics(),
         *top_samples(),
+        *ngram_scores(),
         *every_metric(),
         *scaling(),
     ]

@@ -14,9 +14,21 @@ te_functional = find("torcheval.metrics.functional")
 sk = find("sklearn.metrics")
 stats = find("scipy.stats")
 rec = find("torchrec.metrics.auc")
+sacrebleu = find("sacrebleu")
+rouge_scorer = find("rouge_score.rouge_scorer")
+blaze = find("blazemetrics")
 
-PEERS = {"torchmetrics": tm, "torcheval": te, "scikit-learn": sk, "SciPy": stats, "torchrec": rec}
-CPU_ONLY = {"scikit-learn", "SciPy"}
+PEERS = {
+    "torchmetrics": tm,
+    "torcheval": te,
+    "scikit-learn": sk,
+    "SciPy": stats,
+    "torchrec": rec,
+    "sacrebleu": sacrebleu,
+    "rouge-score": rouge_scorer,
+    "blazemetrics": blaze,
+}
+CPU_ONLY = {"scikit-learn", "SciPy", "sacrebleu", "rouge-score", "blazemetrics"}
 OURS, FLOOR, OP, REFERENCE = "fastmetrics", "floor", "bare op", "reference"
 BINNED = "own binned"
 # The metric of a collection that takes longest by itself.
@@ -51,6 +63,7 @@ AREAS = {
     ),
     "rank correlation": "spearmancorrcoef kendallrankcorrcoef",
     "row similarity": "cosinesimilarity kldivergence jensenshannondivergence",
+    "n-grams of texts": "bleuscore sacrebleuscore chrfscore rougescore",
     "aggregation": "meanmetric summetric maxmetric minmetric catmetric runningmean runningsum",
     "diagnostics": "gradientstats topsamples",
     "collections": "collectionofonestatistic collectionofmany collectionoferrors",

@@ -18,7 +18,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Statistic, check_form, frozen
+from fastmetrics.core.statistic import Lists, Statistic, check_form, frozen, kept_lists
 from fastmetrics.ops.ngrams import grams, grouped
 from fastmetrics.ops.strings import Texts, TextSums, kernel, with_references
 from fastmetrics.utilities.checks import check_int
@@ -173,6 +173,10 @@ class CharacterGrams(TextSums):
         if not same or self.keeps_scores:
             return None
         return {"sums": states.values["sums"]}
+
+    @override
+    def lists(self) -> Lists | None:
+        return kept_lists(("sentence_chrf_score",)) if self.keeps_scores else None
 
     @override
     def check_batch_states(self, names: tuple[str, ...], tensors: tuple[Tensor, ...]) -> None:

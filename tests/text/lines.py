@@ -49,9 +49,12 @@ WORDS = [a + b for a in "bdgklmnprst" for b in ("a", "an", "er", "ing", "o", "ow
 
 
 def corpus(
-    size: int, seed: int = 0, references: int = 2, words: int = 25
+    size: int, seed: int = 0, references: int = 2, words: int = 25, marks: bool = True
 ) -> tuple[list[str], list[list[str]]]:
-    """Sentences of up to so many words, and references that share most words with each."""
+    """Sentences of up to so many words, and references that share most words with each.
+
+    ``marks`` puts in punctuation and capitals.
+    """
     chosen = random.Random(seed)
 
     def changed(line: list[str]) -> list[str]:
@@ -59,6 +62,8 @@ def corpus(
         return kept + chosen.choices(WORDS, k=chosen.randint(0, 2))
 
     def written(line: list[str]) -> str:
+        if not marks:
+            return " ".join(line)
         marked = [w + chosen.choice(",;") if chosen.random() < 0.1 else w for w in line]
         return " ".join(marked).capitalize() + chosen.choice((".", "!", " 3.5%", ""))
 
