@@ -4,7 +4,6 @@
 #include <pybind11/stl.h>
 
 #include <cstdint>
-#include <deque>
 #include <memory>
 #include <span>
 #include <string_view>
@@ -70,7 +69,7 @@ class TokenReader {
 
   TokenRules rules_;
   Buffer now_, next_;
-  std::deque<Buffer> kept_;  // rewritten lines, to which the vocabulary points
+  std::vector<Buffer> kept_;  // rewritten lines, to which the vocabulary points
   size_t used_ = 0;
   std::vector<Word> words_;
   Vocabulary vocabulary_;

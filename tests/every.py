@@ -133,6 +133,7 @@ def arguments_of(
         "min_specificity": 0.5,
         "p": 3.0,
         "threshold": 0.5,
+        "rouge_keys": ("rouge1", "rougeL"),  # torchmetrics downloads something for others
     }
     parameters = [*inspect.signature(made).parameters.values()]
     # The first two of a function are its inputs, whatever they are called.
@@ -140,7 +141,7 @@ def arguments_of(
     return {
         p.name: values[p.name]
         for p in asked
-        if p.name in values and (p.default is p.empty or p.name.startswith("num_"))
+        if p.name in values and (p.default is p.empty or p.name.startswith(("num_", "rouge_")))
     }
 
 
