@@ -7,6 +7,7 @@ import torch
 
 from benchmarks.calls import Inputs
 from tests.every import MAKERS
+from tests.text.lines import corpus
 
 
 def _generator(device: torch.device) -> torch.Generator:
@@ -150,6 +151,15 @@ def texts(kind: str, size: int) -> Callable[[torch.device], Inputs]:
         with torch.random.fork_rng([]):
             torch.manual_seed(0)
             return MAKERS[kind](size)
+
+    return make
+
+
+def references(size: int, marks: bool = True) -> Callable[[torch.device], Inputs]:
+    """Sentences of up to 25 words, and one reference for each that shares most of them."""
+
+    def make(device: torch.device) -> Inputs:
+        return corpus(size, references=1, marks=marks)
 
     return make
 

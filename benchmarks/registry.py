@@ -39,7 +39,7 @@ from benchmarks.inputs import (
     with_members,
 )
 from benchmarks.scaling import SAMPLES, scaling
-from benchmarks.texts import edits_of_texts
+from benchmarks.texts import edits_of_texts, ngram_scores
 from benchmarks.workload import (
     BINNED,
     FLOOR,
@@ -960,6 +960,7 @@ def workloads(device: torch.device) -> list[Workload]:
         *gradient_statistics(),
         *top_samples(),
         *edits_of_texts(),
+        *ngram_scores(),
         *every_metric(),
         *scaling(),
     ]

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.calls import Call, Inputs
+from benchmarks.calls import Call, Inputs, device_of
 from benchmarks.workload import FLOOR, MEMBER, OURS, PEERS, Workload
 
 SAMPLE_SECONDS = 2e-3
@@ -81,7 +81,7 @@ def checked(workload: Workload, inputs: Inputs) -> tuple[dict[str, Call], Result
 
     They are those of the first calls, which may also load code.
     """
-    calls = workload.available(inputs[0].device)
+    calls = workload.available(device_of(inputs))
     expected, seconds = first_value(calls[OURS], inputs)
     result, first = Result(workload), {OURS: seconds}
     for name in [name for name in calls if name != OURS]:

@@ -16,6 +16,9 @@ stats = find("scipy.stats")
 rec = find("torchrec.metrics.auc")
 jiwer = find("jiwer")
 rapidfuzz = find("rapidfuzz.distance")
+sacrebleu = find("sacrebleu")
+rouge_scorer = find("rouge_score.rouge_scorer")
+blaze = find("blazemetrics")
 
 PEERS = {
     "torchmetrics": tm,
@@ -25,8 +28,19 @@ PEERS = {
     "torchrec": rec,
     "jiwer": jiwer,
     "rapidfuzz": rapidfuzz,
+    "sacrebleu": sacrebleu,
+    "rouge-score": rouge_scorer,
+    "blazemetrics": blaze,
 }
-CPU_ONLY = {"scikit-learn", "SciPy", "jiwer", "rapidfuzz"}
+CPU_ONLY = {
+    "scikit-learn",
+    "SciPy",
+    "jiwer",
+    "rapidfuzz",
+    "sacrebleu",
+    "rouge-score",
+    "blazemetrics",
+}
 OURS, FLOOR, OP, REFERENCE = "fastmetrics", "floor", "bare op", "reference"
 BINNED = "own binned"
 # The metric of a collection that takes longest by itself.
@@ -61,6 +75,7 @@ AREAS = {
     ),
     "rank correlation": "spearmancorrcoef kendallrankcorrcoef",
     "row similarity": "cosinesimilarity kldivergence jensenshannondivergence",
+    "n-grams of texts": "bleuscore sacrebleuscore chrfscore rougescore",
     "aggregation": "meanmetric summetric maxmetric minmetric catmetric runningmean runningsum",
     "edits of texts": (
         "worderrorrate charerrorrate matcherrorrate wordinfolost wordinfopreserved editdistance "

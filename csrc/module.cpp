@@ -38,7 +38,10 @@ PYBIND11_MODULE(_C, module) {
   module.def(
       "simd_level", [] { return fastmetrics::simd_name(fastmetrics::simd_level()); },
       "Instruction set chosen when the module was loaded.");
+  fastmetrics::bind_chrf(module);
   fastmetrics::bind_edits(module);
   fastmetrics::bind_extended_edits(module);
   fastmetrics::bind_shifts(module);
+  fastmetrics::bind_ngrams(module);
+  fastmetrics::bind_rouge(module);
 }

@@ -7,9 +7,9 @@ What the root shows is found when it is asked for; type checkers read it in ``__
 from fastmetrics.classification.auroc import AUROC as AUROC
 from fastmetrics.classification.accuracy import Accuracy as Accuracy
 from fastmetrics.classification.average_precision import AveragePrecision as AveragePrecision
-from torchmetrics import BLEUScore as BLEUScore
+from fastmetrics.text.bleu import BLEUScore as BLEUScore
 from fastmetrics.wrappers.bootstrapping import BootStrapper as BootStrapper
-from torchmetrics import CHRFScore as CHRFScore
+from fastmetrics.text.chrf import CHRFScore as CHRFScore
 from fastmetrics.classification.calibration_error import CalibrationError as CalibrationError
 from fastmetrics.aggregation import CatMetric as CatMetric
 from fastmetrics.text.cer import CharErrorRate as CharErrorRate
@@ -68,6 +68,7 @@ from fastmetrics.classification.precision_fixed_recall import PrecisionAtFixedRe
 from fastmetrics.classification.precision_recall_curve import PrecisionRecallCurve as PrecisionRecallCurve
 from fastmetrics.regression.r2 import R2Score as R2Score
 from fastmetrics.classification.roc import ROC as ROC
+from fastmetrics.text.rouge import ROUGEScore as ROUGEScore
 from fastmetrics.classification.precision_recall import Recall as Recall
 from fastmetrics.classification.recall_fixed_precision import RecallAtFixedPrecision as RecallAtFixedPrecision
 from torchmetrics import RelativeAverageSpectralError as RelativeAverageSpectralError
@@ -86,7 +87,7 @@ from torchmetrics import RootMeanSquaredErrorUsingSlidingWindow as RootMeanSquar
 from fastmetrics.aggregation import RunningMean as RunningMean
 from fastmetrics.aggregation import RunningSum as RunningSum
 from fastmetrics.text.squad import SQuAD as SQuAD
-from torchmetrics import SacreBLEUScore as SacreBLEUScore
+from fastmetrics.text.sacre_bleu import SacreBLEUScore as SacreBLEUScore
 from torchmetrics import ScaleInvariantSignalDistortionRatio as ScaleInvariantSignalDistortionRatio
 from torchmetrics import ScaleInvariantSignalNoiseRatio as ScaleInvariantSignalNoiseRatio
 from fastmetrics.classification.sensitivity_specificity import SensitivityAtSpecificity as SensitivityAtSpecificity

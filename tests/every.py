@@ -33,9 +33,13 @@ _INPUTS = {
     "meansquaredlogerror": "positive",
     "tweediedeviancescore": "positive",
     "criticalsuccessindex": "positive",
-    "translationeditrate": "translations",
-    "extendededitdistance": "translations",
+    "bleuscore": "references",
+    "chrfscore": "references",
+    "extendededitdistance": "references",
+    "rougescore": "references",
+    "sacrebleuscore": "references",
     "squad": "answers",
+    "translationeditrate": "references",
 }
 _WITH_GROUPS = ("equalopportunity", "binaryfairness", "binarygroup")
 
@@ -53,11 +57,11 @@ MAKERS: dict[str, Callable[[int], tuple[Any, ...]]] = {
     "pairs": lambda n: _pairs(torch.randn(n)),
     "numbers": lambda n: (torch.randn(n),),
     "sentences": lambda n: (_sentences(n), _sentences(n)),
-    "translations": lambda n: (_sentences(n), [_sentences(1 + i % 3) for i in range(n)]),
+    "references": lambda n: _with_references(_sentences(n)),
     "answers": lambda n: _answers(n),
 }
 # Those of strings.
-OF_TEXT = ("sentences", "translations", "answers")
+OF_TEXT = ("sentences", "references", "answers")
 _VOCABULARY = (
     *("the", "a", "cat", "sat", "on", "mat", "mats", "is", "it", "not,", "was.", "Dog-like"),
     *("12.5", "-", "saté", "там", "猫", "𝄞𝄞"),
@@ -89,6 +93,17 @@ def _sentences(n: int) -> list[str]:
     """N sentences of 1 to 12 words; torch's seed makes them."""
     chosen = random.Random(int(torch.randint(2**31, ())))
     return [" ".join(chosen.choices(_VOCABULARY, k=chosen.randint(1, 12))) for _ in range(n)]
+
+
+def _with_references(preds: list[str]) -> tuple[list[str], list[list[str]]]:
+    """The sentences, and for each one or two that are much like it; torch's seed makes them."""
+    chosen = random.Random(int(torch.randint(2**31, ())))
+
+    def like(sentence: str) -> str:
+        words = sentence.split()
+        return " ".join(w if chosen.random() < 0.8 else chosen.choice(_VOCABULARY) for w in words)
+
+    return preds, [[like(each) for _ in range(chosen.randint(1, 2))] for each in preds]
 
 
 def _answers(n: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
@@ -134,6 +149,7 @@ def arguments_of(
         "min_specificity": 0.5,
         "p": 3.0,
         "threshold": 0.5,
+        "rouge_keys": ("rouge1", "rougeL"),  # torchmetrics downloads something for others
     }
     parameters = [*inspect.signature(made).parameters.values()]
     # The first two of a function are its inputs, whatever they are called.
@@ -141,7 +157,7 @@ def arguments_of(
     return {
         p.name: values[p.name]
         for p in asked
-        if p.name in values and (p.default is p.empty or p.name.startswith("num_"))
+        if p.name in values and (p.default is p.empty or p.name.startswith(("num_", "rouge_")))
     }
 
 

@@ -43,8 +43,10 @@ def refused(path):
         return "pip install 'torchmetrics==1.9.0'" in message and path.split(".")[1] in message
     return False
 FOREIGN = (
-    "fastmetrics.BLEUScore", "fastmetrics.text", "fastmetrics.text.rouge.ROUGEScore",
-    "fastmetrics.functional.bleu_score", "fastmetrics.functional.text.bleu._bleu_score_update",
+    "fastmetrics.PeakSignalNoiseRatio", "fastmetrics.image",
+    "fastmetrics.image.ssim.StructuralSimilarityIndexMeasure",
+    "fastmetrics.functional.peak_signal_noise_ratio",
+    "fastmetrics.functional.image.psnr._psnr_update",
     "fastmetrics.clustering.MutualInfoScore", "fastmetrics.nominal.cramers.CramersV",
     "fastmetrics.detection.mean_ap.MeanAveragePrecision", "fastmetrics.retrieval.RetrievalMAP",
     "fastmetrics.functional.regression.kendall._get_ties",
@@ -124,9 +126,9 @@ def test_coverage():
     rows = {row.name: row for row in table}
     assert len(rows) == len(table) > 500
     assert rows["classification.BinaryAccuracy"].native
-    assert not rows["functional.text.bleu_score"].native
+    assert not rows["functional.image.peak_signal_noise_ratio"].native
     assert all(bool(row.why) != row.native for row in table)
-    for name in ("MeanMetric", "BLEUScore", "functional", "BootStrapper"):
+    for name in ("MeanMetric", "PeakSignalNoiseRatio", "functional", "BootStrapper"):
         assert name in dir(fastmetrics)
     shown = {name for name in dir(torchmetrics) if not name.startswith("_")}
     assert shown - {"os", "numpy", "package_available"} <= {*dir(fastmetrics)} | written_off()
@@ -172,7 +174,7 @@ def test_without_torchmetrics():
     code = f"""
 {HIDE}{NATIVE}{REFUSED}
 assert not [path for path in FOREIGN if not refused(path)]
-assert "BLEUScore" not in dir(fastmetrics) and "text" not in dir(fastmetrics)
+assert "PeakSignalNoiseRatio" not in dir(fastmetrics) and "image" not in dir(fastmetrics)
 for package in ("fastmetrics", "fastmetrics.functional", "fastmetrics.wrappers"):
     exec(f"from {{package}} import *")
 """
@@ -183,41 +185,44 @@ def test_strict():
     code = f"""
 {NATIVE}{REFUSED}
 assert not [path for path in FOREIGN if not refused(path)]
-assert "BLEUScore" not in dir(fastmetrics)
+assert "PeakSignalNoiseRatio" not in dir(fastmetrics)
 from fastmetrics import *
 assert "torchmetrics" not in sys.modules
 fastmetrics.strict(False)
-fastmetrics.BLEUScore, fastmetrics.text.rouge.ROUGEScore
+fastmetrics.PeakSignalNoiseRatio, fastmetrics.image.ssim.StructuralSimilarityIndexMeasure
 fastmetrics.strict()
-assert not [path for path in FOREIGN if not path.endswith(".text") and not refused(path)]
+assert not [path for path in FOREIGN if not path.endswith(".image") and not refused(path)]
 """
     run(code.replace("import fastmetrics,", "import sys, fastmetrics,"), FASTMETRICS_STRICT="1")
 
 
 def test_strict_refuses_what_was_found_before(strict):
     fastmetrics.strict(False)
-    text = fastmetrics.text
-    assert text.BLEUScore is torchmetrics.text.BLEUScore
+    image = fastmetrics.image
+    assert image.PeakSignalNoiseRatio is torchmetrics.image.PeakSignalNoiseRatio
     fastmetrics.strict()
-    for owner in (text, fastmetrics):
-        with pytest.raises(ImportError, match=r"BLEUScore.*strict"):
-            _ = owner.BLEUScore
-    assert not hasattr(text, "nonsense")
+    for owner in (image, fastmetrics):
+        with pytest.raises(ImportError, match=r"PeakSignalNoiseRatio.*strict"):
+            _ = owner.PeakSignalNoiseRatio
+    assert not hasattr(image, "nonsense")
 
 
 def test_one_warning_for_each_name(told):
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         for _ in range(2):
-            exec("from fastmetrics import BLEUScore", {"__name__": __name__})
-            exec("from fastmetrics.text.rouge import ROUGEScore", {"__name__": __name__})
-            _ = fastmetrics.functional.text.bleu_score
+            exec("from fastmetrics import PeakSignalNoiseRatio", {"__name__": __name__})
+            exec(
+                "from fastmetrics.image.ssim import StructuralSimilarityIndexMeasure",
+                {"__name__": __name__},
+            )
+            _ = fastmetrics.functional.image.peak_signal_noise_ratio
             importlib.import_module("fastmetrics.functional.image")
     texts = [str(warning.message).split("`")[1] for warning in caught]
     assert texts == [
-        "fastmetrics.BLEUScore",
-        "fastmetrics.text.rouge.ROUGEScore",
-        "fastmetrics.functional.text.bleu_score",
+        "fastmetrics.PeakSignalNoiseRatio",
+        "fastmetrics.image.ssim.StructuralSimilarityIndexMeasure",
+        "fastmetrics.functional.image.peak_signal_noise_ratio",
     ]
     assert [warning.filename for warning in caught] == ["<string>", "<string>", __file__]
     assert {warning.category for warning in caught} == {fastmetrics.FallbackWarning}
@@ -229,7 +234,7 @@ def test_a_warning_that_is_an_error_stays_one(told):
         warnings.simplefilter("error")
         for _ in range(2):
             with pytest.raises(fastmetrics.FallbackWarning):
-                _ = fastmetrics.BLEUScore
+                _ = fastmetrics.PeakSignalNoiseRatio
 
 
 def test_native_names_are_never_theirs():
@@ -246,27 +251,27 @@ def test_native_names_are_never_theirs():
 
 
 def test_modules_of_theirs_bear_what_modules_bear():
-    rouge = importlib.import_module("fastmetrics.text.rouge")
-    assert sys.modules[rouge.__name__] is rouge
-    assert rouge.__name__ == "fastmetrics.text.rouge"
-    assert rouge is fastmetrics.text.rouge
-    assert importlib.reload(rouge) is rouge
-    assert inspect.getsource(rouge) == inspect.getsource(torchmetrics.text.rouge)
-    assert inspect.getsource(rouge.ROUGEScore)
-    assert "ROUGEScore" in dir(rouge)
-    metric = pickle.loads(pickle.dumps(rouge.ROUGEScore(rouge_keys="rouge1")))
-    assert isinstance(metric, torchmetrics.text.ROUGEScore)
+    ssim = importlib.import_module("fastmetrics.image.ssim")
+    assert sys.modules[ssim.__name__] is ssim
+    assert ssim.__name__ == "fastmetrics.image.ssim"
+    assert ssim is fastmetrics.image.ssim
+    assert importlib.reload(ssim) is ssim
+    assert inspect.getsource(ssim) == inspect.getsource(torchmetrics.image.ssim)
+    assert inspect.getsource(ssim.StructuralSimilarityIndexMeasure)
+    assert "StructuralSimilarityIndexMeasure" in dir(ssim)
+    metric = pickle.loads(pickle.dumps(ssim.StructuralSimilarityIndexMeasure(data_range=1.0)))
+    assert isinstance(metric, torchmetrics.image.StructuralSimilarityIndexMeasure)
     assert isinstance(metric, fastmetrics.Metric)
-    assert doctest.testmod(rouge).attempted == 0
-    assert [*pkgutil.iter_modules(fastmetrics.text.__path__)] == []
-    assert "text" not in [found.name for found in pkgutil.iter_modules(fastmetrics.__path__)]
-    assert find_spec("fastmetrics.text.nonsense") is None
+    assert doctest.testmod(ssim).attempted == 0
+    assert [*pkgutil.iter_modules(fastmetrics.image.__path__)] == []
+    assert "image" not in [found.name for found in pkgutil.iter_modules(fastmetrics.__path__)]
+    assert find_spec("fastmetrics.image.nonsense") is None
     importlib.import_module("fastmetrics.functional.text.squad")
     assert fastmetrics.functional.text.squad is torchmetrics.functional.text.squad
     assert not hasattr(fastmetrics.text, "nonsense")
     shown: dict[str, object] = {}
-    exec("from fastmetrics.text import *", shown)
-    assert {*torchmetrics.text.__all__} <= shown.keys()
+    exec("from fastmetrics.image import *", shown)
+    assert {*torchmetrics.image.__all__} <= shown.keys()
     with pytest.raises(ModuleNotFoundError, match="nonsense"):
         importlib.import_module("fastmetrics.nonsense")
 

@@ -34,10 +34,10 @@ from fastmetrics.functional.classification.sensitivity_specificity import binary
 from fastmetrics.functional.classification.specificity import binary_specificity as binary_specificity
 from fastmetrics.functional.classification.specificity_sensitivity import binary_specificity_at_sensitivity as binary_specificity_at_sensitivity
 from fastmetrics.functional.classification.stat_scores import binary_stat_scores as binary_stat_scores
-from torchmetrics.functional.text.bleu import bleu_score as bleu_score
+from fastmetrics.functional.text.bleu import bleu_score as bleu_score
 from fastmetrics.functional.classification.calibration_error import calibration_error as calibration_error
 from fastmetrics.functional.text.cer import char_error_rate as char_error_rate
-from torchmetrics.functional.text.chrf import chrf_score as chrf_score
+from fastmetrics.functional.text.chrf import chrf_score as chrf_score
 from fastmetrics.functional import classification as classification
 from torchmetrics.functional import clustering as clustering
 from fastmetrics.functional.classification.cohen_kappa import cohen_kappa as cohen_kappa
@@ -172,8 +172,8 @@ from torchmetrics.functional.retrieval.recall import retrieval_recall as retriev
 from torchmetrics.functional.retrieval.reciprocal_rank import retrieval_reciprocal_rank as retrieval_reciprocal_rank
 from fastmetrics.functional.classification.roc import roc as roc
 from torchmetrics.functional.image.rmse_sw import root_mean_squared_error_using_sliding_window as root_mean_squared_error_using_sliding_window
-from torchmetrics.functional.text.rouge import rouge_score as rouge_score
-from torchmetrics.functional.text.sacre_bleu import sacre_bleu_score as sacre_bleu_score
+from fastmetrics.functional.text.rouge import rouge_score as rouge_score
+from fastmetrics.functional.text.sacre_bleu import sacre_bleu_score as sacre_bleu_score
 from torchmetrics.functional.audio.sdr import scale_invariant_signal_distortion_ratio as scale_invariant_signal_distortion_ratio
 from torchmetrics.functional.audio.snr import scale_invariant_signal_noise_ratio as scale_invariant_signal_noise_ratio
 from torchmetrics.functional import segmentation as segmentation

@@ -175,9 +175,13 @@ class TextSums(Statistic):
         if self.keeps_rows:
             states.values["rows"].append(rows)
             return
+        self.note(states, rows)
         if weight is not None:
             rows[:, :-1] *= rows[:, -1:]
         states.values["sums"] += rows.sum(0).to(states.values["sums"].device)
+
+    def note(self, states: States, rows: Tensor) -> None:
+        """Keep what samples leave beside sums; of their rows only the last column is weighted."""
 
     def _weigh(self, rows: Tensor, weight: Tensor) -> None:
         check_weight(self.op.__name__, rows, weight.cpu(), rows.shape[0])

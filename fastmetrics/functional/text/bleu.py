@@ -1,0 +1,90 @@
+"""BLEU.
+
+Source: Papineni, Roukos, Ward and Zhu, BLEU: a method for automatic evaluation of machine
+translation, ACL 2002; smoothing as of Lin and Och, Automatic evaluation of machine translation
+quality using longest common subsequence and skip-bigram statistics, ACL 2004.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fastmetrics.functional._public import public
+from fastmetrics.ops.ngrams import NGrams
+from fastmetrics.ops.strings import count_texts
+
+__all__ = ["bleu_score"]
+
+
+def order_weights(n_gram: int, weights: Sequence[float] | None) -> list[float]:
+    """Return the weight of each order, all the same by default.
+
+    Raises:
+        ValueError: there are more or fewer than orders.
+    """
+    if weights is None:
+        return [1.0 / n_gram] * n_gram
+    if len(weights) != n_gram:
+        raise ValueError(
+            f"`weights` must hold a weight for each n up to `n_gram` {n_gram}, got {len(weights)}."
+        )
+    return [*map(float, weights)]
+
+
+def bleu(sums: Tensor, weights: Sequence[float], smooth: bool) -> Tensor:
+    """Return the score of sums, float64 ``[2 N + 3]`` as of :class:`NGrams`."""
+    n = len(weights)
+    matches, grams, (preds, target) = sums[:n], sums[n : 2 * n], sums[2 * n : -1].unbind()
+    precision = matches / grams
+    if smooth:
+        precision = torch.cat([precision[:1], (matches[1:] + 1) / (grams[1:] + 1)])
+    mean = (torch.tensor(weights, dtype=sums.dtype, device=sums.device) * precision.log()).sum()
+    brevity = (1 - target / preds).clamp(max=0)
+    return torch.where(matches.min() > 0, (brevity + mean).exp(), 0.0)
+
+
+@public
+def bleu_score(
+    preds: str | Sequence[str],
+    target: Sequence[str | Sequence[str]],
+    n_gram: int = 4,
+    smooth: bool = False,
+    weights: Sequence[float] | None = None,
+    *,
+    weight: Tensor | None = None,
+) -> Tensor:
+    """BLEU, ``brevity * exp(sum of w_n log p_n)``, of words that ``str.split()`` finds.
+
+    ``p_n`` is the share of the n-grams of the predictions that a reference has, too. ``brevity`` is
+    1, and ``exp(1 - r / c)`` where the c words of the predictions are fewer than the r words of the
+    references that are closest in length. The value is 0 if any ``p_n`` is.
+
+    Args:
+        preds: translations, a string or N of them.
+        target: the references of each, N sequences of strings; a flat sequence of strings is all
+            references of a single prediction, or one for each of several.
+        n_gram: the largest n.
+        smooth: whether 1 is added to both sides of ``p_n`` for n above 1.
+        weights: ``w_n`` for each n; by default ``1 / n_gram``.
+        weight: optional ``[N]``, a weight for each sample.
+
+    Returns:
+        A scalar in [0, 1], float32.
+
+    Raises:
+        ValueError: the texts are no strings, differ in number or have no reference, or another
+            argument is not as above.
+
+    >>> from fastmetrics.functional.text import bleu_score
+    >>> preds = ["the cat is on the mat"]
+    >>> target = [["there is a cat on the mat", "a cat is on the mat"]]
+    >>> bleu_score(preds, target)
+    tensor(0.7598)
+    """
+    statistic = NGrams(n_gram)
+    order = order_weights(n_gram, weights)
+    states = count_texts(statistic, "bleu_score", preds, target, weight)
+    return bleu(statistic.sums(states), order, smooth).float()
