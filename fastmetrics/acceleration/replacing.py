@@ -29,6 +29,7 @@ PARTS = (
     "functional",
     "metric",
     "regression",
+    "text",
     "wrappers",
     "utilities.exceptions",
 )

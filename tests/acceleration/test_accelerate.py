@@ -152,5 +152,5 @@ def test_restore_without_accelerate():
 def test_what_is_accelerated(accelerated):
     assert fastmetrics.is_accelerated(torchmetrics.MeanMetric())
     assert fastmetrics.is_accelerated(torchmetrics.functional.accuracy)
-    assert not fastmetrics.is_accelerated(torchmetrics.text.BLEUScore)
+    assert not fastmetrics.is_accelerated(torchmetrics.retrieval.RetrievalMRR)
     assert not fastmetrics.is_accelerated(3)
