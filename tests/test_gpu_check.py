@@ -10,7 +10,8 @@ import time
 import pytest
 import torch
 
-from tests.gpu import check
+from fastmetrics import ops
+from tests.gpu import check, first_look
 
 
 def step(code: str, seconds: float = 60.0) -> check.Step:
@@ -74,7 +75,19 @@ def test_the_report(tmp_path):
     assert len(json.loads((tmp_path / "report.json").read_text())["steps"]) == 2
 
 
+def test_the_first_look_ends_at_a_wrong_value(monkeypatch, capsys):
+    monkeypatch.setattr(first_look, "DEVICE", "cpu")
+    monkeypatch.setattr(first_look, "LARGE", 256)
+    monkeypatch.setattr(first_look, "COPIED", 256)
+    assert first_look.main() == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1 + len(first_look.calls(8))
+    monkeypatch.setattr(first_look, "is_right", lambda call: call[0] is not ops.error_sums_)
+    assert first_look.main() == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "squared errors: WRONG"
+
+
 def test_all_fits_into_the_time(tmp_path):
     planned = check.steps(tmp_path / "python", tmp_path)
-    assert [one.name for one in planned if one.required] == ["build", "tests", "benchmarks"]
+    required = ["first look", "build", "tests", "benchmarks"]
+    assert [one.name for one in planned if one.required] == required
     assert sum(one.seconds for one in planned if one.required) <= 60 * check.MINUTES - 10

@@ -73,6 +73,45 @@ def special(name: str) -> bool:
     return any(word in name for word in ("Group", "Fairness")) or name == "MulticlassExactMatch"
 
 
+def is_sized_by_data(name: str) -> bool:
+    """Whether a value has as many elements as the data says, or is read off such curves."""
+    return name.endswith(("-exact", "-ranked")) or name in ("CatMetric", "BinaryFairness")
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if not is_sized_by_data(case.name)], ids=repr
+)
+def test_forward_never_waits(case):
+    metric, inputs = case.make().to(DEVICE), inputs_of(case, 30)
+    with pretend_gpu() as (waits, _):
+        metric(*inputs)
+        metric(*inputs)
+    assert not waits
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if not is_sized_by_data(c.name) and c.name != "R2Score"], ids=repr
+)
+def test_compute_waits_for_what_was_left_out_and_for_dtypes_alone(case):
+    """A few numbers: counts of bad inputs, and whether an input was float64, which warnings use."""
+    metric, inputs = case.make().to(DEVICE), inputs_of(case, 30)
+    with pretend_gpu() as (waits, _):
+        metric.update(*inputs)
+        metric.compute()
+    assert len(waits) <= 2 and {*waits} <= {"tolist", "item"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_the_dtype_of_a_batch_is_known_without_waiting(dtype):
+    for case in CASES:
+        if case.name in ("PearsonCorrCoef", "R2Score", "CosineSimilarity"):
+            inputs = [x.to(dtype) for x in inputs_of(case, 30)]
+            metric = case.make().to(DEVICE)
+            with pretend_gpu():
+                values = [metric(*inputs), metric(*[x.float() for x in inputs])]
+            assert [value.dtype for value in values] == [dtype, torch.float32]
+
+
 @pytest.mark.parametrize(
     "case", [case for case in CASES if case.name not in CHOSEN_BY_DATA], ids=repr
 )

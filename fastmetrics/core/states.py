@@ -71,6 +71,8 @@ class States:
         weighs_updates: whether a reduction asks for the number of updates.
         grows: whether lists may keep memory ready for more rows.
         spare: such memory, by whatever names the statistic likes.
+        wide: whether an input of a batch on a GPU was float64, so that no value needs to wait for
+            the state that says so; None where that alone knows.
         lock: held by the thread that changes the states or reads more than one of them; all states
             that a collection shares have the same one.
     """
@@ -92,6 +94,7 @@ class States:
         "values",
         "version",
         "weighs_updates",
+        "wide",
         "zeros",
     )
 
@@ -108,6 +111,7 @@ class States:
         self.grows = True
         self.weighs_updates = False
         self.spare: dict[str, Any] = {}
+        self.wide: bool | None = None
         # None in a compiled region, which has one thread and cannot make locks.
         self.lock: Any = None if is_dynamo_compiling() else Lock()
         # The memory that each state had first, which a reset fills again; the states of the last
@@ -305,8 +309,14 @@ class States:
             else:
                 twin.fill(name)
         twin.lock = self.lock
+        twin.wide = None
         twin.changed()
         return twin
+
+    def note_width(self, preds: Tensor, target: Tensor) -> None:
+        """Know whether an input of this batch was float64, where asking a state would wait."""
+        if self.batch and not preds.is_cpu:
+            self.wide = bool(self.wide) or torch.float64 in (preds.dtype, target.dtype)
 
     def move(self, fn: Callable[[Tensor], Tensor], names: list[str]) -> bool:
         """Replace the tensors and defaults of ``names`` by what ``fn`` makes of them.
@@ -364,7 +374,7 @@ class States:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a file needs: no memory that is not in use."""
-        left_out = ("__weakref__", "home", "scratch", "spare", "version", "zeros")
+        left_out = ("__weakref__", "home", "scratch", "spare", "version", "wide", "zeros")
         state = {n: getattr(self, n) for n in self.__slots__ if n not in left_out}
         with self.lock:
             for name in ("values", "defaults"):
@@ -401,6 +411,7 @@ class Batch(States):
     def __init__(self, values: dict[str, Any]) -> None:
         self.values = values
         self.batch = True
+        self.wide = None
 
 
 class Seen:

@@ -422,6 +422,7 @@ class Moments(Statistic):
         self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None
     ) -> Tensor | None:
         takes_as_is = preds.ndim == 1 if self.flat else preds.ndim < 3
+        states.note_width(preds, target)
         return self._wide_enough(states, preds) if takes_as_is else None
 
     @override
@@ -433,6 +434,7 @@ class Moments(Statistic):
     def add(
         self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
     ) -> None:
+        states.note_width(preds, target)
         if preds.ndim == 1:  # one output, as it is
             co_moments_(states.values["moments"], preds, target, weight)
             return

@@ -197,6 +197,7 @@ class RowSimilarity(Statistic):
     def add(
         self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
     ) -> None:
+        states.note_width(preds, target)
         if not self.keeps_rows and weight is None:
             row_similarity_(states.values["sums"], preds, target, self.kind)
             return
@@ -246,7 +247,12 @@ class RowSimilarity(Statistic):
         return total / count if reduction == "mean" else total
 
     def is_wide(self, states: States) -> bool:
-        """Whether any input was float64; waits for a GPU, and is not asked in compiled regions."""
+        """Whether any input was float64; not asked in compiled regions.
+
+        Waits for a GPU unless the states hold one batch.
+        """
+        if states.wide is not None:
+            return states.wide
         if is_recorded():
             return False
         if self.keeps_rows:

@@ -103,8 +103,11 @@ class MomentsMetric(DifferentiableMetric):
     def _views(self) -> dict[str, View]:
         return self._upstream
 
-    def _formula(self, moments: Tensor, wide: bool) -> Tensor:
-        """Return the value of ``moments`` ``[D, 18]``; ``wide`` asks for float64."""
+    def _formula(self, moments: Tensor, wide: bool | None) -> Tensor:
+        """Return the value of ``moments`` ``[D, 18]``.
+
+        ``wide`` asks for float64; None where the moments say whether an input was.
+        """
         raise NotImplementedError
 
     def _value(self, states: States) -> Tensor:
@@ -116,7 +119,7 @@ class MomentsMetric(DifferentiableMetric):
                 f"{type(self).__name__} has num_outputs={outputs}, but `preds` and `target`"
                 f" had {moments.shape[0]} outputs."
             )
-        return self._formula(moments, self.dtype is torch.float64)
+        return self._formula(moments, True if self.dtype is torch.float64 else states.wide)
 
 
 class RowMetric(DifferentiableMetric):

@@ -32,5 +32,5 @@ class ConcordanceCorrCoef(PearsonCorrCoef):
 
     higher_is_better: bool | None = True
 
-    def _formula(self, moments: Tensor, wide: bool) -> Tensor:
+    def _formula(self, moments: Tensor, wide: bool | None) -> Tensor:
         return concordance_formula(moments, wide)

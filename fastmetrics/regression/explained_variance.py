@@ -48,5 +48,5 @@ class ExplainedVariance(MomentsMetric):
         super().__init__(Moments(adapts=True, flattens=True), **kwargs)
         self.multioutput = multioutput
 
-    def _formula(self, moments: Tensor, wide: bool) -> Tensor:
+    def _formula(self, moments: Tensor, wide: bool | None) -> Tensor:
         return explained_variance_formula(moments, self.multioutput, wide)

@@ -48,5 +48,5 @@ class NormalizedRootMeanSquaredError(MomentsMetric):
         super().__init__(Moments(num_outputs, flat=num_outputs == 1), **kwargs)
         self.normalization = normalization
 
-    def _formula(self, moments: Tensor, wide: bool) -> Tensor:
+    def _formula(self, moments: Tensor, wide: bool | None) -> Tensor:
         return nrmse_formula(moments, self.normalization, wide)

@@ -46,5 +46,5 @@ class PearsonCorrCoef(MomentsMetric):
     def __init__(self, num_outputs: int = 1, **kwargs: Any) -> None:
         super().__init__(Moments(num_outputs), **kwargs)
 
-    def _formula(self, moments: Tensor, wide: bool) -> Tensor:
+    def _formula(self, moments: Tensor, wide: bool | None) -> Tensor:
         return pearson_formula(moments, wide)

@@ -49,6 +49,6 @@ class R2Score(MomentsMetric):
         self.adjusted = adjusted
         self.multioutput = multioutput
 
-    def _formula(self, moments: Tensor, wide: bool) -> Tensor:
+    def _formula(self, moments: Tensor, wide: bool | None) -> Tensor:
         needs_two = not self._states.batch  # the last batch of an epoch may hold one sample
         return r2_formula(moments, self.adjusted, self.multioutput, wide, needs_two=needs_two)

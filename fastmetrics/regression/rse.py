@@ -45,5 +45,5 @@ class RelativeSquaredError(MomentsMetric):
         super().__init__(Moments(num_outputs), **kwargs)
         self.squared = squared
 
-    def _formula(self, moments: Tensor, wide: bool) -> Tensor:
+    def _formula(self, moments: Tensor, wide: bool | None) -> Tensor:
         return relative_squared_error_formula(moments, self.squared, wide)

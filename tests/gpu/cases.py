@@ -131,7 +131,7 @@ def of_shapes() -> Iterator[tuple[str, laws.Call]]:
     for size in (60, 200):
         options = {"kind": row_similarity.COSINE, "each": False, "columns": 9, "shape": (size,)}
         yield f"row_similarity_ of {size}", make("row_similarity_", **options)
-    for op in ("stat_scores_", "score_histogram_", "error_sums_"):
+    for op in ("stat_scores_", "score_histogram_", "error_sums_", "ranking_sums_"):
         for place, variant in enumerate(OPS[op].variants):
             options = variant | {"shape": (300,), "weight": torch.float32}
             yield f"{op} few weighted {place}", make(op, **options)

@@ -1,7 +1,8 @@
 """`python -m tests.gpu.check --out DIR`: everything that is checked on a GPU, in one report.
 
 Nothing is downloaded: torch, triton and the build tools are those of the interpreter that runs
-this. The package is built into an environment of its own beside it. Each step writes its output to
+this. It begins with a look at every kind of update, and ends there if a value is wrong. The package
+is built into an environment of its own beside it. Each step writes its output to
 a file in the folder of the report and has its share of the time; `report.md` says how all went.
 """
 
@@ -22,6 +23,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 MINUTES = 8
+# Nothing else is worth its time where one of these fails.
+FIRST = ("first look", "build")
 # Seconds without which a step does not start.
 SHORTEST = 1.0
 TESTED = "tests/gpu"
@@ -124,9 +127,10 @@ def steps(python: Path, out: Path) -> list[Step]:
     tests = [*run, "pytest", "-p", "no:cacheprovider", "-ra"]
     install = ["pip", "install", "--no-build-isolation", "--no-deps", "--editable", "."]
     planned = [
-        Step("build", [*run, *install, "--config-settings=build-dir=build/gpu/cmake"], 180),
-        Step("tests", [*tests, TESTED, *processes], 180, cuda),
-        Step("benchmarks", [*run, "benchmarks", "--device", "cuda", "--quick", *figures], 100),
+        Step("first look", [*run, "tests.gpu.first_look"], 110),
+        Step("build", [*run, *install, "--config-settings=build-dir=build/gpu/cmake"], 120),
+        Step("tests", [*tests, TESTED, *processes], 150, cuda),
+        Step("benchmarks", [*run, "benchmarks", "--device", "cuda", "--quick", *figures], 90),
     ]
     sanitizer = find_sanitizer()
     if sanitizer:
@@ -210,7 +214,7 @@ def main() -> int:
         run_step(step, out, deadline)
         print(f"{step.outcome}, {step.took:.0f} s", flush=True)
         write_report(out, told, done)
-        if step.name == "build" and step.outcome != "passed":
+        if step.name in FIRST and step.outcome != "passed":
             break
     print(f"The report is {out / 'report.md'}")
     return int(any(step.required and step.outcome != "passed" for step in done))

@@ -46,9 +46,20 @@ def count_moments(
     return moments
 
 
-def any_wide(moments: Tensor) -> bool:
-    """Whether any input was float64; waits for a GPU, and is not asked in compiled regions."""
+def any_wide(moments: Tensor, known: bool | None) -> bool:
+    """Whether any input was float64, if that is not known; not asked in compiled regions."""
+    if known is not None:
+        return known
     return not is_recorded() and moments[0, WIDE].item() == 1
+
+
+def may_ask(moments: Tensor, wide: bool | None) -> bool:
+    """Whether to look at values for the sake of a warning.
+
+    Not in compiled regions, nor where it would be the only wait for a GPU: there dtypes are known
+    of one batch, but not of all batches, whose value waits anyway.
+    """
+    return (moments.is_cpu or wide is None) and not is_recorded()
 
 
 def few_rows(moments: Tensor) -> list[list[float]] | None:

@@ -26,19 +26,19 @@ from fastmetrics.utilities.recording import is_recorded
 __all__ = ["concordance_corrcoef"]
 
 
-def concordance_formula(moments: Tensor, wide: bool = False) -> Tensor:
+def concordance_formula(moments: Tensor, wide: bool | None = None) -> Tensor:
     """Return the coefficients of ``moments`` ``[D, 18]``, ``[D]``."""
     count = moments[:, COUNT]
     x, y, bias = moments[:, M2_X], moments[:, M2_Y], moments[:, MEAN_D].square()
-    wide = wide or any_wide(moments)
-    if wide or is_recorded():  # others have no exponents
+    is_wide = any_wide(moments, wide)
+    if is_wide or is_recorded():  # others have no exponents
         exponents = moments[:, EXPONENT_X : EXPONENT_D + 1]
         by_x, by_y, by_d = (2 * (exponents - exponents.amax(-1, keepdim=True))).unbind(-1)
         x, y, bias = times_power(x, by_x), times_power(y, by_y), times_power(bias, by_d)
     bias = bias * moments[:, WEIGHT] * ((count - 1) / count)
     pearson = defined_correlation(moments, "concordance_corrcoef", wide)
     value = 2 * pearson * x.sqrt() * y.sqrt() / (x + y + bias)
-    return as_result(value, wide)
+    return as_result(value, is_wide)
 
 
 concordance_corrcoef: PairFunction = correlation(

@@ -31,7 +31,7 @@ __all__ = ["explained_variance"]
 
 
 def explained_variance_formula(
-    moments: Tensor, multioutput: str = "uniform_average", wide: bool = False
+    moments: Tensor, multioutput: str = "uniform_average", wide: bool | None = None
 ) -> Tensor:
     """Return the value for ``moments`` ``[D, 18]``: a scalar, or ``[D]`` for ``"raw_values"``."""
     rows = few_rows(moments) if multioutput == "uniform_average" else None
@@ -44,7 +44,7 @@ def explained_variance_formula(
     scores = explained(by_residuals(moments[:, M2_D], moments, 2) / weight, variance)
     scores = torch.where(moments[:, COUNT] < 2, torch.nan, scores)
     value = average_outputs(scores, by_largest_target(variance, moments, 2), multioutput)
-    return as_result(value, wide or any_wide(moments))
+    return as_result(value, any_wide(moments, wide))
 
 
 @public

@@ -32,7 +32,7 @@ def check_nrmse(normalization: str, num_outputs: int) -> None:
     check_int("num_outputs", num_outputs, 1)
 
 
-def nrmse_formula(moments: Tensor, normalization: str = "mean", wide: bool = False) -> Tensor:
+def nrmse_formula(moments: Tensor, normalization: str = "mean", wide: bool | None = None) -> Tensor:
     """Return the errors of ``moments`` ``[D, 18]``, ``[D]``."""
     weight = moments[:, WEIGHT]
     mean, spread = moments[:, MEAN_Y], moments[:, M2_Y]
@@ -46,7 +46,7 @@ def nrmse_formula(moments: Tensor, normalization: str = "mean", wide: bool = Fal
     else:
         scale = (spread + weight * mean.square()).sqrt()
     value = by_residuals((squared_errors(moments) / weight).sqrt(), moments, 1) / scale
-    return as_result(value, wide or any_wide(moments))
+    return as_result(value, any_wide(moments, wide))
 
 
 @public

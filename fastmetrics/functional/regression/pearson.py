@@ -12,10 +12,9 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional.regression._declare import PairFunction, correlation
-from fastmetrics.functional.regression._moment_values import any_wide, as_result, few_rows
+from fastmetrics.functional.regression._moment_values import any_wide, as_result, few_rows, may_ask
 from fastmetrics.ops.co_moments import C_XY, M2_X, M2_Y, MEAN_X, MEAN_Y, WEIGHT, WIDE
 from fastmetrics.utilities.prints import rank_zero_warn
-from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["pearson_corrcoef"]
 
@@ -33,18 +32,22 @@ def _warn_of_rounding(owner: str) -> None:
     )
 
 
-def _least(mean: Tensor, moments: Tensor, wide: bool) -> Tensor:
+def _least(mean: Tensor, moments: Tensor, wide: bool | None) -> Tensor:
     """Return the sum of squares that rounding alone may leave around this mean."""
-    step = _FEWEST_STEPS * (_EPS64 if wide else _EPS32)
-    floats = (moments[:, WIDE] != 0.5).double()
-    return floats * (mean * step).square() * moments[:, WEIGHT]
+    kind = moments[:, WIDE]
+    eps = torch.where(kind == 1, _EPS64, _EPS64 if wide else _EPS32)
+    step = _FEWEST_STEPS * torch.where(kind == 0.5, 0.0, eps)
+    return (mean * step).square() * moments[:, WEIGHT]
 
 
-def defined_correlation(moments: Tensor, owner: str, wide: bool = False) -> Tensor:
-    """Return the correlation of each output ``[D]``; NaN, with a warning, without variance."""
+def defined_correlation(moments: Tensor, owner: str, wide: bool | None = None) -> Tensor:
+    """Return the correlation of each output ``[D]``; NaN without variance, with a warning.
+
+    ``wide`` as far as it was known before, see `may_ask`.
+    """
     x, y, xy = moments[:, M2_X], moments[:, M2_Y], moments[:, C_XY]
     defined = (x > 0) & (y > 0) & x.isfinite() & y.isfinite() & xy.isfinite()
-    if not is_recorded():
+    if may_ask(moments, wide):
         least_x = _least(moments[:, MEAN_X], moments, wide)
         least_y = _least(moments[:, MEAN_Y], moments, wide)
         rounding = defined & ((x < least_x) | (y < least_y))
@@ -61,7 +64,7 @@ def defined_correlation(moments: Tensor, owner: str, wide: bool = False) -> Tens
     return torch.where(defined, (xy / spread).clamp(-1.0, 1.0), torch.nan)
 
 
-def pearson_formula(moments: Tensor, wide: bool = False) -> Tensor:
+def pearson_formula(moments: Tensor, wide: bool | None = None) -> Tensor:
     """Return the correlation of ``moments`` ``[D, 18]``: a scalar for one output, else ``[D]``."""
     rows = few_rows(moments) if moments.shape[0] == 1 else None
     if rows is not None:
@@ -75,9 +78,8 @@ def pearson_formula(moments: Tensor, wide: bool = False) -> Tensor:
                 _warn_of_rounding("pearson_corrcoef")
             number = min(1.0, max(-1.0, xy / (math.sqrt(x) * math.sqrt(y))))
             return as_result(number, wide)
-    wide = wide or any_wide(moments)
     value = defined_correlation(moments, "pearson_corrcoef", wide)
-    return as_result(value.squeeze(), wide)
+    return as_result(value.squeeze(), any_wide(moments, wide))
 
 
 pearson_corrcoef: PairFunction = correlation(

@@ -23,11 +23,11 @@ from fastmetrics.functional.regression._moment_values import (
     explained,
     explained_numbers,
     few_rows,
+    may_ask,
 )
 from fastmetrics.ops.co_moments import COUNT, M2_D, M2_Y, MEAN_D, WEIGHT, WIDE
 from fastmetrics.utilities.checks import check_choice, check_int
 from fastmetrics.utilities.prints import rank_zero_warn
-from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["r2_score"]
 
@@ -45,7 +45,7 @@ def squared_errors(moments: Tensor) -> Tensor:
 
 def _adjust(value: Tensor | float, count: Tensor | int, adjusted: int) -> Tensor | float:
     """Return R2 adjusted for so many regressors, where there are samples enough."""
-    if isinstance(count, Tensor):  # not known while a region is compiled
+    if isinstance(count, Tensor):  # not known to the host
         value = torch.where(count < 2, torch.nan, value)
         if not adjusted:
             return value
@@ -74,17 +74,18 @@ def r2_formula(
     moments: Tensor,
     adjusted: int = 0,
     multioutput: str = "uniform_average",
-    wide: bool = False,
+    wide: bool | None = None,
     *,
     needs_two: bool = True,
 ) -> Tensor:
     """Return R2 of ``moments`` ``[D, 18]``: one value, or ``[D]`` for ``"raw_values"``.
 
-    R2 of fewer than two samples is NaN, as in compiled regions, or an error where ``needs_two``.
+    R2 of fewer than two samples is NaN, or an error where ``needs_two``; NaN always in compiled
+    regions, and of one batch on a GPU.
     """
     count: Tensor | int | None
     rows = few_rows(moments)
-    if is_recorded():
+    if not may_ask(moments, wide):
         count = moments[0, COUNT]
     elif len(moments):
         row = rows[0] if rows else moments[0].tolist()
@@ -105,7 +106,7 @@ def r2_formula(
         value = average_outputs(explained(errors, total), spread, multioutput)
     if count is not None:
         value = _adjust(value, count, adjusted)
-    return as_result(value, wide)
+    return as_result(value, bool(wide))
 
 
 @public

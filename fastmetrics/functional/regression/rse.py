@@ -24,10 +24,10 @@ __all__ = ["relative_squared_error"]
 
 
 def relative_squared_error_formula(
-    moments: Tensor, squared: bool = True, wide: bool = False
+    moments: Tensor, squared: bool = True, wide: bool | None = None
 ) -> Tensor:
     """Return the mean over the outputs of ``moments`` ``[D, 18]``."""
-    wide = wide or any_wide(moments)
+    wide = any_wide(moments, wide)
     total, weight = moments[:, M2_Y], moments[:, WEIGHT]
     smallest = torch.finfo(torch.float64 if wide else torch.float32).eps
     errors = squared_errors(moments)
