@@ -20,7 +20,8 @@ from fastmetrics.ops.aggregate import (
     check_nan_strategy,
     refused_text,
 )
-from fastmetrics.utilities.data import dim_zero_cat
+from fastmetrics.ops.counted import is_readable
+from fastmetrics.utilities.data import dim_zero_cat, scalar
 from fastmetrics.utilities.fallback import names_of_others
 from fastmetrics.utilities.prints import rank_zero_warn
 from fastmetrics.wrappers.running import Running
@@ -247,8 +248,11 @@ class MeanMetric(_Aggregate):
         return self._value(self.aggregate)
 
     def _value(self, aggregate: Tensor) -> Tensor:
-        total, weight = aggregate.unbind()
-        return (total / weight).to(self.dtype)
+        if is_readable(aggregate) and not aggregate.requires_grad:
+            amount, weight = aggregate.tolist()
+            if weight:
+                return scalar(amount / weight, self.dtype)
+        return aggregate[0].div(aggregate[1]).to(self.dtype)
 
 
 class MaxMetric(_Aggregate):

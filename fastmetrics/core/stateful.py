@@ -438,7 +438,8 @@ class Stateful(Unscripted):
 
     def _saved_names(self, found: Sequence[str]) -> list[str]:
         """Return those of the names in a checkpoint that are of this metric."""
-        known = {EXTRAS, *self._state_names()}
+        own = {EXTRAS, *self._defaults}
+        known = own if own.issuperset(found) else own | self._state_names()
         return [name for name in found if name in known]
 
     def _read(self, given: Mapping[str, Any], *, keep: bool) -> dict[str, Any]:
