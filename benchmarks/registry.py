@@ -39,6 +39,7 @@ from benchmarks.inputs import (
     with_members,
 )
 from benchmarks.scaling import SAMPLES, scaling
+from benchmarks.small import small
 from benchmarks.workload import (
     BINNED,
     FLOOR,
@@ -960,6 +961,7 @@ def workloads(device: torch.device) -> list[Workload]:
         *top_samples(),
         *every_metric(),
         *scaling(),
+        *small(),
     ]
     if device.type == "cpu":
         return rows
@@ -968,4 +970,4 @@ def workloads(device: torch.device) -> list[Workload]:
 
 def quick_part(rows: list[Workload]) -> list[Workload]:
     """Return the updates and the calls with small batches; every metric has one of them."""
-    return [row for row in rows if row.name.startswith(("update/", "forward/"))]
+    return [row for row in rows if row.name.startswith(("update/", "forward/", "small/"))]

@@ -15,7 +15,16 @@ sk = find("sklearn.metrics")
 stats = find("scipy.stats")
 rec = find("torchrec.metrics.auc")
 
-PEERS = {"torchmetrics": tm, "torcheval": te, "scikit-learn": sk, "SciPy": stats, "torchrec": rec}
+# What somebody writes who has no library.
+PLAIN_TORCH = "plain torch"
+PEERS = {
+    PLAIN_TORCH: torch,
+    "torchmetrics": tm,
+    "torcheval": te,
+    "scikit-learn": sk,
+    "SciPy": stats,
+    "torchrec": rec,
+}
 CPU_ONLY = {"scikit-learn", "SciPy"}
 OURS, FLOOR, OP, REFERENCE = "fastmetrics", "floor", "bare op", "reference"
 BINNED = "own binned"
@@ -56,6 +65,10 @@ AREAS = {
     "collections": "collectionofonestatistic collectionofmany collectionoferrors",
 }
 AREA_OF = {metric: area for area, metrics in AREAS.items() for metric in metrics.split()}
+# Kinds of calls that are areas by themselves, whatever the metric.
+AREA_OF_KIND = {"small": "functional small"} | {
+    kind: kind for kind in ("forward", "compute", "life", "compiled")
+}
 
 
 @dataclass(frozen=True)
@@ -90,8 +103,8 @@ class Workload:
 
     @property
     def area(self) -> str:
-        """The family of statistics that it belongs to."""
-        return AREA_OF[self.metric]
+        """The family of statistics that it belongs to, or the kind of call."""
+        return AREA_OF_KIND.get(self.name.partition("/")[0]) or AREA_OF[self.metric]
 
     def available(self, device: torch.device) -> dict[str, Call]:
         """Return the floor and the calls of the libraries that are there and know the device."""
