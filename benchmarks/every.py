@@ -20,8 +20,9 @@ from benchmarks.inputs import (
     with_groups,
     with_members,
 )
+from benchmarks.plain import PLAIN
 from benchmarks.texts import mean_distance
-from benchmarks.workload import OURS, Workload, jiwer, rec, sk, stats, te, tm
+from benchmarks.workload import OURS, PLAIN_TORCH, Workload, jiwer, rec, sk, stats, te, tm
 from tests import every
 
 SMALL, LARGE = 64, 100_000
@@ -191,6 +192,8 @@ def _others(name: str, mode: str, arguments: dict[str, Any]) -> dict[str, Call]:
     """Calls of the libraries that have the metric and agree about it."""
     found: dict[str, Call] = {}
     key = f"{name} {mode}".strip()
+    if key in PLAIN:
+        found[PLAIN_TORCH] = function(PLAIN[key])
     if key in TORCHEVAL:
         theirs, options = TORCHEVAL[key]
         found["torcheval"] = update_and_compute(lambda: getattr(te, theirs)(**options))

@@ -1,19 +1,16 @@
 """Bars of the areas, and times over samples, classes and thresholds, as PNG files."""
 
+from itertools import cycle
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
 from benchmarks.workload import FLOOR, OURS, PEERS
 
-# One colour for each library in every plot; they differ for colour-blind eyes too.
-COLOURS = dict(
-    zip(
-        (OURS, FLOOR, *PEERS),
-        ("#0072b2", "#999999", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"),
-        strict=True,
-    )
-)
+# One colour for each library in every plot; they differ for colour-blind eyes too. Libraries of
+# other domains, with which no plot shows them together, have the same ones again.
+_COLOURS = ("#000000", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#56b4e9")
+COLOURS = {OURS: "#0072b2", FLOOR: "#999999", **dict(zip(PEERS, cycle(_COLOURS), strict=False))}
 LEAST_POINTS = 4
 
 

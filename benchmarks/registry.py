@@ -39,6 +39,7 @@ from benchmarks.inputs import (
     with_members,
 )
 from benchmarks.scaling import SAMPLES, scaling
+from benchmarks.small import small
 from benchmarks.texts import edits_of_texts, ngram_scores
 from benchmarks.workload import (
     BINNED,
@@ -963,6 +964,7 @@ def workloads(device: torch.device) -> list[Workload]:
         *ngram_scores(),
         *every_metric(),
         *scaling(),
+        *small(),
     ]
     if device.type == "cpu":
         return rows
@@ -971,4 +973,4 @@ def workloads(device: torch.device) -> list[Workload]:
 
 def quick_part(rows: list[Workload]) -> list[Workload]:
     """Return the updates and the calls with small batches; every metric has one of them."""
-    return [row for row in rows if row.name.startswith(("update/", "forward/"))]
+    return [row for row in rows if row.name.startswith(("update/", "forward/", "small/"))]

@@ -18,7 +18,7 @@ from benchmarks import plots
 from benchmarks.calls import find
 from benchmarks.page import write_page
 from benchmarks.run import Result
-from benchmarks.workload import AREAS, BINNED, FLOOR, OP, OURS, PEERS, REFERENCE
+from benchmarks.workload import AREA_OF_KIND, AREAS, BINNED, FLOOR, OP, OURS, PEERS, REFERENCE
 from fastmetrics.config import version
 from fastmetrics.ops import backend
 
@@ -122,7 +122,7 @@ def _targets(result: Result) -> str:
 def geometric_means(results: list[Result]) -> dict[str, dict[str, float]]:
     """Return, by area and peer, the mean of their time divided by ours."""
     found = {}
-    for area in AREAS:
+    for area in (*AREA_OF_KIND.values(), *AREAS):
         inside = [result for result in results if result.workload.area == area]
         means = {
             peer: exp(fmean(-log(r.ratio(peer)) for r in inside if peer in r.seconds))

@@ -20,7 +20,10 @@ sacrebleu = find("sacrebleu")
 rouge_scorer = find("rouge_score.rouge_scorer")
 blaze = find("blazemetrics")
 
+# What somebody writes who has no library.
+PLAIN_TORCH = "plain torch"
 PEERS = {
+    PLAIN_TORCH: torch,
     "torchmetrics": tm,
     "torcheval": te,
     "scikit-learn": sk,
@@ -85,6 +88,10 @@ AREAS = {
     "collections": "collectionofonestatistic collectionofmany collectionoferrors",
 }
 AREA_OF = {metric: area for area, metrics in AREAS.items() for metric in metrics.split()}
+# Kinds of calls that are areas by themselves, whatever the metric.
+AREA_OF_KIND = {"small": "functional small"} | {
+    kind: kind for kind in ("forward", "compute", "life", "compiled")
+}
 
 
 @dataclass(frozen=True)
@@ -119,8 +126,8 @@ class Workload:
 
     @property
     def area(self) -> str:
-        """The family of statistics that it belongs to."""
-        return AREA_OF[self.metric]
+        """The family of statistics that it belongs to, or the kind of call."""
+        return AREA_OF_KIND.get(self.name.partition("/")[0]) or AREA_OF[self.metric]
 
     def available(self, device: torch.device) -> dict[str, Call]:
         """Return the floor and the calls of the libraries that are there and know the device."""

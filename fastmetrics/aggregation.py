@@ -20,7 +20,8 @@ from fastmetrics.ops.aggregate import (
     check_nan_strategy,
     refused_text,
 )
-from fastmetrics.utilities.data import dim_zero_cat
+from fastmetrics.ops.counted import is_readable
+from fastmetrics.utilities.data import dim_zero_cat, scalar
 from fastmetrics.utilities.fallback import names_of_others
 from fastmetrics.utilities.prints import rank_zero_warn
 from fastmetrics.wrappers.running import Running
@@ -247,8 +248,11 @@ class MeanMetric(_Aggregate):
         return self._value(self.aggregate)
 
     def _value(self, aggregate: Tensor) -> Tensor:
-        total, weight = aggregate.unbind()
-        return (total / weight).to(self.dtype)
+        if is_readable(aggregate) and not aggregate.requires_grad:
+            amount, weight = aggregate.tolist()
+            if weight:
+                return scalar(amount / weight, self.dtype)
+        return aggregate[0].div(aggregate[1]).to(self.dtype)
 
 
 class MaxMetric(_Aggregate):
@@ -303,6 +307,12 @@ class MinMetric(_Aggregate):
         super().__init__(Aggregate(MIN, nan_strategy), **kwargs)
 
 
+def _may_hold_nan(numbers: Tensor) -> bool:
+    """Whether the sum is NaN, which takes a fraction of the time of a look at each number."""
+    total = numbers.sum().item()
+    return total != total
+
+
 class CatMetric(BaseAggregator):
     """All numbers of a stream, concatenated along the first axis.
 
@@ -344,13 +354,11 @@ class CatMetric(BaseAggregator):
         if not isinstance(value, Tensor):
             value = torch.as_tensor(value, dtype=self.dtype, device=self.device)
         numbers = value.detach()
-        # A sum shows a NaN in a fraction of the time of a look at each number.
-        if isinstance(self.nan_strategy, float) or (numbers.is_cpu and numbers.sum().isnan()):
+        if isinstance(self.nan_strategy, float) or (numbers.is_cpu and _may_hold_nan(numbers)):
             numbers, _ = self._cast_and_nan_check_input(numbers)
         if numbers.numel():
             self._check_shape(self.value, numbers)
-            fresh = numbers.untyped_storage().data_ptr() != value.untyped_storage().data_ptr()
-            self.value.append(numbers.to(self.dtype, copy=not fresh))
+            self.value.append(numbers.to(self.dtype, copy=True))
 
     def _check_shape(self, kept: Tensor | list[Tensor], numbers: Tensor) -> None:
         """Raise ``ValueError`` for numbers that cannot be concatenated to those kept before."""

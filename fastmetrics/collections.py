@@ -543,10 +543,15 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
 
     def __repr__(self) -> str:
         """Return the metrics, prefix and postfix."""
-        lines = [super().__repr__()[:-2]]
-        lines += [f"prefix={self.prefix}"] if self.prefix else []
-        lines += [f"postfix={self.postfix}"] if self.postfix else []
-        return ",\n  ".join(lines) + "\n)"
+        text = super().__repr__()[:-2]
+        if self.prefix:
+            text += f",\n  prefix={self.prefix}"
+        if self.postfix:
+            text += f",\n  postfix={self.postfix}"
+        return f"{text}\n)"
+
+    def _get_name(self) -> str:
+        return type(self).__name__  # torch asks `__class__`, which takes longer
 
     def plot(
         self,

@@ -397,12 +397,24 @@ class Stateful(Unscripted):
             ValueError: no such metric can have returned that; nothing has changed.
         """
 
-    @exclusive
-    def _save_to_state_dict(
-        self, destination: dict[str, Any], prefix: str, keep_vars: bool
-    ) -> None:
-        super()._save_to_state_dict(destination, prefix, keep_vars)
+    def state_dict(  # type: ignore[override]  # arguments by position, as user code passes them
+        self,
+        destination: dict[str, Any] | None = None,
+        prefix: str = "",
+        keep_vars: bool = False,
+    ) -> dict[str, Any]:
+        """Return copies of the persistent states, and those of submodules, by name."""
+        result: dict[str, Any] = super().state_dict(
+            destination=destination,  # type: ignore[arg-type]  # torch asks for its own dict type
+            prefix=prefix,
+            keep_vars=keep_vars,
+        )
+        if any(self.__dict__["_persistent"].values()):
+            self._save(result, prefix, keep_vars)
+        return result
 
+    @exclusive
+    def _save(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
         def copy(tensor: Tensor) -> Tensor:
             return (tensor if keep_vars else tensor.detach()).clone()
 
@@ -420,27 +432,14 @@ class Stateful(Unscripted):
             text = json.dumps({"count": count, "extras": extras}).encode()
             destination[prefix + EXTRAS] = torch.tensor([*text], dtype=torch.uint8, device="cpu")
 
-    def state_dict(  # type: ignore[override]  # arguments by position, as user code passes them
-        self,
-        destination: dict[str, Any] | None = None,
-        prefix: str = "",
-        keep_vars: bool = False,
-    ) -> dict[str, Any]:
-        """Return copies of the persistent states, and those of submodules, by name."""
-        result: dict[str, Any] = super().state_dict(
-            destination=destination,  # type: ignore[arg-type]  # torch asks for its own dict type
-            prefix=prefix,
-            keep_vars=keep_vars,
-        )
-        return result
-
     def _state_names(self) -> set[str]:
         """Return the names under which a checkpoint may hold states of this metric."""
         return {*self._defaults}
 
     def _saved_names(self, found: Sequence[str]) -> list[str]:
         """Return those of the names in a checkpoint that are of this metric."""
-        known = {EXTRAS, *self._state_names()}
+        own = {EXTRAS, *self._defaults}
+        known = own if own.issuperset(found) else own | self._state_names()
         return [name for name in found if name in known]
 
     def _read(self, given: Mapping[str, Any], *, keep: bool) -> dict[str, Any]:
@@ -472,7 +471,6 @@ class Stateful(Unscripted):
         if count is not None:
             self._update_count = count
 
-    @exclusive
     def _load_from_state_dict(
         self,
         state_dict: dict[str, Any],
@@ -484,17 +482,26 @@ class Stateful(Unscripted):
         error_msgs: list[str],
     ) -> None:
         """Take all that a checkpoint says of this metric, or nothing and the reason."""
-        found = [key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)]
-        # Popped, so that the base class does not take them for unexpected keys.
-        given = {name: state_dict.pop(prefix + name) for name in self._saved_names(found)}
-        if given:
-            try:
-                self._take_saved(given)
-            except ValueError as error:
-                error_msgs.append(f"{prefix[:-1] or type(self).__name__}: {error}")
+        if state_dict:
+            error_msgs += self._load(state_dict, prefix)
         super()._load_from_state_dict(
             state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
         )
+
+    @exclusive
+    def _load(self, state_dict: dict[str, Any], prefix: str) -> list[str]:
+        """Take out of a checkpoint what is of this metric; return why not, if it cannot be taken.
+
+        It is taken out in any case, or torch takes it for what nobody expected.
+        """
+        found = [key.removeprefix(prefix) for key in state_dict if key.startswith(prefix)]
+        given = {name: state_dict.pop(prefix + name) for name in self._saved_names(found)}
+        try:
+            if given:
+                self._take_saved(given)
+        except ValueError as error:
+            return [f"{prefix[:-1] or type(self).__name__}: {error}"]
+        return []
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
         """Return a copy that shares nothing but the process group, made in whatever mode."""

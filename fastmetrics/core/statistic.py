@@ -122,11 +122,13 @@ class Statistic:
         op: the op that adds a batch to the first state.
         exact: the states that keep their dtype whatever a user chooses for values.
         batches: the list states, those together that have a tensor each for a batch.
+        reports_weights_alone: whether what a CPU has counted without weights needs no report.
     """
 
     op: ClassVar[Callable[..., None]]
     exact: ClassVar[tuple[str, ...]] = ()
     batches: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    reports_weights_alone: ClassVar[bool] = False
     __dataclass_fields__: ClassVar[dict[str, Field[Any]]]
 
     def _compared(self) -> tuple[Any, ...]:
@@ -284,7 +286,8 @@ def count(
     """Return the states of one batch, reported on; for the function ``owner``."""
     states = Batch(statistic.empty_batch(target.device))
     statistic.add(states, preds, target, weight)
-    statistic.report(owner, states)
+    if weight is not None or not statistic.reports_weights_alone or not target.is_cpu:
+        statistic.report(owner, states)
     return states
 
 

@@ -128,6 +128,9 @@ class StatisticMetric(Metric):
 
     def _read(self, given: Mapping[str, Any], *, keep: bool) -> dict[str, Any]:
         """Return the states that ``given`` ones say, ours or those of torchmetrics."""
+        if given.keys() == self._defaults.keys():
+            self._check_states(given)
+            return {name: map_tensors(Tensor.detach, value) for name, value in given.items()}
         translation = self._translation()
         named = {
             name: map_tensors(lambda tensor: tensor.detach().to(self.device), value)

@@ -212,22 +212,33 @@ def _compute_anew(
 ) -> Any:
     own = self.__dict__
     states = own["_states"]
-    held = self._pointers()
-    try:
-        distributed = own["_to_sync"] and self._is_distributed()
-        if distributed or own["_kept"] is not None:
-            with self.sync_context(
-                dist_sync_fn=self.dist_sync_fn,
-                should_sync=own["_to_sync"],
-                should_unsync=own["_should_unsync"],
-                distributed_available=lambda: distributed,  # asked once
-            ):
-                value = self._final_value(compute, args, kwargs)
-        else:
-            value = self._final_value(compute, args, kwargs)
-    except BaseException:
-        own.update(held)  # an interrupt may have kept the context from it
-        raise
+    distributed = own["_to_sync"] and self._is_distributed()
+    if distributed or own["_kept"] is not None:
+        value = _value_of_all(self, distributed, compute, args, kwargs)
+    else:
+        value = self._final_value(compute, args, kwargs)
     if own["compute_with_cache"]:
         own.update(_cached=value, _cached_at=states.stamp())
     return value
+
+
+def _value_of_all(
+    self: Metric,
+    distributed: bool,
+    compute: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    own = self.__dict__
+    held = self._pointers()
+    try:
+        with self.sync_context(
+            dist_sync_fn=self.dist_sync_fn,
+            should_sync=own["_to_sync"],
+            should_unsync=own["_should_unsync"],
+            distributed_available=lambda: distributed,  # asked once
+        ):
+            return self._final_value(compute, args, kwargs)
+    except BaseException:
+        own.update(held)  # an interrupt may have kept the context from it
+        raise

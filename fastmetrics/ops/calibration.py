@@ -231,7 +231,7 @@ class CalibrationBins(CountStatistic):
     input: str = "auto"
     edges: Tensor = field(init=False, compare=False, repr=False)
 
-    op = staticmethod(calibration_bins_)
+    op = staticmethod(_calibration_bins)
     dtype = torch.float64
     nan_treatment = "they have no confidence and are left out."
 

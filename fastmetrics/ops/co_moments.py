@@ -391,6 +391,7 @@ class Moments(Statistic):
     flattens: bool = field(default=False, compare=False, repr=False)
 
     op = staticmethod(co_moments_)
+    reports_weights_alone = True
     exact = ("moments",)
 
     def check(self) -> None:

@@ -283,7 +283,7 @@ class Confusion(CountStatistic):
     ignore_index: int | None = None
     validate_args: bool = True
 
-    op = staticmethod(confusion_)
+    op = staticmethod(_confusion)
 
     @property
     @override
@@ -337,7 +337,7 @@ class LabelTables(CountStatistic):
     validate_args: bool = True
     input: str = "auto"
 
-    op = staticmethod(label_confusion_)
+    op = staticmethod(_label_confusion)
 
     @property
     @override
@@ -429,7 +429,7 @@ class GroupTables(CountStatistic):
     input: str = "auto"
     reads_target: bool = True
 
-    op = staticmethod(label_confusion_)
+    op = staticmethod(_label_confusion)
 
     @override
     def check(self) -> None:

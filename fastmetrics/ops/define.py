@@ -95,4 +95,5 @@ def define(
                 explain(*args)
             raise
 
+    run.__name__ = name
     return run

@@ -336,6 +336,7 @@ class ErrorSums(Statistic):
     columns_only: bool = field(default=False, compare=False, repr=False)
 
     op = staticmethod(error_sums_)
+    reports_weights_alone = True
     exact = ("sums",)
 
     def __post_init__(self) -> None:
@@ -392,7 +393,7 @@ class ErrorSums(Statistic):
     ) -> None:
         if self.columns_only and preds.ndim != 1:
             check_columns(_NAME, preds, self.num_outputs)
-        error_sums_(states.values["sums"], preds, target, weight, self.terms, self.p, self.power)
+        _error_sums(states.values["sums"], preds, target, weight, self.terms, self.p, self.power)
 
     @override
     def with_gradients(

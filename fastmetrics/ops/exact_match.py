@@ -242,7 +242,7 @@ class ClassMatches(MatchCounts):
     ignore_index: int | None = None
     validate_args: bool = True
 
-    op = staticmethod(exact_match_)
+    op = staticmethod(_exact_match)
 
     @override
     def check(self) -> None:
@@ -270,7 +270,7 @@ class LabelMatches(MatchCounts):
     validate_args: bool = True
     input: str = "auto"
 
-    op = staticmethod(label_exact_match_)
+    op = staticmethod(_label_exact_match)
 
     @override
     def check(self) -> None:

@@ -49,7 +49,7 @@ class SpareRows:
     def has_room(self, last: Tensor, count: int, dtype: torch.dtype) -> bool:
         """Whether ``count`` rows fit behind ``last``, the last tensor of the first state."""
         rows = self.shown[0]
-        return last is self.view and self.used + count <= len(rows) and rows.dtype is dtype
+        return last is self.view and self.used + count <= rows.shape[0] and rows.dtype is dtype
 
 
 def _check_buffer(name: str, buffer: Tensor, like: Tensor, shape: tuple[int, ...]) -> None:

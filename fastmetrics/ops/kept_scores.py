@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from typing_extensions import override
 from fastmetrics.core.states import Batch, States
 from fastmetrics.core.statistic import Lists, batches_of, check_form, frozen
 from fastmetrics.ops.checks import LABEL_DTYPES
-from fastmetrics.ops.counted import is_readable
+from fastmetrics.ops.counted import is_few
 from fastmetrics.ops.curve import curve_areas_, curve_points_
 from fastmetrics.ops.faults import OUTSIDE, new_events
 from fastmetrics.ops.keep_scores import SpareRows, keep_scores_, label_dtype
@@ -175,12 +175,14 @@ class Kept(Scores):
     def join(self, total: States, batch: States) -> tuple[str, ...]:
         for names in (self.PLAIN, self.WEIGHTED):
             for chunks in zip(*(batch.values[name] for name in names), strict=True):
-                count, first = len(chunks[0]), chunks[0]
+                count, first = chunks[0].shape[0], chunks[0]
                 rows = self._open_rows(total, names, count, first.dtype, first.device)
                 for shown, chunk in zip(rows.shown, chunks, strict=True):
                     shown[rows.used : rows.used + count] = chunk
                 self._show_rows(total, names, rows, count)
-        if self.folds:
+        if self.folds and not self.COUNTED.keys().isdisjoint(
+            x.dtype for x in batch.values["preds"]
+        ):
             self._fold(total)
         # One batch is never turned into counts.
         return (*self.PLAIN, *self.WEIGHTED, *self.COUNTED.values())
@@ -236,7 +238,7 @@ class Kept(Scores):
         if not count:
             return
         used, shown = rows.used + count, rows.shown
-        full = used == len(shown[0])
+        full = used == shown[0].shape[0]
         views = shown if full else [tensor[:used] for tensor in shown]
         # In front of what the rows remember: the next batch takes other memory if that differs.
         chunks = [states.values[name] for name in names]
@@ -443,7 +445,7 @@ class Kept(Scores):
         return None
 
     @override
-    def areas(self, states: States, *, micro: bool) -> Areas | None:
+    def areas(self, states: States, *, micro: bool, precision: bool) -> Areas | None:
         """Return the areas by sorting; None where points of several kinds must be joined."""
         if _chunks(states.values["weights"]) or self._folded(states):
             return None
@@ -454,9 +456,12 @@ class Kept(Scores):
         if preds:
             target = self._target(states, "target")
             curve_areas_(areas, preds, target, self.multiclass, micro)
-        if not micro:
-            return Areas(*areas.unbind(-1))
-        return Areas(*(areas.tolist()[0] if is_readable(areas) else areas[0].unbind()))
+        columns: Sequence[Any]
+        if is_few(areas):
+            columns = [*zip(*areas.tolist(), strict=True)]
+        else:
+            columns = (areas[0] if micro else areas).unbind(-1)
+        return Areas(columns[precision], columns[2], columns[3])
 
     @override
     def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:

@@ -166,6 +166,7 @@ class RowSimilarity(Statistic):
     keeps_rows: bool = False
 
     op = staticmethod(row_similarity_)
+    reports_weights_alone = True
     exact = ("sums",)
 
     @classmethod

@@ -18,6 +18,8 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import accumulate
+from operator import mul
 from typing import Any, ClassVar, NamedTuple
 
 import torch
@@ -26,7 +28,7 @@ from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View, frozen
-from fastmetrics.ops.counted import CountStatistic, choose_interpretation
+from fastmetrics.ops.counted import TINY, CountStatistic, choose_interpretation, is_few, is_readable
 from fastmetrics.ops.faults import NAN_RANKS_LAST, OUTSIDE
 from fastmetrics.ops.score_histogram import (
     MOST_IMAGE_BITS,
@@ -40,6 +42,8 @@ from fastmetrics.utilities.recording import is_recorded, is_traced, unrecorded
 # Counts of ranked scores take at most this many bytes, as long as bins stay fine enough.
 MAX_COUNT_BYTES = 64 * 2**20
 LEAST_IMAGE_BITS = 10
+# Up to here numbers are faster than tensors.
+_FEW_CELLS = 1024
 
 
 class Curve(NamedTuple):
@@ -78,19 +82,18 @@ Curves = Curve | list[Curve]
 
 
 class Areas(NamedTuple):
-    """What the whole of a curve comes to, for each of C classes; float64 ``[C]``.
+    """What the whole of a curve comes to: float64 ``[C]``, scalars of one curve.
 
-    Of one curve scalars, or numbers where the host can look at them for free.
+    Lists of numbers where classes are few and the host can look at them for free.
 
     Attributes:
-        pairs: how many pairs of a positive and a negative are in order, ties counting half.
-        precision: the precision at each positive, added up.
+        total: how many pairs of a positive and a negative are in order, ties counting half; or the
+            precision at each positive, added up.
         negatives: their number.
         positives: their number.
     """
 
-    pairs: Any
-    precision: Any
+    total: Any
     negatives: Any
     positives: Any
 
@@ -133,8 +136,11 @@ class Scores(CountStatistic):
         """
         raise NotImplementedError
 
-    def areas(self, states: States, *, micro: bool) -> Areas | None:
-        """Return the areas ``[C]``, or those of one curve; None when the curves cost no more."""
+    def areas(self, states: States, *, micro: bool, precision: bool) -> Areas | None:
+        """Return the areas of each class, or of one curve; None when the curves cost no more.
+
+        ``precision`` adds up precisions instead of pairs.
+        """
         return None
 
     def table(self, states: States, *, micro: bool) -> Tensor | None:
@@ -257,6 +263,21 @@ def occupied(table: Tensor, values: Tensor, static_shape: bool) -> TiedScores:
     return TiedScores(values[used], negatives, positives)
 
 
+def _areas_of(
+    negatives: list[float], positives: list[float], precision: bool
+) -> tuple[float, float, float]:
+    """Return the area of one curve and its totals, of numbers by ascending score."""
+    total: float
+    if precision:
+        gained = positives[:0:-1]  # the lowest bin is below every threshold
+        reached = zip(gained, accumulate(gained), accumulate(negatives[:0:-1]), strict=True)
+        total = sum(new * tp / (tp + fp) for new, tp, fp in reached if new)
+    else:
+        total = sum(map(mul, positives, accumulate(negatives)))
+        total -= 0.5 * sum(map(mul, positives, negatives))
+    return total, sum(negatives), sum(positives)
+
+
 @frozen(kw_only=True)
 class Binned(Scores):
     """How many scores lie between given thresholds, ``counts`` ``[H, C, 2, T + 1]``."""
@@ -302,6 +323,29 @@ class Binned(Scores):
         fps, tps = reached[..., :-1].unbind(-2)
         grid = self.grid
         return Curve(fps, tps, negatives, positives, grid.thresholds, True, grid.order)
+
+    @override
+    def areas(self, states: States, *, micro: bool, precision: bool) -> Areas:
+        table = self.table(states, micro=micro)
+        assert table is not None
+        if table.numel() <= _FEW_CELLS and is_readable(table):
+            return Areas(
+                *zip(*[_areas_of(*rows, precision) for rows in table.tolist()], strict=True)
+            )
+        counts = table.double()
+        negatives, positives = counts.sum(-1).unbind(-1)
+        if precision:
+            bins = counts.flip(-1)[..., :-1]  # the last one is below every threshold
+            reached = bins.cumsum(-1)
+            precisions = reached.select(-2, 1) / reached.sum(-2).clamp_min(TINY)
+            total = (bins.select(-2, 1) * precisions).sum(-1)
+        else:
+            lower, higher = counts.unbind(-2)
+            total = (higher * lower.cumsum(-1).sub(lower, alpha=0.5)).sum(-1)
+        found = (total, negatives, positives)
+        if is_few(total):
+            return Areas(*[x.tolist() for x in found])
+        return Areas(*[x[0] for x in found]) if micro else Areas(*found)
 
     @override
     def views(self) -> Mapping[str, View]:

@@ -171,7 +171,7 @@ class ClassCounts(CountStatistic):
     ignore_index: int | None = None
     validate_args: bool = True
 
-    op = staticmethod(stat_scores_)
+    op = staticmethod(_stat_scores)
 
     @property
     @override

@@ -11,7 +11,7 @@ from fastmetrics.core.keywords import adds, known_to
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View, counts_only, wants_gradients
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
-from fastmetrics.functional.regression._error_values import mean
+from fastmetrics.functional.regression._error_values import N, mean, value_of_sums
 from fastmetrics.metric import as_scalar
 from fastmetrics.ops.co_moments import Moments
 from fastmetrics.ops.error_sums import ErrorSums
@@ -75,12 +75,15 @@ class ErrorSumMetric(DifferentiableMetric):
         statistic.check()
         super().__init__(statistic, **kwargs)
 
-    def _formula(self, *columns: Tensor) -> Tensor:
+    def _formula(self, *columns: N) -> N:
         """Return the value of the sums of each term, and then those of the weights."""
         return mean(*columns)
 
     def _value(self, states: States) -> Tensor:
-        return self._formula(*states.values["sums"].unbind(-1)).to(self.dtype)
+        sums: Tensor = states.values["sums"]
+        if len(sums) == 1:
+            return value_of_sums(sums, self._formula, self.dtype)
+        return self._formula(*sums.unbind(-1)).to(self.dtype)
 
 
 class MomentsMetric(DifferentiableMetric):

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fastmetrics.core.statistic import counts_only
 from fastmetrics.core.statistic_metric import StatisticField
+from fastmetrics.functional.regression._error_values import N
 from fastmetrics.functional.regression.minkowski import distance
 from fastmetrics.ops.error_sums import POWER, ErrorSums
 from fastmetrics.regression._bases import ErrorSumMetric
@@ -47,5 +48,5 @@ class MinkowskiDistance(ErrorSumMetric):
         """Add one batch."""
         self.statistic.add(self._states, preds, targets)
 
-    def _formula(self, *columns: Tensor) -> Tensor:
+    def _formula(self, *columns: N) -> N:
         return distance(*columns, p=self.p)

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from fastmetrics.core.statistic_metric import StatisticField
-from fastmetrics.functional.regression._error_values import mean, root_mean
+from fastmetrics.functional.regression._error_values import N, mean, root_mean
 from fastmetrics.ops.error_sums import SQUARED, ErrorSums
 from fastmetrics.regression._bases import ErrorSumMetric
 
@@ -45,5 +43,5 @@ class MeanSquaredError(ErrorSumMetric):
         super().__init__(ErrorSums(SQUARED, num_outputs), **kwargs)
         self.squared = squared
 
-    def _formula(self, *columns: Tensor) -> Tensor:
+    def _formula(self, *columns: N) -> N:
         return mean(*columns) if self.squared else root_mean(*columns)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
+from fastmetrics.functional.regression._error_values import N
 from fastmetrics.functional.regression.symmetric_mape import twice_the_mean
 from fastmetrics.ops.error_sums import SYMMETRIC, ErrorSums
 from fastmetrics.regression._bases import ErrorSumMetric
@@ -37,5 +36,5 @@ class SymmetricMeanAbsolutePercentageError(ErrorSumMetric):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(ErrorSums(SYMMETRIC), **kwargs)
 
-    def _formula(self, *columns: Tensor) -> Tensor:
+    def _formula(self, *columns: N) -> N:
         return twice_the_mean(*columns)

@@ -9,6 +9,7 @@ from torch import Tensor
 from fastmetrics.core.keywords import adds
 from fastmetrics.core.statistic import counts_only
 from fastmetrics.core.statistic_metric import StatisticField
+from fastmetrics.functional.regression._error_values import N
 from fastmetrics.functional.regression.tweedie_deviance import mean_deviance
 from fastmetrics.ops.error_sums import DEVIANCE, ErrorSums
 from fastmetrics.regression._bases import ErrorSumMetric
@@ -58,5 +59,5 @@ class TweedieDevianceScore(ErrorSumMetric):
         """Add one batch."""
         self.statistic.add(self._states, preds, targets, weight)
 
-    def _formula(self, *columns: Tensor) -> Tensor:
+    def _formula(self, *columns: N) -> N:
         return mean_deviance(*columns)

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
+from fastmetrics.functional.regression._error_values import N
 from fastmetrics.functional.regression.wmape import share_of_targets
 from fastmetrics.ops.error_sums import ABSOLUTE, MAGNITUDE, ErrorSums
 from fastmetrics.regression._bases import ErrorSumMetric
@@ -35,5 +34,5 @@ class WeightedMeanAbsolutePercentageError(ErrorSumMetric):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(ErrorSums(ABSOLUTE | MAGNITUDE), **kwargs)
 
-    def _formula(self, *columns: Tensor) -> Tensor:
+    def _formula(self, *columns: N) -> N:
         return share_of_targets(*columns)

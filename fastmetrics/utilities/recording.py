@@ -10,6 +10,8 @@ from torch.compiler import is_compiling
 
 T = TypeVar("T")
 
+_tracing_state = torch._C._get_tracing_state
+
 
 def is_recorded() -> bool:
     """Whether what is worked out now will be run again on other values.
@@ -17,12 +19,12 @@ def is_recorded() -> bool:
     So it is under torch.compile, torch.export and torch.jit.trace. What the host reads off a tensor
     there is the value of an example, if there is any.
     """
-    return is_compiling() or is_traced()
+    return is_compiling() or _tracing_state() is not None
 
 
 def is_traced() -> bool:
     """Whether torch.jit.trace is at work."""
-    return torch._C._get_tracing_state() is not None
+    return _tracing_state() is not None
 
 
 def unrecorded(make: Callable[[], T]) -> T:

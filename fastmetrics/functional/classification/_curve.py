@@ -5,12 +5,14 @@ Shapes use C classes (or L labels) and K points of a curve.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from fastmetrics.ops.scores import Curve, Curves
+from fastmetrics.utilities.data import scalar
 
 CLASS_AVERAGES = ("macro", "weighted", "none", None)
 LABEL_AVERAGES = ("micro", *CLASS_AVERAGES)
@@ -64,6 +66,20 @@ def average_classes(
     weight = (positives if average == "weighted" else torch.ones_like(values)) * defined
     mean = (values.nan_to_num(0.0) * weight).sum() / weight.sum()
     return (mean.nan_to_num(0.0) if undefined is None else mean).float()
+
+
+def average_numbers(
+    values: Sequence[float], average: str | None, positives: Sequence[float], undefined: str | None
+) -> Tensor:
+    """Do the same with numbers, for a few classes on the CPU."""
+    if average in (None, "none"):
+        return torch.tensor(values, dtype=torch.float32, device="cpu")
+    weights = positives if average == "weighted" else [1.0] * len(values)
+    pairs = [(w, value) for w, value in zip(weights, values, strict=True) if value == value]
+    total = sum(w for w, _ in pairs)
+    if not total:
+        return scalar(0.0 if undefined is None else math.nan)
+    return scalar(sum(w * value for w, value in pairs) / total)
 
 
 def interpolate(x: Tensor, known_x: Tensor, known_y: Tensor) -> Tensor:

@@ -9,11 +9,8 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from fastmetrics.ops.counted import Counts
+from fastmetrics.ops.counted import TINY, Counts
 from fastmetrics.utilities.data import scalar
-
-# Below every count and every usable weight: a denominator of zero becomes this, and 0/0 becomes 0.
-_TINY = 1e-300
 
 
 class Formula(Protocol):
@@ -28,7 +25,7 @@ class Formula(Protocol):
 def divide(numerator: Tensor, denominator: Tensor, zero_division: float = 0.0) -> Tensor:
     """Divide float64 counts; ``zero_division`` stands where the denominator is zero."""
     if zero_division == 0:
-        return numerator / denominator.clamp_min(_TINY)
+        return numerator / denominator.clamp_min(TINY)
     return torch.where(denominator == 0, zero_division, numerator / denominator)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -16,6 +16,7 @@ from fastmetrics.functional.classification._curve import (
     CLASS_AVERAGES,
     LABEL_AVERAGES,
     average_classes,
+    average_numbers,
     each_class,
     enclose,
     negatives_of,
@@ -23,7 +24,7 @@ from fastmetrics.functional.classification._curve import (
 )
 from fastmetrics.ops.counted import is_readable
 from fastmetrics.ops.kept_scores import Kept
-from fastmetrics.ops.scores import Areas, Binned, Curve, Ranked, Scores
+from fastmetrics.ops.scores import Binned, Curve, Ranked, Scores
 from fastmetrics.ops.thresholds import Thresholds, check_thresholds, make_grid
 from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
 from fastmetrics.utilities.data import scalar
@@ -73,9 +74,9 @@ def scores_of(
     return Binned(**arguments, grid=make_grid(thresholds, input, multiclass, device))
 
 
-def _numbers(counts: Tensor | float) -> list[float]:
+def _numbers(counts: Tensor | Sequence[float]) -> Sequence[float]:
     """Return the counts of all classes as numbers."""
-    return counts.view(-1).tolist() if isinstance(counts, Tensor) else [counts]
+    return counts.view(-1).tolist() if isinstance(counts, Tensor) else counts
 
 
 def _as_given(scores: Scores, undefined: str | None) -> str | None:
@@ -111,8 +112,8 @@ class Formula:
     def warn_of_absent(
         self,
         scores: Scores,
-        positives: Tensor | float,
-        negatives: Tensor | float,
+        positives: Tensor | Sequence[float],
+        negatives: Tensor | Sequence[float],
         average: str | None,
     ) -> None:
         """Warn of classes whose value is not defined, where torchmetrics does.
@@ -121,23 +122,22 @@ class Formula:
         """
         if isinstance(positives, Tensor) and not is_readable(positives):
             return
-        if not any(_numbers(positives + negatives)):
+        counts = {"positives": _numbers(positives), "negatives": _numbers(negatives)}
+        if not any(map(any, counts.values())):
             return
-        for kind, count in (("positives", positives), ("negatives", negatives)):
-            if kind not in self.divides_by:
+        for kind, numbers in counts.items():
+            if kind not in self.divides_by or all(numbers):
                 continue
-            absent = [number == 0 for number in _numbers(count)]
+            absent = [number == 0 for number in numbers]
             if scores.multiclass and self.divides_by == RECALL and len(absent) > 1:
                 averaged = self.leaves_out and average in ("macro", "weighted")
                 if not averaged and not all(absent[1:]):  # upstream looks at the targets
                     continue
-            if any(absent):
-                where = f" in {sum(absent)} of {len(absent)} classes" if len(absent) > 1 else ""
-                rank_zero_warn(
-                    f"`target` has no {kind}{where}: what is divided by their number is not"
-                    " defined.",
-                    UserWarning,
-                )
+            where = f" in {sum(absent)} of {len(absent)} classes" if len(absent) > 1 else ""
+            rank_zero_warn(
+                f"`target` has no {kind}{where}: what is divided by their number is not defined.",
+                UserWarning,
+            )
 
     def averages(self, scores: Scores) -> tuple[str | None, ...]:
         """Return what ``average`` may be."""
@@ -212,13 +212,16 @@ class AreaFormula(Formula):
     Attributes:
         of_curve: the float64 values ``[...]`` of a curve, given ``undefined`` and what else there
             is.
-        of_areas: the values ``[...]`` of whole areas, of tensors or of numbers; 0/0 is NaN.
+        of_areas: the values ``[...]`` of whole areas, see :class:`fastmetrics.ops.scores.Areas`, of
+            tensors or of numbers; 0/0 is NaN.
         of_table: the least and the most they may be for counts ``[..., 2, B]``, given the same.
+        precision: whether precisions are added up in these areas, rather than pairs.
     """
 
     of_curve: Callable[..., Tensor]
-    of_areas: Callable[[Areas], Any]
+    of_areas: Callable[[Any, Any, Any], Any]
     of_table: Callable[..., tuple[Tensor, Tensor]]
+    precision: bool = False
     class_averages: tuple[str | None, ...] = CLASS_AVERAGES
     label_averages: tuple[str | None, ...] = LABEL_AVERAGES
 
@@ -235,7 +238,7 @@ class AreaFormula(Formula):
         micro = self.is_micro(scores, average)
         absent = self.absent(scores, undefined)
         whole = own.get("max_fpr") in (None, 1)
-        areas = scores.areas(states, micro=micro) if whole else None
+        areas = scores.areas(states, micro=micro, precision=self.precision) if whole else None
         if areas is None:
             curves = scores.curves(states, micro=micro, static_shape=True)
             values = each_class(curves, partial(self.of_curve, undefined=absent, **own))
@@ -244,16 +247,21 @@ class AreaFormula(Formula):
             return average_classes(values, average, positives_of(curves), undefined)
         if self.warns(scores, undefined):
             self.warn_of_absent(scores, areas.positives, areas.negatives, average)
-        if isinstance(areas.positives, float):  # one curve, of which no average is taken
-            return scalar(self._number(areas, absent))
-        values = self.of_areas(areas)
-        if absent is None:
-            values = values.nan_to_num(0.0)
-        return average_classes(values, average, areas.positives, undefined)
+        if isinstance(areas.positives, Tensor):
+            values = self.of_areas(*areas)
+            if absent is None:
+                values = values.nan_to_num(0.0)
+            return average_classes(values, average, areas.positives, undefined)
+        numbers = [self._number(*each, absent) for each in zip(*areas, strict=True)]
+        if micro:
+            return scalar(numbers[0])
+        return average_numbers(numbers, average, areas.positives, undefined)
 
-    def _number(self, areas: Areas, undefined: str | None) -> float:
+    def _number(
+        self, total: float, negatives: float, positives: float, undefined: str | None
+    ) -> float:
         try:
-            value: float = self.of_areas(areas)
+            value: float = self.of_areas(total, negatives, positives)
         except ZeroDivisionError:
             value = math.nan
         return 0.0 if value != value and undefined is None else value

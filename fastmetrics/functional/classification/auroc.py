@@ -32,7 +32,7 @@ from fastmetrics.functional.classification._curve_functions import by_task, of_b
 from fastmetrics.functional.classification._scores import AreaFormula, has_both
 from fastmetrics.functional.classification.roc import whole_rates
 from fastmetrics.ops.kept_scores import Kept
-from fastmetrics.ops.scores import Areas, Curve, Scores
+from fastmetrics.ops.scores import Curve, Scores
 from fastmetrics.ops.thresholds import Thresholds
 from fastmetrics.utilities.checks import check_choice
 
@@ -73,8 +73,8 @@ def area_under_roc(curve: Curve, max_fpr: float | None, undefined: str | None) -
     return area.nan_to_num(0.0) if undefined is None else area
 
 
-def _of_areas(areas: Areas) -> Any:
-    return areas.pairs / (areas.negatives * areas.positives)
+def _in_order(pairs: Any, negatives: Any, positives: Any) -> Any:
+    return pairs / (negatives * positives)
 
 
 def _of_table(
@@ -125,7 +125,7 @@ def _pairwise(scores: Scores, states: States, average: str | None, undefined: st
     return average_classes(values, average, totals[first] + totals[second], undefined)
 
 
-FORMULA = _Auroc(of_curve=area_under_roc, of_areas=_of_areas, of_table=_of_table, check_own=_check)
+FORMULA = _Auroc(of_curve=area_under_roc, of_areas=_in_order, of_table=_of_table, check_own=_check)
 
 
 @of_batch(FORMULA, "thresholds=11", "tensor(0.7500)")

@@ -19,7 +19,7 @@ from torch import Tensor
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
 from fastmetrics.functional.classification._scores import RECALL, AreaFormula
 from fastmetrics.functional.classification.precision_recall_curve import precision_and_recall
-from fastmetrics.ops.scores import Areas, Binned, Curve, Scores
+from fastmetrics.ops.scores import Binned, Curve, Scores
 from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = [
@@ -67,13 +67,14 @@ def _absent(scores: Scores, undefined: str | None) -> str | None:
     return "nan" if own else undefined
 
 
-def _of_areas(areas: Areas) -> Any:
-    return areas.precision / areas.positives
+def _mean_precision(precisions: Any, negatives: Any, positives: Any) -> Any:
+    return precisions / positives
 
 
 FORMULA = AreaFormula(
     of_curve=precision_by_recall,
-    of_areas=_of_areas,
+    of_areas=_mean_precision,
+    precision=True,
     of_table=_least_and_most,
     absent=_absent,
     divides_by=RECALL,

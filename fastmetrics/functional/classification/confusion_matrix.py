@@ -38,7 +38,7 @@ from torch import Tensor
 from fastmetrics.functional._declare import Read, planned_by
 from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
-from fastmetrics.ops.counted import is_readable
+from fastmetrics.ops.counted import TINY, is_readable
 from fastmetrics.utilities.checks import NORMALIZATIONS, check_choice
 from fastmetrics.utilities.prints import rank_zero_warn
 
@@ -101,17 +101,17 @@ def normalize_matrix(matrix: Tensor, normalize: str | None) -> Tensor:
     if normalize in (None, "none"):
         return matrix
     axes = {"true": (-1,), "pred": (-2,), "all": (-2, -1)}[str(normalize)]
-    counts = matrix.double()
-    shares = counts / counts.sum(axes, keepdim=True)
-    if is_readable(shares):
-        empty = int(shares.isnan().sum())
+    sums = matrix.sum(axes, keepdim=True)
+    if is_readable(sums):
+        empty = int((sums == 0).expand_as(matrix).sum())
         if empty:
             rank_zero_warn(
                 f"{empty} cells of the confusion matrix lie in rows or columns without samples, so"
                 " that their shares are not defined: they are 0.",
                 UserWarning,
             )
-    return shares.nan_to_num(nan=0.0).float()
+    # Without samples a row or column has nothing but zeros.
+    return (matrix / sums.double().clamp_min(TINY)).float()
 
 
 @of_matrix(normalize_matrix, check_normalize)

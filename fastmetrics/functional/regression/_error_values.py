@@ -6,13 +6,14 @@ import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
 from fastmetrics.core.statistic import count_with_gradients
 from fastmetrics.functional.regression._dtypes import result_dtype
+from fastmetrics.ops.counted import is_readable
 from fastmetrics.ops.error_sums import ErrorSums
 from fastmetrics.utilities.data import scalar
-from fastmetrics.utilities.recording import is_recorded
 
 # A formula takes the columns of the sums one by one, all as tensors or all as numbers.
 N = TypeVar("N", Tensor, float)
@@ -40,8 +41,12 @@ def error_value(
 ) -> Tensor:
     """Return the value of one batch, whose positions are all one output."""
     sums = count_with_gradients(statistic, owner, preds, target, weight).values["sums"]
-    dtype = result_dtype(preds, target)
-    if sums.is_cpu and not sums.requires_grad and not is_recorded():
+    return value_of_sums(sums, formula, result_dtype(preds, target))
+
+
+def value_of_sums(sums: Tensor, formula: Formula, dtype: torch.dtype) -> Tensor:
+    """Return the value of the sums ``[1, K]`` of one output."""
+    if is_readable(sums) and not sums.requires_grad:
         # Numbers take half the time of tensors, but some of them raise.
         try:
             return scalar(formula(*sums.tolist()[0]), dtype)
