@@ -16,11 +16,16 @@ from fastmetrics.utilities.lazy import lazy_names
 # Found in their domain only, as the metrics of one task are.
 _IN_THEIR_DOMAIN = {
     "BaseAggregator",
+    "CompleteIntersectionOverUnion",
     "ContinuousRankedProbabilityScore",
+    "DistanceIntersectionOverUnion",
     "EER",
     "FeatureShare",
+    "GeneralizedIntersectionOverUnion",
+    "IntersectionOverUnion",
     "JensenShannonDivergence",
     "LambdaInputTransformer",
+    "MeanAveragePrecision",
     "MetricInputTransformer",
     "Running",
 }
@@ -39,6 +44,7 @@ __getattr__, __dir__ = lazy_names(
         "diagnostics",
         "regression",
         "classification",
+        "detection",
         "acceleration",
     ),
     own=(

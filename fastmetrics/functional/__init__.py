@@ -3,11 +3,13 @@
 from typing import TYPE_CHECKING
 
 from fastmetrics.functional.classification import *
+from fastmetrics.functional.detection import *
 from fastmetrics.functional.regression import *
 from fastmetrics.utilities.lazy import names_beside
 
 if TYPE_CHECKING:
     from fastmetrics.functional import classification as classification
+    from fastmetrics.functional import detection as detection
     from fastmetrics.functional import regression as regression
 else:
     __getattr__, __dir__ = names_beside(__name__)
