@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 from typing_extensions import override
 
+from fastmetrics.core.reductions import Merger
 from fastmetrics.core.states import Batch, States
-from fastmetrics.core.statistic import Statistic, frozen
+from fastmetrics.core.statistic import Statistic, check_form, frozen
 from fastmetrics.ops.confusion import TABLE_ORDER, Confusion, label_confusion_
 from fastmetrics.ops.counted import CountStatistic, is_readable
 from fastmetrics.ops.faults import INVALID, new_events, raise_events
 from fastmetrics.ops.stat_scores import counts_of_matrix, stat_scores_
 from fastmetrics.utilities.checks import check_choice, check_int
+from fastmetrics.utilities.data import normal_tensor
 
 FORMATS = ("one-hot", "index", "mixed", "logits")
 WEIGHT_TYPES = ("square", "simple", "linear")
@@ -271,6 +273,9 @@ class Sums(NamedTuple):
     images: Tensor
 
 
+_OF_CLASSES = ("iou", "present", "dice")
+
+
 def sums_of(counts: Tensor) -> Sums:
     """Return the sums of the scores of images with these counts ``[N, C, 4]``."""
     areas = areas_of(counts)
@@ -287,6 +292,18 @@ def sums_of(counts: Tensor) -> Sums:
         torch.stack(generalized).view(2, 3),
         torch.full((), len(counts), dtype=torch.int64, device=counts.device),
     )
+
+
+class AddClasses(Merger):
+    """Adds sums of each class ``[C]``, of which there is one until the first batch tells."""
+
+    def __call__(self, parts: Tensor) -> Tensor:
+        """Return the sums of all parts ``[R, C]``."""
+        return parts.sum(0)
+
+    def absorb(self, total: Tensor, batch: Tensor) -> Tensor:
+        """Add ``batch`` to ``total``, in place once that knows the classes."""
+        return total.add_(batch) if total.shape == batch.shape else total + batch
 
 
 @frozen()
@@ -312,7 +329,10 @@ class ImageScores(Statistic):
     @property
     @override
     def reductions(self) -> Mapping[str, Any]:
-        return dict.fromkeys((*Sums._fields, "events"), "sum")
+        found: dict[str, Any] = dict.fromkeys((*Sums._fields, "events"), "sum")
+        if self.num_classes is None:
+            found |= dict.fromkeys(_OF_CLASSES, AddClasses())
+        return found
 
     @override
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
@@ -326,7 +346,18 @@ class ImageScores(Statistic):
         batch = Batch({"counts": [], "events": states.values["events"]})
         self.overlap.add(batch, preds, target, weight)
         for name, sums in self.overlap.sums(batch)._asdict().items():
-            states.values[name] += sums
+            total = states.values[name]
+            if total.shape == sums.shape:
+                total += sums
+            else:  # the first batch tells how many classes there are
+                states.values[name] = normal_tensor(lambda total=total, sums=sums: total + sums)
+
+    @override
+    def check_state(self, name: str, value: Tensor, default: Tensor) -> None:
+        if name in _OF_CLASSES and self.num_classes is None:
+            check_form(name, value, ("C",), default.dtype)
+        else:
+            super().check_state(name, value, default)
 
     @override
     def report(self, owner: str, states: States) -> None:

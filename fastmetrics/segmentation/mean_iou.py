@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -14,7 +13,7 @@ from fastmetrics.core.statistic import View, counts_only
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.segmentation.generalized_dice import without_background
 from fastmetrics.functional.segmentation.mean_iou import as_images, check_mean_iou
-from fastmetrics.ops.overlap import ImageScores, classes_of
+from fastmetrics.ops.overlap import ImageScores
 
 __all__ = ["MeanIoU"]
 
@@ -74,21 +73,7 @@ class MeanIoU(StatisticMetric):
     @counts_only
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Count one batch."""
-        self._learn_classes(preds, target)
         self.statistic.add(self._states, *as_images(preds, target, self.input_format))
-
-    def forward(self, preds: Tensor, target: Tensor) -> Any:
-        """Count one batch, and return its value."""
-        self._learn_classes(preds, target)
-        return super().forward(preds, target)
-
-    def _learn_classes(self, preds: Tensor, target: Tensor) -> None:
-        """Take the number of classes from the first batch, if it is not known."""
-        if self.num_classes is None:
-            classes = classes_of(preds, target, self.input_format)
-            self.statistic = replace(self.statistic, num_classes=classes)
-            defaults = self.statistic.empty(self._default_device)
-            self._declare_states(defaults, self._states.reductions)
 
     def compute(self) -> Tensor:
         """Return the value, float32: a scalar, or one entry per class."""
@@ -123,9 +108,11 @@ class MeanIoU(StatisticMetric):
             "score": View(
                 lambda states: shown(states, self._iou, 1),
                 lambda states, value: take(states, self._iou, value),
+                self.num_classes is None,
             ),
             "num_batches": View(
                 lambda states: shown(states, self._present, 0),
                 lambda states, value: take(states, self._present, value),
+                self.num_classes is None,
             ),
         }
