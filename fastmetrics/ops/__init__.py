@@ -12,6 +12,7 @@ from fastmetrics.ops.exact_match import *
 from fastmetrics.ops.fused import *
 from fastmetrics.ops.hinge import *
 from fastmetrics.ops.keep_scores import *
+from fastmetrics.ops.panoptic import *
 from fastmetrics.ops.ranking import *
 from fastmetrics.ops.ranks import *
 from fastmetrics.ops.row_similarity import *
