@@ -90,7 +90,8 @@ class Categories {
   }
 
   int64_t row_of(int64_t category) const {
-    const auto found = std::lower_bound(rows_.begin(), rows_.end(), std::pair{category, int64_t{0}});
+    const auto found =
+        std::lower_bound(rows_.begin(), rows_.end(), std::pair{category, int64_t{0}});
     return found != rows_.end() && found->first == category ? found->second : kVoid;
   }
   bool is_stuff(int64_t row) const { return row >= things_; }

@@ -18,6 +18,7 @@ from fastmetrics.ops.ranks import *
 from fastmetrics.ops.row_similarity import *
 from fastmetrics.ops.score_histogram import *
 from fastmetrics.ops.stat_scores import *
+from fastmetrics.ops.surface import *
 from fastmetrics.ops.tensor_stats import *
 from fastmetrics.ops.top_samples import *
 

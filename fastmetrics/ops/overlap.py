@@ -98,10 +98,16 @@ def as_masks(
 
     _check_shapes(preds, target, input_format)
     indexed = input_format == "index"
-    return (
+    both = (
         masks("preds", preds, indexed or preds.ndim < target.ndim),
         masks("target", target, indexed or target.ndim < preds.ndim),
     )
+    if any(mask.shape[1] != num_classes for mask in both):
+        raise ValueError(
+            f"`preds` and `target` must have num_classes={num_classes} entries along axis 1, got"
+            f" shapes {tuple(preds.shape)} and {tuple(target.shape)}."
+        )
+    return both
 
 
 def _count_masks(counts: Tensor, events: Tensor, preds: Tensor, target: Tensor) -> None:
@@ -179,13 +185,9 @@ class Overlap(CountStatistic):
             if swapped:
                 counts += rows[..., _SWAPPED]
             return
-        masks = as_masks(preds, target, classes, self.input_format, events)
-        if any(mask.shape[1] != classes for mask in masks):
-            raise ValueError(
-                f"`preds` and `target` must have num_classes={classes} entries along axis 1, got"
-                f" shapes {tuple(preds.shape)} and {tuple(target.shape)}."
-            )
-        _count_masks(counts, events, *masks)
+        _count_masks(
+            counts, events, *as_masks(preds, target, classes, self.input_format, events)
+        )
 
     @override
     def counts_of(self, states: States) -> Tensor:

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from fastmetrics.segmentation.dice import *
 from fastmetrics.segmentation.generalized_dice import *
+from fastmetrics.segmentation.hausdorff_distance import *
 from fastmetrics.segmentation.mean_iou import *
 from fastmetrics.utilities.lazy import exported, names_beside
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 from fastmetrics.functional.segmentation.dice import *
 from fastmetrics.functional.segmentation.generalized_dice import *
+from fastmetrics.functional.segmentation.hausdorff_distance import *
 from fastmetrics.functional.segmentation.mean_iou import *
 from fastmetrics.utilities.lazy import exported, names_beside
 
