@@ -45,6 +45,7 @@ __getattr__, __dir__ = lazy_names(
         "regression",
         "classification",
         "detection",
+        "segmentation",
         "acceleration",
     ),
     own=(

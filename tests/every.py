@@ -15,7 +15,9 @@ import torch
 
 import fastmetrics.aggregation
 import fastmetrics.classification
+import fastmetrics.detection
 import fastmetrics.regression
+import fastmetrics.segmentation
 from fastmetrics import functional
 
 C = 3
@@ -47,6 +49,8 @@ MAKERS: dict[str, Callable[[int], tuple[Any, ...]]] = {
     "positive": lambda n: (torch.rand(n) + 0.1, torch.rand(n) + 0.1),
     "pairs": lambda n: _pairs(torch.randn(n)),
     "numbers": lambda n: (torch.randn(n),),
+    "masks": lambda n: (torch.randint(2, (n, C, 4, 5)), torch.randint(2, (n, C, 4, 5))),
+    "panoptic": lambda n: (_segments(n), _segments(n)),
 }
 
 
@@ -66,11 +70,20 @@ def _pairs(target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
     return target + torch.randn(len(target)) / 2, target
 
 
+def _segments(n: int) -> torch.Tensor:
+    """Categories 0 to 3 and instances of few pixels."""
+    return torch.stack([torch.randint(4, (n, 4, 5)), torch.randint(2, (n, 4, 5))], -1)
+
+
 def kind_of(domain: str, name: str) -> str:
     """The kind of the inputs of a class or function of that name."""
     flat = name.replace("_", "").lower()
     if domain == "aggregation":
         return "numbers"
+    if domain == "segmentation":
+        return "masks"
+    if "panoptic" in flat:
+        return "panoptic"
     if domain == "regression":
         return _INPUTS.get(flat, "pairs")
     if flat == "demographicparity":
@@ -98,6 +111,9 @@ def arguments_of(
         "min_specificity": 0.5,
         "p": 3.0,
         "threshold": 0.5,
+        "tolerance": 1.0,
+        "things": {0, 1},
+        "stuffs": {2, 3},
     }
     parameters = [*inspect.signature(made).parameters.values()]
     # The first two of a function are its inputs, whatever they are called.
@@ -119,6 +135,8 @@ def classes() -> list[tuple[str, str, type]]:
     curated = (
         ("classification", fastmetrics.classification, fastmetrics.classification.__all__),
         ("regression", fastmetrics.regression, fastmetrics.regression.__all__),
+        ("detection", fastmetrics.detection, fastmetrics.detection.__all__),
+        ("segmentation", fastmetrics.segmentation, fastmetrics.segmentation.__all__),
         ("aggregation", fastmetrics.aggregation, fastmetrics.aggregation.__all__),
     )
     return [
@@ -158,7 +176,7 @@ def functions() -> list[Case]:
 
     return [
         case
-        for domain in ("classification", "regression")
+        for domain in ("classification", "regression", "detection", "segmentation")
         for name in getattr(functional, domain).__all__
         for case in _cases(domain, name, getattr(getattr(functional, domain), name), bound)
     ]

@@ -92,7 +92,12 @@ def test_the_root_shows_what_torchmetrics_shows():
 def test_functional_shows_what_its_domains_show():
     theirs = set(upstream("fastmetrics.functional").__all__)
     functional = fastmetrics.functional
-    domains = functional.classification, functional.detection, functional.regression
+    domains = (
+        functional.classification,
+        functional.detection,
+        functional.regression,
+        functional.segmentation,
+    )
     native = {name for domain in domains for name in domain.__all__}
     assert set(fastmetrics.functional.__all__) == theirs | native
 

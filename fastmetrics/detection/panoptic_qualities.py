@@ -75,8 +75,8 @@ class PanopticQuality(_Quality):
         \frac{\sum_{matches} IoU}{TP + FP / 2 + FN / 2}
 
     ``update(preds, target)`` takes the category and instance of each pixel, integers
-    ``[N, ..., 2]``. Pixels of ``target`` with other categories are void: they count in no union, and
-    segments that are void by more than half are no false ones.
+    ``[N, ..., 2]``. Pixels of ``target`` with other categories are void: they count in no union,
+    and segments that are void by more than half are no false ones.
 
     Args:
         things: categories whose instances are told apart.

@@ -167,7 +167,9 @@ class Overlap(CountStatistic):
         if not self.samplewise:
             self._count(values["counts"], values["events"], preds, target)
             return
-        rows = torch.zeros(len(preds), classes, 4, dtype=torch.int64, device=values["events"].device)
+        rows = torch.zeros(
+            len(preds), classes, 4, dtype=torch.int64, device=values["events"].device
+        )
         self._count(rows, values["events"], preds, target)
         values["counts"].append(rows)
 
@@ -185,9 +187,7 @@ class Overlap(CountStatistic):
             if swapped:
                 counts += rows[..., _SWAPPED]
             return
-        _count_masks(
-            counts, events, *as_masks(preds, target, classes, self.input_format, events)
-        )
+        _count_masks(counts, events, *as_masks(preds, target, classes, self.input_format, events))
 
     @override
     def counts_of(self, states: States) -> Tensor:

@@ -164,9 +164,9 @@ def panoptic_(
     """Add one batch to the matches of segments of each category.
 
     The pixels of an image with one category and instance are a segment; all of one category of
-    ``stuffs`` are. Pixels of other categories are void. Two segments of a category match where their
-    intersection over union, without pixels that are void in the other map, is above 1/2. Those
-    without a match count as false unless more than half of them is void in the other map.
+    ``stuffs`` are. Pixels of other categories are void. Two segments of a category match where
+    their intersection over union, without pixels that are void in the other map, is above 1/2.
+    Those without a match count as false unless more than half of them is void in the other map.
 
     Args:
         state: float64 ``[K, 4]``, a row for each of ``things`` and then ``stuffs``: the sum of the

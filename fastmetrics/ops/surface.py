@@ -29,7 +29,7 @@ NUM_COLUMNS = 5
 
 
 def _check_masks(op: str, masks: dict[str, Tensor], spacing: Sequence[float], metric: int) -> None:
-    """Raise ``ValueError`` unless masks are bool ``[M, ...]``, and there is a spacing for each axis."""
+    """Raise ``ValueError`` unless masks are bool ``[M, ...]``, with a spacing for each axis."""
     first = next(iter(masks.values()))
     for name, mask in masks.items():
         if mask.dtype != torch.bool:
@@ -55,9 +55,7 @@ def check_surface_distances(
     _check_masks("surface_distances_", {"preds": preds, "target": target}, spacing, metric)
     check_devices("surface_distances_", state, preds, target)
     if not 0 <= percentile <= 100:
-        raise ValueError(
-            f"surface_distances_: `percentile` must be in [0, 100], got {percentile}."
-        )
+        raise ValueError(f"surface_distances_: `percentile` must be in [0, 100], got {percentile}.")
     wanted = (preds.shape[0], 2, NUM_COLUMNS)
     if state.dtype != torch.float64 or state.shape != wanted:
         raise ValueError(
@@ -91,7 +89,7 @@ def surface_of(masks: Tensor) -> Tensor:
 
 
 def _distances(to: Tensor, spacing: Sequence[float], metric: int) -> Tensor:
-    """Return the distance of each pixel ``[M, ...]`` to the nearest that is set; inf without one."""
+    """Return how far the nearest pixel that is set is from each ``[M, ...]``; inf without one."""
     heights = torch.where(to, 0.0, torch.inf).double()
     for axis, step in enumerate(spacing, start=1):
         length = heights.shape[axis]
@@ -182,14 +180,14 @@ def surface_distances_(
 ) -> None:
     """Write what there is to say about the distances between the surfaces of pairs of masks.
 
-    Pixels of a mask are on its surface where a neighbour along an axis is not in the mask, or not in
-    the image. The distance of a pixel of one surface is that to the nearest pixel of the other one.
+    Pixels of a mask are on its surface where a neighbour along an axis is not in the mask, or not
+    in the image. The distance of a pixel of one surface is that to the nearest pixel of the other.
 
     Args:
-        state: float64 ``[M, 2, 5]``, overwritten. Of the distances from ``preds`` to ``target``, and
-            of those back: the largest, their sum, their number, how many are at most ``tolerance``,
-            and the percentile, between two of them if need be. Distances to no surface are infinite;
-            of no distances all is 0.
+        state: float64 ``[M, 2, 5]``, overwritten. Of the distances from ``preds`` to ``target``,
+            and of those back: the largest, their sum, their number, how many are at most
+            ``tolerance``, and the percentile, between two of them if need be. Distances to no
+            surface are infinite; of no distances all is 0.
         preds: bool ``[M, ...]``.
         target: the same.
         spacing: how far pixels lie apart, for each axis behind the first.

@@ -32,8 +32,8 @@ class DiceScore(StatisticMetric):
     Args:
         num_classes: C.
         include_background: whether class 0 counts; alone it always does.
-        average: over classes: ``"macro"``, ``"weighted"`` by their pixels in ``target``, ``"micro"``
-            of the pixels of all, or ``"none"``.
+        average: over classes: ``"macro"``, ``"weighted"`` by their pixels in ``target``,
+            ``"micro"`` of the pixels of all, or ``"none"``.
         aggregation_level: ``"samplewise"``, or ``"global"`` for the pixels of all images together.
         input_format: ``"one-hot"``, ``"index"`` for labels, ``"mixed"`` for one of each, or
             ``"logits"`` for scores and labels.

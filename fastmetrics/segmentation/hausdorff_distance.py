@@ -1,4 +1,4 @@
-"""Distances between the surfaces of segments: Hausdorff's, the average, and what is within reach."""
+"""Distances between the surfaces of segments: Hausdorff's, the average, and what is near."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class _SurfaceMetric(StatisticMetric):
 class HausdorffDistance(_SurfaceMetric):
     r"""Hausdorff distance, the mean over images and classes, in the units of ``spacing``.
 
-    With :math:`P` and :math:`T` the surfaces of a class, pixels of it with a neighbour along an axis
-    that is not:
+    With :math:`P` and :math:`T` the surfaces of a class, pixels of it with a neighbour along an
+    axis that is not:
 
     .. math::
         \max\left(\max_{p \in P} d(p, T), \max_{t \in T} d(t, P)\right)

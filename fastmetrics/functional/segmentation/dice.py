@@ -85,8 +85,8 @@ def dice_score(
         target: the same.
         num_classes: C.
         include_background: whether class 0 counts; alone it always does.
-        average: over classes: ``"macro"``, ``"weighted"`` by their pixels in ``target``, ``"micro"``
-            of the pixels of all, or ``"none"``.
+        average: over classes: ``"macro"``, ``"weighted"`` by their pixels in ``target``,
+            ``"micro"`` of the pixels of all, or ``"none"``.
         input_format: ``"one-hot"``, ``"index"`` for labels, ``"mixed"`` for one of each, or
             ``"logits"`` for scores and labels.
         aggregation_level: ``"samplewise"``, or ``"global"`` for the pixels of all images together.

@@ -1,7 +1,7 @@
 """Generalized Dice score: that of all classes, of which small ones weigh more.
 
-Source: Sudre et al., Generalised Dice overlap as a deep learning loss function for highly unbalanced
-segmentations, DLMIA (2017).
+Source: Sudre et al., Generalised Dice overlap as a deep learning loss function for highly
+unbalanced segmentations, DLMIA (2017).
 """
 
 from __future__ import annotations

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from fastmetrics.functional._public import public
@@ -80,8 +79,8 @@ def hausdorff_distance(
 ) -> Tensor:
     r"""Hausdorff distance of each class of each image, in the units of ``spacing``.
 
-    With :math:`P` and :math:`T` the surfaces of a class, pixels of it with a neighbour along an axis
-    that is not:
+    With :math:`P` and :math:`T` the surfaces of a class, pixels of it with a neighbour along an
+    axis that is not:
 
     .. math::
         \max\left(\max_{p \in P} d(p, T), \max_{t \in T} d(t, P)\right)
