@@ -15,18 +15,24 @@ from fastmetrics.utilities.lazy import lazy_names
 
 # Found in their domain only, as the metrics of one task are.
 _IN_THEIR_DOMAIN = {
+    "AverageSurfaceDistance",
     "BaseAggregator",
     "CompleteIntersectionOverUnion",
     "ContinuousRankedProbabilityScore",
+    "DiceScore",
     "DistanceIntersectionOverUnion",
     "EER",
     "FeatureShare",
+    "GeneralizedDiceScore",
     "GeneralizedIntersectionOverUnion",
+    "HausdorffDistance",
     "IntersectionOverUnion",
     "JensenShannonDivergence",
     "LambdaInputTransformer",
     "MeanAveragePrecision",
+    "MeanIoU",
     "MetricInputTransformer",
+    "NormalizedSurfaceDice",
     "Running",
 }
 

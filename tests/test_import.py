@@ -45,13 +45,17 @@ NATIVE = (
     "fastmetrics.functional.classification",
     "fastmetrics.functional.detection",
     "fastmetrics.functional.regression",
+    "fastmetrics.functional.segmentation",
     "fastmetrics.regression",
+    "fastmetrics.segmentation",
 )
 PACKAGES = (
     "fastmetrics",
     "fastmetrics.aggregation",
     "fastmetrics.distributed",
     "fastmetrics.functional",
+    "fastmetrics.functional.segmentation",
+    "fastmetrics.segmentation",
     *WHOLE,
 )
 
