@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import itertools
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -303,7 +302,7 @@ def table_contour_length(
         raise ValueError(f"`spacing` must be a tuple of 2 numbers, got {spacing!r}.")
     first, second = spacing
     diagonal = math.hypot(first, second) / 2
-    # By the number of pixels in the mask; two of them are neighbours in a row or column, or neither.
+    # By the number of pixels in the mask; of two, those in one row or column are neighbours.
     lengths = [0.0, diagonal, 2 * diagonal, diagonal, 0.0]
     straight = {0b0011: second, 0b1100: second, 0b0101: first, 0b1010: first}
     table = [straight.get(code, lengths[code.bit_count()]) for code in range(16)]
