@@ -15,13 +15,24 @@ from fastmetrics.utilities.lazy import lazy_names
 
 # Found in their domain only, as the metrics of one task are.
 _IN_THEIR_DOMAIN = {
+    "AverageSurfaceDistance",
     "BaseAggregator",
+    "CompleteIntersectionOverUnion",
     "ContinuousRankedProbabilityScore",
+    "DiceScore",
+    "DistanceIntersectionOverUnion",
     "EER",
     "FeatureShare",
+    "GeneralizedDiceScore",
+    "GeneralizedIntersectionOverUnion",
+    "HausdorffDistance",
+    "IntersectionOverUnion",
     "JensenShannonDivergence",
     "LambdaInputTransformer",
+    "MeanAveragePrecision",
+    "MeanIoU",
     "MetricInputTransformer",
+    "NormalizedSurfaceDice",
     "Running",
 }
 
@@ -39,6 +50,8 @@ __getattr__, __dir__ = lazy_names(
         "diagnostics",
         "regression",
         "classification",
+        "detection",
+        "segmentation",
         "text",
         "acceleration",
     ),

@@ -51,13 +51,13 @@ from fastmetrics.wrappers.tracker import MetricTracker as MetricTracker
 from fastmetrics.wrappers.minmax import MinMaxMetric as MinMaxMetric
 from fastmetrics.aggregation import MinMetric as MinMetric
 from fastmetrics.regression.minkowski import MinkowskiDistance as MinkowskiDistance
-from torchmetrics import ModifiedPanopticQuality as ModifiedPanopticQuality
+from fastmetrics.detection.panoptic_qualities import ModifiedPanopticQuality as ModifiedPanopticQuality
 from torchmetrics import MultiScaleStructuralSimilarityIndexMeasure as MultiScaleStructuralSimilarityIndexMeasure
 from fastmetrics.wrappers.multioutput import MultioutputWrapper as MultioutputWrapper
 from fastmetrics.wrappers.multitask import MultitaskWrapper as MultitaskWrapper
 from fastmetrics.classification.negative_predictive_value import NegativePredictiveValue as NegativePredictiveValue
 from fastmetrics.regression.nrmse import NormalizedRootMeanSquaredError as NormalizedRootMeanSquaredError
-from torchmetrics import PanopticQuality as PanopticQuality
+from fastmetrics.detection.panoptic_qualities import PanopticQuality as PanopticQuality
 from torchmetrics import PeakSignalNoiseRatio as PeakSignalNoiseRatio
 from fastmetrics.regression.pearson import PearsonCorrCoef as PearsonCorrCoef
 from torchmetrics import PearsonsContingencyCoefficient as PearsonsContingencyCoefficient
@@ -124,7 +124,7 @@ from fastmetrics import collections as collections
 from fastmetrics import config as config
 from fastmetrics import core as core
 from fastmetrics.config import coverage as coverage
-from torchmetrics import detection as detection
+from fastmetrics import detection as detection
 from fastmetrics import diagnostics as diagnostics
 from fastmetrics import distributed as distributed
 from fastmetrics import functional as functional
@@ -138,7 +138,7 @@ from fastmetrics import ops as ops
 from fastmetrics import regression as regression
 from fastmetrics.acceleration import restore as restore
 from torchmetrics import retrieval as retrieval
-from torchmetrics import segmentation as segmentation
+from fastmetrics import segmentation as segmentation
 from torchmetrics import shape as shape
 from fastmetrics.config import show_config as show_config
 from fastmetrics.utilities.fallback import strict as strict

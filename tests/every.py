@@ -16,7 +16,9 @@ import torch
 
 import fastmetrics.aggregation
 import fastmetrics.classification
+import fastmetrics.detection
 import fastmetrics.regression
+import fastmetrics.segmentation
 import fastmetrics.text
 from fastmetrics import functional
 
@@ -56,6 +58,8 @@ MAKERS: dict[str, Callable[[int], tuple[Any, ...]]] = {
     "positive": lambda n: (torch.rand(n) + 0.1, torch.rand(n) + 0.1),
     "pairs": lambda n: _pairs(torch.randn(n)),
     "numbers": lambda n: (torch.randn(n),),
+    "masks": lambda n: (torch.randint(2, (n, C, 4, 5)), torch.randint(2, (n, C, 4, 5))),
+    "panoptic": lambda n: (_segments(n), _segments(n)),
     "sentences": lambda n: (_sentences(n), _sentences(n)),
     "references": lambda n: _with_references(_sentences(n)),
     "answers": lambda n: _answers(n),
@@ -115,11 +119,20 @@ def _answers(n: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     )
 
 
+def _segments(n: int) -> torch.Tensor:
+    """Categories 0 to 3 and instances of few pixels."""
+    return torch.stack([torch.randint(4, (n, 4, 5)), torch.randint(2, (n, 4, 5))], -1)
+
+
 def kind_of(domain: str, name: str) -> str:
     """The kind of the inputs of a class or function of that name."""
     flat = name.replace("_", "").lower()
     if domain == "aggregation":
         return "numbers"
+    if domain == "segmentation":
+        return "masks"
+    if "panoptic" in flat:
+        return "panoptic"
     if domain == "regression":
         return _INPUTS.get(flat, "pairs")
     if domain == "text":
@@ -150,6 +163,9 @@ def arguments_of(
         "p": 3.0,
         "threshold": 0.5,
         "rouge_keys": ("rouge1", "rougeL"),  # torchmetrics downloads something for others
+        "tolerance": 1.0,
+        "things": {0, 1},
+        "stuffs": {2, 3},
     }
     parameters = [*inspect.signature(made).parameters.values()]
     # The first two of a function are its inputs, whatever they are called.
@@ -171,6 +187,8 @@ def classes() -> list[tuple[str, str, type]]:
     curated = (
         ("classification", fastmetrics.classification, fastmetrics.classification.__all__),
         ("regression", fastmetrics.regression, fastmetrics.regression.__all__),
+        ("detection", fastmetrics.detection, fastmetrics.detection.__all__),
+        ("segmentation", fastmetrics.segmentation, fastmetrics.segmentation.__all__),
         ("text", fastmetrics.text, fastmetrics.text.__all__),
         ("aggregation", fastmetrics.aggregation, fastmetrics.aggregation.__all__),
     )
@@ -216,7 +234,7 @@ def functions() -> list[Case]:
 
     return [
         case
-        for domain in ("classification", "regression", "text")
+        for domain in ("classification", "regression", "detection", "segmentation", "text")
         for name in getattr(functional, domain).__all__
         for case in _cases(domain, name, getattr(getattr(functional, domain), name), bound)
     ]

@@ -30,7 +30,9 @@ ADDED = {
 # Packages that show all that theirs shows, and nothing else.
 WHOLE = (
     "fastmetrics.classification",
+    "fastmetrics.detection",
     "fastmetrics.functional.classification",
+    "fastmetrics.functional.detection",
     "fastmetrics.functional.regression",
     "fastmetrics.regression",
     "fastmetrics.utilities",
@@ -39,15 +41,21 @@ WHOLE = (
 # Packages all of whose names are native.
 NATIVE = (
     "fastmetrics.classification",
+    "fastmetrics.detection",
     "fastmetrics.functional.classification",
+    "fastmetrics.functional.detection",
     "fastmetrics.functional.regression",
+    "fastmetrics.functional.segmentation",
     "fastmetrics.regression",
+    "fastmetrics.segmentation",
 )
 PACKAGES = (
     "fastmetrics",
     "fastmetrics.aggregation",
     "fastmetrics.distributed",
     "fastmetrics.functional",
+    "fastmetrics.functional.segmentation",
+    "fastmetrics.segmentation",
     *WHOLE,
 )
 
@@ -87,7 +95,13 @@ def test_the_root_shows_what_torchmetrics_shows():
 
 def test_functional_shows_what_its_domains_show():
     theirs = set(upstream("fastmetrics.functional").__all__)
-    domains = fastmetrics.functional.classification, fastmetrics.functional.regression
+    functional = fastmetrics.functional
+    domains = (
+        functional.classification,
+        functional.detection,
+        functional.regression,
+        functional.segmentation,
+    )
     native = {name for domain in domains for name in domain.__all__}
     assert set(fastmetrics.functional.__all__) == theirs | native
 

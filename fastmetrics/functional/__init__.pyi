@@ -6,6 +6,7 @@ from fastmetrics.functional.classification.accuracy import accuracy as accuracy
 from torchmetrics.functional import audio as audio
 from fastmetrics.functional.classification.auroc import auroc as auroc
 from fastmetrics.functional.classification.average_precision import average_precision as average_precision
+from fastmetrics.functional.segmentation.hausdorff_distance import average_surface_distance as average_surface_distance
 from torchmetrics.functional.text.bert import bert_score as bert_score
 from fastmetrics.functional.classification.accuracy import binary_accuracy as binary_accuracy
 from fastmetrics.functional.classification.auroc import binary_auroc as binary_auroc
@@ -49,7 +50,8 @@ from torchmetrics.functional.nominal.cramers import cramers_v as cramers_v
 from torchmetrics.functional.nominal.cramers import cramers_v_matrix as cramers_v_matrix
 from fastmetrics.functional.regression.csi import critical_success_index as critical_success_index
 from fastmetrics.functional.classification.group_fairness import demographic_parity as demographic_parity
-from torchmetrics.functional import detection as detection
+from fastmetrics.functional import detection as detection
+from fastmetrics.functional.segmentation.dice import dice_score as dice_score
 from fastmetrics.functional.text.edit import edit_distance as edit_distance
 from fastmetrics.functional.text.edit_operations import edit_operations as edit_operations
 from fastmetrics.functional.classification.eer import eer as eer
@@ -61,7 +63,9 @@ from fastmetrics.functional.text.eed import extended_edit_distance as extended_e
 from fastmetrics.functional.classification.f_beta import f1_score as f1_score
 from fastmetrics.functional.classification.f_beta import fbeta_score as fbeta_score
 from torchmetrics.functional.nominal.fleiss_kappa import fleiss_kappa as fleiss_kappa
+from fastmetrics.functional.segmentation.generalized_dice import generalized_dice_score as generalized_dice_score
 from fastmetrics.functional.classification.hamming import hamming_distance as hamming_distance
+from fastmetrics.functional.segmentation.hausdorff_distance import hausdorff_distance as hausdorff_distance
 from fastmetrics.functional.classification.hinge import hinge_loss as hinge_loss
 from torchmetrics.functional import image as image
 from torchmetrics.functional.image.gradients import image_gradients as image_gradients
@@ -77,9 +81,11 @@ from fastmetrics.functional.text.mer import match_error_rate as match_error_rate
 from fastmetrics.functional.classification.matthews_corrcoef import matthews_corrcoef as matthews_corrcoef
 from fastmetrics.functional.regression.mae import mean_absolute_error as mean_absolute_error
 from fastmetrics.functional.regression.mape import mean_absolute_percentage_error as mean_absolute_percentage_error
+from fastmetrics.functional.segmentation.mean_iou import mean_iou as mean_iou
 from fastmetrics.functional.regression.mse import mean_squared_error as mean_squared_error
 from fastmetrics.functional.regression.log_mse import mean_squared_log_error as mean_squared_log_error
 from fastmetrics.functional.regression.minkowski import minkowski_distance as minkowski_distance
+from fastmetrics.functional.detection.panoptic_qualities import modified_panoptic_quality as modified_panoptic_quality
 from fastmetrics.functional.classification.accuracy import multiclass_accuracy as multiclass_accuracy
 from fastmetrics.functional.classification.auroc import multiclass_auroc as multiclass_auroc
 from fastmetrics.functional.classification.average_precision import multiclass_average_precision as multiclass_average_precision
@@ -137,13 +143,14 @@ from torchmetrics.functional.image.ssim import multiscale_structural_similarity_
 from fastmetrics.functional.classification.negative_predictive_value import negative_predictive_value as negative_predictive_value
 from torchmetrics.functional import nominal as nominal
 from fastmetrics.functional.regression.nrmse import normalized_root_mean_squared_error as normalized_root_mean_squared_error
+from fastmetrics.functional.segmentation.hausdorff_distance import normalized_surface_dice as normalized_surface_dice
 from torchmetrics.functional import pairwise as pairwise
 from torchmetrics.functional.pairwise.cosine import pairwise_cosine_similarity as pairwise_cosine_similarity
 from torchmetrics.functional.pairwise.euclidean import pairwise_euclidean_distance as pairwise_euclidean_distance
 from torchmetrics.functional.pairwise.linear import pairwise_linear_similarity as pairwise_linear_similarity
 from torchmetrics.functional.pairwise.manhattan import pairwise_manhattan_distance as pairwise_manhattan_distance
 from torchmetrics.functional.pairwise.minkowski import pairwise_minkowski_distance as pairwise_minkowski_distance
-from torchmetrics.functional.detection.panoptic_qualities import panoptic_quality as panoptic_quality
+from fastmetrics.functional.detection.panoptic_qualities import panoptic_quality as panoptic_quality
 from torchmetrics.functional.image.psnr import peak_signal_noise_ratio as peak_signal_noise_ratio
 from fastmetrics.functional.regression.pearson import pearson_corrcoef as pearson_corrcoef
 from torchmetrics.functional.nominal.pearson import pearsons_contingency_coefficient as pearsons_contingency_coefficient
@@ -176,7 +183,7 @@ from fastmetrics.functional.text.rouge import rouge_score as rouge_score
 from fastmetrics.functional.text.sacre_bleu import sacre_bleu_score as sacre_bleu_score
 from torchmetrics.functional.audio.sdr import scale_invariant_signal_distortion_ratio as scale_invariant_signal_distortion_ratio
 from torchmetrics.functional.audio.snr import scale_invariant_signal_noise_ratio as scale_invariant_signal_noise_ratio
-from torchmetrics.functional import segmentation as segmentation
+from fastmetrics.functional import segmentation as segmentation
 from fastmetrics.functional.classification.sensitivity_specificity import sensitivity_at_specificity as sensitivity_at_specificity
 from torchmetrics.functional import shape as shape
 from torchmetrics.functional.audio.sdr import signal_distortion_ratio as signal_distortion_ratio

@@ -12,11 +12,13 @@ from fastmetrics.ops.exact_match import *
 from fastmetrics.ops.fused import *
 from fastmetrics.ops.hinge import *
 from fastmetrics.ops.keep_scores import *
+from fastmetrics.ops.panoptic import *
 from fastmetrics.ops.ranking import *
 from fastmetrics.ops.ranks import *
 from fastmetrics.ops.row_similarity import *
 from fastmetrics.ops.score_histogram import *
 from fastmetrics.ops.stat_scores import *
+from fastmetrics.ops.surface import *
 from fastmetrics.ops.tensor_stats import *
 from fastmetrics.ops.top_samples import *
 

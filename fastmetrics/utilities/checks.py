@@ -31,6 +31,12 @@ def check_choice(name: str, value: object, allowed: Iterable[object]) -> None:
         raise ValueError(f"`{name}` must be one of {allowed}, got {value!r}.")
 
 
+def check_bool(name: str, value: object) -> None:
+    """Raise ``ValueError`` unless ``value`` is a bool."""
+    if not isinstance(value, bool):
+        raise ValueError(f"`{name}` must be a bool, got {value!r}.")
+
+
 def check_unit_interval(name: str, value: Any) -> None:
     """Raise ``ValueError`` unless ``value`` is a float in [0, 1]."""
     if not (isinstance(value, float) and 0.0 <= value <= 1.0):

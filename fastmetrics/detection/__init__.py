@@ -1,0 +1,10 @@
+"""Detection metrics: boxes, masks and panoptic maps against their ground truth."""
+
+from typing import TYPE_CHECKING
+
+from fastmetrics.detection.panoptic_qualities import *
+from fastmetrics.utilities.lazy import exported, names_beside
+
+if not TYPE_CHECKING:
+    __all__ = exported(__name__)
+    __getattr__, __dir__ = names_beside(__name__)

@@ -1,0 +1,378 @@
+"""How far predicted and true segments overlap: counts of each class, of each image or of all.
+
+No op of its own: labels and scores are counted by `stat_scores_`, masks by `label_confusion_`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from fastmetrics.core.reductions import Merger
+from fastmetrics.core.states import Batch, States
+from fastmetrics.core.statistic import Statistic, check_form, frozen
+from fastmetrics.ops.confusion import TABLE_ORDER, Confusion, label_confusion_
+from fastmetrics.ops.counted import CountStatistic, is_readable
+from fastmetrics.ops.faults import INVALID, new_events, raise_events
+from fastmetrics.ops.stat_scores import counts_of_matrix, stat_scores_
+from fastmetrics.utilities.checks import check_choice, check_int
+from fastmetrics.utilities.data import normal_tensor
+
+FORMATS = ("one-hot", "index", "mixed", "logits")
+WEIGHT_TYPES = ("square", "simple", "linear")
+_SWAPPED = (0, 3, 2, 1)  # tp, fp, tn, fn with preds and target in each other's place
+
+
+def shape_error(preds: Tensor, target: Tensor, wanted: str) -> RuntimeError:
+    """Return what is raised for shapes that do not fit."""
+    return RuntimeError(
+        f"`preds` and `target` must have {wanted}, got {tuple(preds.shape)} and"
+        f" {tuple(target.shape)}."
+    )
+
+
+def _check_shapes(preds: Tensor, target: Tensor, input_format: str) -> None:
+    """Raise unless the shapes are those of the format."""
+    if input_format in ("one-hot", "index"):
+        if preds.shape != target.shape:
+            raise shape_error(preds, target, "the same shape")
+    else:
+        swapped = input_format == "mixed" and preds.ndim < target.ndim
+        whole, labels = (target, preds) if swapped else (preds, target)
+        if whole.ndim < 2 or (whole.shape[0], *whole.shape[2:]) != tuple(labels.shape):
+            raise shape_error(preds, target, "shapes (N, C, ...) and (N, ...)")
+    axes = max(preds.ndim, target.ndim) + (input_format == "index")
+    if axes < 3:
+        raise ValueError(
+            "`preds` and `target` must have at least one axis of pixels, shape (N, C, ...) or"
+            f" (N, ...), got {tuple(preds.shape)} and {tuple(target.shape)}."
+        )
+    if input_format == "logits" and not preds.is_floating_point():
+        raise ValueError(f"`preds` must be floating point as logits, got {preds.dtype}.")
+
+
+def classes_of(preds: Tensor, target: Tensor, input_format: str) -> int:
+    """Return C, by the axis of classes of a batch.
+
+    Raises:
+        IndexError: there is no such axis.
+        ValueError: it is empty, or the format has none.
+    """
+    if input_format == "index":
+        raise ValueError("`num_classes` must be given for input_format='index', got None.")
+    whole = target if preds.ndim < target.ndim else preds
+    if whole.ndim < 2:
+        raise IndexError(f"`preds` must have an axis of classes, got shape {tuple(preds.shape)}.")
+    if not whole.shape[1]:
+        raise ValueError(f"`preds` must have at least one class, got shape {tuple(preds.shape)}.")
+    return whole.shape[1]
+
+
+def masks_of(labels: Tensor, num_classes: int, name: str, events: Tensor) -> Tensor:
+    """Return a mask ``[N, C, ...]`` of each class, where labels are ``[N, ...]``.
+
+    Labels out of range are counted in ``events``; on a CPU they raise ``RuntimeError``.
+    """
+    bad = (labels < 0) | (labels >= num_classes)
+    if is_readable(labels) and bad.any():
+        found = labels[bad].flatten()[0].item()
+        raise RuntimeError(f"`{name}` must hold labels in [0, {num_classes}), got {found}.")
+    events[INVALID] += bad.sum()
+    classes = torch.arange(num_classes, device=labels.device)
+    return labels.unsqueeze(1) == classes.view(-1, *[1] * (labels.ndim - 1))
+
+
+def as_masks(
+    preds: Tensor, target: Tensor, num_classes: int, input_format: str, events: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Return both as masks ``[N, C, ...]``, integers or bool; scores are of their largest class."""
+
+    def masks(name: str, given: Tensor, labels: bool) -> Tensor:
+        if not labels and given.is_floating_point():
+            given, labels = given.argmax(1), True
+        return masks_of(given, num_classes, name, events) if labels else given
+
+    _check_shapes(preds, target, input_format)
+    indexed = input_format == "index"
+    both = (
+        masks("preds", preds, indexed or preds.ndim < target.ndim),
+        masks("target", target, indexed or target.ndim < preds.ndim),
+    )
+    if any(mask.shape[1] != num_classes for mask in both):
+        raise ValueError(
+            f"`preds` and `target` must have num_classes={num_classes} entries along axis 1, got"
+            f" shapes {tuple(preds.shape)} and {tuple(target.shape)}."
+        )
+    return both
+
+
+def _count_masks(counts: Tensor, events: Tensor, preds: Tensor, target: Tensor) -> None:
+    """Add to ``tp, fp, tn, fn`` of each class, ``[C, 4]`` or ``[N, C, 4]``."""
+    shape = (*counts.shape[:-2], 1, counts.shape[-2], 2, 2)
+    tables = torch.zeros(shape, dtype=torch.int64, device=counts.device)
+    label_confusion_(tables, events, preds, target)
+    counts += tables.squeeze(-4).flatten(-2)[..., TABLE_ORDER]
+
+
+@frozen()
+class Overlap(CountStatistic):
+    """``tp, fp, tn, fn`` of each class, ``[C, 4]``, or a tensor ``[N, C, 4]`` for each batch.
+
+    Attributes:
+        num_classes: C; None where each batch tells, of one image at a time.
+        input_format: "one-hot" for two tensors ``[N, C, ...]``, "index" for two ``[N, ...]``,
+            "mixed" for one of each, "logits" for scores and labels. Scores in place of masks count
+            for their largest class.
+        samplewise: whether each image is counted on its own.
+    """
+
+    num_classes: int | None
+    input_format: str = "one-hot"
+    samplewise: bool = True
+    validate_args = True
+
+    op = staticmethod(stat_scores_)
+
+    @override
+    def check(self) -> None:
+        check_choice("input_format", self.input_format, FORMATS)
+        if self.num_classes is not None:
+            check_int("num_classes", self.num_classes, 1)
+        elif self.input_format == "index":
+            raise ValueError("`num_classes` must be given for input_format='index', got None.")
+
+    @property
+    @override
+    def shape(self) -> tuple[int, ...]:
+        return self.num_classes or 1, 4
+
+    @override
+    def check_batch_states(self, names: tuple[str, ...], tensors: tuple[Tensor, ...]) -> None:
+        if self.num_classes is not None:
+            super().check_batch_states(names, tensors)
+
+    @override
+    def add(
+        self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> None:
+        if weight is not None:
+            raise ValueError("`weight` must be None: pixels of segments all count the same.")
+        _check_shapes(preds, target, self.input_format)
+        classes = self.num_classes or classes_of(preds, target, self.input_format)
+        values = states.values
+        if not self.samplewise:
+            self._count(values["counts"], values["events"], preds, target)
+            return
+        rows = torch.zeros(
+            len(preds), classes, 4, dtype=torch.int64, device=values["events"].device
+        )
+        self._count(rows, values["events"], preds, target)
+        values["counts"].append(rows)
+
+    def _count(self, counts: Tensor, events: Tensor, preds: Tensor, target: Tensor) -> None:
+        """Add one batch to the counts."""
+        classes = counts.shape[-2]
+        if self.input_format == "one-hot" and target.is_floating_point():
+            target = target.argmax(1) if preds.is_floating_point() else target
+        whole, labels, swapped = preds, target, preds.ndim < target.ndim
+        if swapped:
+            whole, labels = target, preds
+        if self.input_format == "index" or (labels.ndim < whole.ndim and whole.is_floating_point()):
+            rows = torch.zeros_like(counts) if swapped else counts
+            stat_scores_(rows, events, whole, labels, None, classes)
+            if swapped:
+                counts += rows[..., _SWAPPED]
+            return
+        _count_masks(counts, events, *as_masks(preds, target, classes, self.input_format, events))
+
+    @override
+    def counts_of(self, states: States) -> Tensor:
+        """Return the counts ``[N, C, 4]``; N is 1 for those of all images."""
+        counts = super().counts_of(states)
+        return counts if self.samplewise else counts.unsqueeze(0)
+
+    def sums(self, states: States) -> Sums:
+        """Return what the scores of the images, or those of all pixels, add up to."""
+        return sums_of(self.counts_of(states))
+
+    @override
+    def read_from(self, other: Statistic, states: States) -> dict[str, Any] | None:
+        """Read the counts of all images off those of each, or off a confusion matrix."""
+        if self.samplewise:
+            return None
+        events = states.values["events"]
+        if isinstance(other, Overlap):
+            same = (other.num_classes, other.input_format) == (self.num_classes, self.input_format)
+            counts = other.counts_of(states).sum(0) if same and other.samplewise else None
+        else:
+            of_labels = self.input_format in ("index", "logits")
+            same = of_labels and other == Confusion(self.num_classes or 0)
+            counts = counts_of_matrix(states.values["counts"]) if same else None
+        return None if counts is None else {"counts": counts, "events": events}
+
+
+class Areas(NamedTuple):
+    """Pixels of each class ``[N, C]`` that both have, that preds has, and that target has."""
+
+    common: Tensor
+    preds: Tensor
+    target: Tensor
+
+
+def areas_of(counts: Tensor, include_background: bool = True) -> Areas:
+    """Return the areas, float64, in counts ``[N, C, 4]``; without class 0 if there are others."""
+    if not include_background and counts.shape[1] > 1:
+        counts = counts[:, 1:]
+    tp, fp, _, fn = counts.double().unbind(-1)
+    return Areas(tp, tp + fp, tp + fn)
+
+
+def ratio(numerator: Tensor, denominator: Tensor, empty: float) -> Tensor:
+    """Return the quotient; ``empty`` where the denominator is 0."""
+    return torch.where(denominator == 0, empty, numerator / denominator.where(denominator != 0, 1))
+
+
+def class_ious(areas: Areas) -> Tensor:
+    """Return the intersection over union of each class; NaN where neither has any of it."""
+    return ratio(areas.common, areas.preds + areas.target - areas.common, torch.nan)
+
+
+def class_dices(areas: Areas) -> Tensor:
+    """Return the Dice score of each class; NaN where neither has any of it."""
+    return ratio(2 * areas.common, areas.preds + areas.target, torch.nan)
+
+
+def generalized_dices(areas: Areas, weight_type: str) -> Tensor:
+    """Return the generalized Dice score of each image ``[N]``; 0 where no class has a weight.
+
+    Classes that an image does not have weigh nothing, but for "linear".
+    """
+    power = {"square": 2, "simple": 1, "linear": 0}[weight_type]
+    weights = ratio(torch.ones_like(areas.target), areas.target**power, 0.0)
+    total = (weights * (areas.preds + areas.target)).sum(-1)
+    return ratio(2 * (weights * areas.common).sum(-1), total, 0.0)
+
+
+class Sums(NamedTuple):
+    """What the scores of images add up to.
+
+    Attributes:
+        iou: of each class, over the images in which it is ``[C]``.
+        present: in how many images it is, in preds or target ``[C]``.
+        dice: as ``iou``.
+        generalized: with and without the background, for each type of weights ``[2, 3]``.
+        images: how many there are.
+    """
+
+    iou: Tensor
+    present: Tensor
+    dice: Tensor
+    generalized: Tensor
+    images: Tensor
+
+
+_OF_CLASSES = ("iou", "present", "dice")
+
+
+def sums_of(counts: Tensor) -> Sums:
+    """Return the sums of the scores of images with these counts ``[N, C, 4]``."""
+    areas = areas_of(counts)
+    present = areas.preds + areas.target > 0
+    generalized = [
+        generalized_dices(areas_of(counts, background), kind).sum()
+        for background in (True, False)
+        for kind in WEIGHT_TYPES
+    ]
+    return Sums(
+        class_ious(areas).nansum(0),
+        present.sum(0),
+        class_dices(areas).nansum(0),
+        torch.stack(generalized).view(2, 3),
+        torch.full((), len(counts), dtype=torch.int64, device=counts.device),
+    )
+
+
+class AddClasses(Merger):
+    """Adds sums of each class ``[C]``, of which there is one until the first batch tells."""
+
+    def __call__(self, parts: Tensor) -> Tensor:
+        """Return the sums of all parts ``[R, C]``."""
+        return parts.sum(0)
+
+    def absorb(self, total: Tensor, batch: Tensor) -> Tensor:
+        """Add ``batch`` to ``total``, in place once that knows the classes."""
+        return total.add_(batch) if total.shape == batch.shape else total + batch
+
+
+@frozen()
+class ImageScores(Statistic):
+    """The sums of the scores of images, as :class:`Sums` names them: they do not grow.
+
+    Attributes:
+        num_classes: C; None until the first batch tells.
+        input_format: as for :class:`Overlap`.
+    """
+
+    num_classes: int | None
+    input_format: str = "one-hot"
+
+    op = staticmethod(stat_scores_)
+    exact = Sums._fields
+
+    @property
+    def overlap(self) -> Overlap:
+        """What is counted of each image."""
+        return Overlap(self.num_classes, self.input_format)
+
+    @property
+    @override
+    def reductions(self) -> Mapping[str, Any]:
+        found: dict[str, Any] = dict.fromkeys((*Sums._fields, "events"), "sum")
+        if self.num_classes is None:
+            found |= dict.fromkeys(_OF_CLASSES, AddClasses())
+        return found
+
+    @override
+    def empty(self, device: torch.device | None = None) -> dict[str, Any]:
+        no_image = torch.zeros(0, self.num_classes or 1, 4, dtype=torch.int64, device=device)
+        return {**sums_of(no_image)._asdict(), "events": new_events(device)}
+
+    @override
+    def add(
+        self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
+    ) -> None:
+        batch = Batch({"counts": [], "events": states.values["events"]})
+        self.overlap.add(batch, preds, target, weight)
+        for name, sums in self.overlap.sums(batch)._asdict().items():
+            total = states.values[name]
+            if total.shape == sums.shape:
+                total += sums
+            else:  # the first batch tells how many classes there are
+                states.values[name] = normal_tensor(lambda total=total, sums=sums: total + sums)
+
+    @override
+    def check_state(self, name: str, value: Tensor, default: Tensor) -> None:
+        if name in _OF_CLASSES and self.num_classes is None:
+            check_form(name, value, ("C",), default.dtype)
+        else:
+            super().check_state(name, value, default)
+
+    @override
+    def report(self, owner: str, states: States) -> None:
+        raise_events(owner, states.values["events"])
+
+    def sums(self, states: States) -> Sums:
+        """Return the sums."""
+        return Sums(*(states.values[name] for name in Sums._fields))
+
+    @override
+    def read_from(self, other: Statistic, states: States) -> dict[str, Any] | None:
+        """Work them out of the counts of each image."""
+        if other != self.overlap:
+            return None
+        assert isinstance(other, Overlap)
+        return {**other.sums(states)._asdict(), "events": states.values["events"]}
