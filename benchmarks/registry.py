@@ -39,6 +39,7 @@ from benchmarks.inputs import (
     with_members,
 )
 from benchmarks.scaling import SAMPLES, scaling
+from benchmarks.segmentation import segmentations
 from benchmarks.workload import (
     BINNED,
     FLOOR,
@@ -958,6 +959,7 @@ def workloads(device: torch.device) -> list[Workload]:
         *label_rankings(),
         *gradient_statistics(),
         *top_samples(),
+        *segmentations(),
         *every_metric(),
         *scaling(),
     ]

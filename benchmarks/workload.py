@@ -51,6 +51,8 @@ AREAS = {
     ),
     "rank correlation": "spearmancorrcoef kendallrankcorrcoef",
     "row similarity": "cosinesimilarity kldivergence jensenshannondivergence",
+    "segments": "dicescore generalizeddicescore meaniou panopticquality modifiedpanopticquality",
+    "surfaces": "hausdorffdistance averagesurfacedistance normalizedsurfacedice",
     "aggregation": "meanmetric summetric maxmetric minmetric catmetric runningmean runningsum",
     "diagnostics": "gradientstats topsamples",
     "collections": "collectionofonestatistic collectionofmany collectionoferrors",
