@@ -12,10 +12,12 @@ from benchmarks.calls import Call, Inputs, arrays, forward, function, update_and
 from benchmarks.inputs import (
     distributions,
     labels,
+    masks,
     numbers,
     pairs,
     positive_numbers,
     ranked,
+    segments,
     texts,
     with_groups,
     with_members,
@@ -47,7 +49,16 @@ LARGE_OF = {
         ),
         (300, "torchmetrics works in Python"),
     ),
+    "PanopticQuality": (64, "torchmetrics loops over the segments"),
+    "ModifiedPanopticQuality": (64, "torchmetrics loops over the segments"),
+    "HausdorffDistance": (64, "torchmetrics loops over the images"),
+    "AverageSurfaceDistance": (64, "torchmetrics has no such metric"),
+    "NormalizedSurfaceDice": (64, "torchmetrics has no such metric"),
+    "DiceScore": (1_000, "each sample is an image"),
+    "GeneralizedDiceScore": (1_000, "each sample is an image"),
+    "MeanIoU": (1_000, "each sample is an image"),
 }
+ONLY_HERE = {"AverageSurfaceDistance", "NormalizedSurfaceDice"}
 
 
 # By kind of inputs, what makes those of a size.
@@ -63,6 +74,8 @@ INPUTS: dict[str, Callable[[int], Callable[[torch.device], Inputs]]] = {
     "pairs": pairs,
     "numbers": lambda size: numbers((size,)),
     **{kind: partial(texts, kind) for kind in every.OF_TEXT},
+    "masks": lambda size: masks(size, every.C, 16, 16),
+    "panoptic": lambda size: segments(size, 16, 16),
 }
 
 
@@ -72,7 +85,8 @@ def every_metric() -> list[Workload]:
 
 
 def _both_sizes(domain: str, name: str, cls: type) -> list[Workload]:
-    arguments = OWN_ARGUMENTS.get(name, {}) | every.arguments_of(cls, CLASSES, GROUPS)
+    classes = every.C if domain == "segmentation" else CLASSES
+    arguments = OWN_ARGUMENTS.get(name, {}) | every.arguments_of(cls, classes, GROUPS)
     if not every.has_modes(cls):
         return _rows(domain, name, "", arguments)
     exact = _rows(domain, name, "exact/", arguments)
@@ -92,8 +106,19 @@ def _rows(domain: str, name: str, mode: str, arguments: dict[str, Any]) -> list[
     tolerance = 0.03 if name.endswith("LogAUC") else 1e-6
     large = {OURS: update_and_compute(ours), "torchmetrics": update_and_compute(theirs)}
     large |= _others(name, mode, arguments)
+    small_note = ""
+    if name in ONLY_HERE:
+        small_note = note
+        for calls in (small, large):
+            del calls["torchmetrics"]
     return [
-        Workload(f"forward/{name}/{mode}{SMALL}", make(SMALL), small, tolerance=tolerance),
+        Workload(
+            f"forward/{name}/{mode}{SMALL}",
+            make(SMALL),
+            small,
+            tolerance=tolerance,
+            note=small_note,
+        ),
         Workload(f"whole/{name}/{mode}{size}", make(size), large, tolerance=tolerance, note=note),
     ]
 

@@ -180,3 +180,36 @@ def edited_texts(
         return preds, target
 
     return make
+
+
+def masks(*shape: int, dtype: torch.dtype = torch.int64) -> Callable[[torch.device], Inputs]:
+    """Masks of noise that agree in two of three pixels."""
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(device)
+        target = torch.rand(shape, generator=generator, device=device) < 0.3
+        right = torch.rand(shape, generator=generator, device=device) < 0.5
+        preds = torch.rand(shape, generator=generator, device=device) < 0.3
+        return torch.where(right, target, preds).to(dtype), target.to(dtype)
+
+    return make
+
+
+def segments(count: int, height: int, width: int) -> Callable[[torch.device], Inputs]:
+    """Panoptic maps of noise in squares of 4 pixels: categories 0 to 3, two instances."""
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(device)
+        shape = (count, height // 4, width // 4)
+
+        def one() -> torch.Tensor:
+            parts = [
+                torch.randint(top, shape, generator=generator, device=device) for top in (4, 2)
+            ]
+            return torch.stack(parts, -1).repeat_interleave(4, 1).repeat_interleave(4, 2)
+
+        preds, target = one(), one()
+        right = torch.rand(preds.shape[:-1], generator=generator, device=device) < 0.7
+        return torch.where(right.unsqueeze(-1), target, preds), target
+
+    return make

@@ -39,6 +39,7 @@ from benchmarks.inputs import (
     with_members,
 )
 from benchmarks.scaling import SAMPLES, scaling
+from benchmarks.segmentation import segmentations
 from benchmarks.small import small
 from benchmarks.texts import edits_of_texts, ngram_scores
 from benchmarks.workload import (
@@ -962,6 +963,7 @@ def workloads(device: torch.device) -> list[Workload]:
         *top_samples(),
         *edits_of_texts(),
         *ngram_scores(),
+        *segmentations(),
         *every_metric(),
         *scaling(),
         *small(),

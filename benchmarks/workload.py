@@ -79,6 +79,8 @@ AREAS = {
     "rank correlation": "spearmancorrcoef kendallrankcorrcoef",
     "row similarity": "cosinesimilarity kldivergence jensenshannondivergence",
     "n-grams of texts": "bleuscore sacrebleuscore chrfscore rougescore",
+    "segments": "dicescore generalizeddicescore meaniou panopticquality modifiedpanopticquality",
+    "surfaces": "hausdorffdistance averagesurfacedistance normalizedsurfacedice",
     "aggregation": "meanmetric summetric maxmetric minmetric catmetric runningmean runningsum",
     "edits of texts": (
         "worderrorrate charerrorrate matcherrorrate wordinfolost wordinfopreserved editdistance "

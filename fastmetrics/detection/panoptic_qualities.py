@@ -10,7 +10,6 @@ from torch import Tensor
 from fastmetrics.core.statistic import counts_only
 from fastmetrics.core.statistic_metric import StatisticMetric
 from fastmetrics.functional.detection.panoptic_qualities import (
-    check_maps,
     matches_of,
     quality_formula,
 )
@@ -31,7 +30,6 @@ class _Quality(StatisticMetric):
     @counts_only
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Match the segments of one batch."""
-        check_maps(preds, target)
         self.statistic.add(self._states, preds, target)
 
     def compute(self) -> Tensor:
@@ -89,7 +87,7 @@ class PanopticQuality(_Quality):
         kwargs: as for :class:`~fastmetrics.metric.Metric`.
 
     Raises:
-        TypeError: a category is no integer, an input no tensor.
+        TypeError: a category is no integer.
         ValueError: ``things`` and ``stuffs`` have a category in common; an update whose shapes or
             dtypes do not fit, or with an unknown category.
 

@@ -82,7 +82,7 @@ def test_unknown_categories_and_what_is_no_map_are_refused_without_a_trace():
     preds, target = maps(1)
     refused = [
         ((preds, target), ValueError, "`preds` must hold categories among"),
-        ((preds.tolist(), target), TypeError, "`preds` must be a tensor, got list"),
+        ((preds.tolist(), target), ValueError, "`preds` must be a dense tensor, got"),
         ((preds[:2], target), ValueError, "the same shape"),
         ((preds[..., :1], target[..., :1]), ValueError, r"shape \(N, ..., 2\)"),
         ((preds[0, 0], target[0, 0]), ValueError, r"shape \(N, ..., 2\)"),

@@ -201,7 +201,7 @@ LABELS, MASKS = batch("labels")[0], batch("masks")[0]
     [
         ("index", LABELS, LABELS[:2], RuntimeError, "the same shape, got"),
         ("mixed", MASKS, MASKS, RuntimeError, r"shapes \(N, C, ...\) and \(N, ...\), got"),
-        ("one-hot", MASKS[:, :, 0, 0], MASKS[:, :, 0, 0], ValueError, "at least one axis of pixels"),
+        ("one-hot", MASKS[:, :, 0, 0], MASKS[:, :, 0, 0], ValueError, "one axis of pixels"),
         ("one-hot", MASKS[:, 1:], MASKS[:, 1:], ValueError, "num_classes=4 entries along axis 1"),
         ("index", LABELS + 1, LABELS, RuntimeError, r"must be in \[0, 4\), got 4"),
         ("mixed", MASKS, LABELS - 1, RuntimeError, r"labels in \[0, 4\), got -1"),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Collection
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,13 +45,6 @@ def matches_of(
     if not any(found):
         raise ValueError("`things` and `stuffs` must have a category, got none.")
     return Matches(*found, modified, bool(allow_unknown))
-
-
-def check_maps(preds: Any, target: Any) -> None:
-    """Raise ``TypeError`` unless both are tensors."""
-    for name, value in (("preds", preds), ("target", target)):
-        if not isinstance(value, Tensor):
-            raise TypeError(f"`{name}` must be a tensor, got {type(value).__name__}.")
 
 
 def quality_formula(
@@ -106,9 +98,9 @@ def panoptic_quality(
         A scalar, ``[3]``, ``[1, K]`` or ``[K, 3]``, float64; NaN if no category occurs.
 
     Raises:
-        TypeError: a category is no integer, an input no tensor.
-        ValueError: ``things`` and ``stuffs`` have a category in common; shapes or dtypes do not
-            fit; ``preds`` has an unknown category.
+        TypeError: a category is no integer.
+        ValueError: ``things`` and ``stuffs`` have a category in common; an input is no tensor,
+            shapes or dtypes do not fit; ``preds`` has an unknown category.
 
     >>> import torch
     >>> from fastmetrics.functional.detection import panoptic_quality
@@ -117,7 +109,6 @@ def panoptic_quality(
     >>> panoptic_quality(preds, target, things={0}, stuffs={6})
     tensor(0.6667, dtype=torch.float64)
     """
-    check_maps(preds, target)
     statistic = matches_of(things, stuffs, allow_unknown_preds_category, modified=False)
     matches = count(statistic, "panoptic_quality", preds, target).values["matches"]
     return quality_formula(
@@ -156,7 +147,6 @@ def modified_panoptic_quality(
     >>> modified_panoptic_quality(preds, target, things={0}, stuffs={6})
     tensor(0.6667, dtype=torch.float64)
     """
-    check_maps(preds, target)
     statistic = matches_of(things, stuffs, allow_unknown_preds_category, modified=True)
     states = count(statistic, "modified_panoptic_quality", preds, target)
     return quality_formula(states.values["matches"])
