@@ -4,8 +4,8 @@
 // strings. The table of distances between prefixes is never made: neighbours in it differ by -1, 0
 // or 1, so 64 rows of a column are two words of bits, and a step to the next column is some twenty
 // operations on words (Myers 1999, in the form of Hyyrö 2003). Four blocks of 64 rows at a time are
-// worked off over all columns, each a column behind the one above it, so that the masks of these
-// blocks (where each symbol stands in them) are all that is looked up, whatever the number of
+// worked off over all columns, each some columns behind the one above it, so that the masks of
+// these blocks (where each symbol stands in them) are all that is looked up, whatever the number of
 // symbols; what they hand to the next ones is one step for each column. A distance of at most k
 // needs only cells within k of the diagonal (Ukkonen 1985): k doubles until the answer is within.
 // Ends that both have in common are cut off first.
@@ -115,11 +115,12 @@ int64_t levenshtein(std::span<const T> a, std::span<const T> b, size_t symbols,
   scratch.steps.resize(b.size());
   uint64_t* masks = scratch.masks(symbols * kBlocks);
   const int64_t apart = longer - static_cast<int64_t>(a.size());
-  for (int64_t limit = std::max<int64_t>(4 * kRows, 2 * apart);; limit *= 2) {
+  for (int64_t limit = std::max<int64_t>(4 * kRows, 2 * apart);;) {
     const int64_t value = FM_PICK(distance_within<T>)(a, b, limit, masks, scratch.steps.data());
     if (value <= limit || limit >= longer) {
       return value;
     }
+    limit = value;  // of a path that is there, so that of the best one is within
   }
 }
 
@@ -306,13 +307,11 @@ int64_t work_of(const Texts& preds, const Texts& target, bool words) {
   return work;
 }
 
-void edit_rows(uintptr_t address, const pybind11::sequence& preds_in,
-               const pybind11::sequence& target_in, bool words, int64_t substitution) {
-  const Texts preds(preds_in), target(target_in);
+void fill_rows(const Texts& preds, const Texts& target, bool words, int64_t substitution,
+               double* rows) {
   if (preds.size() != target.size()) {
     throw std::invalid_argument("lengths differ");
   }
-  auto* rows = reinterpret_cast<double*>(address);
   each_text(preds.size(), work_of(preds, target, words), [&](int64_t first, int64_t last) {
     Pair pair(substitution);
     for (int64_t i = first; i < last; ++i) {
@@ -320,6 +319,22 @@ void edit_rows(uintptr_t address, const pybind11::sequence& preds_in,
       words ? pair.words(preds[i], target[i], row) : pair.characters(preds[i], target[i], row);
     }
   });
+}
+
+void edit_rows(uintptr_t address, const pybind11::sequence& preds, const pybind11::sequence& target,
+               bool words, int64_t substitution) {
+  fill_rows(Texts(preds), Texts(target), words, substitution, reinterpret_cast<double*>(address));
+}
+
+void edit_sums(uintptr_t address, const pybind11::sequence& preds_in,
+               const pybind11::sequence& target_in, bool words, int64_t substitution) {
+  const Texts preds(preds_in), target(target_in);
+  std::vector<double> rows(static_cast<size_t>(preds.size() * kColumns));
+  fill_rows(preds, target, words, substitution, rows.data());
+  auto* sums = reinterpret_cast<double*>(address);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    sums[i % kColumns] += rows[i];
+  }
 }
 
 std::vector<std::string> steps_of_edits(const pybind11::sequence& preds_in,
@@ -342,6 +357,7 @@ std::vector<std::string> steps_of_edits(const pybind11::sequence& preds_in,
 
 void bind_edits(pybind11::module_& module) {
   module.def("edit_rows", &edit_rows, "Edits and lengths of pairs of strings.");
+  module.def("edit_sums", &edit_sums, "Adds up edits and lengths of pairs of strings.");
   module.def("edit_steps", &steps_of_edits, "The steps that edit each target.");
 }
 

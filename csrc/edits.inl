@@ -1,8 +1,10 @@
 // Distances of sequences above 64 symbols, for one instruction set; see edits.cpp.
 
-// Lanes of a vector work off four blocks at a time, each one column behind the block above it.
+// Lanes of a vector work off four blocks at a time, each some columns behind the block above it:
+// two, so that what a block hands down is not waited for.
 typedef uint64_t Lanes __attribute__((vector_size(32)));
 inline constexpr int64_t kLanes = 4;
+inline constexpr int64_t kBehind = 2;
 
 // A column of 64 rows, or one in each lane: where the distance grows, or falls, from row to row.
 template <class W>
@@ -59,15 +61,15 @@ void sweep(std::array<State<uint64_t>, kLanes>& blocks, int64_t count, const uin
     }
     blocks[static_cast<size_t>(lane)] = block;
   };
-  if (count < 2 || last - first < 2 * kLanes) {
+  if (count < 2 || last - first < 2 * kBehind * kLanes) {
     for (int64_t lane = 0; lane < count; ++lane) {
       alone(lane, first, last);
     }
     return;
   }
-  const int64_t behind = count - 1;
-  for (int64_t lane = 0; lane < behind; ++lane) {
-    alone(lane, first, first + behind - lane);
+  const int64_t behind = kBehind * (count - 1);
+  for (int64_t lane = 0; lane < count - 1; ++lane) {
+    alone(lane, first, first + behind - kBehind * lane);
   }
   State<Lanes> state;
   static_assert(sizeof(State<uint64_t>) * kLanes == sizeof(state));
@@ -83,28 +85,35 @@ void sweep(std::array<State<uint64_t>, kLanes>& blocks, int64_t count, const uin
     }
   };
   exchange(false);
-  Lanes above{}, bits{63, 63, 63, 63};
+  // What the blocks above do to the columns that each lane takes next, and to those after them.
+  Lanes above{}, later{}, bits{63, 63, 63, 63};
   for (int64_t lane = 1; lane < count; ++lane) {
-    above[lane] = steps[first + behind - lane];
+    above[lane] = steps[first + behind - kBehind * lane];
+    later[lane] = steps[first + behind - kBehind * lane + 1];
   }
-  bits[behind] = bottom;
+  bits[count - 1] = bottom;
   const int64_t end = last - behind;
   const auto run = [&]<int64_t kCount>() {
+    constexpr int64_t kAhead = kBehind * (kCount - 1);
     State<Lanes> held = state;
+    Lanes next = above, after = later;
     for (int64_t j = first; j < end; ++j) {
-      Lanes matches{marks(j + kCount - 1, 0), marks(j + kCount - 2, 1)};
+      Lanes matches{marks(j + kAhead, 0), marks(j + kAhead - kBehind, 1)};
       if constexpr (kCount > 2) {
-        matches[2] = marks(j + kCount - 3, 2);
+        matches[2] = marks(j + kAhead - 2 * kBehind, 2);
       }
       if constexpr (kCount > 3) {
         matches[3] = marks(j, 3);
       }
-      above[0] = steps[j + kCount - 1];
-      const Lanes out = held.step(matches, above, bits);
+      next[0] = steps[j + kAhead];
+      const Lanes out = held.step(matches, next, bits);
       steps[j] = static_cast<uint8_t>(out[kCount - 1]);
-      above = __builtin_shufflevector(out, out, 0, 0, 1, 2);
+      next = after;
+      after = __builtin_shufflevector(out, out, 0, 0, 1, 2);
     }
     state = held;
+    above = next;
+    later = after;
   };
   switch (count) {
     case 2:
@@ -118,8 +127,10 @@ void sweep(std::array<State<uint64_t>, kLanes>& blocks, int64_t count, const uin
   }
   exchange(true);
   for (int64_t lane = 1; lane < count; ++lane) {
-    steps[last - lane] = static_cast<uint8_t>(above[lane]);
-    alone(lane, last - lane, last);
+    const int64_t begin = last - kBehind * lane;
+    steps[begin] = static_cast<uint8_t>(above[lane]);
+    steps[begin + 1] = static_cast<uint8_t>(later[lane]);
+    alone(lane, begin, last);
   }
 }
 
