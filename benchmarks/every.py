@@ -16,11 +16,12 @@ from benchmarks.inputs import (
     pairs,
     positive_numbers,
     ranked,
-    references,
+    texts,
     with_groups,
     with_members,
 )
-from benchmarks.workload import OURS, Workload, rec, sk, stats, te, tm
+from benchmarks.texts import mean_distance
+from benchmarks.workload import OURS, Workload, jiwer, rec, sk, stats, te, tm
 from tests import every
 
 SMALL, LARGE = 64, 100_000
@@ -28,15 +29,24 @@ CLASSES, GROUPS = 10, 4
 BINS = 200
 TASKS = ("Binary", "Multiclass", "Multilabel")
 
-OWN_ARGUMENTS: dict[str, dict[str, Any]] = {
-    "ROUGEScore": {"rouge_keys": ("rouge1", "rouge2", "rougeL")},  # torchmetrics downloads for Lsum
-    "TweedieDevianceScore": {"power": 1.5},
-}
+OWN_ARGUMENTS: dict[str, dict[str, Any]] = {"TweedieDevianceScore": {"power": 1.5}}
 
 # Where a call of torchmetrics with the usual number would take seconds, the number is smaller.
 LARGE_OF = {
     "KendallRankCorrCoef": (1_000, "torchmetrics compares every pair"),
     "MultilabelRankingAveragePrecision": (10_000, "torchmetrics loops over the samples"),
+    **dict.fromkeys(
+        (
+            *("WordErrorRate", "MatchErrorRate", "WordInfoLost", "WordInfoPreserved"),
+            *("CharErrorRate", "EditDistance", "ExtendedEditDistance", "TranslationEditRate"),
+            "SQuAD",
+        ),
+        (300, "torchmetrics works in Python"),
+    ),
+    "BLEUScore": (1_000, "torchmetrics adds up each n-gram by itself"),
+    "CHRFScore": (100, "torchmetrics makes a tensor for each n-gram"),
+    "ROUGEScore": (300, "torchmetrics fills a table for each pair in Python"),
+    "SacreBLEUScore": (1_000, "torchmetrics adds up each n-gram by itself"),
 }
 
 
@@ -52,7 +62,7 @@ INPUTS: dict[str, Callable[[int], Callable[[torch.device], Inputs]]] = {
     "positive": positive_numbers,
     "pairs": pairs,
     "numbers": lambda size: numbers((size,)),
-    "references": references,
+    **{kind: partial(texts, kind) for kind in every.OF_TEXT},
 }
 
 
@@ -175,6 +185,9 @@ SCIPY = {
 }
 
 
+JIWER = {"WordErrorRate": "wer", "CharErrorRate": "cer"}
+
+
 def _others(name: str, mode: str, arguments: dict[str, Any]) -> dict[str, Call]:
     """Calls of the libraries that have the metric and agree about it."""
     found: dict[str, Call] = {}
@@ -187,6 +200,10 @@ def _others(name: str, mode: str, arguments: dict[str, Any]) -> dict[str, Call]:
     if key in SCIPY:
         rival = SCIPY[key]
         found["SciPy"] = arrays(lambda target, preds: getattr(stats, rival)(preds, target)[0])
+    if key in JIWER:
+        found["jiwer"] = function(lambda preds, target: getattr(jiwer, JIWER[key])(target, preds))
+    if key == "EditDistance":
+        found["rapidfuzz"] = function(mean_distance)
     if key == "BinaryAUROC exact/":
         found["torchrec"] = function(_torchrec_auc)
     return found

@@ -1,10 +1,12 @@
 """Inputs of the workloads; the same numbers whenever they are made."""
 
-from collections.abc import Callable
+import random
+from collections.abc import Callable, Sequence
 
 import torch
 
 from benchmarks.calls import Inputs
+from tests.every import MAKERS
 from tests.text.lines import corpus
 
 
@@ -138,6 +140,35 @@ def with_groups(count: int, num_groups: int) -> Callable[[torch.device], Inputs]
     def make(device: torch.device) -> Inputs:
         groups = torch.arange(count, device=device) % num_groups
         return *ranked(count)(device), groups
+
+    return make
+
+
+def texts(kind: str, size: int) -> Callable[[torch.device], Inputs]:
+    """Strings of a kind that the tables of the tests know."""
+
+    def make(device: torch.device) -> Inputs:
+        with torch.random.fork_rng([]):
+            torch.manual_seed(0)
+            return MAKERS[kind](size)
+
+    return make
+
+
+def edited_texts(
+    pairs: int, length: int, symbols: Sequence[str], joined: str
+) -> Callable[[torch.device], Inputs]:
+    """Pairs of texts of so many symbols, of which one in ten is another one or missing."""
+
+    def make(device: torch.device) -> Inputs:
+        chosen = random.Random(0)
+        preds, target = [], []
+        for _ in range(pairs):
+            text = chosen.choices(symbols, k=length)
+            target.append(joined.join(text))
+            other = [each if chosen.random() < 0.9 else chosen.choice(symbols) for each in text]
+            preds.append(joined.join(each for each in other if chosen.random() < 0.95))
+        return preds, target
 
     return make
 

@@ -38,8 +38,9 @@ from benchmarks.inputs import (
     scores,
     with_members,
 )
+from benchmarks.ngrams import ngram_scores
 from benchmarks.scaling import SAMPLES, scaling
-from benchmarks.texts import ngram_scores
+from benchmarks.texts import edits_of_texts
 from benchmarks.workload import (
     BINNED,
     FLOOR,
@@ -960,6 +961,7 @@ def workloads(device: torch.device) -> list[Workload]:
         *gradient_statistics(),
         *top_samples(),
         *ngram_scores(),
+        *edits_of_texts(),
         *every_metric(),
         *scaling(),
     ]

@@ -17,6 +17,8 @@ rec = find("torchrec.metrics.auc")
 sacrebleu = find("sacrebleu")
 rouge_scorer = find("rouge_score.rouge_scorer")
 blaze = find("blazemetrics")
+jiwer = find("jiwer")
+rapidfuzz = find("rapidfuzz.distance")
 
 PEERS = {
     "torchmetrics": tm,
@@ -27,8 +29,18 @@ PEERS = {
     "sacrebleu": sacrebleu,
     "rouge-score": rouge_scorer,
     "blazemetrics": blaze,
+    "jiwer": jiwer,
+    "rapidfuzz": rapidfuzz,
 }
-CPU_ONLY = {"scikit-learn", "SciPy", "sacrebleu", "rouge-score", "blazemetrics"}
+CPU_ONLY = {
+    "scikit-learn",
+    "SciPy",
+    "sacrebleu",
+    "rouge-score",
+    "blazemetrics",
+    "jiwer",
+    "rapidfuzz",
+}
 OURS, FLOOR, OP, REFERENCE = "fastmetrics", "floor", "bare op", "reference"
 BINNED = "own binned"
 # The metric of a collection that takes longest by itself.
@@ -65,6 +77,10 @@ AREAS = {
     "row similarity": "cosinesimilarity kldivergence jensenshannondivergence",
     "n-grams of texts": "bleuscore sacrebleuscore chrfscore rougescore",
     "aggregation": "meanmetric summetric maxmetric minmetric catmetric runningmean runningsum",
+    "edits of texts": (
+        "worderrorrate charerrorrate matcherrorrate wordinfolost wordinfopreserved editdistance "
+        "translationeditrate extendededitdistance squad editsofcharacters editsofwords"
+    ),
     "diagnostics": "gradientstats topsamples",
     "collections": "collectionofonestatistic collectionofmany collectionoferrors",
 }

@@ -13,6 +13,8 @@
 // Each pair has its own row of results, so threads take ranges of pairs.
 #include "edits.h"
 
+#include <pybind11/stl.h>
+
 #include <bit>
 
 #include "strings.h"
@@ -220,6 +222,60 @@ int64_t distance(std::span<const T> preds, std::span<const T> target, size_t sym
   }
 }
 
+// The steps of the cheapest edits from `target` to `preds`: = keeps a symbol, S substitutes, D
+// leaves one of the target out, I puts one of the predictions in. Of equally cheap ones, those that
+// packages for speech recognition report. Keeps two bits for each cell of the table.
+template <class T>
+std::string edit_steps(std::span<const T> target, std::span<const T> preds, size_t symbols,
+                       EditScratch& scratch) {
+  size_t front = 0;
+  while (front < std::min(target.size(), preds.size()) && target[front] == preds[front]) {
+    ++front;
+  }
+  const size_t whole = target.size();
+  cut_common_ends(target, preds);
+  const size_t rows = target.size(), columns = preds.size();
+  const size_t back = whole - front - rows;
+  const size_t blocks = (rows + kRows - 1) / kRows;
+  constexpr size_t kMostColumns = size_t{1} << 26;  // 1 GiB of them
+  if (blocks * columns > kMostColumns) {
+    throw std::length_error("too long");
+  }
+  std::vector<Column> table(blocks * columns);
+  std::vector<uint8_t> above(columns, kUp);
+  uint64_t* masks = scratch.masks(symbols);
+  for (size_t block = 0; block < blocks; ++block) {
+    const size_t top = block * kRows, height = std::min<size_t>(kRows, rows - top);
+    const Marks<T> marks(masks, target.subspan(top, height));
+    Column column;
+    for (size_t j = 0; j < columns; ++j) {
+      above[j] = column.step(marks[preds[j]], above[j], static_cast<int>(height - 1));
+      table[block * columns + j] = column;
+    }
+  }
+  const auto bit = [&](uint64_t Column::* part, size_t i, size_t j) {
+    return table[(i - 1) / kRows * columns + j - 1].*part >> (i - 1) % kRows & 1;
+  };
+  std::string steps(back, '=');
+  size_t i = rows, j = columns;
+  while (i > 0 && j > 0) {
+    if (bit(&Column::up, i, j)) {
+      --i;
+      steps += 'D';
+    } else if (j > 1 && bit(&Column::down, i, j - 1)) {
+      --j;
+      steps += 'I';
+    } else {
+      --i;
+      --j;
+      steps += target[i] == preds[j] ? '=' : 'S';
+    }
+  }
+  steps.append(i, 'D').append(j, 'I').append(front, '=');
+  std::reverse(steps.begin(), steps.end());
+  return steps;
+}
+
 class Pair {
  public:
   explicit Pair(int64_t substitution) : substitution_(substitution) {}
@@ -233,6 +289,13 @@ class Pair {
       edits = distance(left, right, kCodePoints, substitution_, scratch_);
     }
     write(row, edits, target.size, preds.size);
+  }
+
+  std::string steps(const Text& preds, const Text& target, bool words) {
+    vocabulary_.clear();
+    const auto left = words ? numbered(preds, left_) : widened(preds, left_);
+    const auto right = words ? numbered(target, right_) : widened(target, right_);
+    return edit_steps(right, left, words ? vocabulary_.size() : kCodePoints, scratch_);
   }
 
   void words(const Text& preds, const Text& target, double* row) {
@@ -304,10 +367,27 @@ void edit_rows(uintptr_t address, const pybind11::sequence& preds_in,
   });
 }
 
+std::vector<std::string> steps_of_edits(const pybind11::sequence& preds_in,
+                                        const pybind11::sequence& target_in, bool words) {
+  const Texts preds(preds_in), target(target_in);
+  if (preds.size() != target.size()) {
+    throw std::invalid_argument("lengths differ");
+  }
+  std::vector<std::string> found(static_cast<size_t>(preds.size()));
+  each_text(preds.size(), work_of(preds, target, words), [&](int64_t first, int64_t last) {
+    Pair pair(1);
+    for (int64_t i = first; i < last; ++i) {
+      found[static_cast<size_t>(i)] = pair.steps(preds[i], target[i], words);
+    }
+  });
+  return found;
+}
+
 }  // namespace
 
 void bind_edits(pybind11::module_& module) {
   module.def("edit_rows", &edit_rows, "Edits and lengths of pairs of strings.");
+  module.def("edit_steps", &steps_of_edits, "The steps that edit each target.");
 }
 
 }  // namespace fastmetrics

@@ -40,6 +40,8 @@ PYBIND11_MODULE(_C, module) {
       "Instruction set chosen when the module was loaded.");
   fastmetrics::bind_chrf(module);
   fastmetrics::bind_edits(module);
+  fastmetrics::bind_extended_edits(module);
   fastmetrics::bind_ngrams(module);
   fastmetrics::bind_rouge(module);
+  fastmetrics::bind_shifts(module);
 }

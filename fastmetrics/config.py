@@ -13,6 +13,7 @@ import torch
 
 from fastmetrics.ops import backend
 from fastmetrics.ops.define import REFERENCES
+from fastmetrics.ops.strings import KERNELS
 from fastmetrics.utilities.fallback import native_value, public_names
 
 
@@ -121,7 +122,7 @@ def _system_lines() -> list[str]:
 
 def _op_lines() -> list[str]:
     rows = [("op", "device", "implementation", "why")]
-    for name in REFERENCES:
+    for name in (*REFERENCES, *KERNELS):
         rows += [(name, *row) for row in backend.describe(name)]
     return _aligned(rows)
 

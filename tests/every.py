@@ -37,6 +37,9 @@ _INPUTS = {
     "chrfscore": "references",
     "rougescore": "references",
     "sacrebleuscore": "references",
+    "translationeditrate": "translations",
+    "extendededitdistance": "translations",
+    "squad": "answers",
 }
 _WITH_GROUPS = ("equalopportunity", "binaryfairness", "binarygroup")
 
@@ -55,10 +58,15 @@ MAKERS: dict[str, Callable[[int], tuple[Any, ...]]] = {
     "numbers": lambda n: (torch.randn(n),),
     "sentences": lambda n: (_sentences(n), _sentences(n)),
     "references": lambda n: _with_references(_sentences(n)),
+    "translations": lambda n: (_sentences(n), [_sentences(1 + i % 3) for i in range(n)]),
+    "answers": lambda n: _answers(n),
 }
 # Those of strings.
-OF_TEXT = ("references", "sentences")
-_VOCABULARY = "the a cat sat on mat mats saté там 猫 𝄞𝄞 is it not, was. Dog-like 12.5 -".split()
+OF_TEXT = ("references", "sentences", "translations", "answers")
+_VOCABULARY = (
+    *("the", "a", "cat", "sat", "on", "mat", "mats", "is", "it", "not,", "was.", "Dog-like"),
+    *("12.5", "-", "saté", "там", "猫", "𝄞𝄞"),
+)
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,15 @@ def _with_references(preds: list[str]) -> tuple[list[str], list[list[str]]]:
         return " ".join(w if chosen.random() < 0.8 else chosen.choice(_VOCABULARY) for w in words)
 
     return preds, [[like(each) for _ in range(chosen.randint(1, 2))] for each in preds]
+
+
+def _answers(n: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Answers to N questions, and those that are right; parts of both belong together."""
+    given, right = _sentences(n), _sentences(n)
+    return (
+        [{"id": f"{i}", "prediction_text": text} for i, text in enumerate(given)],
+        [{"id": f"{i}", "answers": {"text": [text, given[i]]}} for i, text in enumerate(right)],
+    )
 
 
 def kind_of(domain: str, name: str) -> str:
@@ -185,6 +202,11 @@ def metrics() -> list[Case]:
         return lambda: cls(**arguments)
 
     return [case for domain, name, cls in classes() for case in _cases(domain, name, cls, maker)]
+
+
+def of_tensors(cases: list[Case]) -> list[Case]:
+    """Those whose inputs are tensors."""
+    return [case for case in cases if not case.of_text]
 
 
 def functions() -> list[Case]:

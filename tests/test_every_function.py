@@ -11,7 +11,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from fastmetrics import functional
 from fastmetrics.classification import BinaryAccuracy
-from tests.every import Case, functions
+from tests.every import Case, functions, of_tensors
 from tests.refused import no_numbers, no_tensors
 
 # Curves over "auto" take a second each; these stand for all.
@@ -24,7 +24,7 @@ def few_ranked(case: Case) -> Any:
     return pytest.param(case, id=case.name, marks=[pytest.mark.exhaustive] if rare else [])
 
 
-every_function = pytest.mark.parametrize("case", [*map(few_ranked, functions())])
+every_function = pytest.mark.parametrize("case", [*map(few_ranked, of_tensors(functions()))])
 
 
 @pytest.fixture(autouse=True)

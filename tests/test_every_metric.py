@@ -20,13 +20,13 @@ from fastmetrics.aggregation import BaseAggregator
 from fastmetrics.core.keywords import added_by
 from fastmetrics.ops.scores import Scores
 from fastmetrics.wrappers import Running
-from tests.every import Case, functions, metrics
+from tests.every import Case, functions, metrics, of_tensors
 from tests.refused import no_numbers, no_tensors
 
 CASES = metrics()
 # What they remember is a window over updates, not a sum over samples.
 WINDOWS = ("RunningMean", "RunningSum")
-OF_TENSORS = [case for case in CASES if not case.of_text]
+OF_TENSORS = of_tensors(CASES)
 every_metric = pytest.mark.parametrize("case", CASES, ids=repr)
 every_metric_of_tensors = pytest.mark.parametrize("case", OF_TENSORS, ids=repr)
 
@@ -352,9 +352,7 @@ def test_one_input_without_elements_beside_a_full_one_is_refused(case):
             assert not metric.update_called
 
 
-@pytest.mark.parametrize(
-    "case", in_pairs([case for case in functions() if not case.of_text]), ids=repr
-)
+@pytest.mark.parametrize("case", in_pairs(of_tensors(functions())), ids=repr)
 def test_functions_refuse_one_input_without_elements_beside_a_full_one(case):
     inputs = case.inputs(7)
     for place in range(len(inputs)):

@@ -18,11 +18,11 @@ import fastmetrics
 from fastmetrics import ops
 from fastmetrics.ops import faults
 from fastmetrics.ops.co_moments import NUM_COLUMNS
-from tests.every import metrics
+from tests.every import metrics, of_tensors
 from tests.pretend_gpu import DEVICE, pretend_gpu
 from tools import aot
 
-CASES = metrics()
+CASES = of_tensors(metrics())
 # Their values are chosen by what the state holds, and here it holds nothing.
 CHOSEN_BY_DATA = ("R2Score", "BinaryFairness")
 every_metric = pytest.mark.parametrize("case", CASES, ids=repr)

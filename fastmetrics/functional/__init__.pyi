@@ -36,8 +36,8 @@ from fastmetrics.functional.classification.specificity_sensitivity import binary
 from fastmetrics.functional.classification.stat_scores import binary_stat_scores as binary_stat_scores
 from fastmetrics.functional.text.bleu import bleu_score as bleu_score
 from fastmetrics.functional.classification.calibration_error import calibration_error as calibration_error
-from torchmetrics.functional.text.cer import char_error_rate as char_error_rate
-from fastmetrics.functional.text.chrf import chrf_score as chrf_score
+from fastmetrics.functional.text.cer import char_error_rate as char_error_rate
+from torchmetrics.functional.text.chrf import chrf_score as chrf_score
 from fastmetrics.functional import classification as classification
 from torchmetrics.functional import clustering as clustering
 from fastmetrics.functional.classification.cohen_kappa import cohen_kappa as cohen_kappa
@@ -50,12 +50,14 @@ from torchmetrics.functional.nominal.cramers import cramers_v_matrix as cramers_
 from fastmetrics.functional.regression.csi import critical_success_index as critical_success_index
 from fastmetrics.functional.classification.group_fairness import demographic_parity as demographic_parity
 from torchmetrics.functional import detection as detection
+from fastmetrics.functional.text.edit import edit_distance as edit_distance
+from fastmetrics.functional.text.edit_operations import edit_operations as edit_operations
 from fastmetrics.functional.classification.eer import eer as eer
 from fastmetrics.functional.classification.group_fairness import equal_opportunity as equal_opportunity
 from torchmetrics.functional.image.ergas import error_relative_global_dimensionless_synthesis as error_relative_global_dimensionless_synthesis
 from fastmetrics.functional.classification.exact_match import exact_match as exact_match
 from fastmetrics.functional.regression.explained_variance import explained_variance as explained_variance
-from torchmetrics.functional.text.eed import extended_edit_distance as extended_edit_distance
+from fastmetrics.functional.text.eed import extended_edit_distance as extended_edit_distance
 from fastmetrics.functional.classification.f_beta import f1_score as f1_score
 from fastmetrics.functional.classification.f_beta import fbeta_score as fbeta_score
 from torchmetrics.functional.nominal.fleiss_kappa import fleiss_kappa as fleiss_kappa
@@ -71,7 +73,7 @@ from fastmetrics.functional.regression.kl_divergence import kl_divergence as kl_
 from torchmetrics.functional.multimodal.lve import lip_vertex_error as lip_vertex_error
 from fastmetrics.functional.regression.log_cosh import log_cosh_error as log_cosh_error
 from fastmetrics.functional.classification.logauc import logauc as logauc
-from torchmetrics.functional.text.mer import match_error_rate as match_error_rate
+from fastmetrics.functional.text.mer import match_error_rate as match_error_rate
 from fastmetrics.functional.classification.matthews_corrcoef import matthews_corrcoef as matthews_corrcoef
 from fastmetrics.functional.regression.mae import mean_absolute_error as mean_absolute_error
 from fastmetrics.functional.regression.mape import mean_absolute_percentage_error as mean_absolute_percentage_error
@@ -184,7 +186,7 @@ from fastmetrics.functional.classification.specificity import specificity as spe
 from fastmetrics.functional.classification.specificity_sensitivity import specificity_at_sensitivity as specificity_at_sensitivity
 from torchmetrics.functional.image.sam import spectral_angle_mapper as spectral_angle_mapper
 from torchmetrics.functional.image.d_lambda import spectral_distortion_index as spectral_distortion_index
-from torchmetrics.functional.text.squad import squad as squad
+from fastmetrics.functional.text.squad import squad as squad
 from fastmetrics.functional.classification.stat_scores import stat_scores as stat_scores
 from torchmetrics.functional.image.ssim import structural_similarity_index_measure as structural_similarity_index_measure
 from fastmetrics.functional.regression.symmetric_mape import symmetric_mean_absolute_percentage_error as symmetric_mean_absolute_percentage_error
@@ -192,7 +194,7 @@ from fastmetrics.functional import text as text
 from torchmetrics.functional.nominal.theils_u import theils_u as theils_u
 from torchmetrics.functional.nominal.theils_u import theils_u_matrix as theils_u_matrix
 from torchmetrics.functional.image.tv import total_variation as total_variation
-from torchmetrics.functional.text.ter import translation_edit_rate as translation_edit_rate
+from fastmetrics.functional.text.ter import translation_edit_rate as translation_edit_rate
 from torchmetrics.functional.nominal.tschuprows import tschuprows_t as tschuprows_t
 from torchmetrics.functional.nominal.tschuprows import tschuprows_t_matrix as tschuprows_t_matrix
 from fastmetrics.functional.regression.tweedie_deviance import tweedie_deviance_score as tweedie_deviance_score
@@ -200,5 +202,5 @@ from torchmetrics.functional.image.uqi import universal_image_quality_index as u
 from torchmetrics.functional import video as video
 from fastmetrics.functional.regression.wmape import weighted_mean_absolute_percentage_error as weighted_mean_absolute_percentage_error
 from fastmetrics.functional.text.wer import word_error_rate as word_error_rate
-from torchmetrics.functional.text.wil import word_information_lost as word_information_lost
-from torchmetrics.functional.text.wip import word_information_preserved as word_information_preserved
+from fastmetrics.functional.text.wil import word_information_lost as word_information_lost
+from fastmetrics.functional.text.wip import word_information_preserved as word_information_preserved

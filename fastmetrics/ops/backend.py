@@ -92,7 +92,9 @@ def launcher_of(name: str) -> Callable[..., None]:
 
 
 def describe(name: str) -> list[tuple[str, str, str]]:
-    """Rows ``(device, implementation, reason)`` for one op."""
+    """Rows ``(device, implementation, reason)`` for one op, or a kernel over strings."""
+    if name not in REFERENCES:
+        return [("host", "C++" if hasattr(native, name) else "Python", native_reason)]
     has_native = torch._C._dispatch_has_kernel_for_dispatch_key(f"fastmetrics::{name}", "CPU")
     cpu = ("C++", native_reason) if has_native else ("torch reference", native_reason)
     if name in WITHOUT_TRITON:

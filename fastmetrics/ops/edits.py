@@ -53,6 +53,49 @@ def edit_rows(rows: Tensor, preds: Texts, target: Texts, words: bool, substituti
         rows[i] = torch.tensor(row, dtype=torch.float64)
 
 
+KEEP, SUBSTITUTE, DELETE, INSERT = "=SDI"
+
+
+def steps_between(preds: Sequence[str], target: Sequence[str]) -> str:
+    """Return the steps that edit one target, as :func:`edit_steps` does."""
+    table = [[*range(len(preds) + 1)]]
+    for i, wanted in enumerate(target, 1):
+        above, row = table[-1], [i]
+        for j, symbol in enumerate(preds, 1):
+            row.append(min(above[j - 1] + (symbol != wanted), above[j] + 1, row[-1] + 1))
+        table.append(row)
+    steps = []
+    i, j = len(target), len(preds)
+    while i and j:
+        if table[i][j] == table[i - 1][j] + 1:
+            i -= 1
+            steps.append(DELETE)
+        elif j > 1 and table[i][j - 1] == table[i - 1][j - 1] - 1:
+            j -= 1
+            steps.append(INSERT)
+        else:
+            i, j = i - 1, j - 1
+            steps.append(KEEP if target[i] == preds[j] else SUBSTITUTE)
+    return DELETE * i + INSERT * j + "".join(reversed(steps))
+
+
+@kernel
+def edit_steps(preds: Texts, target: Texts, words: bool) -> list[str]:
+    """Return for each pair the steps that edit the target into the prediction.
+
+    A step is ``=`` (kept), ``S`` (substituted), ``D`` (missing from the prediction) or ``I``
+    (only there). Of equally cheap edits, those that packages for speech recognition report.
+    """
+    pairs = zip(preds, target, strict=True)
+    return [steps_between(p.split(), t.split()) if words else steps_between(p, t) for p, t in pairs]
+
+
+def check_pairs(preds: Texts, target: Texts) -> None:
+    """Raise ``ValueError`` for what is no string in them."""
+    check_each("preds", preds)
+    check_each("target", target)
+
+
 @frozen()
 class Edits(TextSums):
     """The edits of pairs of strings, and their lengths, added up.
@@ -84,8 +127,7 @@ class Edits(TextSums):
         try:
             edit_rows(rows, left, right, self.words, self.substitution)
         except (TypeError, AttributeError):
-            check_each("preds", left)
-            check_each("target", right)
+            check_pairs(left, right)
             raise
         return rows
 

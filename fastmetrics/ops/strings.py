@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, ClassVar, TypeVar
 
@@ -23,31 +24,31 @@ from fastmetrics.ops import backend
 from fastmetrics.ops.checks import check_weight
 from fastmetrics.ops.faults import report_weight_sums, weight_or_nan
 
-F = TypeVar("F", bound=Callable[..., None])
+F = TypeVar("F", bound=Callable[..., Any])
 
 Texts = Sequence[str]
 
 # The reference of each kernel, by name; `edit_rows` of the compiled module serves `edit_rows` here.
-KERNELS: dict[str, Callable[..., None]] = {}
+KERNELS: dict[str, Callable[..., Any]] = {}
 
 
 def kernel(reference: F) -> F:
     """Return what runs the compiled function of that name, or ``reference`` where there is none.
 
-    It takes ``rows``, float64 ``[N, K]`` to be filled, then flat sequences of strings, then
-    numbers. The compiled function takes the address of the rows instead.
+    It takes ``rows``, float64 ``[N, K]`` to be filled, unless it returns something; then flat
+    sequences of strings, then numbers. The compiled function takes the address of the rows.
     """
     name = reference.__name__
     KERNELS[name] = reference
 
     @functools.wraps(reference)
-    def run(rows: Tensor, *args: Any) -> None:
+    def run(first: Any, *args: Any) -> Any:
         if is_dynamo_compiling():
             torch._dynamo.skip_frame()  # and run this uncompiled
         if backend.native is None:
-            reference(rows, *args)
-        else:
-            getattr(backend.native, name)(rows.data_ptr(), *args)
+            return reference(first, *args)
+        at = first.data_ptr() if isinstance(first, Tensor) else first
+        return getattr(backend.native, name)(at, *args)
 
     return run  # type: ignore[return-value]  # the same arguments
 
@@ -119,6 +120,11 @@ def with_references(preds: Any, target: Any) -> tuple[Texts, list[Texts]]:
         if not each:
             raise ValueError(f"`target` must hold references, got none at position {i}.")
     return hypotheses, references
+
+
+def firsts_of(references: Iterable[Texts]) -> list[int]:
+    """Return where the references of each sample begin, ``[N + 1]``, once they are laid in line."""
+    return [0, *itertools.accumulate(map(len, references))]
 
 
 class TextSums(Statistic):

@@ -45,6 +45,12 @@ def check_int(name: str, value: Any, minimum: int) -> None:
         raise ValueError(f"`{name}` must be below 2**31, got {value}.")
 
 
+def check_flag(name: str, value: Any) -> None:
+    """Raise ``ValueError`` unless ``value`` is a bool."""
+    if not isinstance(value, bool):
+        raise ValueError(f"`{name}` must be a bool, got {value!r}.")
+
+
 def check_number(name: str, value: Any) -> None:
     """Raise ``TypeError``, as torchmetrics does, unless ``value`` is a number."""
     if not isinstance(value, (int, float)):

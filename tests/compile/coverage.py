@@ -110,7 +110,7 @@ def metrics() -> list[every.Case]:
     """Return one case for each metric, and the ways to put several together."""
     case = every.Case
     return [
-        *every.metrics(),
+        *every.of_tensors(every.metrics()),
         case("TopSamples", lambda: fastmetrics.TopSamples(4), lambda n: (torch.randn(n),)),
         case(
             "GradientStats",
@@ -144,7 +144,7 @@ def trials() -> list[Trial]:
         for case in metrics()
         for use in ("update", "forward", "compute")
     ]
-    for case in every.functions():
+    for case in every.of_tensors(every.functions()):
         call = case.make
         found.append(Trial(case.name, "call", lambda call=call: (call, lambda: None), case.inputs))
     return found

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from tests.every import Case, metrics
+from tests.every import Case, metrics, of_tensors
 
 REQUIRED = os.environ.get("FASTMETRICS_REQUIRE_CUDA") == "1"
 
@@ -31,7 +31,7 @@ def same(actual: Any, expected: Any) -> None:
             same(one, other)
 
 
-@pytest.mark.parametrize("case", metrics(), ids=repr)
+@pytest.mark.parametrize("case", of_tensors(metrics()), ids=repr)
 def test_values_are_those_of_the_cpu(case: Case):
     torch.manual_seed(0)
     with warnings.catch_warnings():

@@ -43,7 +43,7 @@ def bleu(sums: Tensor, weights: Sequence[float], smooth: bool) -> Tensor:
         precision = torch.cat([precision[:1], (matches[1:] + 1) / (grams[1:] + 1)])
     mean = (torch.tensor(weights, dtype=sums.dtype, device=sums.device) * precision.log()).sum()
     brevity = (1 - target / preds).clamp(max=0)
-    return torch.where(matches.min() > 0, (brevity + mean).exp(), 0.0)
+    return torch.where(matches.min() == 0, 0.0, (brevity + mean).exp())
 
 
 @public

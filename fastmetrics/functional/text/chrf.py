@@ -22,8 +22,8 @@ __all__ = ["chrf_score"]
 def chrf(sums: Tensor, orders: int, beta: float) -> Tensor:
     """Return the score of sums, float64 ``[3 K + 2]`` for K orders, of :class:`CharacterGrams`."""
     preds, target, matching = sums[: 3 * orders].reshape(3, orders).unbind()
-    precision = torch.where(preds > 0, matching / preds, 0.0)
-    recall = torch.where(target > 0, matching / target, 0.0)
+    precision = torch.where(preds == 0, 0.0, matching / preds)
+    recall = torch.where(target == 0, 0.0, matching / target)
     square = beta**2
     both = (square * precision + recall).clamp_min(SMALLEST)
     return ((1 + square) * precision * recall / both).sum() / orders
