@@ -67,9 +67,9 @@ def rouge_statistic(
 
 def rouge_values(keys: tuple[str, ...], sums: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
     """Return the means of all scores by name; NaN of no samples."""
-    means = (sums[:-1] / sums[-1]).to(dtype)
+    means = (sums / sums[-1]).to(dtype).unbind()
     names = [f"{key}_{score}" for key in dict.fromkeys(keys) for score in SCORES]
-    return dict(zip(names, means.unbind(), strict=True))
+    return dict(zip(names, means[:-1], strict=True))
 
 
 @public
