@@ -38,10 +38,11 @@ from benchmarks.inputs import (
     scores,
     with_members,
 )
+from benchmarks.ngrams import ngram_scores
 from benchmarks.scaling import SAMPLES, scaling
 from benchmarks.segmentation import segmentations
 from benchmarks.small import small
-from benchmarks.texts import edits_of_texts, ngram_scores
+from benchmarks.texts import edits_of_texts
 from benchmarks.workload import (
     BINNED,
     FLOOR,

@@ -14,11 +14,11 @@ te_functional = find("torcheval.metrics.functional")
 sk = find("sklearn.metrics")
 stats = find("scipy.stats")
 rec = find("torchrec.metrics.auc")
-jiwer = find("jiwer")
-rapidfuzz = find("rapidfuzz.distance")
 sacrebleu = find("sacrebleu")
 rouge_scorer = find("rouge_score.rouge_scorer")
 blaze = find("blazemetrics")
+jiwer = find("jiwer")
+rapidfuzz = find("rapidfuzz.distance")
 
 # What somebody writes who has no library.
 PLAIN_TORCH = "plain torch"
@@ -29,20 +29,20 @@ PEERS = {
     "scikit-learn": sk,
     "SciPy": stats,
     "torchrec": rec,
-    "jiwer": jiwer,
-    "rapidfuzz": rapidfuzz,
     "sacrebleu": sacrebleu,
     "rouge-score": rouge_scorer,
     "blazemetrics": blaze,
+    "jiwer": jiwer,
+    "rapidfuzz": rapidfuzz,
 }
 CPU_ONLY = {
     "scikit-learn",
     "SciPy",
-    "jiwer",
-    "rapidfuzz",
     "sacrebleu",
     "rouge-score",
     "blazemetrics",
+    "jiwer",
+    "rapidfuzz",
 }
 OURS, FLOOR, OP, REFERENCE = "fastmetrics", "floor", "bare op", "reference"
 BINNED = "own binned"

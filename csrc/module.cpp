@@ -41,7 +41,7 @@ PYBIND11_MODULE(_C, module) {
   fastmetrics::bind_chrf(module);
   fastmetrics::bind_edits(module);
   fastmetrics::bind_extended_edits(module);
-  fastmetrics::bind_shifts(module);
   fastmetrics::bind_ngrams(module);
   fastmetrics::bind_rouge(module);
+  fastmetrics::bind_shifts(module);
 }

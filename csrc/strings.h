@@ -119,8 +119,8 @@ void each_text(int64_t samples, int64_t work, F&& f) {
 void bind_chrf(pybind11::module_& module);
 void bind_edits(pybind11::module_& module);
 void bind_extended_edits(pybind11::module_& module);
-void bind_shifts(pybind11::module_& module);
 void bind_ngrams(pybind11::module_& module);
 void bind_rouge(pybind11::module_& module);
+void bind_shifts(pybind11::module_& module);
 
 }  // namespace fastmetrics

@@ -45,7 +45,8 @@ def words_of(line: str) -> list[str]:
     return words
 
 
-def _f_score(matching: int, ours: int, theirs: int, beta: float) -> float:
+def f_score(matching: float, ours: float, theirs: float, beta: float) -> float:
+    """Return the score of one order; 0 without a match."""
     if not matching:
         return 0.0
     precision, recall = matching / ours, matching / theirs
@@ -80,7 +81,7 @@ def chrf_rows(
             there = [each.total() for each in theirs]
             matching = [(a & b).total() for a, b in zip(ours, theirs, strict=True)]
             scores = [
-                _f_score(m, p, t, beta) for m, p, t in zip(matching, sizes, there, strict=True)
+                f_score(m, p, t, beta) for m, p, t in zip(matching, sizes, there, strict=True)
             ]
             score = (sum(scores[:char_orders]) + sum(scores[char_orders:])) / orders
             if score > best:

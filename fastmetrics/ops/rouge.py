@@ -227,7 +227,7 @@ class Rouge(TextSums):
         flat: list[Any] = []
         for some in sentences:
             flat += [[*chain.from_iterable(some)], [*map(len, some)]]
-        rows = torch.empty(len(hypotheses), len(self.columns), dtype=torch.float64)
+        rows = torch.empty(len(hypotheses), 3 * len(self.kinds) + 1, dtype=torch.float64)
         rouge_rows(rows, *texts, counts, *flat, [*self.kinds], self.average, tokenizer)
         return rows
 

@@ -109,4 +109,4 @@ class BLEUScore(ReferenceMetric):
 
     def compute(self) -> Tensor:
         """Return the score."""
-        return bleu(self.statistic.sums(self._states), self.weights, self.smooth).to(self.dtype)
+        return bleu(self.statistic.sums(self._states), self.weights, self.smooth, self.dtype)

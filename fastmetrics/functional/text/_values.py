@@ -55,3 +55,12 @@ def text_value(
     if each:
         statistic = dataclasses.replace(statistic, keeps_rows=True)
     return read(statistic, count_texts(statistic, owner, preds, target, weight), formula)
+
+
+def sums_of(
+    statistic: TextSums, owner: str, preds: Any, target: Any, weight: Tensor | None
+) -> Tensor:
+    """Return the sums of one batch, float64 ``[K]``, for the function ``owner``."""
+    if weight is None:
+        return statistic.rows_of(preds, target).sum(0)
+    return statistic.sums(count_texts(statistic, owner, preds, target, weight))

@@ -7,14 +7,15 @@ quality using longest common subsequence and skip-bigram statistics, ACL 2004.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from fastmetrics.functional._public import public
+from fastmetrics.functional.text._values import sums_of
 from fastmetrics.ops.ngrams import NGrams
-from fastmetrics.ops.strings import count_texts
 
 __all__ = ["bleu_score"]
 
@@ -34,16 +35,23 @@ def order_weights(n_gram: int, weights: Sequence[float] | None) -> list[float]:
     return [*map(float, weights)]
 
 
-def bleu(sums: Tensor, weights: Sequence[float], smooth: bool) -> Tensor:
-    """Return the score of sums, float64 ``[2 N + 3]`` as of :class:`NGrams`."""
+def bleu(
+    sums: Tensor, weights: Sequence[float], smooth: bool, dtype: torch.dtype = torch.float32
+) -> Tensor:
+    """Return the score of sums, float64 ``[2 N + 3]`` as of :class:`NGrams`.
+
+    Worked out on the host, where the texts are.
+    """
     n = len(weights)
-    matches, grams, (preds, target) = sums[:n], sums[n : 2 * n], sums[2 * n : -1].unbind()
-    precision = matches / grams
-    if smooth:
-        precision = torch.cat([precision[:1], (matches[1:] + 1) / (grams[1:] + 1)])
-    mean = (torch.tensor(weights, dtype=sums.dtype, device=sums.device) * precision.log()).sum()
-    brevity = (1 - target / preds).clamp(max=0)
-    return torch.where(matches.min() > 0, (brevity + mean).exp(), 0.0)
+    found = sums.tolist()
+    matches, grams, (preds, target) = found[:n], found[n : 2 * n], found[2 * n : -1]
+    value = 0.0
+    if 0 not in matches:
+        more = [0, *[int(smooth)] * (n - 1)]
+        shares = [(m + s) / (g + s) for m, g, s in zip(matches, grams, more, strict=True)]
+        logs = [w * math.log(share) for w, share in zip(weights, shares, strict=True)]
+        value = math.exp(min(0.0, 1 - target / preds) + sum(logs))
+    return torch.tensor(value, dtype=dtype, device=sums.device)
 
 
 @public
@@ -86,5 +94,4 @@ def bleu_score(
     """
     statistic = NGrams(n_gram)
     order = order_weights(n_gram, weights)
-    states = count_texts(statistic, "bleu_score", preds, target, weight)
-    return bleu(statistic.sums(states), order, smooth).float()
+    return bleu(sums_of(statistic, "bleu_score", preds, target, weight), order, smooth)

@@ -12,31 +12,36 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastmetrics.core.states import States
 from fastmetrics.functional._public import public
-from fastmetrics.ops.chrf import SMALLEST, CharacterGrams
+from fastmetrics.functional.text._values import sums_of
+from fastmetrics.ops.chrf import CharacterGrams, f_score
 from fastmetrics.ops.strings import count_texts
 
 __all__ = ["chrf_score"]
 
 
-def chrf(sums: Tensor, orders: int, beta: float) -> Tensor:
-    """Return the score of sums, float64 ``[3 K + 2]`` for K orders, of :class:`CharacterGrams`."""
-    preds, target, matching = sums[: 3 * orders].reshape(3, orders).unbind()
-    precision = torch.where(preds > 0, matching / preds, 0.0)
-    recall = torch.where(target > 0, matching / target, 0.0)
-    square = beta**2
-    both = (square * precision + recall).clamp_min(SMALLEST)
-    return ((1 + square) * precision * recall / both).sum() / orders
+def chrf(sums: Tensor, statistic: CharacterGrams, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return the score of sums, float64 ``[3 K + 2]`` for K orders.
+
+    Worked out on the host, where the texts are.
+    """
+    n, found = statistic.orders, sums.tolist()
+    preds, target, matching = found[:n], found[n : 2 * n], found[2 * n : 3 * n]
+    counts = zip(matching, preds, target, strict=True)
+    scores = [f_score(*each, statistic.beta) for each in counts]
+    return torch.tensor(sum(scores) / n, dtype=dtype, device=sums.device)
 
 
-def chrf_values(statistic: CharacterGrams, states: Any, dtype: torch.dtype) -> Any:
+def chrf_values(statistic: CharacterGrams, states: States, dtype: torch.dtype) -> Any:
     """Return the score of all samples; where those of each are kept, beside it those, ``[N]``."""
-    value = chrf(states.values["sums"], statistic.orders, statistic.beta).to(dtype)
+    value = chrf(statistic.sums(states), statistic, dtype)
     if not statistic.keeps_scores:
         return value
     kept = states.values["sentence_chrf_score"]
-    scores = torch.cat(kept) if isinstance(kept, list) and kept else kept
-    return value, scores.to(dtype) if isinstance(scores, Tensor) else value.new_zeros(0)
+    if isinstance(kept, list):
+        kept = torch.cat(kept) if kept else value.new_zeros(0)
+    return value, kept.to(dtype)
 
 
 @public
@@ -87,5 +92,7 @@ def chrf_score(
     statistic = CharacterGrams(
         n_char_order, n_word_order, beta, lowercase, whitespace, return_sentence_level_score
     )
+    if not return_sentence_level_score:
+        return chrf(sums_of(statistic, "chrf_score", preds, target, weight), statistic)
     states = count_texts(statistic, "chrf_score", preds, target, weight)
     return chrf_values(statistic, states, torch.float32)

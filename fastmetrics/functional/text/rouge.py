@@ -13,8 +13,8 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional._public import public
+from fastmetrics.functional.text._values import sums_of
 from fastmetrics.ops.rouge import SCORES, SUBSEQUENCE, SUMMARY, Rouge, porter
-from fastmetrics.ops.strings import count_texts
 from fastmetrics.utilities.checks import check_choice
 
 __all__ = ["rouge_score"]
@@ -67,9 +67,9 @@ def rouge_statistic(
 
 def rouge_values(keys: tuple[str, ...], sums: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
     """Return the means of all scores by name; NaN of no samples."""
-    means = (sums[:-1] / sums[-1]).to(dtype)
+    means = (sums / sums[-1]).to(dtype).unbind()
     names = [f"{key}_{score}" for key in dict.fromkeys(keys) for score in SCORES]
-    return dict(zip(names, means.unbind(), strict=True))
+    return dict(zip(names, means[:-1], strict=True))
 
 
 @public
@@ -121,5 +121,5 @@ def rouge_score(
     """
     keys = as_keys(rouge_keys)
     statistic = rouge_statistic(keys, accumulate, use_stemmer, normalizer, tokenizer)
-    states = count_texts(statistic, "rouge_score", preds, target, weight)
-    return rouge_values(keys, statistic.sums(states), torch.float32)
+    sums = sums_of(statistic, "rouge_score", preds, target, weight)
+    return rouge_values(keys, sums, torch.float32)

@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from fastmetrics.functional._public import public
+from fastmetrics.functional.text._values import sums_of
 from fastmetrics.functional.text.bleu import bleu, order_weights
 from fastmetrics.ops.ngrams import NGrams
-from fastmetrics.ops.strings import count_texts
 from fastmetrics.ops.tokens import SACREBLEU
 
 __all__ = ["sacre_bleu_score"]
@@ -70,5 +70,4 @@ def sacre_bleu_score(
     """
     statistic = NGrams(n_gram, tokenize, lowercase)
     order = order_weights(n_gram, weights)
-    states = count_texts(statistic, "sacre_bleu_score", preds, target, weight)
-    return bleu(statistic.sums(states), order, smooth).float()
+    return bleu(sums_of(statistic, "sacre_bleu_score", preds, target, weight), order, smooth)
