@@ -188,9 +188,9 @@ class Errors {
     for (int64_t first = begin; first < end;) {
       const int64_t slot = (first - begin) % period_;
       const int64_t count = std::min({block_, end - first, slot > 0 ? period_ - slot : block_});
-      Pairs pairs{preds, target, nullptr, nullptr, count};
+      Pairs pairs{preds, target, nullptr, nullptr, count, narrow()};
       read(first, count, preds, target, pairs);
-      if (differences_ && (exceed_exact_(preds, count) || exceed_exact_(target, count))) {
+      if (differences_ && exceed_exact_(preds, target, count)) {
         read_differences(first, count, error);
         pairs.error = error;
       }
@@ -210,6 +210,8 @@ class Errors {
   }
 
  private:
+  bool narrow() const { return !preds_.is_double && !target_.is_double; }
+
   // All axes, as they lie in memory where their order does not show.
   static std::vector<int64_t> order(const Tensor& target, bool keep) {
     std::vector<int64_t> axes(target.dim());
@@ -256,7 +258,8 @@ class Errors {
   Source preds_;
   Source target_;
   std::optional<Differences> differences_;
-  bool (*exceed_exact_)(const double* numbers, int64_t count) = FM_PICK(kErrors).exceed_exact;
+  bool (*exceed_exact_)(const double* preds, const double* target,
+                        int64_t count) = FM_PICK(kErrors).exceed_exact;
   Geometry geometry_;
   int64_t rows_;
   int64_t per_row_;
