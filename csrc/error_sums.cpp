@@ -166,6 +166,7 @@ class Errors {
     if (Differences::are_needed(preds, target)) {
       differences_.emplace(preds, target);
     }
+    sums_quotients_ = columns == 1 && !preds_.is_double && !target_.is_double;
     const ErrorKernels& kernels = FM_PICK(kErrors);
     period_ = columns == 1 ? kernels.period : columns * kernels.lanes;
     if (period_ > kErrorBlock) {
@@ -188,7 +189,7 @@ class Errors {
     for (int64_t first = begin; first < end;) {
       const int64_t slot = (first - begin) % period_;
       const int64_t count = std::min({block_, end - first, slot > 0 ? period_ - slot : block_});
-      Pairs pairs{preds, target, nullptr, nullptr, count, narrow()};
+      Pairs pairs{preds, target, nullptr, nullptr, count, sums_quotients_};
       read(first, count, preds, target, pairs);
       if (differences_ && exceed_exact_(preds, target, count)) {
         read_differences(first, count, error);
@@ -210,8 +211,6 @@ class Errors {
   }
 
  private:
-  bool narrow() const { return !preds_.is_double && !target_.is_double; }
-
   // All axes, as they lie in memory where their order does not show.
   static std::vector<int64_t> order(const Tensor& target, bool keep) {
     std::vector<int64_t> axes(target.dim());
@@ -265,6 +264,7 @@ class Errors {
   int64_t per_row_;
   int64_t period_;
   int64_t block_;
+  bool sums_quotients_;
   Weights weights_;
 };
 

@@ -52,7 +52,7 @@ struct Pairs {
   const double* error;   // preds - target; null where that is the difference of the doubles
   const double* weight;  // null for ones
   int64_t count;
-  bool narrow;  // neither tensor holds doubles, so that products of a few stay in their range
+  bool sums_quotients;  // of one column, and in range of double if a few are multiplied
 };
 
 // sums[i % period] += weight[i] * term of pair i. `period` is a multiple of `lanes`, or `count`

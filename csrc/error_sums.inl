@@ -372,7 +372,7 @@ FM_INLINE void add_rest(const Pairs& pairs, int64_t first, const ErrorParameters
     e[i] = kApart ? pairs.error[first + i] : 0.0;
     w[i] = kWeighted ? pairs.weight[first + i] : 1.0;
   }
-  const Pairs rest{p, t, e, w, count, pairs.narrow};
+  const Pairs rest{p, t, e, w, count, pairs.sums_quotients};
   const Reals value = term_at<Term, kWeighted, kApart>(rest, 0, parameters);
   std::memcpy(values, &value, sizeof(value));
   for (int64_t i = 0; i < count; ++i) {
@@ -380,8 +380,7 @@ FM_INLINE void add_rest(const Pairs& pairs, int64_t first, const ErrorParameters
   }
 }
 
-// Adds the whole periods of a block of narrow numbers, with one division each; returns how many
-// pairs that were.
+// Adds the whole periods of a block, with one division each; returns how many pairs that were.
 template <class Term, bool kWeighted>
 FM_INLINE int64_t add_fractions(const Pairs& pairs, double* sums) {
   const auto at = [&](int64_t i) __attribute__((always_inline)) {
@@ -409,7 +408,7 @@ FM_INLINE void add_all(const Pairs& pairs, const ErrorParameters& parameters, in
   constexpr bool kDivides = std::is_same_v<Term, Percentage> || std::is_same_v<Term, Symmetric>;
   if (period == kUnroll * kRealLanes) {
     if constexpr (kDivides && !kApart) {
-      i = pairs.narrow ? add_fractions<Term, kWeighted>(pairs, sums) : 0;
+      i = pairs.sums_quotients ? add_fractions<Term, kWeighted>(pairs, sums) : 0;
     }
     Reals totals[kUnroll];
     std::memcpy(totals, sums, sizeof(totals));
