@@ -1,39 +1,65 @@
 #include "fold.inl"
 #include "values.inl"
 
-// How many numbers V fill the lanes of one vector of doubles.
-template <class V>
-struct NarrowVector {
-  typedef V Type __attribute__((vector_size(kDoubles * sizeof(V))));
-};
+inline constexpr int kSigmoids = 4;  // registers worked out in step
 
-template <class V>
-FM_INLINE Doubles load_widened(const V* data) {
-  typename NarrowVector<V>::Type v;
-  std::memcpy(&v, data, sizeof(v));
-  return __builtin_convertvector(v, Doubles);
+// 1 / (1 + exp(-x)) for |x| <= 1, where probabilities lie: 1/2 and an odd polynomial, by Chebyshev.
+FM_INLINE Doubles sigmoid_near_zero(Doubles x) {
+  const Doubles odd =
+      polynomial(x * x, {-1.3993766058584377e-10, 2.0808176586085943e-09, -2.2023685223252293e-08,
+                         2.1911432214475027e-07, -2.1638188927780847e-06, 2.135690731507132e-05,
+                         -0.00021081348976070624, 0.0020833333331542973, -0.020833333333327923,
+                         0.24999999999999997});
+  return multiply_add(x, odd, Doubles{} + 0.5);
 }
 
-// 1 / (1 + exp(-x)) in double, rounded to V.
+// 1 / (1 + exp(-x)) in double, rounded to V; the value does not depend on the neighbours.
 template <class V>
-FM_INLINE void sigmoid_vector(const V* values, V* probs) {
-  const Doubles x = load_widened(values);
-  const Doubles power = exp_below_one(x < 0 ? x : -x);
-  const Doubles share = (x < 0 ? power : Doubles{} + 1.0) / (1.0 + power);
-  const auto rounded = __builtin_convertvector(share, typename NarrowVector<V>::Type);
-  std::memcpy(probs, &rounded, sizeof(rounded));
+FM_INLINE void sigmoid_vectors(const V* values, V* probs) {
+  using Narrow = typename NarrowVector<V>::Type;
+  Doubles x[kSigmoids];
+  Longs far{};
+#pragma GCC unroll 4
+  for (int k = 0; k < kSigmoids; ++k) {
+    x[k] = load_widened(values + k * kDoubles);
+    far |= (x[k] < -1.0) | (x[k] > 1.0) | (x[k] != x[k]);
+  }
+  Doubles shares[kSigmoids];
+#pragma GCC unroll 4
+  for (int k = 0; k < kSigmoids; ++k) {
+    shares[k] = sigmoid_near_zero(x[k]);
+  }
+  if (fold_lanes<int64_t, FM_VECTOR_BYTES>(&far, PickAny{}) != 0) {
+    Doubles power[kSigmoids];
+#pragma GCC unroll 4
+    for (int k = 0; k < kSigmoids; ++k) {
+      power[k] = x[k] < 0 ? x[k] : -x[k];
+    }
+    exp_below_one(power);
+#pragma GCC unroll 4
+    for (int k = 0; k < kSigmoids; ++k) {
+      const Doubles share = (x[k] < 0 ? power[k] : Doubles{} + 1.0) / (1.0 + power[k]);
+      shares[k] = (x[k] >= -1.0) & (x[k] <= 1.0) ? shares[k] : share;
+    }
+  }
+#pragma GCC unroll 4
+  for (int k = 0; k < kSigmoids; ++k) {
+    const Narrow rounded = __builtin_convertvector(shares[k], Narrow);
+    std::memcpy(probs + k * kDoubles, &rounded, sizeof(rounded));
+  }
 }
 
 template <class V>
 void sigmoids(const V* values, int64_t count, V* probs) {
+  constexpr int64_t kAtOnce = kSigmoids * kDoubles;
   int64_t i = 0;
-  for (; i + kDoubles <= count; i += kDoubles) {
-    sigmoid_vector(values + i, probs + i);
+  for (; i + kAtOnce <= count; i += kAtOnce) {
+    sigmoid_vectors(values + i, probs + i);
   }
   if (i < count) {
-    V padded[kDoubles] = {};
+    V padded[kAtOnce] = {};
     std::copy(values + i, values + count, padded);
-    sigmoid_vector(padded, padded);
+    sigmoid_vectors(padded, padded);
     std::copy(padded, padded + (count - i), probs + i);
   }
 }
@@ -184,11 +210,17 @@ FM_INLINE double row_share(const V* row, int64_t count, V top) {
   constexpr int kChains = 4;
   const Doubles largest = Doubles{} + static_cast<double>(top);
   Doubles sums[kChains] = {};
+  Doubles powers[kChains];
   int64_t c = 0;
   for (; c + kChains * kDoubles <= count; c += kChains * kDoubles) {
 #pragma GCC unroll 4
     for (int chain = 0; chain < kChains; ++chain) {
-      sums[chain] += exp_below_one(load_widened(row + c + chain * kDoubles) - largest);
+      powers[chain] = load_widened(row + c + chain * kDoubles) - largest;
+    }
+    exp_below_one(powers);
+#pragma GCC unroll 4
+    for (int chain = 0; chain < kChains; ++chain) {
+      sums[chain] += powers[chain];
     }
   }
   for (; c + kDoubles <= count; c += kDoubles) {

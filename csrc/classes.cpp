@@ -61,8 +61,9 @@ void ClassReader::read(int64_t begin, int64_t end, ClassBlock& block, Notes& not
         kernels_->prefer_target(scores_, pred_offset, run, length, target, top_k_, pred);
       }
     } else {
-      pred_labels_->read(pred_offset, geometry_.inner_a(), length, pred);
-      notes.bad += pair_kernels().spoil_targets(pred, length, target);
+      if (pred_labels_->read(pred_offset, geometry_.inner_a(), length, pred) > 0) {
+        notes.bad += pair_kernels().spoil_targets(pred, length, target);
+      }
     }
     done += length;
   });
@@ -77,8 +78,9 @@ bool ClassReader::has_bad_label() const {
     geometry_.for_runs(begin, end, [&](int64_t length, int64_t pred_offset, int64_t target_offset) {
       bad += target_labels_.read(target_offset, geometry_.inner_b(), length, target.data());
       if (!has_scores_) {
-        pred_labels_->read(pred_offset, geometry_.inner_a(), length, pred.data());
-        bad += pair_kernels().spoil_targets(pred.data(), length, target.data());
+        if (pred_labels_->read(pred_offset, geometry_.inner_a(), length, pred.data()) > 0) {
+          bad += pair_kernels().spoil_targets(pred.data(), length, target.data());
+        }
       }
     });
   }

@@ -185,10 +185,13 @@ struct Moments {
 };
 inline constexpr int64_t kColumns = sizeof(Moments) / sizeof(double);
 
-// Pairs of one output that share a shift, and columns handled at a time. Cancellation costs at most
-// the number of pairs in rounding errors, because the shift is one of the values.
-inline constexpr int64_t kPairsPerBlock = 2048;
-inline constexpr int64_t kRowsPerBlock = 64;
+// A block has up to so many rows, which share a shift: cancellation costs at most that many
+// rounding errors, because the shift is one of the values. Its moments are worked out and merged
+// once, so that blocks of several outputs are as long as their memory allows.
+inline constexpr int64_t kMostRows = 2048;
+inline constexpr int64_t kFewestRows = 64;
+inline constexpr int64_t kPairsPerBlock = 1 << 14;
+inline constexpr int64_t kPairsPerTile = 2048;  // walked column by column in the L1 cache
 inline constexpr int64_t kWidth = 256;
 
 bool is_small_float(ScalarType type) {
@@ -342,15 +345,15 @@ class BlockReader {
     Tile<V> tile{};
     V* spare = buffer_.get();
     V* more = spare + rows * width;
-    const bool from_bases = holds_rounded(first, rows, column, width);
+    tile.preds = preds_.read(first, rows, column, width, dense_, spare, &tile.preds_pitch);
+    tile.target = target_.read(first, rows, column, width, dense_, more, &tile.target_pitch);
+    const bool from_bases = holds_rounded(preds_, tile.preds, rows * width) ||
+                            holds_rounded(target_, tile.target, rows * width);
     if (from_bases) {
       tile.preds = preds_.read_differences(first, rows, column, width, pivot, spare,
                                            &tile.preds_pitch, bases_.data());
       tile.target = target_.read_differences(first, rows, column, width, pivot, more,
                                              &tile.target_pitch, bases_.data() + width);
-    } else {
-      tile.preds = preds_.read(first, rows, column, width, dense_, spare, &tile.preds_pitch);
-      tile.target = target_.read(first, rows, column, width, dense_, more, &tile.target_pitch);
     }
     tile.weight = weights_ == nullptr ? nullptr
                   : width > 1         ? pair_weights_.data()
@@ -371,17 +374,10 @@ class BlockReader {
   }
 
  private:
-  // Whether double does not hold some of the block's int64, whose differences it may hold.
-  bool holds_rounded(int64_t first, int64_t rows, int64_t column, int64_t width) {
+  // Whether numbers read from int64 are more than double holds; their differences it may hold.
+  bool holds_rounded(const NumberSource<V>& source, const V* numbers, int64_t count) const {
     if constexpr (std::is_same_v<V, double>) {
-      for (const NumberSource<V>* source : {&preds_, &target_}) {
-        int64_t pitch = 0;
-        if (source->is_long() &&
-            exceed_exact_(source->read(first, rows, column, width, dense_, buffer_.get(), &pitch),
-                          rows * width)) {
-          return true;
-        }
-      }
+      return source.is_long() && exceed_exact_(numbers, count);
     }
     return false;
   }
@@ -418,12 +414,11 @@ class BlockReader {
   }
 
   void add(Tile<V> tile) {
-    const AddPairs<V> add_pairs = weights_ != nullptr ? kernels_.add_weighted : kernels_.add;
     if (dense_) {
       const int64_t pairs = tile.rows * tile.width;
       tile.preds_pitch = tile.target_pitch = tile.width = stride_;
       tile.rows = pairs / stride_;
-      add_pairs(tile, shifts_.data(), sums_.data(), stride_);
+      add_rows(tile);
       const int64_t done = tile.rows * stride_;
       tile.preds += done;
       tile.target += done;
@@ -431,7 +426,19 @@ class BlockReader {
       tile.rows = 1;
       tile.width = pairs - done;
     }
-    add_pairs(tile, shifts_.data(), sums_.data(), stride_);
+    add_rows(tile);
+  }
+
+  void add_rows(Tile<V> tile) {
+    const AddPairs<V> add_pairs = weights_ != nullptr ? kernels_.add_weighted : kernels_.add;
+    const int64_t step = std::max<int64_t>(1, kPairsPerTile / std::max<int64_t>(1, tile.width));
+    for (int64_t left = tile.rows; left > 0; left -= step) {
+      tile.rows = std::min(step, left);
+      add_pairs(tile, shifts_.data(), sums_.data(), stride_);
+      tile.preds += step * tile.preds_pitch;
+      tile.target += step * tile.target_pitch;
+      tile.weight += tile.weight == nullptr ? 0 : step * tile.width;
+    }
   }
 
   // Returns whether the sums say the moments: see `sum_again`.
@@ -627,8 +634,8 @@ class CoMoments final : public Job {
     }
     const bool by_column = outputs_ > 1 && preds_.walks_columns() && target_.walks_columns();
     width_ = by_column ? 1 : std::min(outputs_, kWidth);
-    rows_ =
-        std::min(count_, std::max(kRowsPerBlock, kPairsPerBlock / std::max<int64_t>(1, width_)));
+    rows_ = std::min(
+        count_, std::clamp(kPairsPerBlock / std::max<int64_t>(1, width_), kFewestRows, kMostRows));
   }
 
   Extent extent() const override {

@@ -1,7 +1,7 @@
 // Shifted sums over a tile of pairs, and the loading of what is not read in place.
 
 typedef double Doubles __attribute__((vector_size(FM_VECTOR_BYTES)));
-#if !defined(FM_AVX512)
+#if FM_VECTOR_BYTES == 16
 typedef float Floats __attribute__((vector_size(FM_VECTOR_BYTES / 2)));
 #endif
 inline constexpr int kLanes = FM_VECTOR_BYTES / 8;
@@ -15,10 +15,24 @@ FM_INLINE Doubles load_lanes(const float* data) {
 #if defined(FM_AVX512)
   // GCC converts the halves one by one and joins them.
   return (Doubles)_mm512_maskz_cvtps_pd(0xff, _mm256_loadu_ps(data));
+#elif FM_VECTOR_BYTES == 32
+  return (Doubles)_mm256_cvtps_pd(_mm_loadu_ps(data));
 #else
   Floats v;
   std::memcpy(&v, data, sizeof(v));
   return __builtin_convertvector(v, Doubles);
+#endif
+}
+
+// sum + a * b, contracted where the instruction set can: ISO C++ leaves that to us.
+FM_INLINE void add_product(double& sum, double a, double b) { sum += a * b; }
+FM_INLINE void add_product(Doubles& sum, Doubles a, Doubles b) {
+#if defined(FM_AVX512)
+  sum = (Doubles)_mm512_fmadd_pd((__m512d)a, (__m512d)b, (__m512d)sum);
+#elif FM_VECTOR_BYTES == 32
+  sum = (Doubles)_mm256_fmadd_pd((__m256d)a, (__m256d)b, (__m256d)sum);
+#else
+  sum += a * b;
 #endif
 }
 
@@ -34,10 +48,10 @@ struct ShiftedSums {
     x += from_x;
     y += from_y;
     d += from_d;
-    xx += from_x * from_x;
-    yy += from_y * from_y;
-    dd += from_d * from_d;
-    xy += from_x * from_y;
+    add_product(xx, from_x, from_x);
+    add_product(yy, from_y, from_y);
+    add_product(dd, from_d, from_d);
+    add_product(xy, from_x, from_y);
     low = target < low ? target : low;
     high = target > high ? target : high;
   }
@@ -54,10 +68,10 @@ struct ShiftedSums {
     x += weighted_x;
     y += weighted_y;
     d += weighted_d;
-    xx += weighted_x * from_x;
-    yy += weighted_y * from_y;
-    dd += weighted_d * from_d;
-    xy += weighted_x * from_y;
+    add_product(xx, weighted_x, from_x);
+    add_product(yy, weighted_y, from_y);
+    add_product(dd, weighted_d, from_d);
+    add_product(xy, weighted_x, from_y);
     const T lowest = weight != none ? target : low;
     const T highest = weight != none ? target : high;
     low = lowest < low ? lowest : low;
@@ -182,15 +196,17 @@ constexpr SumWeights kSumWeights = sum_weights;
 
 // Whether whole numbers among these may have been rounded when they became doubles.
 inline bool exceed_exact(const double* numbers, int64_t count) {
-  auto found = Doubles{} > Doubles{};
+  Doubles least{};
+  Doubles most{};
   int64_t i = 0;
   for (; i + kLanes <= count; i += kLanes) {
     const Doubles v = load_lanes(numbers + i);
-    found |= (v >= 0x1p53) | (v <= -0x1p53);
+    least = v < least ? v : least;
+    most = v > most ? v : most;
   }
   bool beyond = false;
   for (int lane = 0; lane < kLanes; ++lane) {
-    beyond |= found[lane] != 0;
+    beyond |= most[lane] >= 0x1p53 || least[lane] <= -0x1p53;
   }
   for (; i < count; ++i) {
     beyond |= numbers[i] >= 0x1p53 || numbers[i] <= -0x1p53;

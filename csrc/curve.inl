@@ -36,9 +36,7 @@ void scatter_keys(const T* scores, const uint8_t* labels, int64_t count, int shi
     keys[i] = static_cast<ImageOf<T>>(image << 1 | (label & 1));
     bins[i] = label > 1 ? nowhere : static_cast<uint32_t>(image >> shift);
   }
-  for (int64_t i = 0; i < count; ++i) {
-    *ends[bucket_of[bins[i]]]++ = keys[i];
-  }
+  scatter(keys, count, [&](int64_t i) -> ImageOf<T>*& { return ends[bucket_of[bins[i]]]; });
 }
 
 // Sums ratios in eight lanes in the order in which they come, so that the bits are the same
@@ -288,24 +286,6 @@ Key rebase_keys(Key* keys, int64_t count, Key base) {
   return varying;
 }
 
-// Inserts each key among those before it; gives up after `budget` moves.
-template <class Key>
-bool insert_keys(Key* keys, int64_t count, int64_t budget) {
-  for (int64_t i = 1; i < count; ++i) {
-    const Key key = keys[i];
-    int64_t place = i;
-    for (; place > 0 && keys[place - 1] > key; --place) {
-      keys[place] = keys[place - 1];
-    }
-    keys[place] = key;
-    budget -= i - place;
-    if (budget < 0) {
-      return false;
-    }
-  }
-  return true;
-}
-
 // Sorts keys up to their labels, in bits of which some vary; the result lies in one of both arrays.
 template <class Key>
 Key* sort_keys(Key* keys, Key* spare, int64_t count, Key varying) {
@@ -314,21 +294,10 @@ Key* sort_keys(Key* keys, Key* spare, int64_t count, Key varying) {
     return keys;
   }
   if (count <= kFewKeys) {
-    insert_keys(keys, count, count * count);
+    insert_keys(keys, count, 1, count * count);
     return keys;
   }
-  const int high = std::bit_width(varying);
-  const int low = std::countr_zero(varying);
-  // Of long keys the leading bits tell nearly all apart, and insertion does the rest.
-  const int telling = std::bit_width(static_cast<uint64_t>(count)) + 8;
-  if (high - low > telling + 8) {
-    Key* const sorted = radix_sort(keys, spare, count, high - telling, high);
-    if (insert_keys(sorted, count, 4 * count)) {
-      return sorted;
-    }
-    return radix_sort(sorted, sorted == keys ? spare : keys, count, low, high);
-  }
-  return radix_sort(keys, spare, count, low, high);
+  return sort_spread(keys, spare, count, std::countr_zero(varying), std::bit_width(varying));
 }
 
 template <class Key>

@@ -166,6 +166,7 @@ class Errors {
     if (Differences::are_needed(preds, target)) {
       differences_.emplace(preds, target);
     }
+    sums_quotients_ = columns == 1 && !preds_.is_double && !target_.is_double;
     const ErrorKernels& kernels = FM_PICK(kErrors);
     period_ = columns == 1 ? kernels.period : columns * kernels.lanes;
     if (period_ > kErrorBlock) {
@@ -188,9 +189,9 @@ class Errors {
     for (int64_t first = begin; first < end;) {
       const int64_t slot = (first - begin) % period_;
       const int64_t count = std::min({block_, end - first, slot > 0 ? period_ - slot : block_});
-      Pairs pairs{preds, target, nullptr, nullptr, count};
+      Pairs pairs{preds, target, nullptr, nullptr, count, sums_quotients_};
       read(first, count, preds, target, pairs);
-      if (differences_ && (exceed_exact_(preds, count) || exceed_exact_(target, count))) {
+      if (differences_ && exceed_exact_(preds, target, count)) {
         read_differences(first, count, error);
         pairs.error = error;
       }
@@ -256,12 +257,14 @@ class Errors {
   Source preds_;
   Source target_;
   std::optional<Differences> differences_;
-  bool (*exceed_exact_)(const double* numbers, int64_t count) = FM_PICK(kErrors).exceed_exact;
+  bool (*exceed_exact_)(const double* preds, const double* target,
+                        int64_t count) = FM_PICK(kErrors).exceed_exact;
   Geometry geometry_;
   int64_t rows_;
   int64_t per_row_;
   int64_t period_;
   int64_t block_;
+  bool sums_quotients_;
   Weights weights_;
 };
 

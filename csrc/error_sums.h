@@ -52,6 +52,7 @@ struct Pairs {
   const double* error;   // preds - target; null where that is the difference of the doubles
   const double* weight;  // null for ones
   int64_t count;
+  bool sums_quotients;  // of one column, and in range of double if a few are multiplied
 };
 
 // sums[i % period] += weight[i] * term of pair i. `period` is a multiple of `lanes`, or `count`
@@ -71,7 +72,7 @@ struct ErrorKernels {
   AddErrors poisson;
   AddErrors gamma;
   // Whether whole numbers among these may have been rounded when they became doubles.
-  bool (*exceed_exact)(const double* numbers, int64_t count);
+  bool (*exceed_exact)(const double* preds, const double* target, int64_t count);
 };
 
 }  // namespace fastmetrics

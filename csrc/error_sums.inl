@@ -212,13 +212,29 @@ FM_INLINE Reals half_error(Reals p, Reals t, Reals e) {
   return size < kInfinity ? size * 0.5 : magnitude(p * 0.5 - t * 0.5);
 }
 
+// Quotients are added without being worked out: a division takes as long as eight products.
+struct Fraction {
+  Reals over;
+  Reals under;
+
+  FM_INLINE Fraction operator+(const Fraction& other) const {
+    return {over * other.under + other.over * under, under * other.under};
+  }
+};
+
 struct Percentage {
   FM_INLINE static Reals at(Reals p, Reals t, Reals e, const ErrorParameters&) {
     return half_error(p, t, e) / larger(magnitude(t) * 0.5, all(kEpsilon * 0.5));
   }
+  FM_INLINE static Fraction fraction(Reals p, Reals t) {
+    return {magnitude(p - t), larger(magnitude(t), all(kEpsilon))};
+  }
 };
 
 struct Symmetric {
+  FM_INLINE static Fraction fraction(Reals p, Reals t) {
+    return {magnitude(p - t), larger(magnitude(t) + magnitude(p), all(kEpsilon))};
+  }
   FM_INLINE static Reals at(Reals p, Reals t, Reals e, const ErrorParameters&) {
     const Reals size = magnitude(t) * 0.5 + magnitude(p) * 0.5;
     return half_error(p, t, e) / larger(size, all(kEpsilon * 0.5));
@@ -356,18 +372,44 @@ FM_INLINE void add_rest(const Pairs& pairs, int64_t first, const ErrorParameters
     e[i] = kApart ? pairs.error[first + i] : 0.0;
     w[i] = kWeighted ? pairs.weight[first + i] : 1.0;
   }
-  const Reals value = term_at<Term, kWeighted, kApart>({p, t, e, w, count}, 0, parameters);
+  const Pairs rest{p, t, e, w, count, pairs.sums_quotients};
+  const Reals value = term_at<Term, kWeighted, kApart>(rest, 0, parameters);
   std::memcpy(values, &value, sizeof(value));
   for (int64_t i = 0; i < count; ++i) {
     sums[i] += values[i];
   }
 }
 
+// Adds the whole periods of a block, with one division each; returns how many pairs that were.
+template <class Term, bool kWeighted>
+FM_INLINE int64_t add_fractions(const Pairs& pairs, double* sums) {
+  const auto at = [&](int64_t i) __attribute__((always_inline)) {
+    Fraction one = Term::fraction(load(pairs.preds + i), load(pairs.target + i));
+    if constexpr (kWeighted) {
+      one.over *= load(pairs.weight + i);
+    }
+    return one;
+  };
+  Reals total = load(sums);
+  int64_t i = 0;
+  for (; i + kUnroll * kRealLanes <= pairs.count; i += kUnroll * kRealLanes) {
+    const Fraction four =
+        (at(i) + at(i + kRealLanes)) + (at(i + 2 * kRealLanes) + at(i + 3 * kRealLanes));
+    total += four.over / four.under;
+  }
+  std::memcpy(sums, &total, sizeof(total));
+  return i;
+}
+
 template <class Term, bool kWeighted, bool kApart>
 FM_INLINE void add_all(const Pairs& pairs, const ErrorParameters& parameters, int64_t period,
                        double* sums) {
   int64_t i = 0;
+  constexpr bool kDivides = std::is_same_v<Term, Percentage> || std::is_same_v<Term, Symmetric>;
   if (period == kUnroll * kRealLanes) {
+    if constexpr (kDivides && !kApart) {
+      i = pairs.sums_quotients ? add_fractions<Term, kWeighted>(pairs, sums) : 0;
+    }
     Reals totals[kUnroll];
     std::memcpy(totals, sums, sizeof(totals));
     for (; i + period <= pairs.count; i += period) {
@@ -405,15 +447,16 @@ void add_errors(const Pairs& pairs, const ErrorParameters& parameters, int64_t p
   }
 }
 
-inline bool exceed_exact(const double* numbers, int64_t count) {
-  Words found{};
+inline bool exceed_exact(const double* preds, const double* target, int64_t count) {
+  Reals largest[2] = {};
   int64_t i = 0;
   for (; i + kRealLanes <= count; i += kRealLanes) {
-    found |= magnitude(load(numbers + i)) >= 0x1p53;
+    largest[0] = larger(magnitude(load(preds + i)), largest[0]);
+    largest[1] = larger(magnitude(load(target + i)), largest[1]);
   }
-  bool beyond = any(found);
+  bool beyond = any(larger(largest[0], largest[1]) >= 0x1p53);
   for (; i < count; ++i) {
-    beyond |= std::abs(numbers[i]) >= 0x1p53;
+    beyond |= std::abs(preds[i]) >= 0x1p53 || std::abs(target[i]) >= 0x1p53;
   }
   return beyond;
 }

@@ -14,18 +14,27 @@ inline constexpr int32_t kBad = -2;
 struct LabelRule {
   int64_t limit;
   std::optional<int64_t> ignore;
+
+  bool ignores_a_class() const { return ignore.has_value() && *ignore >= 0 && *ignore < limit; }
 };
+
+// Counts of a class while a batch is read; what else a state holds follows from them.
+enum ClassTally : int32_t { kMissed = 0, kHit = 1, kCalled = 2 };  // its targets, and predictions
+inline constexpr int32_t kClassTallies = 3;
 
 using ReadLabels = int64_t (*)(const void* labels, int64_t offset, int64_t stride, int64_t count,
                                const LabelRule& rule, int32_t* codes);
 
 // Loops over decoded labels. `spoil_targets` marks targets bad whose predicted label is, and counts
 // them; `pair_cells` writes target * num_classes + pred, or one past the last cell where the target
-// does not count.
+// does not count; `tally_places` writes which two tallies each pair adds to, among those of what is
+// no class where the target is none.
 struct PairKernels {
   int64_t (*spoil_targets)(const int32_t* pred, int64_t count, int32_t* target);
   void (*pair_cells)(const int32_t* target, const int32_t* pred, int64_t count, int32_t num_classes,
                      int32_t* cells);
+  void (*tally_places)(const int32_t* target, const int32_t* pred, int64_t count,
+                       int32_t* target_places, int32_t* pred_places);
 };
 const PairKernels& pair_kernels();
 

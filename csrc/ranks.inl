@@ -47,24 +47,16 @@ inline void count_bins(const Pair* pairs, int64_t count, uint32_t least, int shi
 // Puts each pair where its bucket grows.
 inline void scatter_pairs(const Pair* pairs, int64_t count, uint32_t least, int shift,
                           const uint16_t* bucket_of, Pair** ends) {
-  for (int64_t i = 0; i < count; ++i) {
-    const Pair pair = pairs[i];
-    *ends[bucket_of[(key_of(pair) - least) >> shift]]++ = pair;
-  }
+  scatter(pairs, count, [&](int64_t i) -> Pair*& {
+    return ends[bucket_of[(key_of(pairs[i]) - least) >> shift]];
+  });
 }
 
 // Sorts by key, pairs of one key as they stood or by what goes with them; the result lies in one of
 // both arrays.
 inline Pair* sort_pairs(Pair* pairs, Pair* spare, int64_t count) {
   if (count <= kFewPairs) {
-    for (int64_t i = 1; i < count; ++i) {
-      const Pair pair = pairs[i];
-      int64_t place = i;
-      for (; place > 0 && pairs[place - 1] > pair; --place) {
-        pairs[place] = pairs[place - 1];
-      }
-      pairs[place] = pair;
-    }
+    insert_keys(pairs, count, 0, count * count);
     return pairs;
   }
   const Pair base = Pair{range_of(pairs, count).least} << 32;
@@ -77,7 +69,7 @@ inline Pair* sort_pairs(Pair* pairs, Pair* spare, int64_t count) {
   if (varying == 0) {
     return pairs;
   }
-  return radix_sort(pairs, spare, count, 32 + std::countr_zero(varying), 32 + width_of(varying));
+  return sort_spread(pairs, spare, count, 32 + std::countr_zero(varying), 32 + width_of(varying));
 }
 
 // The end of the pairs whose key is that of the first one.

@@ -5,6 +5,10 @@
 #include <cstring>
 #include <limits>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "parallel.h"
 #include "reals.h"
 #include "simd.h"
@@ -38,11 +42,13 @@ inline double value_of_row(double first, double second, double third) {
   return kind == RowKind::kJs || kind == RowKind::kJsLog ? 0.5 * first : first;
 }
 
-// `columns` adds to these three sums; `narrow` does all the work for rows stored column by column.
+// `columns` adds to these three sums, `floats` to those of a cosine; `narrow` does all the work for
+// rows stored column by column.
 struct RowKernels {
   void (*sums)(const double* preds, const double* target, int64_t count, RowTotals& totals);
   void (*columns)(const double* preds, const double* target, int64_t count, const RowScale& scale,
                   RowTotals& totals);
+  void (*floats)(const float* preds, const float* target, int64_t count, RowTotals& totals);
   void (*narrow)(const double* preds, const double* target, int64_t rows, int64_t columns,
                  double* values);
 };
@@ -79,12 +85,19 @@ class Matrix {
   explicit Matrix(const Tensor& tensor)
       : data_(tensor.const_data_ptr()),
         load_(load_reals(tensor.scalar_type())),
+        floats_(tensor.scalar_type() == ScalarType::Float && tensor.stride(1) == 1),
         row_step_(tensor.stride(0)),
         step_(tensor.stride(1)),
         columns_(tensor.size(1)),
         bytes_each_(static_cast<int64_t>(tensor.element_size())) {}
 
   int64_t bytes_per_row() const { return columns_ * bytes_each_; }
+
+  // Whether the numbers of a row are adjacent floats, which begin there.
+  bool has_float_rows() const { return floats_; }
+  const float* float_row(int64_t row) const {
+    return static_cast<const float*>(data_) + row * row_step_;
+  }
 
   void load_rows(int64_t row, int64_t rows, double* numbers) const {
     if (step_ == 1 && (row_step_ == columns_ || rows == 1)) {
@@ -105,6 +118,7 @@ class Matrix {
  private:
   const void* data_;
   LoadReals load_;
+  bool floats_;
   int64_t row_step_;
   int64_t step_;
   int64_t columns_;
@@ -141,6 +155,15 @@ class RowReader {
   void visit_rows(int64_t begin, int64_t end, F&& use) const {
     std::array<double, kBuffer> preds;
     std::array<double, kBuffer> target;
+    const bool in_place = preds_.has_float_rows() && target_.has_float_rows();
+    if (kind_ == RowKind::kCosine && columns_ > kNarrow && in_place) {
+      for (int64_t row = begin; row < end; ++row) {
+        RowTotals totals;
+        kernels_.floats(preds_.float_row(row), target_.float_row(row), columns_, totals);
+        use(row, value_of(totals));
+      }
+      return;
+    }
     if (columns_ > kBuffer) {
       for (int64_t row = begin; row < end; ++row) {
         use(row, wide_row(row, preds.data(), target.data()));

@@ -2,6 +2,36 @@
 
 #include "values.inl"
 
+// Puts exp(number - top) in place of each number, and calls use(power, distance) for each register
+// of them in order.
+template <class F>
+FM_INLINE void for_powers(double* numbers, int64_t count, const Doubles& top, F&& use) {
+  constexpr int kAtOnce = 4;
+  int64_t i = 0;
+  const auto work = [&](auto registers) __attribute__((always_inline)) {
+    constexpr int kCount = decltype(registers)::value;
+    Doubles distance[kCount];
+    Doubles power[kCount];
+#pragma GCC unroll 4
+    for (int k = 0; k < kCount; ++k) {
+      distance[k] = power[k] = load_doubles(numbers + i + k * kDoubles) - top;
+    }
+    exp_below_one(power);
+#pragma GCC unroll 4
+    for (int k = 0; k < kCount; ++k) {
+      std::memcpy(numbers + i + k * kDoubles, &power[k], sizeof(power[k]));
+      use(power[k], distance[k]);
+    }
+    i += kCount * kDoubles;
+  };
+  while (i + kAtOnce * kDoubles <= count) {
+    work(std::integral_constant<int, kAtOnce>{});
+  }
+  while (i < count) {
+    work(std::integral_constant<int, 1>{});
+  }
+}
+
 // Softmax of one row in double, rounded to V. `padded` has room for `count` numbers and a vector
 // more. Equal infinities share the row, and NaN makes all of it NaN. The largest probability goes
 // to `top_prob` too, if there is one.
@@ -49,13 +79,11 @@ FM_INLINE bool softmax_row(const V* row, int64_t count, double* padded, V* probs
   // The ones of the largest scores come last: what is far below them must not vanish one by one.
   Doubles sums{};
   Longs ones{};
-  for (int64_t c = 0; c < length; c += kDoubles) {
-    const Doubles distance = load_doubles(padded + c) - top;
-    const Doubles e = exp_below_one(distance);
-    std::memcpy(padded + c, &e, sizeof(e));
+  const auto add = [&](const Doubles& e, const Doubles& distance) {
     sums += distance < 0 ? e : Doubles{};
     ones -= distance == 0;
-  }
+  };
+  for_powers(padded, length, Doubles{} + top, add);
   double sum = 0.0;
   int64_t tops = 0;
   for (int lane = 0; lane < kDoubles; ++lane) {
@@ -102,18 +130,17 @@ FM_INLINE bool softmax_lanes(const V* rows, int64_t count, V* probs, float* top_
   if (any != 0) {
     return false;
   }
-  Doubles sum{};
+  Doubles parts[kDoubles] = {};
   Longs tops{};
-  for (int64_t lane = 0; lane < std::min<int64_t>(kDoubles, count); ++lane) {
-    Doubles part{};
-    for (int64_t c = lane; c < count; c += kDoubles) {
-      const Doubles distance = load_doubles(scores + c * kDoubles) - top;
-      const Doubles e = exp_below_one(distance);
-      std::memcpy(scores + c * kDoubles, &e, sizeof(e));
-      part += distance < 0 ? e : Doubles{};
-      tops -= distance == 0;
-    }
-    sum += part;
+  int64_t part = 0;
+  for_powers(scores, count * kDoubles, top, [&](const Doubles& e, const Doubles& distance) {
+    parts[part] += distance < 0 ? e : Doubles{};
+    tops -= distance == 0;
+    part = part + 1 == kDoubles ? 0 : part + 1;
+  });
+  Doubles sum{};
+  for (const Doubles& one : parts) {
+    sum += one;
   }
   sum += __builtin_convertvector(tops, Doubles);
   for (int64_t c = 0; c < count; ++c) {

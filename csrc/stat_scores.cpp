@@ -9,22 +9,19 @@ constexpr const char* kOp = "stat_scores_";
 
 enum Column : int64_t { kTp = 0, kFp = 1, kTn = 2, kFn = 3 };
 
-// Scratch per class while reading: hits, predictions, targets. The rest follows when the batch is
-// done.
-enum Tally : int64_t { kHits = 0, kPredicted = 1, kTargets = 2 };
-inline constexpr int64_t kTallies = 3;
+// Rows in front of the tallies, where ignored and bad positions go.
 inline constexpr int64_t kSpareRows = 2;
 
-// Adds a block to tallies that have two spare rows in front, where ignored and bad positions go.
 template <class Sum, class Amount>
 void tally(const ClassBlock& block, int64_t count, Amount amount, Sum* sums) {
+  std::array<int32_t, kBlock> target_places;
+  std::array<int32_t, kBlock> pred_places;
+  pair_kernels().tally_places(block.target.data(), block.pred.data(), count, target_places.data(),
+                              pred_places.data());
   for (int64_t i = 0; i < count; ++i) {
-    const int64_t target = block.target[i];
-    const int64_t pred = target >= 0 ? block.pred[i] : target;
     const Sum added = amount(i);
-    sums[target * kTallies + kTargets] += added;
-    sums[pred * kTallies + kPredicted] += added;
-    sums[target * kTallies + kHits] += pred == target ? added : Sum{0};
+    sums[target_places[i]] += added;
+    sums[pred_places[i]] += added;
   }
 }
 
@@ -36,9 +33,8 @@ void tally_matrix(const Sum* matrix, int64_t num_classes, Sum* sums) {
   for (int64_t target = 0; target < num_classes; ++target) {
     for (int64_t pred = 0; pred < num_classes; ++pred) {
       const Sum found = matrix[target * num_classes + pred];
-      sums[target * kTallies + kTargets] += found;
-      sums[pred * kTallies + kPredicted] += found;
-      sums[target * kTallies + kHits] += pred == target ? found : Sum{0};
+      sums[target * kClassTallies + (pred == target ? kHit : kMissed)] += found;
+      sums[pred * kClassTallies + kCalled] += found;
     }
   }
 }
@@ -51,20 +47,20 @@ void add_tallies(const Sum* sums, int64_t num_classes, int64_t columns, StateSum
   Sum targets{0};
   Sum predicted{0};
   for (int64_t c = 0; c < num_classes; ++c) {
-    targets += sums[c * kTallies + kTargets];
-    predicted += sums[c * kTallies + kPredicted];
+    targets += sums[c * kClassTallies + kMissed] + sums[c * kClassTallies + kHit];
+    predicted += sums[c * kClassTallies + kCalled];
   }
   for (int64_t c = 0; c < num_classes; ++c) {
-    const Sum* row = sums + c * kTallies;
+    const Sum* row = sums + c * kClassTallies;
     StateSum* out = state + (columns == 1 ? 0 : c) * 4;
-    const Sum fp = row[kPredicted] - row[kHits];
-    const Sum fn = row[kTargets] - row[kHits];
-    out[kTp] += factor * static_cast<StateSum>(row[kHits]);
+    const Sum fp = row[kCalled] - row[kHit];
+    const Sum fn = row[kMissed];
+    out[kTp] += factor * static_cast<StateSum>(row[kHit]);
     out[kFp] += factor * static_cast<StateSum>(fp);
     out[kFn] += factor * static_cast<StateSum>(fn);
     // Weighted sums are rounded: this way tn is exactly 0 where every prediction, or every target,
     // is this class.
-    const Sum tn = fn == Sum{0} ? predicted - row[kPredicted] : targets - row[kTargets] - fp;
+    const Sum tn = fn == Sum{0} ? predicted - row[kCalled] : targets - (fn + row[kHit]) - fp;
     out[kTn] += factor * static_cast<StateSum>(tn);
   }
 }
@@ -125,15 +121,15 @@ class ClassCounts final : public LabelJob {
       add_tallies(scratch_.sums(0) + kSpare, num_classes_, columns_, StateSum{1}, state_);
       return;
     }
-    std::vector<Sum> sums(num_classes_ * kTallies);
+    std::vector<Sum> sums(num_classes_ * kClassTallies);
     tally_matrix(scratch_.sums(0), num_classes_, sums.data());
     add_tallies(sums.data(), num_classes_, columns_, StateSum{1}, state_);
   }
 
  private:
-  static constexpr int64_t kSpare = kSpareRows * kTallies;
+  static constexpr int64_t kSpare = kSpareRows * kClassTallies;
 
-  int64_t size() const { return num_classes_ * kTallies + kSpare; }
+  int64_t size() const { return num_classes_ * kClassTallies + kSpare; }
 
   ClassReader reader_;
   Weights weights_;
@@ -210,16 +206,16 @@ void count_samples(const ClassReader& reader, const Weights& weights, int64_t nu
     reader.raise_bad_label();
   }
   const int64_t depth = reader.depth();
-  const int64_t size = (num_classes + kSpareRows) * kTallies;
+  const int64_t size = (num_classes + kSpareRows) * kClassTallies;
   const Partition partition(reader.num_samples(), depth * reader.bytes_per_position(), 0, true, 1);
   Scratch<int64_t> scratch(partition.parts, size);
   partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    int64_t* sums = scratch.sums(part) + kSpareRows * kTallies;
+    int64_t* sums = scratch.sums(part) + kSpareRows * kClassTallies;
     Notes notes;
     ClassBlock block;
     WeightsInOrder amounts(weights, end, 1);
     for (int64_t sample = begin; sample < end; ++sample) {
-      std::fill(sums, sums + num_classes * kTallies, 0);
+      std::fill(sums, sums + num_classes * kClassTallies, 0);
       const int64_t stop = (sample + 1) * depth;
       for (int64_t first = sample * depth; first < stop; first += kBlock) {
         const int64_t last = std::min(stop, first + kBlock);

@@ -54,8 +54,9 @@ int64_t ThresholdReader::read_codes(int64_t length, int64_t pred_offset, int64_t
                                     int32_t* target, int32_t* pred) const {
   int64_t bad = target_labels_.read(target_offset, geometry_.inner_b(), length, target);
   if (pred_labels_.has_value()) {
-    pred_labels_->read(pred_offset, geometry_.inner_a(), length, pred);
-    bad += pair_kernels().spoil_targets(pred, length, target);
+    if (pred_labels_->read(pred_offset, geometry_.inner_a(), length, pred) > 0) {
+      bad += pair_kernels().spoil_targets(pred, length, target);
+    }
   }
   return bad;
 }

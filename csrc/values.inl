@@ -95,6 +95,12 @@ typedef double Doubles __attribute__((vector_size(FM_VECTOR_BYTES)));
 typedef int64_t Longs __attribute__((vector_size(FM_VECTOR_BYTES)));
 inline constexpr int kDoubles = FM_VECTOR_BYTES / 8;
 
+// How many numbers V fill the lanes of one vector of doubles.
+template <class V>
+struct NarrowVector {
+  typedef V Type __attribute__((vector_size(kDoubles * sizeof(V))));
+};
+
 FM_INLINE Doubles load_doubles(const double* data) {
   Doubles v;
   std::memcpy(&v, data, sizeof(v));
@@ -110,6 +116,19 @@ FM_INLINE Doubles multiply_add(Doubles a, Doubles b, Doubles c) {
 #else
   return a * b + c;
 #endif
+}
+
+// As many numbers as fill a register of doubles.
+template <class V>
+FM_INLINE Doubles load_widened(const V* data) {
+#if FM_VECTOR_BYTES == 32
+  if constexpr (std::is_same_v<V, float>) {
+    return (Doubles)_mm256_cvtps_pd(_mm_loadu_ps(data));  // GCC converts half of it at a time
+  }
+#endif
+  typename NarrowVector<V>::Type v;
+  std::memcpy(&v, data, sizeof(v));
+  return __builtin_convertvector(v, Doubles);
 }
 
 // Horner's scheme from the highest coefficient on.
@@ -147,23 +166,65 @@ FM_INLINE Doubles exp_below_one(Doubles x) {
       _mm512_cmp_pd_mask((__m512d)x, (__m512d)(Doubles{} - 708.0), _CMP_NLT_UQ);
   return (Doubles)_mm512_maskz_scalef_pd(remains, (__m512d)power, (__m512d)(n * 0.125));
 }
+// Several at a time.
+template <int kCount>
+FM_INLINE void exp_below_one(Doubles (&x)[kCount]) {
+#pragma GCC unroll 4
+  for (Doubles& one : x) {
+    one = exp_below_one(one);
+  }
+}
 #else
-FM_INLINE Doubles exp_below_one(Doubles x) {
+// Several at a time, in step: one alone waits for each of its products, and every constant is
+// loaded once for all. A score of a row takes 2.9 ns with four, 4.2 ns alone (AVX2, one thread).
+template <int kCount>
+FM_INLINE void exp_below_one(Doubles (&x)[kCount]) {
   const double kRound = 6755399441055744.0;
-  const auto vanishes = x < -708.0;
-  const Doubles bounded = vanishes ? Doubles{} - 708.0 : x;
-  const Doubles shifted = multiply_add(bounded, Doubles{} + 1.4426950408889634, Doubles{} + kRound);
-  const Doubles n = shifted - kRound;
-  Doubles r = multiply_add(n, Doubles{} - 0.693147180369123816490, bounded);
-  r = multiply_add(n, Doubles{} - 1.90821492927058770002e-10, r);
-  const Doubles power = polynomial(
-      r, {1.0 / 479001600.0, 1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0, 1.0 / 40320.0,
-          1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0});
-  Longs bits;
-  std::memcpy(&bits, &shifted, sizeof(bits));
-  bits = (bits - std::bit_cast<int64_t>(kRound) + 1023) << 52;
-  Doubles scale;
-  std::memcpy(&scale, &bits, sizeof(scale));
-  return vanishes ? Doubles{} : power * scale;
+  constexpr double kFactorials[] = {1.0 / 479001600.0,
+                                    1.0 / 39916800.0,
+                                    1.0 / 3628800.0,
+                                    1.0 / 362880.0,
+                                    1.0 / 40320.0,
+                                    1.0 / 5040.0,
+                                    1.0 / 720.0,
+                                    1.0 / 120.0,
+                                    1.0 / 24.0,
+                                    1.0 / 6.0,
+                                    0.5,
+                                    1.0,
+                                    1.0};
+  Doubles shifted[kCount];
+  Doubles r[kCount];
+  Doubles power[kCount];
+#pragma GCC unroll 4
+  for (int k = 0; k < kCount; ++k) {
+    const Doubles bounded = x[k] < -708.0 ? Doubles{} - 708.0 : x[k];
+    shifted[k] = multiply_add(bounded, Doubles{} + 1.4426950408889634, Doubles{} + kRound);
+    const Doubles n = shifted[k] - kRound;
+    r[k] = multiply_add(n, Doubles{} - 0.693147180369123816490, bounded);
+    r[k] = multiply_add(n, Doubles{} - 1.90821492927058770002e-10, r[k]);
+    power[k] = Doubles{} + kFactorials[0];
+  }
+  for (size_t i = 1; i < std::size(kFactorials); ++i) {
+    const Doubles next = Doubles{} + kFactorials[i];
+#pragma GCC unroll 4
+    for (int k = 0; k < kCount; ++k) {
+      power[k] = multiply_add(power[k], r[k], next);
+    }
+  }
+#pragma GCC unroll 4
+  for (int k = 0; k < kCount; ++k) {
+    Longs bits;
+    std::memcpy(&bits, &shifted[k], sizeof(bits));
+    bits = (bits - std::bit_cast<int64_t>(kRound) + 1023) << 52;
+    Doubles scale;
+    std::memcpy(&scale, &bits, sizeof(scale));
+    x[k] = x[k] < -708.0 ? Doubles{} : power[k] * scale;
+  }
+}
+FM_INLINE Doubles exp_below_one(Doubles x) {
+  Doubles one[1] = {x};
+  exp_below_one(one);
+  return one[0];
 }
 #endif

@@ -38,9 +38,9 @@ def equal_error(fpr: Tensor, tpr: Tensor) -> Tensor:
 
 def _known_rates(curve: Curve, undefined: str | None) -> tuple[Tensor, Tensor]:
     """Return the rates by descending threshold; of a class without one, 0 or both NaN."""
-    fpr, tpr = rates(curve)
+    fpr, tpr = rates(curve, undefined)
     if undefined is None:
-        return fpr.nan_to_num(0.0), tpr.nan_to_num(0.0)
+        return fpr, tpr
     defined = has_both(curve).unsqueeze(-1)
     return fpr.where(defined, torch.nan), tpr.where(defined, torch.nan)
 

@@ -62,17 +62,19 @@ def precision_and_recall(curve: Curve, undefined: str | None = "nan") -> tuple[T
     """
     recall = curve.tps / curve.positives.unsqueeze(-1)
     if undefined is None and not curve.grid:
-        recall = recall.nan_to_num(1.0)
+        recall.nan_to_num_(1.0)
     return curve.tps / (curve.tps + curve.fps), recall
 
 
-def _points(curve: Curve, undefined: str | None) -> tuple[Tensor, Tensor]:
+def _points(curve: Curve, undefined: str | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Return precision and recall ``[..., K + 1]``, thresholds ascending, and the point (1, 0)."""
+
+    def closed(values: Tensor, end: float) -> Tensor:
+        values = curve.as_given(values.to(dtype))
+        return torch.cat([values, values.new_full((*values.shape[:-1], 1), end)], -1)
+
     precision, recall = precision_and_recall(curve, undefined)
-    return (
-        torch.cat([curve.as_given(precision), precision.new_ones((*precision.shape[:-1], 1))], -1),
-        torch.cat([curve.as_given(recall), recall.new_zeros((*recall.shape[:-1], 1))], -1),
-    )
+    return closed(precision, 1.0), closed(recall, 0.0)
 
 
 def _gaps_last(precision: Tensor, recall: Tensor) -> tuple[Tensor, Tensor]:
@@ -86,7 +88,8 @@ def precision_recall_formula(
 ) -> Points | PointLists:
     """Return precision, recall and thresholds as `binary_precision_recall_curve` documents them."""
     every = [curves] if isinstance(curves, Curve) else curves
-    points = [_points(curve, undefined) for curve in every]
+    dtype = torch.float64 if average == "macro" else torch.float32
+    points = [_points(curve, undefined, dtype) for curve in every]
     thresholds = [c.thresholds.clone() if c.grid else c.thresholds.flip(0) for c in every]
     if average == "macro":
         gaps = torch.stack([p.isnan().any() for p, _ in points]).any()
@@ -101,8 +104,8 @@ def precision_recall_formula(
         return precision.float(), recall.float(), torch.cat(thresholds * repeats).sort().values
     if isinstance(curves, Curve):
         (precision, recall), (given,) = points[0], thresholds
-        return precision.float(), recall.float(), given
-    return [p.float() for p, _ in points], [r.float() for _, r in points], thresholds
+        return precision, recall, given
+    return [p for p, _ in points], [r for _, r in points], thresholds
 
 
 def _absent(scores: Scores, undefined: str | None) -> str | None:

@@ -36,18 +36,28 @@ def from_origin(curve: Curve) -> Curve:
     )
 
 
-def rates(curve: Curve) -> tuple[Tensor, Tensor]:
-    """Return float64 false and true positive rates by descending threshold; 0/0 is NaN.
+def rates(
+    curve: Curve, undefined: str | None = "nan", dtype: torch.dtype = torch.float64
+) -> tuple[Tensor, Tensor]:
+    """Return false and true positive rates by descending threshold; 0/0 is NaN, or 0 if None.
 
-    Thresholds of the data are preceded by one that no score reaches, ``[..., K + 1]``.
+    Thresholds of the data are preceded by one that no score reaches, ``[..., K + 1]``. They are
+    divided in float64 and put together in ``dtype``.
     """
-    curve = from_origin(curve)
-    return curve.fps / curve.negatives.unsqueeze(-1), curve.tps / curve.positives.unsqueeze(-1)
+
+    def rate(counts: Tensor, total: Tensor) -> Tensor:
+        total = total.unsqueeze(-1)
+        if undefined is None:
+            total = total.where(total != 0, 1.0)
+        parts = (counts,) if curve.grid else (torch.zeros_like(total), counts)
+        return torch.cat([(part / total).to(dtype) for part in parts], -1)
+
+    return rate(curve.fps, curve.negatives), rate(curve.tps, curve.positives)
 
 
 def whole_rates(curve: Curve) -> tuple[Tensor, Tensor]:
     """Return the rates of a curve that comes from (0, 0) and ends in (1, 1); 0/0 is 0."""
-    fpr, tpr = (rate.nan_to_num(0.0) for rate in rates(curve))
+    fpr, tpr = rates(curve, undefined=None)
     start = torch.zeros_like(fpr[..., :1])
     return (
         torch.cat([start, fpr, start + 1.0], -1),
@@ -62,16 +72,14 @@ def roc_formula(
     every = [curves] if isinstance(curves, Curve) else curves
     points, thresholds = [], []
     for curve in every:
-        fpr, tpr = rates(curve)
-        if undefined is None:
-            fpr, tpr = fpr.nan_to_num(0.0), tpr.nan_to_num(0.0)
+        fpr, tpr = rates(curve, undefined, torch.float64 if average == "macro" else torch.float32)
         if curve.grid:
             # Given thresholds in reverse, which descends if they ascend.
             points.append((curve.as_given(fpr).flip(-1), curve.as_given(tpr).flip(-1)))
             thresholds.append(curve.thresholds.flip(0))
         else:
             points.append((fpr, tpr))
-            thresholds.append(from_origin(curve).thresholds)
+            thresholds.append(torch.cat([curve.thresholds.new_ones(1), curve.thresholds]))
     if average == "macro":
         fpr, tpr = mean_curve(
             [row for x, _ in points for row in x.view(-1, x.shape[-1])],
@@ -85,8 +93,8 @@ def roc_formula(
         )
     if isinstance(curves, Curve):
         (fpr, tpr), (given,) = points[0], thresholds
-        return fpr.float(), tpr.float(), given
-    return [x.float() for x, _ in points], [y.float() for _, y in points], thresholds
+        return fpr, tpr, given
+    return [x for x, _ in points], [y for _, y in points], thresholds
 
 
 FORMULA = CurveFormula(of_curves=roc_formula, static_shape=False, class_averages=CURVE_AVERAGES)
