@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from fastmetrics.detection.mean_ap import *
 from fastmetrics.utilities.lazy import exported, names_beside
 
 if not TYPE_CHECKING:

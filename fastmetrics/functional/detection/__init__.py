@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING
 
+from fastmetrics.functional.detection.map import *
 from fastmetrics.utilities.lazy import exported, names_beside
 
 if not TYPE_CHECKING:
