@@ -4,7 +4,8 @@
 // A batch is flat: the detections of all images one after another, the ground truths likewise, and
 // `layout` says how many of each an image has. Images are split over threads; each sorts its own
 // few detections by class and score, works out the IoU of those pairs that share a class, and walks
-// the thresholds. A row of the state is written once, at the place of its detection or ground truth.
+// the thresholds. A row of the state is written once, at the place of its detection or ground
+// truth.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
@@ -273,7 +274,8 @@ class Matcher {
       while (g_end < truth_.size() && truth_label(image, truth_[g_end]) == label) {
         ++g_end;
       }
-      match_class(image, {found_.data() + d, d_end - d}, {truth_.data() + g, g_end - g}, found_rows);
+      match_class(image, {found_.data() + d, d_end - d}, {truth_.data() + g, g_end - g},
+                  found_rows);
       if (ious != nullptr) {
         ious = std::copy(ious_.begin(), ious_.end(), ious);
       }
@@ -348,8 +350,7 @@ class Matcher {
       const int64_t place = image.found + found[d];
       write_head(row, batch_.scores[place], batch_.labels[place], image.id, d);
       for (int64_t g = 0; d < kept && g < width; ++g) {
-        const double iou =
-            reader_.iou(found[d], truth[g], batch_.crowds[image.truth + truth[g]]);
+        const double iou = reader_.iou(found[d], truth[g], batch_.crowds[image.truth + truth[g]]);
         ious_[d * width + g] = iou;
         best_[d] = std::max(best_[d], iou);
       }
@@ -388,8 +389,7 @@ class Matcher {
           taken_[match] = 1;
           bits[0] |= mask;
         }
-        if (match >= 0 ? ignored(match)
-                       : rule_.outside(range, reader_.found_area(found[d]))) {
+        if (match >= 0 ? ignored(match) : rule_.outside(range, reader_.found_area(found[d]))) {
           bits[words] |= mask;
         }
       }
@@ -452,8 +452,10 @@ void match_images(const char* op, Tensor& state, std::optional<Tensor>& ious,
     matrices = state_data<double>(*ious);
   }
   const auto count = static_cast<int64_t>(images.size());
-  const Partition partition(count, 512 * (num_found + num_truth) / std::max<int64_t>(count, 1) + 64,
-                            1, true, 1);
+  // A row takes as long as reading so many bytes.
+  constexpr int64_t kBytesPerRow = 64;
+  const Partition partition(
+      count, kBytesPerRow * (num_found + num_truth) / std::max<int64_t>(count, 1) + 1, 1, true, 1);
   std::vector<std::pair<int64_t, const char*>> faults(partition.parts, {count, nullptr});
   partition.run([&](int64_t part, int64_t begin, int64_t end) {
     Matcher<Pairs> matcher(pairs, batch, rule);
@@ -511,7 +513,8 @@ void mask_matches_cpu(Tensor state, std::optional<Tensor> ious, const Tensor& ma
 }
 
 void pack_masks_cpu(Tensor state, std::vector<Tensor> tensors) {
-  require(state.scalar_type() == ScalarType::Long && state.dim() == 1, "`state` must be int64 [W].");
+  require(state.scalar_type() == ScalarType::Long && state.dim() == 1,
+          "`state` must be int64 [W].");
   uint64_t* words = state_data<uint64_t>(state);
   struct Task {
     const uint8_t* mask;
@@ -521,9 +524,10 @@ void pack_masks_cpu(Tensor state, std::vector<Tensor> tensors) {
   std::vector<Task> tasks;
   int64_t next = 0;
   for (const Tensor& masks : tensors) {
-    require(masks.dim() == 3 && masks.is_contiguous() &&
-                (masks.scalar_type() == ScalarType::Byte || masks.scalar_type() == ScalarType::Bool),
-            "masks must be contiguous bool or uint8 [N, H, W].");
+    require(
+        masks.dim() == 3 && masks.is_contiguous() &&
+            (masks.scalar_type() == ScalarType::Byte || masks.scalar_type() == ScalarType::Bool),
+        "masks must be contiguous bool or uint8 [N, H, W].");
     const int64_t pixels = masks.size(1) * masks.size(2);
     const auto* data = static_cast<const uint8_t*>(masks.const_data_ptr());
     for (int64_t i = 0; i < masks.size(0); ++i) {

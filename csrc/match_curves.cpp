@@ -40,10 +40,6 @@ struct Curves {
   double* precision;
   double* recall;
   double* scores;  // or null
-
-  int64_t place(int64_t t, int64_t r, int64_t task) const {
-    return (t * recalls + r) * classes * ranges * limits + task;
-  }
 };
 
 // The detections of each class by falling score, and how many ground truths count.
@@ -69,14 +65,13 @@ struct Classes {
         truths[k * ranges + range] += row[kBits] >> range & 1;
       }
     }
-    for_tasks<char>(static_cast<int64_t>(labels.size()),
-                    std::clamp(count / kRowsPerWorker, int64_t{1}, num_threads()),
-                    [&](char, int64_t k) {
-                      std::ranges::stable_sort(rows[k], [](const Row& a, const Row& b) {
-                        return a.key != b.key ? a.key < b.key
-                                              : a.columns[kImage] < b.columns[kImage];
-                      });
-                    });
+    for_tasks<char>(
+        static_cast<int64_t>(labels.size()),
+        std::clamp(count / kRowsPerWorker, int64_t{1}, num_threads()), [&](char, int64_t k) {
+          std::ranges::stable_sort(rows[k], [](const Row& a, const Row& b) {
+            return a.key != b.key ? a.key < b.key : a.columns[kImage] < b.columns[kImage];
+          });
+        });
   }
 };
 
@@ -153,7 +148,7 @@ class Walk {
   }
 
   void write(int64_t t, Hits& hits, int64_t truths, int64_t task) {
-    const int64_t own = t * curves_.classes * curves_.ranges * curves_.limits + task;
+    const int64_t own = task * curves_.thresholds + t;
     const double empty = truths > 0 ? 0.0 : -1.0;
     const auto found = truths > 0 ? static_cast<int64_t>(hits.precision.size()) : 0;
     const auto all = static_cast<double>(truths);
@@ -181,7 +176,7 @@ class Walk {
         precision = ended ? empty : hits.precision[k];
         score = ended ? empty : hits.scores[k];
       }
-      const int64_t place = curves_.place(t, static_cast<int64_t>(r), task);
+      const int64_t place = own * curves_.recalls + static_cast<int64_t>(r);
       curves_.precision[place] = precision;
       if (curves_.scores != nullptr) {
         curves_.scores[place] = score;
@@ -200,7 +195,7 @@ class Walk {
 double* curve_data(Tensor& tensor, std::initializer_list<int64_t> shape) {
   require(tensor.scalar_type() == ScalarType::Double &&
               tensor.dim() == static_cast<int64_t>(shape.size()),
-          "curves must be float64 [T, R, K, A, M], recall without R.");
+          "curves must be float64 [K, A, M, T, R], recall without R.");
   int64_t axis = 0;
   for (const int64_t size : shape) {
     require(tensor.size(axis++) == size, "curves must have matching sizes.");
@@ -214,19 +209,19 @@ void match_curves_cpu(Tensor precision, Tensor recall, std::optional<Tensor> con
   require(rows.scalar_type() == ScalarType::Long && rows.dim() == 2 && rows.is_contiguous() &&
               classes.scalar_type() == ScalarType::Long && classes.dim() == 1 &&
               classes.is_contiguous() && recall.dim() == 4,
-          "`rows` must be int64 [N, W], `classes` int64 [K] and `recall` [T, K, A, M].");
+          "`rows` must be int64 [N, W], `classes` int64 [K] and `recall` [K, A, M, T].");
   Curves curves{};
-  curves.thresholds = recall.size(0);
+  curves.thresholds = recall.size(3);
   curves.recalls = static_cast<int64_t>(recalls.size());
   curves.classes = by_class ? classes.size(0) : 1;
-  curves.ranges = recall.size(2);
+  curves.ranges = recall.size(1);
   curves.limits = static_cast<int64_t>(max_dets.size());
   const auto [t, r, k, a, m, p, q, s] = curves;
   const int64_t words = (t * a + 63) / 64;
   require(rows.size(1) == kBits + 2 * words && a <= 64, "`rows` must have columns for all bits.");
-  curves.precision = curve_data(precision, {t, r, k, a, m});
-  curves.recall = curve_data(recall, {t, k, a, m});
-  curves.scores = confidences ? curve_data(*confidences, {t, r, k, a, m}) : nullptr;
+  curves.precision = curve_data(precision, {k, a, m, t, r});
+  curves.recall = curve_data(recall, {k, a, m, t});
+  curves.scores = confidences ? curve_data(*confidences, {k, a, m, t, r}) : nullptr;
   const auto* labels = static_cast<const int64_t*>(classes.const_data_ptr());
   const auto* table = static_cast<const int64_t*>(rows.const_data_ptr());
   const int64_t one = 0;

@@ -4,6 +4,7 @@ from fastmetrics.ops import backend
 from fastmetrics.ops.aggregate import *
 from fastmetrics.ops.bootstrap import *
 from fastmetrics.ops.box_matches import *
+from fastmetrics.ops.box_overlaps import *
 from fastmetrics.ops.calibration import *
 from fastmetrics.ops.co_moments import *
 from fastmetrics.ops.confusion import *

@@ -23,6 +23,7 @@ KEYS = {"bbox": "boxes", "segm": "masks"}
 Images = Sequence[Mapping[str, Any]]
 # Says what is wrong with one value, or returns None.
 Fault = Callable[[Any], str | None]
+Convert = Callable[[Tensor], Tensor]
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class Detections:
     Attributes:
         sizes: how many each image has.
         labels: int64 ``[D]``.
-        boxes: ``[D, 4]`` (x, y, width, height), or None.
+        boxes: ``[D, 4]``, or None.
         masks: contiguous masks ``[N, H, W]`` of each image, or None.
         scores: float64 ``[D]``, or None.
     """
@@ -59,7 +60,7 @@ def check_images(preds: Any, target: Any) -> None:
 
 
 def flatten(
-    name: str, images: Images, iou_types: Sequence[str], box_format: str, *, scores: bool = False
+    name: str, images: Images, iou_types: Sequence[str], convert: Convert, *, scores: bool = False
 ) -> Detections:
     """Return the flat form of ``preds`` or ``target``.
 
@@ -67,7 +68,7 @@ def flatten(
         name: which of the two, for errors.
         images: one dictionary for each image.
         iou_types: "bbox", "segm" or both: what must be there.
-        box_format: one of ``BOX_FORMATS``.
+        convert: brings boxes ``[N, 4]`` into another form.
         scores: whether scores must be there.
 
     Raises:
@@ -88,7 +89,7 @@ def flatten(
     return Detections(
         first,
         _labels(name, "labels", columns["labels"]),
-        _boxes(name, columns["boxes"], box_format) if "boxes" in columns else None,
+        _boxes(name, columns["boxes"], convert) if "boxes" in columns else None,
         _masks(name, columns["masks"]) if "masks" in columns else None,
         _scores(name, columns["scores"]) if scores else None,
     )
@@ -171,7 +172,7 @@ def _scores(name: str, column: list[Tensor]) -> Tensor:
     return _one_tensor(name, "scores", column, fault).to(torch.float64).flatten()
 
 
-def _boxes(name: str, column: list[Tensor], box_format: str) -> Tensor:
+def _boxes(name: str, column: list[Tensor], convert: Convert) -> Tensor:
     def fault(value: Tensor) -> str | None:
         real = value.dtype in SCORE_DTYPES or value.dtype in LABEL_DTYPES - {torch.bool}
         if value.numel() and (not real or value.ndim != 2 or value.shape[1] != 4):
@@ -180,9 +181,9 @@ def _boxes(name: str, column: list[Tensor], box_format: str) -> Tensor:
 
     if len({value.dtype for value in column}) > 1:
         _blame(name, "boxes", column, fault)
-        column = [to_xywh(value, box_format) for value in column if value.numel()]
-        return _one_tensor(name, "boxes", column, fault).reshape(-1, 4)
-    return to_xywh(_one_tensor(name, "boxes", column, fault).reshape(-1, 4), box_format)
+        column = [convert(value) for value in column if value.numel()]
+        return torch.cat(column)
+    return convert(_one_tensor(name, "boxes", column, fault).reshape(-1, 4))
 
 
 def to_xyxy(boxes: Tensor, box_format: str) -> Tensor:

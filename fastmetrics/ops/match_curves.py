@@ -25,17 +25,17 @@ def check_match_curves(
     """Metadata check of `match_curves_`, and its fake."""
     if recall.ndim != 4 or recall.dtype != torch.float64 or not recall.is_contiguous():
         raise ValueError(
-            f"{_NAME}: `recall` must be contiguous float64 [T, K, A, M], got {recall.dtype}"
+            f"{_NAME}: `recall` must be contiguous float64 [K, A, M, T], got {recall.dtype}"
             f" {shape_text(recall)}."
         )
-    t, k, a, m = recall.shape
+    k, a, m, t = recall.shape
     if k != (len(classes) if by_class else 1) or m != len(max_dets):
         raise ValueError(
             f"{_NAME}: `recall` must have {len(classes) if by_class else 1} classes and"
             f" {len(max_dets)} limits, got {shape_text(recall)}."
         )
     for name, curve in (("precision", precision), ("confidences", confidences)):
-        shape = (t, len(recalls), k, a, m)
+        shape = (k, a, m, t, len(recalls))
         if curve is not None and (
             curve.shape != shape or curve.dtype != torch.float64 or not curve.is_contiguous()
         ):
@@ -102,7 +102,7 @@ def match_curves_reference(
     recalls: list[float], max_dets: list[int], by_class: bool,
 ) -> None:  # fmt: skip
     """Plain Python twin of the compiled kernel."""
-    thresholds, _, ranges, _ = recall.shape
+    _, ranges, _, thresholds = recall.shape
     words = words_for(thresholds * ranges)
     labels = classes.tolist() if by_class else [None]
     table = sorted(rows.tolist(), key=lambda row: (-_score(row), row[IMAGE]))
@@ -124,10 +124,10 @@ def match_curves_reference(
                 if rank < max_dets[m]
             ]
             last, at, scores = curve_of(seen, truths, recalls)
-            recall[t, k, a, m] = last
-            precision[t, :, k, a, m] = torch.tensor(at, dtype=torch.float64)
+            recall[k, a, m, t] = last
+            precision[k, a, m, t] = torch.tensor(at, dtype=torch.float64)
             if confidences is not None:
-                confidences[t, :, k, a, m] = torch.tensor(scores, dtype=torch.float64)
+                confidences[k, a, m, t] = torch.tensor(scores, dtype=torch.float64)
 
 
 _match_curves = define(
@@ -159,9 +159,9 @@ def match_curves_(
     that is never reached is 0, and -1 stands where there is no ground truth that counts.
 
     Args:
-        precision: float64 ``[T, R, K, A, M]``, written.
-        recall: float64 ``[T, K, A, M]``, the highest, written.
-        confidences: optional float64 ``[T, R, K, A, M]``, the scores at these recalls, written.
+        precision: float64 ``[K, A, M, T, R]``, written.
+        recall: float64 ``[K, A, M, T]``, the highest, written.
+        confidences: optional float64 ``[K, A, M, T, R]``, the scores at these recalls, written.
         rows: int64 ``[N, W]``, as :func:`~fastmetrics.ops.box_matches.box_matches_` writes them.
         classes: int64 ``[K]``, rising: all classes of the rows.
         recalls: R recalls, in ``[0, 1]``.
@@ -176,7 +176,7 @@ def match_curves_(
     >>> import torch
     >>> from fastmetrics.ops import match_curves_
     >>> rows = torch.tensor([[0, 7, 0, 0, 1, 0], [0, 7, 0, -1, 1, 0]])
-    >>> precision = torch.zeros(1, 2, 1, 1, 1).double()
+    >>> precision = torch.zeros(1, 1, 1, 1, 2).double()
     >>> recall = torch.zeros(1, 1, 1, 1).double()
     >>> match_curves_(precision, recall, None, rows, torch.tensor([7]), [0.5, 1.0], [100])
     >>> recall.item(), precision.flatten().tolist()

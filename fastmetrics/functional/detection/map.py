@@ -27,12 +27,12 @@ _LIMITS = 3
 
 
 class Curves(NamedTuple):
-    """What is known of each threshold T, recall R, class K, range of areas A and limit M.
+    """What is known of each class K, range of areas A, limit M, threshold T and recall R.
 
     Attributes:
-        precision: float64 ``[T, R, K, A, M]``.
-        recall: float64 ``[T, K, A, M]``, the highest.
-        scores: float64 ``[T, R, K, A, M]``, those at which the recalls are reached, or None.
+        precision: float64 ``[K, A, M, T, R]``.
+        recall: float64 ``[K, A, M, T]``, the highest.
+        scores: float64 ``[K, A, M, T, R]``, those at which the recalls are reached, or None.
     """
 
     precision: Tensor
@@ -117,10 +117,10 @@ def curves_of(
     rows, classes = statistic.rows_of(states, name), statistic.classes(states)
     t, a, m = len(statistic.thresholds), len(RANGES), len(settings.limits)
     k, r = len(classes) if by_class else 1, len(settings.recalls)
-    shape = (t, r, k, a, m)
+    shape = (k, a, m, t, r)
     curves = Curves(
         torch.empty(shape, dtype=torch.float64),
-        torch.empty((t, k, a, m), dtype=torch.float64),
+        torch.empty((k, a, m, t), dtype=torch.float64),
         torch.empty(shape, dtype=torch.float64) if scores else None,
     )
     match_curves_(*curves, rows, classes, settings.recalls, settings.limits, by_class)
@@ -134,30 +134,32 @@ def _mean(values: Tensor) -> Tensor:
 
 
 def _mean_of_classes(values: Tensor) -> Tensor:
-    """Return :func:`_mean` for each class, the last axis."""
-    values = values.flatten(0, -2)
-    known = values > -1
-    count = known.sum(0)
-    total = torch.where(known, values, 0).sum(0)
-    return torch.where(count > 0, total / count, -1).float()
+    """Return the mean of each class ``[K, ...]``, all of whose values are known, or -1 each."""
+    return values.flatten(1).mean(1).float()
 
 
 def summary(curves: Curves, thresholds: Sequence[float], limits: Sequence[int]) -> dict[str, Tensor]:
     """Return the twelve means of COCO, float32 scalars, -1 where nothing is known."""
-    precision, recall = curves.precision[..., -1], curves.recall
+    # Whether anything is known depends on class and area alone, so recalls can be averaged first.
+    precision, recall = curves.precision[:, :, -1].mean(-1), curves.recall
 
     def at(threshold: float) -> Tensor:
-        return precision[[i for i, t in enumerate(thresholds) if t == threshold], ..., 0]
+        return precision[:, 0, [i for i, t in enumerate(thresholds) if t == threshold]]
 
     sizes = [*RANGES][1:]
     return {
-        "map": _mean(precision[..., 0]),
+        "map": _mean(precision[:, 0]),
         "map_50": _mean(at(0.5)),
         "map_75": _mean(at(0.75)),
-        **{f"map_{size}": _mean(precision[..., a]) for a, size in enumerate(sizes, 1)},
-        **{f"mar_{limit}": _mean(recall[:, :, 0, m]) for m, limit in enumerate(limits)},
-        **{f"mar_{size}": _mean(recall[:, :, a, -1]) for a, size in enumerate(sizes, 1)},
+        **{f"map_{size}": _mean(precision[:, a]) for a, size in enumerate(sizes, 1)},
+        **{f"mar_{limit}": _mean(recall[:, 0, m]) for m, limit in enumerate(limits)},
+        **{f"mar_{size}": _mean(recall[:, a, -1]) for a, size in enumerate(sizes, 1)},
     }
+
+
+def _as_upstream(curve: Tensor) -> Tensor:
+    """Return a curve ``[K, A, M, T, ...]`` as the COCO tools have it, ``[T, ..., K, A, M]``."""
+    return curve.permute(*range(3, curve.ndim), 0, 1, 2).contiguous()
 
 
 def evaluate(statistic: Matches, states: States, settings: Settings) -> dict[str, Any]:
@@ -168,15 +170,15 @@ def evaluate(statistic: Matches, states: States, settings: Settings) -> dict[str
         found: dict[str, Any] = summary(curves, statistic.thresholds, settings.limits)
         if settings.extended:
             found["ious"] = statistic.ious(states, iou_type)
-            found |= {"precision": curves.precision, "recall": curves.recall}
-            found["scores"] = curves.scores
+            named = zip(("precision", "recall", "scores"), curves, strict=True)
+            found |= {key: _as_upstream(x) for key, x in named if x is not None}
         if settings.class_metrics and statistic.by_class:
             curves = curves_of(statistic, states, f"{iou_type}_by_class", settings)
         last = f"mar_{settings.limits[-1]}_per_class"
         found |= {"map_per_class": torch.tensor(-1.0), last: torch.tensor(-1.0)}
         if settings.class_metrics:
-            found["map_per_class"] = _mean_of_classes(curves.precision[..., 0, -1])
-            found[last] = _mean_of_classes(curves.recall[..., 0, -1])
+            found["map_per_class"] = _mean_of_classes(curves.precision[:, 0, -1])
+            found[last] = _mean_of_classes(curves.recall[:, 0, -1])
         prefix = f"{iou_type}_" if len(statistic.iou_types) > 1 else ""
         results |= {f"{prefix}{key}": value for key, value in found.items()}
     results["classes"] = statistic.classes(states).to(torch.int32)
