@@ -10,7 +10,6 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
-#include <numeric>
 #include <string>
 #include <vector>
 
@@ -48,6 +47,7 @@ struct Rule {
 
   int64_t num_areas() const { return static_cast<int64_t>(areas.size()) / 2; }
   int64_t num_thresholds() const { return static_cast<int64_t>(thresholds.size()); }
+  double least() const { return std::min(*std::ranges::min_element(thresholds), kMostIou); }
   int64_t words() const { return (num_areas() * num_thresholds() + 63) / 64; }
   int64_t columns() const { return kBits + 2 * words(); }
   bool outside(int64_t range, double area) const {
@@ -243,7 +243,7 @@ template <class Pairs>
 class Matcher {
  public:
   Matcher(const Pairs& pairs, const Batch& batch, const Rule& rule)
-      : pairs_(pairs), batch_(batch), rule_(rule) {}
+      : pairs_(pairs), batch_(batch), rule_(rule), least_(rule.least()) {}
 
   const char* fault(const Image& image) {
     reader_.open(pairs_, image);
@@ -287,6 +287,19 @@ class Matcher {
  private:
   using Places = std::span<const int64_t>;
 
+  struct Key {
+    int64_t label;
+    double score;
+    int64_t place;
+
+    bool operator<(const Key& other) const {
+      if (label != other.label) {
+        return label < other.label;
+      }
+      return score != other.score ? score > other.score : place < other.place;
+    }
+  };
+
   int64_t found_label(const Image& image, int64_t d) const {
     return rule_.by_class ? batch_.labels[image.found + d] : 0;
   }
@@ -296,24 +309,20 @@ class Matcher {
 
   // Detections by class, then from the highest score down; ground truths by class.
   void sort(const Image& image) {
+    keys_.resize(image.num_found);
+    for (int64_t d = 0; d < image.num_found; ++d) {
+      keys_[d] = {found_label(image, d), batch_.scores[image.found + d], d};
+    }
+    std::sort(keys_.begin(), keys_.end());
     found_.resize(image.num_found);
+    std::ranges::transform(keys_, found_.begin(), &Key::place);
+    keys_.resize(image.num_truth);
+    for (int64_t g = 0; g < image.num_truth; ++g) {
+      keys_[g] = {truth_label(image, g), 0.0, g};
+    }
+    std::sort(keys_.begin(), keys_.end());
     truth_.resize(image.num_truth);
-    std::iota(found_.begin(), found_.end(), int64_t{0});
-    std::iota(truth_.begin(), truth_.end(), int64_t{0});
-    const double* scores = batch_.scores + image.found;
-    std::sort(found_.begin(), found_.end(), [&](int64_t a, int64_t b) {
-      const int64_t one = found_label(image, a);
-      const int64_t other = found_label(image, b);
-      if (one != other) {
-        return one < other;
-      }
-      return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
-    });
-    std::sort(truth_.begin(), truth_.end(), [&](int64_t a, int64_t b) {
-      const int64_t one = truth_label(image, a);
-      const int64_t other = truth_label(image, b);
-      return one != other ? one < other : a < b;
-    });
+    std::ranges::transform(keys_, truth_.begin(), &Key::place);
   }
 
   void write_head(int64_t* row, double score, int64_t label, int64_t id, int64_t rank) const {
@@ -343,20 +352,46 @@ class Matcher {
   void match_class(const Image& image, Places found, Places truth, int64_t* rows) {
     const auto width = static_cast<int64_t>(truth.size());
     const int64_t kept = std::min(static_cast<int64_t>(found.size()), rule_.max_dets);
-    ious_.resize(kept * width);
-    best_.assign(kept, 0.0);
     for (int64_t d = 0; d < static_cast<int64_t>(found.size()); ++d) {
       int64_t* row = rows + found[d] * rule_.columns();
       const int64_t place = image.found + found[d];
       write_head(row, batch_.scores[place], batch_.labels[place], image.id, d);
-      for (int64_t g = 0; d < kept && g < width; ++g) {
+      if (d < kept) {
+        ignore_outside(row + kBits + rule_.words(), reader_.found_area(found[d]));
+      }
+    }
+    ious_.resize(kept * width);
+    best_.assign(kept, 0.0);
+    double best = 0.0;
+    for (int64_t d = 0; d < kept; ++d) {
+      for (int64_t g = 0; g < width; ++g) {
         const double iou = reader_.iou(found[d], truth[g], batch_.crowds[image.truth + truth[g]]);
         ious_[d * width + g] = iou;
         best_[d] = std::max(best_[d], iou);
       }
+      best = std::max(best, best_[d]);
     }
+    if (width > 0 && best >= least_) {
+      for (int64_t range = 0; range < rule_.num_areas(); ++range) {
+        match_range(image, found.first(kept), truth, range, rows);
+      }
+    }
+  }
+
+  // Sets the bits of those ranges that an unmatched detection of this area lies outside of.
+  void ignore_outside(int64_t* bits, double area) const {
     for (int64_t range = 0; range < rule_.num_areas(); ++range) {
-      match_range(image, found.first(kept), truth, range, rows);
+      if (!rule_.outside(range, area)) {
+        continue;
+      }
+      int64_t first = range * rule_.num_thresholds();
+      for (int64_t left = rule_.num_thresholds(); left > 0;) {
+        const int64_t size = std::min(left, 64 - first % 64);
+        const uint64_t ones = size == 64 ? ~uint64_t{0} : (uint64_t{1} << size) - 1;
+        bits[first / 64] |= static_cast<int64_t>(ones << (first % 64));
+        first += size;
+        left -= size;
+      }
     }
   }
 
@@ -373,25 +408,25 @@ class Matcher {
         }
       }
     }
-    const int64_t words = rule_.words();
     for (int64_t t = 0; t < rule_.num_thresholds(); ++t) {
       const double threshold = std::min(rule_.thresholds[t], kMostIou);
       const int64_t bit = range * rule_.num_thresholds() + t;
-      const int64_t mask = static_cast<int64_t>(uint64_t{1} << (bit % 64));
+      const auto mask = static_cast<int64_t>(uint64_t{1} << (bit % 64));
       taken_.assign(width, 0);
       for (size_t d = 0; d < found.size(); ++d) {
-        int64_t* bits = rows + found[d] * rule_.columns() + kBits + bit / 64;
+        if (best_[d] < threshold) {
+          continue;
+        }
         const int64_t match =
-            best_[d] < threshold
-                ? -1
-                : best_match(image, truth, ious_.data() + d * width, threshold, ignored);
-        if (match >= 0) {
-          taken_[match] = 1;
-          bits[0] |= mask;
+            best_match(image, truth, ious_.data() + d * width, threshold, ignored);
+        if (match < 0) {
+          continue;
         }
-        if (match >= 0 ? ignored(match) : rule_.outside(range, reader_.found_area(found[d]))) {
-          bits[words] |= mask;
-        }
+        taken_[match] = 1;
+        int64_t* bits = rows + found[d] * rule_.columns() + kBits + bit / 64;
+        bits[0] |= mask;
+        int64_t& other = bits[rule_.words()];
+        other = ignored(match) ? other | mask : other & ~mask;
       }
     }
   }
@@ -421,8 +456,10 @@ class Matcher {
   const Pairs& pairs_;
   const Batch& batch_;
   const Rule& rule_;
+  double least_;  // below it, nothing matches
   typename Pairs::Reader reader_;
-  std::vector<int64_t> found_;
+  std::vector<Key> keys_;
+  std::vector<int64_t> found_;  // places in the image, class by class
   std::vector<int64_t> truth_;
   std::vector<int64_t> order_;
   std::vector<char> outside_;  // of each ground truth and range: whether it is ignored

@@ -160,7 +160,8 @@ def _labels(name: str, key: str, column: list[Tensor]) -> Tensor:
             return f"hold integers (N,), got {_form(value)}"
         return None
 
-    return _one_tensor(name, key, column, fault).to(torch.int64).flatten()
+    flat = _one_tensor(name, key, column, fault)
+    return flat if flat.dtype is torch.int64 and flat.ndim == 1 else flat.long().flatten()
 
 
 def _scores(name: str, column: list[Tensor]) -> Tensor:
@@ -169,7 +170,8 @@ def _scores(name: str, column: list[Tensor]) -> Tensor:
             return f"hold floats (N,), got {_form(value)}"
         return None
 
-    return _one_tensor(name, "scores", column, fault).to(torch.float64).flatten()
+    flat = _one_tensor(name, "scores", column, fault).double()
+    return flat if flat.ndim == 1 else flat.flatten()
 
 
 def _boxes(name: str, column: list[Tensor], convert: Convert) -> Tensor:
@@ -202,7 +204,9 @@ def to_xywh(boxes: Tensor, box_format: str) -> Tensor:
     if box_format == "xywh":
         return boxes
     corners = to_xyxy(boxes, box_format)
-    return torch.cat((corners[:, :2], corners[:, 2:] - corners[:, :2]), 1)
+    converted = corners.clone()
+    converted[:, 2:] -= corners[:, :2]
+    return converted
 
 
 def _masks(name: str, column: list[Any]) -> list[Tensor]:

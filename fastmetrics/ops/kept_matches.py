@@ -104,6 +104,10 @@ class Matches(Statistic):
     ) -> None:
         """Match one batch of images."""
         check_images(preds, target)
+        with torch.no_grad():
+            self._add(states, preds, target)
+
+    def _add(self, states: States, preds: Images, target: Images) -> None:
         convert = functools.partial(to_xywh, box_format=self.box_format)
         found = flatten("preds", preds, self.iou_types, convert, scores=True)
         truth = flatten("target", target, self.iou_types, convert)
@@ -119,7 +123,8 @@ class Matches(Statistic):
             if ious is not None:
                 new |= self._matrices(iou_type, batch, rows, ious)
         for name, tensor in new.items():
-            states.values[name].append(tensor.to(batch.device))
+            on_device = tensor if batch.device == CPU else tensor.to(batch.device)
+            states.values[name].append(on_device)
 
     def _matrices(
         self, iou_type: str, batch: FlatBatch, rows: Tensor, ious: Tensor
@@ -259,10 +264,12 @@ class FlatBatch:
             dtype=torch.int64,
         )
         inputs = (ours, found.labels, found.scores, theirs, truth.labels, self.crowds, self.areas)
+        if self.device != CPU:
+            inputs = tuple(tensor.to(CPU) for tensor in inputs)
         op(
             rows,
             ious,
-            *(tensor.detach().to(CPU).contiguous() for tensor in inputs),
+            *inputs,
             self.layout,
             [*statistic.thresholds],
             _BOUNDS,
