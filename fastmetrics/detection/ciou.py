@@ -9,11 +9,13 @@ __all__ = ["CompleteIntersectionOverUnion"]
 
 
 class CompleteIntersectionOverUnion(OverlapMetric):
-    """Mean complete intersection over union of the boxes of images, ``CIoU = DIoU - v^2 / (1 - IoU + v)``, in (-2, 1].
+    """Mean complete intersection over union of the boxes of images.
+
+    ``CIoU = DIoU - v^2 / (1 - IoU + v)``, in (-2, 1].
 
     The mean goes over pairs of one class in one image; see
-    :func:`~fastmetrics.functional.detection.ciou.complete_intersection_over_union`. An image in which one side has no boxes
-    counts 0 for each box of the other one.
+    :func:`~fastmetrics.functional.detection.ciou.complete_intersection_over_union`.
+    An image in which one side has no boxes counts 0 for each box of the other one.
 
     ``update`` takes ``preds`` and ``target``, a dictionary for each image: ``boxes`` ``[N, 4]`` in
     any real dtype, and integer ``labels`` ``[N]``. ``compute`` returns ``{"ciou": value}``,

@@ -9,11 +9,13 @@ __all__ = ["GeneralizedIntersectionOverUnion"]
 
 
 class GeneralizedIntersectionOverUnion(OverlapMetric):
-    """Mean generalized intersection over union of the boxes of images, ``GIoU = IoU - (|C| - |A | B|) / |C|``, in (-1, 1].
+    """Mean generalized intersection over union of the boxes of images.
+
+    ``GIoU = IoU - (|C| - |A | B|) / |C|``, in (-1, 1].
 
     The mean goes over pairs of one class in one image; see
-    :func:`~fastmetrics.functional.detection.giou.generalized_intersection_over_union`. An image in which one side has no boxes
-    counts 0 for each box of the other one.
+    :func:`~fastmetrics.functional.detection.giou.generalized_intersection_over_union`.
+    An image in which one side has no boxes counts 0 for each box of the other one.
 
     ``update`` takes ``preds`` and ``target``, a dictionary for each image: ``boxes`` ``[N, 4]`` in
     any real dtype, and integer ``labels`` ``[N]``. ``compute`` returns ``{"giou": value}``,

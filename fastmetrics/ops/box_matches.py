@@ -206,9 +206,7 @@ class _Image:
     ) -> None:  # fmt: skip
         self.rule, self.number, self.found, self.truth, self.iou = rule, number, found, truth, iou
         self.crowds = [crowd for _, crowd, _ in truth]
-        self.ignored = [
-            [crowd or out for out in rule.outside(area)] for _, crowd, area in truth
-        ]
+        self.ignored = [[crowd or out for out in rule.outside(area)] for _, crowd, area in truth]
 
     def truth_rows(self) -> Iterator[list[int]]:
         """Give the rows of the ground truths."""
@@ -272,9 +270,7 @@ def _images(
         d, g = d + num_found, g + num_truth
 
 
-def _write(
-    state: Tensor, ious: Tensor | None, layout: Tensor, images: list[_Image]
-) -> None:
+def _write(state: Tensor, ious: Tensor | None, layout: Tensor, images: list[_Image]) -> None:
     """Match the images, and write what comes of them."""
     matched = [image.match() for image in images]
     rows = [row for own, _ in matched for row in own]
@@ -332,7 +328,10 @@ def mask_matches_reference(
     images = []
     for i, (number, words, own, wanted) in enumerate(_images(layout, found, truth)):
         _refuse_scores("mask_matches_", i, [score for _, score in own])
-        shapes = [reader.take(len(items), words) for reader, items in zip(bits, (own, wanted))]
+        shapes = [
+            reader.take(len(items), words)
+            for reader, items in zip(bits, (own, wanted), strict=True)
+        ]
 
         def iou(d: int, g: int, crowd: bool, shapes: Any = shapes) -> float:
             return mask_iou(shapes[0][d], shapes[1][g], crowd)

@@ -135,9 +135,7 @@ class Matches(Statistic):
         kept = (found[:, RANK] < self.max_dets).tolist()
         pairs, pieces, start, d, g = [], [], 0, 0, 0
         for num_found, num_truth in zip(batch.found.sizes, batch.truth.sizes, strict=True):
-            own = [
-                0 if self.together else labels[0][i] for i in range(d, d + num_found) if kept[i]
-            ]
+            own = [0 if self.together else labels[0][i] for i in range(d, d + num_found) if kept[i]]
             wanted = [0 if self.together else x for x in labels[1][g : g + num_truth]]
             sizes = Counter(own), Counter(wanted)
             pairs.append((-1, -1, -1))
@@ -168,9 +166,7 @@ class Matches(Statistic):
             return labels.unique()
         return (labels - low).bincount().nonzero().flatten() + low
 
-    def ious(
-        self, states: States, iou_type: str
-    ) -> dict[tuple[int, int], Tensor | list[Tensor]]:
+    def ious(self, states: States, iou_type: str) -> dict[tuple[int, int], Tensor | list[Tensor]]:
         """Return the IoU of each image and class: float32 ``[D, G]``, or an empty list."""
         pairs, values = (
             dim_zero_cat(held).to(CPU) if len(held) else torch.zeros(0, 3)

@@ -155,7 +155,7 @@ def oracle(call: Call) -> Answer:
             bits[d - 1, 1, own] = each["dtIgnore"][:, i]
         for i, g in enumerate(each["gtIds"]):
             bits[found + g - 1, 0, a] = not each["gtIgnore"][i]
-    whole = np.packbits(bits, axis=-1, bitorder="little").reshape(len(bits), -1).view(np.int64)
+    whole = np.packbits(bits.reshape(-1), bitorder="little").view(np.int64)
     state = torch.cat((_heads(call), torch.from_numpy(whole.reshape(len(bits), 2 * words))), 1)
     return Answer({"state": state, "ious": _matrices(call, tool)})
 

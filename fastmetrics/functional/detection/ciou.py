@@ -21,7 +21,9 @@ def complete_intersection_over_union(  # type: ignore[empty-body]  # see `of_kin
     replacement_val: float = 0,
     aggregate: bool = True,
 ) -> Tensor:
-    """Complete intersection over union of pairs of boxes, ``CIoU = DIoU - v^2 / (1 - IoU + v)``, in (-2, 1].
+    """Complete intersection over union of pairs of boxes.
+
+    ``CIoU = DIoU - v^2 / (1 - IoU + v)``, in (-2, 1].
 
     ``v = 4 / pi^2 * (atan(w1 / h1) - atan(w2 / h2))^2`` compares the aspects.
 

@@ -21,7 +21,9 @@ def distance_intersection_over_union(  # type: ignore[empty-body]  # see `of_kin
     replacement_val: float = 0,
     aggregate: bool = True,
 ) -> Tensor:
-    """Distance intersection over union of pairs of boxes, ``DIoU = IoU - d^2 / c^2``, in (-1, 1].
+    """Distance intersection over union of pairs of boxes.
+
+    ``DIoU = IoU - d^2 / c^2``, in (-1, 1].
 
     ``d`` is the distance of the centers, ``c`` the diagonal of the smallest box around both.
 

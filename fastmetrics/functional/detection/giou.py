@@ -21,7 +21,9 @@ def generalized_intersection_over_union(  # type: ignore[empty-body]  # see `of_
     replacement_val: float = 0,
     aggregate: bool = True,
 ) -> Tensor:
-    """Generalized intersection over union of pairs of boxes, ``GIoU = IoU - (|C| - |A | B|) / |C|``, in (-1, 1].
+    """Generalized intersection over union of pairs of boxes.
+
+    ``GIoU = IoU - (|C| - |A | B|) / |C|``, in (-1, 1].
 
     ``C`` is the smallest box around both.
 

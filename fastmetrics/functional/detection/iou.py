@@ -21,7 +21,9 @@ def intersection_over_union(  # type: ignore[empty-body]  # see `of_kind`
     replacement_val: float = 0,
     aggregate: bool = True,
 ) -> Tensor:
-    """Intersection over union of pairs of boxes, ``IoU = |A & B| / |A | B|``, in [0, 1].
+    """Intersection over union of pairs of boxes.
+
+    ``IoU = |A & B| / |A | B|``, in [0, 1].
 
     ``|A & B|`` is the area that both boxes cover, ``|A | B|`` that which either does.
 

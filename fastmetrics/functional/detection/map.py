@@ -138,7 +138,9 @@ def _mean_of_classes(values: Tensor) -> Tensor:
     return values.flatten(1).mean(1).float()
 
 
-def summary(curves: Curves, thresholds: Sequence[float], limits: Sequence[int]) -> dict[str, Tensor]:
+def summary(
+    curves: Curves, thresholds: Sequence[float], limits: Sequence[int]
+) -> dict[str, Tensor]:
     """Return the twelve means of COCO, float32 scalars, -1 where nothing is known."""
     # Whether anything is known depends on class and area alone, so recalls can be averaged first.
     precision, recall = curves.precision[:, :, -1].mean(-1), curves.recall
