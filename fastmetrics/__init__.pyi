@@ -122,7 +122,7 @@ from fastmetrics import collections as collections
 from fastmetrics import config as config
 from fastmetrics import core as core
 from fastmetrics.config import coverage as coverage
-from torchmetrics import detection as detection
+from fastmetrics import detection as detection
 from fastmetrics import diagnostics as diagnostics
 from fastmetrics import distributed as distributed
 from fastmetrics import functional as functional

@@ -46,7 +46,7 @@ FOREIGN = (
     "fastmetrics.BLEUScore", "fastmetrics.text", "fastmetrics.text.rouge.ROUGEScore",
     "fastmetrics.functional.bleu_score", "fastmetrics.functional.text.bleu._bleu_score_update",
     "fastmetrics.clustering.MutualInfoScore", "fastmetrics.nominal.cramers.CramersV",
-    "fastmetrics.detection.mean_ap.MeanAveragePrecision", "fastmetrics.retrieval.RetrievalMAP",
+    "fastmetrics.retrieval.RetrievalMAP",
     "fastmetrics.functional.regression.kendall._get_ties",
 )
 """

@@ -11,8 +11,19 @@ from torch import Tensor
 
 from fastmetrics.core.statistic import counts_only
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
-from fastmetrics.functional.detection.map import checked, evaluate, warn_of_many
+from fastmetrics.detection._coco_files import read, write
+from fastmetrics.functional.detection._confusions import confusions
+from fastmetrics.functional.detection.map import (
+    BACKENDS,
+    checked,
+    evaluate,
+    precision_over_recall,
+    warn_of_many,
+)
+from fastmetrics.ops.detections import KEYS
 from fastmetrics.ops.kept_matches import Matches
+from fastmetrics.utilities._figures import new_axis
+from fastmetrics.utilities.checks import check_choice
 
 __all__ = ["MeanAveragePrecision"]
 
@@ -43,6 +54,9 @@ class MeanAveragePrecision(StatisticMetric):
     ``precision`` and ``scores`` ``[T, R, K, A, M]`` and ``recall`` ``[T, K, A, M]`` for thresholds,
     recalls, classes, areas and limits. With two types of IoU, keys begin with ``bbox_`` or
     ``segm_``.
+
+    ``keep_inputs=True`` keeps references to all images, of which ``tm_to_coco`` makes files and
+    ``confusion_matrix`` a table.
 
     Raises:
         ValueError: an argument is not allowed, or the dictionary of an image lacks a key, or holds
@@ -81,6 +95,8 @@ class MeanAveragePrecision(StatisticMetric):
         extended_summary: bool = False,
         average: str = "macro",
         backend: str = "pycocotools",
+        *,
+        keep_inputs: bool = False,
         **kwargs: Any,
     ) -> None:
         statistic, self._settings = checked(
@@ -97,6 +113,7 @@ class MeanAveragePrecision(StatisticMetric):
         super().__init__(statistic, **kwargs)
         self.average = average
         self.backend = backend
+        self._images: tuple[list[dict[str, Any]], ...] | None = ([], []) if keep_inputs else None
 
     @property
     def iou_thresholds(self) -> list[float]:
@@ -139,9 +156,125 @@ class MeanAveragePrecision(StatisticMetric):
             RuntimeError: a box is not finite or has a negative side, or a score is NaN.
         """
         self.statistic.add(self._states, preds, target)
+        if self._images is not None:
+            self._images[0].extend(preds)
+            self._images[1].extend(target)
         if self.warn_on_many_detections:
             warn_of_many(preds, self.statistic.max_dets)
 
-    def compute(self) -> dict[str, Tensor]:
+    def compute(self) -> dict[str, Any]:
         """Return all values."""
         return evaluate(self.statistic, self._states, self._settings)
+
+    def reset(self) -> None:
+        """Forget all images."""
+        super().reset()
+        if self._images is not None:
+            self._images = [], []
+
+    def tm_to_coco(self, name: str = "tm_map_input") -> None:
+        """Write the images that came as files of COCO's format.
+
+        They are ``NAME_preds.json``, a list of detections, and ``NAME_target.json``, ground truths
+        with images and categories; masks are run lengths. Images are those of this process.
+
+        Raises:
+            RuntimeError: the metric was made without ``keep_inputs=True``.
+        """
+        preds, target = self._inputs("tm_to_coco")
+        write(name, preds, target, self.box_format, self.iou_type)
+
+    @staticmethod
+    def coco_to_tm(
+        coco_preds: str,
+        coco_target: str,
+        iou_type: str | tuple[str, ...] = ("bbox",),
+        backend: str = "pycocotools",
+    ) -> tuple[list[dict[str, Tensor]], list[dict[str, Tensor]]]:
+        """Read files of COCO's format as ``preds`` and ``target`` of an update.
+
+        Boxes are (x, y, width, height): the metric needs ``box_format="xywh"``.
+
+        Args:
+            coco_preds: path of a list of detections.
+            coco_target: path of ground truths with their images.
+            iou_type: "bbox", "segm" or both: what is read.
+            backend: "pycocotools" or "faster_coco_eval", which read alike.
+
+        Returns:
+            Both sides of each image that has ground truths, in the order of the file.
+
+        Raises:
+            ValueError: an argument is not allowed.
+        """
+        types = (iou_type,) if isinstance(iou_type, str) else tuple(iou_type)
+        for each in types:
+            check_choice("iou_type", each, KEYS)
+        check_choice("backend", backend, BACKENDS)
+        return read(coco_preds, coco_target, types)
+
+    def confusion_matrix(self, iou: float = 0.5, score: float = 0.25) -> Tensor:
+        """Return how often a class was taken for another one.
+
+        Of detections with a higher score than ``score``, and pairs with a higher IoU than ``iou``,
+        those match that overlap most, whatever their classes, each detection and ground truth
+        once; boxes are compared. Images are those of this process.
+
+        Returns:
+            int64 ``[K + 1, K + 1]``, detected class by true class, in the order of ``classes``;
+            the last row counts what was missed, the last column what is not there.
+
+        Raises:
+            RuntimeError: the metric was made without ``keep_inputs=True``.
+            ValueError: it compares masks alone.
+
+        >>> import torch
+        >>> from fastmetrics.detection import MeanAveragePrecision
+        >>> metric = MeanAveragePrecision(keep_inputs=True)
+        >>> boxes = torch.tensor([[0.0, 0.0, 9.0, 9.0], [50.0, 0.0, 59.0, 9.0]])
+        >>> truth = {"boxes": boxes, "labels": torch.tensor([3, 5])}
+        >>> metric.update([truth | {"scores": torch.tensor([0.9, 0.1])}], [truth])
+        >>> metric.confusion_matrix()
+        tensor([[1, 0, 0],
+                [0, 0, 0],
+                [0, 1, 0]])
+        """
+        preds, target = self._inputs("confusion_matrix")
+        if "bbox" not in self.iou_type:
+            raise ValueError('`confusion_matrix` compares boxes, but `iou_type` is "segm".')
+        classes = self.statistic.classes(self._states)
+        return confusions(preds, target, classes, self.box_format, iou=iou, score=score)
+
+    def plot_precision_recall(
+        self, label: int | None = None, iou: float = 0.5, ax: Any = None
+    ) -> tuple[Any, Any]:
+        """Draw precision over recall at one IoU threshold, of one class or of their mean.
+
+        Args:
+            label: of the class; None for the mean over all classes with ground truths.
+            iou: the threshold, the nearest of ``iou_thresholds``.
+            ax: axes to draw on.
+
+        Returns:
+            Figure and axes.
+
+        Raises:
+            ModuleNotFoundError: matplotlib is not installed.
+            ValueError: no class of this label came.
+        """
+        recalls, precision = precision_over_recall(
+            self.statistic, self._states, self._settings, label, iou
+        )
+        figure, ax = new_axis(ax)
+        name = "mean of classes" if label is None else f"class {label}"
+        ax.plot(recalls, precision.tolist(), label=f"{name}, IoU {iou:g}")
+        ax.set(xlabel="Recall", ylabel="Precision", xlim=(0, 1), ylim=(0, 1.02))
+        ax.legend()
+        return figure, ax
+
+    def _inputs(self, asking: str) -> tuple[list[dict[str, Any]], ...]:
+        if self._images is None:
+            raise RuntimeError(
+                f"`{asking}` needs the images themselves: make the metric with `keep_inputs=True`."
+            )
+        return self._images

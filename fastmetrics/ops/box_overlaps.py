@@ -47,8 +47,8 @@ def check_box_overlaps(
             f"{_NAME}: `state` must be contiguous float64 ({pairs},), got {state.dtype}"
             f" {shape_text(state)}."
         )
-    for tensor in (boxes, others, rows, columns):
-        if tensor is not None and tensor.device != state.device:
+    for each in (boxes, others, rows, columns):
+        if each is not None and each.device != state.device:
             raise ValueError(f"{_NAME}: all tensors must be on one device.")
 
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -162,9 +162,11 @@ class Matches(Statistic):
         if not len(labels):
             return labels
         low, high = (int(x) for x in labels.aminmax())
-        if high - low > _MOST_COUNTED:
-            return labels.unique()
-        return (labels - low).bincount().nonzero().flatten() + low
+        counted = high - low <= _MOST_COUNTED
+        found: Tensor = (
+            (labels - low).bincount().nonzero().flatten() + low if counted else labels.unique()
+        )
+        return found
 
     def ious(self, states: States, iou_type: str) -> dict[tuple[int, int], Tensor | list[Tensor]]:
         """Return the IoU of each image and class: float32 ``[D, G]``, or an empty list."""
@@ -208,8 +210,6 @@ class FlatBatch:
     A batch on another device is copied here once, whatever its number of images.
     """
 
-    CROWDS: ClassVar = "iscrowd"
-
     def __init__(self, found: Detections, truth: Detections, target: Images) -> None:
         self.found, self.truth = found, truth
         self.device = found.labels.device
@@ -220,7 +220,7 @@ class FlatBatch:
         self.crowds = torch.zeros(count, dtype=torch.bool) if crowds is None else crowds != 0
         self.areas = torch.zeros(count, dtype=torch.float64) if areas is None else areas
         self.words = [0] * len(sizes)
-        self.masks: tuple[Tensor, Tensor] | None = None
+        self.masks: tuple[Tensor | None, Tensor | None] = None, None
         if found.masks is not None and truth.masks is not None:
             self.words = mask_words(found.masks, truth.masks)
             self.masks = (
@@ -248,20 +248,17 @@ class FlatBatch:
     ) -> Tensor:
         """Return the rows of the batch."""
         found, truth = self.found, self.truth
-        if iou_type == "bbox":
-            op, ours, theirs = box_matches_, found.boxes, truth.boxes
-        else:
-            assert self.masks is not None
-            op, (ours, theirs) = mask_matches_, self.masks
+        op: Callable[..., None] = box_matches_ if iou_type == "bbox" else mask_matches_
+        ours, theirs = (found.boxes, truth.boxes) if iou_type == "bbox" else self.masks
         assert ours is not None and theirs is not None and found.scores is not None
         rows = torch.empty(
             len(found.labels) + len(truth.labels),
             row_width(len(statistic.thresholds), len(RANGES)),
             dtype=torch.int64,
         )
-        inputs = (ours, found.labels, found.scores, theirs, truth.labels, self.crowds, self.areas)
+        inputs = [ours, found.labels, found.scores, theirs, truth.labels, self.crowds, self.areas]
         if self.device != CPU:
-            inputs = tuple(tensor.to(CPU) for tensor in inputs)
+            inputs = [tensor.to(CPU) for tensor in inputs]
         op(
             rows,
             ious,

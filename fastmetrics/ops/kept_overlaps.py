@@ -99,8 +99,8 @@ class Overlaps(Statistic):
 
     def read(self, states: States) -> Tensor:
         """Return the mean of all pairs that count, float32; 0 where there are none."""
-        total, count = states.values["sums"].unbind()
-        return (total / count).nan_to_num(nan=0.0).float()
+        sums: Tensor = states.values["sums"]
+        return (sums[0] / sums[1]).nan_to_num(nan=0.0).float()
 
     def read_classes(self, states: States) -> dict[int, Tensor]:
         """Return the mean of each class that came, by the ground truths; waits for a GPU."""

@@ -187,6 +187,26 @@ def evaluate(statistic: Matches, states: States, settings: Settings) -> dict[str
     return results
 
 
+def precision_over_recall(
+    statistic: Matches, states: States, settings: Settings, label: int | None, iou: float
+) -> tuple[list[float], Tensor]:
+    """Return recalls, and precision at each of them, of one class or of the mean of classes.
+
+    Raises:
+        ValueError: no class of this label came.
+    """
+    name = [*statistic.groupings][-1]
+    curves = curves_of(statistic, states, name, settings)
+    t = min(range(len(statistic.thresholds)), key=lambda i: abs(statistic.thresholds[i] - iou))
+    precision = curves.precision[:, 0, -1, t]
+    if label is None:
+        return settings.recalls, precision[precision[:, 0] > -1].mean(0)
+    classes = statistic.classes(states).tolist()
+    if label not in classes or not statistic.groupings[name][1]:
+        raise ValueError(f"`label` must be one of the classes that came, {classes}, got {label}.")
+    return settings.recalls, precision[classes.index(label)]
+
+
 def warn_of_many(preds: Images, limit: int) -> None:
     """Warn if an image has more detections than are matched."""
     if any(image["labels"].size(0) > limit for image in preds):
