@@ -22,9 +22,11 @@ PUBLIC = (
     "fastmetrics",
     "fastmetrics.aggregation",
     "fastmetrics.classification",
+    "fastmetrics.detection",
     "fastmetrics.diagnostics",
     "fastmetrics.functional",
     "fastmetrics.functional.classification",
+    "fastmetrics.functional.detection",
     "fastmetrics.functional.regression",
     "fastmetrics.integrations.ignite",
     "fastmetrics.integrations.tensorboard",
@@ -37,7 +39,7 @@ PUBLIC = (
     "fastmetrics.utilities.plot_reliability",
     "fastmetrics.wrappers",
 )
-DOMAINS = ("classification", "regression")
+DOMAINS = ("classification", "detection", "regression")
 pytestmark = pytest.mark.filterwarnings("ignore::fastmetrics.FallbackWarning")
 
 # A fraction, a comparison or a call of mathematics, set apart from the words.

@@ -48,7 +48,7 @@ FOREIGN = (
     "fastmetrics.functional.peak_signal_noise_ratio",
     "fastmetrics.functional.image.psnr._psnr_update",
     "fastmetrics.clustering.MutualInfoScore", "fastmetrics.nominal.cramers.CramersV",
-    "fastmetrics.detection.mean_ap.MeanAveragePrecision", "fastmetrics.retrieval.RetrievalMAP",
+    "fastmetrics.retrieval.RetrievalMAP",
     "fastmetrics.functional.regression.kendall._get_ties",
 )
 """

@@ -2,6 +2,11 @@
 
 from typing import TYPE_CHECKING
 
+from fastmetrics.detection.ciou import *
+from fastmetrics.detection.diou import *
+from fastmetrics.detection.giou import *
+from fastmetrics.detection.iou import *
+from fastmetrics.detection.mean_ap import *
 from fastmetrics.detection.panoptic_qualities import *
 from fastmetrics.utilities.lazy import exported, names_beside
 

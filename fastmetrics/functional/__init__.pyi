@@ -42,6 +42,7 @@ from fastmetrics.functional.text.chrf import chrf_score as chrf_score
 from fastmetrics.functional import classification as classification
 from torchmetrics.functional import clustering as clustering
 from fastmetrics.functional.classification.cohen_kappa import cohen_kappa as cohen_kappa
+from fastmetrics.functional.detection.ciou import complete_intersection_over_union as complete_intersection_over_union
 from fastmetrics.functional.regression.concordance import concordance_corrcoef as concordance_corrcoef
 from fastmetrics.functional.classification.confusion_matrix import confusion_matrix as confusion_matrix
 from fastmetrics.functional.regression.crps import continuous_ranked_probability_score as continuous_ranked_probability_score
@@ -52,6 +53,7 @@ from fastmetrics.functional.regression.csi import critical_success_index as crit
 from fastmetrics.functional.classification.group_fairness import demographic_parity as demographic_parity
 from fastmetrics.functional import detection as detection
 from fastmetrics.functional.segmentation.dice import dice_score as dice_score
+from fastmetrics.functional.detection.diou import distance_intersection_over_union as distance_intersection_over_union
 from fastmetrics.functional.text.edit import edit_distance as edit_distance
 from fastmetrics.functional.text.edit_operations import edit_operations as edit_operations
 from fastmetrics.functional.classification.eer import eer as eer
@@ -64,12 +66,14 @@ from fastmetrics.functional.classification.f_beta import f1_score as f1_score
 from fastmetrics.functional.classification.f_beta import fbeta_score as fbeta_score
 from torchmetrics.functional.nominal.fleiss_kappa import fleiss_kappa as fleiss_kappa
 from fastmetrics.functional.segmentation.generalized_dice import generalized_dice_score as generalized_dice_score
+from fastmetrics.functional.detection.giou import generalized_intersection_over_union as generalized_intersection_over_union
 from fastmetrics.functional.classification.hamming import hamming_distance as hamming_distance
 from fastmetrics.functional.segmentation.hausdorff_distance import hausdorff_distance as hausdorff_distance
 from fastmetrics.functional.classification.hinge import hinge_loss as hinge_loss
 from torchmetrics.functional import image as image
 from torchmetrics.functional.image.gradients import image_gradients as image_gradients
 from torchmetrics.functional.text.infolm import infolm as infolm
+from fastmetrics.functional.detection.iou import intersection_over_union as intersection_over_union
 from fastmetrics.functional.classification.jaccard import jaccard_index as jaccard_index
 from fastmetrics.functional.regression.js_divergence import jensen_shannon_divergence as jensen_shannon_divergence
 from fastmetrics.functional.regression.kendall import kendall_rank_corrcoef as kendall_rank_corrcoef
@@ -81,6 +85,7 @@ from fastmetrics.functional.text.mer import match_error_rate as match_error_rate
 from fastmetrics.functional.classification.matthews_corrcoef import matthews_corrcoef as matthews_corrcoef
 from fastmetrics.functional.regression.mae import mean_absolute_error as mean_absolute_error
 from fastmetrics.functional.regression.mape import mean_absolute_percentage_error as mean_absolute_percentage_error
+from fastmetrics.functional.detection.map import mean_average_precision as mean_average_precision
 from fastmetrics.functional.segmentation.mean_iou import mean_iou as mean_iou
 from fastmetrics.functional.regression.mse import mean_squared_error as mean_squared_error
 from fastmetrics.functional.regression.log_mse import mean_squared_log_error as mean_squared_log_error

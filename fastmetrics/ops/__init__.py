@@ -3,6 +3,8 @@
 from fastmetrics.ops import backend
 from fastmetrics.ops.aggregate import *
 from fastmetrics.ops.bootstrap import *
+from fastmetrics.ops.box_matches import *
+from fastmetrics.ops.box_overlaps import *
 from fastmetrics.ops.calibration import *
 from fastmetrics.ops.co_moments import *
 from fastmetrics.ops.confusion import *
@@ -12,6 +14,7 @@ from fastmetrics.ops.exact_match import *
 from fastmetrics.ops.fused import *
 from fastmetrics.ops.hinge import *
 from fastmetrics.ops.keep_scores import *
+from fastmetrics.ops.match_curves import *
 from fastmetrics.ops.panoptic import *
 from fastmetrics.ops.ranking import *
 from fastmetrics.ops.ranks import *
