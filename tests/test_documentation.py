@@ -26,18 +26,20 @@ PUBLIC = (
     "fastmetrics.functional",
     "fastmetrics.functional.classification",
     "fastmetrics.functional.regression",
+    "fastmetrics.functional.text",
     "fastmetrics.integrations.ignite",
     "fastmetrics.integrations.tensorboard",
     "fastmetrics.integrations.transformers",
     "fastmetrics.ops",
     "fastmetrics.regression",
+    "fastmetrics.text",
     "fastmetrics.utilities",
     "fastmetrics.utilities.plot",
     "fastmetrics.utilities.plot_curve",
     "fastmetrics.utilities.plot_reliability",
     "fastmetrics.wrappers",
 )
-DOMAINS = ("classification", "regression")
+DOMAINS = ("classification", "regression", "text")
 pytestmark = pytest.mark.filterwarnings("ignore::fastmetrics.FallbackWarning")
 
 # A fraction, a comparison or a call of mathematics, set apart from the words.

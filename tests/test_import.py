@@ -87,7 +87,8 @@ def test_the_root_shows_what_torchmetrics_shows():
 
 def test_functional_shows_what_its_domains_show():
     theirs = set(upstream("fastmetrics.functional").__all__)
-    domains = fastmetrics.functional.classification, fastmetrics.functional.regression
+    functional = fastmetrics.functional
+    domains = functional.classification, functional.regression, functional.text
     native = {name for domain in domains for name in domain.__all__}
     assert set(fastmetrics.functional.__all__) == theirs | native
 
@@ -124,7 +125,8 @@ def test_star_import_of_the_root():
 
 
 @pytest.mark.parametrize(
-    "package", ["fastmetrics", "fastmetrics.classification", "fastmetrics.regression"]
+    "package",
+    ["fastmetrics", "fastmetrics.classification", "fastmetrics.regression", "fastmetrics.text"],
 )
 def test_classes_live_in_the_module_that_torchmetrics_names(package):
     """`from torchmetrics.classification.accuracy import MulticlassAccuracy` and its like."""
@@ -150,7 +152,7 @@ def test_functions_live_in_the_module_that_torchmetrics_names(domain):
 
 @pytest.mark.smoke
 def test_names_of_the_root_are_those_of_its_domains():
-    for domain in ("aggregation", "classification", "diagnostics", "regression"):
+    for domain in ("aggregation", "classification", "diagnostics", "regression", "text"):
         module = importlib.import_module(f"fastmetrics.{domain}")
         shown = {*module.__all__} & {*fastmetrics.__all__}
         assert shown
