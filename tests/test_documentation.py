@@ -28,18 +28,20 @@ PUBLIC = (
     "fastmetrics.functional.classification",
     "fastmetrics.functional.detection",
     "fastmetrics.functional.regression",
+    "fastmetrics.functional.text",
     "fastmetrics.integrations.ignite",
     "fastmetrics.integrations.tensorboard",
     "fastmetrics.integrations.transformers",
     "fastmetrics.ops",
     "fastmetrics.regression",
+    "fastmetrics.text",
     "fastmetrics.utilities",
     "fastmetrics.utilities.plot",
     "fastmetrics.utilities.plot_curve",
     "fastmetrics.utilities.plot_reliability",
     "fastmetrics.wrappers",
 )
-DOMAINS = ("classification", "detection", "regression")
+DOMAINS = ("classification", "detection", "regression", "text")
 pytestmark = pytest.mark.filterwarnings("ignore::fastmetrics.FallbackWarning")
 
 # A fraction, a comparison or a call of mathematics, set apart from the words.

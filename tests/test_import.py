@@ -105,6 +105,7 @@ def test_functional_shows_what_its_domains_show():
         functional.detection,
         functional.regression,
         functional.segmentation,
+        functional.text,
     )
     native = {name for domain in domains for name in domain.__all__}
     assert set(fastmetrics.functional.__all__) == theirs | native
@@ -142,7 +143,8 @@ def test_star_import_of_the_root():
 
 
 @pytest.mark.parametrize(
-    "package", ["fastmetrics", "fastmetrics.classification", "fastmetrics.regression"]
+    "package",
+    ["fastmetrics", "fastmetrics.classification", "fastmetrics.regression", "fastmetrics.text"],
 )
 def test_classes_live_in_the_module_that_torchmetrics_names(package):
     """`from torchmetrics.classification.accuracy import MulticlassAccuracy` and its like."""
@@ -168,7 +170,7 @@ def test_functions_live_in_the_module_that_torchmetrics_names(domain):
 
 @pytest.mark.smoke
 def test_names_of_the_root_are_those_of_its_domains():
-    for domain in ("aggregation", "classification", "diagnostics", "regression"):
+    for domain in ("aggregation", "classification", "diagnostics", "regression", "text"):
         module = importlib.import_module(f"fastmetrics.{domain}")
         shown = {*module.__all__} & {*fastmetrics.__all__}
         assert shown

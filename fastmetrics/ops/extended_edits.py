@@ -60,15 +60,9 @@ def extended_rows(
         rows[i] = torch.tensor([best, 1.0], dtype=torch.float64)
 
 
-_ENGLISH = (
-    (r"([.!?,])", r" \1"),
-    (r"\s+", " "),
-    (r"(\d) ([.,]) (\d)", r"\1\2\3"),
-    (r"(Dr|Jr|Prof|Rev|Gen|Mr|Mt|Mrs|Ms) .", r"\1."),
-    (r"e \. g \.", "e.g."),
-    (r"i \. e \.", "i.e."),
-    (r"U \. S \.", "U.S."),
-)
+_NUMBERS = re.compile(r"(\d) ([.,]) (\d)")
+_TITLES = re.compile(r"(Dr|Jr|Prof|Rev|Gen|Mr|Mt|Mrs|Ms) .")
+_ABBREVIATIONS = {"e . g .": "e.g.", "i . e .": "i.e.", "U . S .": "U.S."}
 
 
 def prepared(text: str, language: str) -> str:
@@ -76,8 +70,13 @@ def prepared(text: str, language: str) -> str:
     text = text.rstrip()
     if language == "ja":
         return unicodedata.normalize("NFKC", text)
-    for pattern, replacement in _ENGLISH:
-        text = re.sub(pattern, replacement, text)
+    for mark in ".!?,":
+        text = text.replace(mark, f" {mark}")
+    first = " " if text[:1].isspace() else ""
+    text = first + " ".join(text.split())
+    text = _TITLES.sub(r"\1.", _NUMBERS.sub(r"\1\2\3", text))
+    for apart, joined in _ABBREVIATIONS.items():
+        text = text.replace(apart, joined)
     return f" {text} "
 
 

@@ -20,8 +20,8 @@ __all__ = ["translation_edit_rate"]
 def edit_rate(edits: Any, length: Any, samples: Any) -> Any:
     """Return the edits for each word; without words 1 if there are edits, and 0 if not."""
     if not isinstance(edits, Tensor):
-        return edits / length if length > 0 else float(edits > 0)
-    return (edits / length).where(length > 0, (edits > 0).double())
+        return edits / length if length else float(edits > 0)
+    return (edits / length).where(length != 0, (edits > 0).double())
 
 
 @public
