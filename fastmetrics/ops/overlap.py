@@ -80,7 +80,7 @@ def masks_of(labels: Tensor, num_classes: int, name: str, events: Tensor) -> Ten
     bad = (labels < 0) | (labels >= num_classes)
     if is_readable(labels) and bad.any():
         found = labels[bad].flatten()[0].item()
-        raise RuntimeError(f"`{name}` must hold labels in [0, {num_classes}), got {found}.")
+        raise RuntimeError(f"`{name}` must lie in [0, {num_classes}), got {found}.")
     events[INVALID] += bad.sum()
     classes = torch.arange(num_classes, device=labels.device)
     return labels.unsqueeze(1) == classes.view(-1, *[1] * (labels.ndim - 1))
