@@ -27,6 +27,11 @@ GPU_KEYS = ("CUDA", "XPU")
 INSTALLED = "triton is installed"
 LAUNCHES = "triton launches kernels here"
 
+
+class CannotLaunch(RuntimeError):
+    """A kernel cannot be compiled or loaded here; nothing was launched."""
+
+
 choice = "auto"
 native: ModuleType | None = None
 native_reason = "not loaded"
@@ -84,8 +89,6 @@ def _gpu_entry(name: str) -> Callable[..., None]:
     def entry(*args: Any) -> None:
         check(*args)
         if may_launch(args[0]) and name not in _without_kernels:
-            from fastmetrics.ops.triton.replay import CannotLaunch
-
             try:
                 launcher_of(name)(*args)
                 return
@@ -104,16 +107,15 @@ def may_launch(state: Tensor | list[Tensor]) -> bool:
     """
     global triton_reason
     if triton_reason == INSTALLED:
-        from fastmetrics.ops.triton.replay import CannotLaunch, device_of
-        from fastmetrics.ops.triton.weights import count_bad_weights
-
         like = state if isinstance(state, Tensor) else state[0]
         try:
-            with device_of(like):
+            weights = importlib.import_module("fastmetrics.ops.triton.weights")
+            replay = importlib.import_module("fastmetrics.ops.triton.replay")
+            with replay.device_of(like):
                 events = like.new_zeros(4, dtype=torch.int64)
-                count_bad_weights(events, like.new_zeros(1, dtype=torch.float32))
+                weights.count_bad_weights(events, like.new_zeros(1, dtype=torch.float32))
             triton_reason = LAUNCHES
-        except CannotLaunch as error:
+        except (CannotLaunch, ImportError) as error:
             triton_reason = _give_up("kernels", error)
     return triton_reason == LAUNCHES
 

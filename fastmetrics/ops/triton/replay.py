@@ -22,14 +22,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from fastmetrics.ops.backend import CannotLaunch
+
 GPUS = ("cuda", "xpu")
 MAX_REPLAYS = 4096
 # What is no tensor; asking a value whether it is one takes longer.
 _PLAIN = frozenset((int, bool, type(None)))
-
-
-class CannotLaunch(RuntimeError):
-    """A kernel cannot be compiled or loaded here; nothing was launched."""
 
 
 class Launch(NamedTuple):
