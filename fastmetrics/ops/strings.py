@@ -114,7 +114,13 @@ def with_references(preds: Any, target: Any) -> tuple[Texts, list[Texts]]:
     if given and all(isinstance(each, str) for each in given):
         given = [given] if len(hypotheses) == 1 else [(each,) for each in given]  # type: ignore[list-item, misc]
     check_as_many(hypotheses, given)
-    references = [texts_of(f"target[{i}]", each) for i, each in enumerate(given)]
+    references = [
+        each if isinstance(each, (list, tuple)) else texts_of(f"target[{i}]", each)
+        for i, each in enumerate(given)
+    ]
+    every = itertools.chain.from_iterable(references)
+    if all(references) and all(map(isinstance, every, itertools.repeat(str))):
+        return hypotheses, references
     for i, each in enumerate(references):
         check_each("target", each, f"position {i}, reference {{}}")
         if not each:
