@@ -3,28 +3,30 @@
 // Symbols are small numbers: code points as they are, words as numbered by a vocabulary of the two
 // strings. The table of distances between prefixes is never made: neighbours in it differ by -1, 0
 // or 1, so 64 rows of a column are two words of bits, and a step to the next column is some twenty
-// operations on words (Myers 1999, in the form of Hyyrö 2003). Blocks of 64 rows are worked off one
-// after the other, each over all columns, so that the masks of one block (where each symbol stands
-// in it) are all that is looked up, whatever the number of symbols; what a block hands to the next
-// is one step for each column. A distance of at most k needs only cells within k of the diagonal
-// (Ukkonen 1985): k doubles until the answer is within. Ends that both have in common are cut off
-// first.
+// operations on words (Myers 1999, in the form of Hyyrö 2003). Four blocks of 64 rows at a time are
+// worked off over all columns, each some columns behind the one above it, so that the masks of
+// these blocks (where each symbol stands in them) are all that is looked up, whatever the number of
+// symbols; what they hand to the next ones is one step for each column. A distance of at most k
+// needs only cells within k of the diagonal (Ukkonen 1985): k doubles until the answer is within.
+// Ends that both have in common are cut off first.
 //
 // Each pair has its own row of results, so threads take ranges of pairs.
 #include "edits.h"
 
 #include <pybind11/stl.h>
 
+#include <array>
 #include <bit>
 
+#include "simd.h"
 #include "strings.h"
 
 namespace fastmetrics {
 namespace {
 
 constexpr int64_t kRows = 64;
-constexpr uint8_t kUp = 1;    // a step of +1
-constexpr uint8_t kDown = 2;  // a step of -1
+constexpr size_t kBlocks = 4;  // worked off together
+constexpr uint64_t kUp = 1;    // a step of +1
 constexpr size_t kCodePoints = 0x110000;
 
 template <class T>
@@ -69,29 +71,8 @@ class Marks {
   std::span<const T> rows_;
 };
 
-// One column of up to 64 rows: where the distance grows, or falls, from row to row.
-struct Column {
-  uint64_t up = ~uint64_t{0};
-  uint64_t down = 0;
-
-  // Takes the step to the next column; `above` is what the row above these does. `last` is a bit.
-  uint8_t step(uint64_t matches, uint8_t above, int last) {
-    const uint64_t above_down = above >> 1;
-    const uint64_t vertical = matches | down;
-    matches |= above_down;
-    const uint64_t level = (((matches & up) + up) ^ up) | matches;
-    uint64_t rises = down | ~(level | up);
-    uint64_t falls = up & level;
-    const auto out = static_cast<uint8_t>((rises >> last & 1) | (falls >> last & 1) << 1);
-    rises = rises << 1 | (above & kUp);
-    falls = falls << 1 | above_down;
-    up = falls | ~(vertical | rises);
-    down = rises & vertical;
-    return out;
-  }
-};
-
-int64_t sum_of(const uint8_t* steps, int64_t count) {
+// What so many steps add up to; a step is 1 for one up and 2 for one down.
+int64_t sum_of_steps(const uint8_t* steps, int64_t count) {
   int64_t sum = 0;
   for (int64_t i = 0; i < count; ++i) {
     sum += (steps[i] & kUp) - (steps[i] >> 1);
@@ -99,31 +80,15 @@ int64_t sum_of(const uint8_t* steps, int64_t count) {
   return sum;
 }
 
-// The distance if it is at most `limit`, else some number above it. Cells further than `limit` from
-// the diagonal are taken for more than they may be, which no path of that length notices.
-template <class T>
-int64_t within(std::span<const T> a, std::span<const T> b, int64_t limit, uint64_t* masks,
-               uint8_t* steps) {
-  const auto rows = static_cast<int64_t>(a.size()), columns = static_cast<int64_t>(b.size());
-  std::fill(steps, steps + columns, kUp);
-  int64_t value = 0, from = 0;  // the distance at the top of a block, before its first column
-  for (int64_t top = 0; top < rows; top += kRows) {
-    const int64_t height = std::min(kRows, rows - top);
-    const int64_t first = std::max<int64_t>(0, top - limit);
-    const int64_t last = std::min(columns, top + height + limit);
-    value += sum_of(steps + from, first - from) + height;
-    from = first;
-    const Marks<T> marks(masks, a.subspan(static_cast<size_t>(top), static_cast<size_t>(height)));
-    Column column;
-    const int bottom = static_cast<int>(height - 1);
-    for (int64_t j = first; j < last; ++j) {
-      steps[j] = column.step(marks[b[static_cast<size_t>(j)]], steps[j], bottom);
-    }
-  }
-  return value + sum_of(steps + from, columns - from);
-}
-
 }  // namespace
+}  // namespace fastmetrics
+
+#define FM_KERNELS "edits.inl"
+#include "each_isa.h"
+
+namespace fastmetrics {
+
+using baseline::Distance;
 
 template <class T>
 int64_t levenshtein(std::span<const T> a, std::span<const T> b, size_t symbols,
@@ -136,25 +101,26 @@ int64_t levenshtein(std::span<const T> a, std::span<const T> b, size_t symbols,
   if (a.empty()) {
     return longer;
   }
-  uint64_t* masks = scratch.masks(symbols);
   if (static_cast<int64_t>(a.size()) <= kRows) {
-    const Marks<T> marks(masks, a);
-    Column column;
-    const int bottom = static_cast<int>(a.size()) - 1;
+    const Marks<T> marks(scratch.masks(symbols), a);
+    Distance<uint64_t> column;
+    const uint64_t bottom = a.size() - 1;
     auto value = static_cast<int64_t>(a.size());
     for (const T symbol : b) {
-      const uint8_t out = column.step(marks[symbol], kUp, bottom);
-      value += (out & kUp) - (out >> 1);
+      const uint64_t out = column.step(marks[symbol], kUp, bottom);
+      value += static_cast<int64_t>(out & kUp) - static_cast<int64_t>(out >> 1);
     }
     return value;
   }
   scratch.steps.resize(b.size());
+  uint64_t* masks = scratch.masks(symbols * kBlocks);
   const int64_t apart = longer - static_cast<int64_t>(a.size());
-  for (int64_t limit = std::max<int64_t>(2 * kRows, 2 * apart);; limit *= 2) {
-    const int64_t value = within(a, b, limit, masks, scratch.steps.data());
+  for (int64_t limit = std::max<int64_t>(4 * kRows, 2 * apart);;) {
+    const int64_t value = FM_PICK(distance_within<T>)(a, b, limit, masks, scratch.steps.data());
     if (value <= limit || limit >= longer) {
       return value;
     }
+    limit = value;  // of a path that is there, so that of the best one is within
   }
 }
 
@@ -163,34 +129,24 @@ int64_t longest_common(std::span<const T> a, std::span<const T> b, size_t symbol
                        EditScratch& scratch) {
   const size_t before = a.size();
   cut_common_ends(a, b);
-  auto length = static_cast<int64_t>(before - a.size());
+  const auto ends = static_cast<int64_t>(before - a.size());
   if (a.size() > b.size()) {
     std::swap(a, b);
   }
   if (a.empty()) {
-    return length;
+    return ends;
   }
-  // Zeros of `row` are where the length grows from row to row; a block carries into the next.
-  std::vector<uint8_t>& carries = scratch.steps;
-  carries.assign(b.size(), 0);
-  uint64_t* masks = scratch.masks(symbols);
-  for (size_t top = 0; top < a.size(); top += kRows) {
-    const auto block = a.subspan(top, std::min<size_t>(kRows, a.size() - top));
-    const Marks<T> marks(masks, block);
-    uint64_t row = ~uint64_t{0};
-    for (size_t j = 0; j < b.size(); ++j) {
-      const uint64_t matches = row & marks[b[j]];
-      uint64_t sum = row + matches;
-      uint8_t carry = sum < row;
-      sum += carries[j];
-      carry |= sum < carries[j];
-      carries[j] = carry;
-      row = sum | (row - matches);
+  if (static_cast<int64_t>(a.size()) <= kRows) {
+    const Marks<T> marks(scratch.masks(symbols), a);
+    baseline::Common<uint64_t> column;
+    for (const T symbol : b) {
+      column.step(marks[symbol], 0, 0);
     }
-    const uint64_t used = block.size() == 64 ? ~uint64_t{0} : (uint64_t{1} << block.size()) - 1;
-    length += std::popcount(~row & used);
+    return ends + std::popcount(~column.row);
   }
-  return length;
+  scratch.steps.resize(b.size());
+  uint64_t* masks = scratch.masks(symbols * kBlocks);
+  return ends + FM_PICK(common_length<T>)(a, b, masks, scratch.steps.data());
 }
 
 template int64_t levenshtein(std::span<const uint8_t>, std::span<const uint8_t>, size_t,
@@ -241,28 +197,28 @@ std::string edit_steps(std::span<const T> target, std::span<const T> preds, size
   if (blocks * columns > kMostColumns) {
     throw std::length_error("too long");
   }
-  std::vector<Column> table(blocks * columns);
-  std::vector<uint8_t> above(columns, kUp);
+  std::vector<Distance<uint64_t>> table(blocks * columns);
+  std::vector<uint64_t> above(columns, kUp);
   uint64_t* masks = scratch.masks(symbols);
   for (size_t block = 0; block < blocks; ++block) {
     const size_t top = block * kRows, height = std::min<size_t>(kRows, rows - top);
     const Marks<T> marks(masks, target.subspan(top, height));
-    Column column;
+    Distance<uint64_t> column;
     for (size_t j = 0; j < columns; ++j) {
-      above[j] = column.step(marks[preds[j]], above[j], static_cast<int>(height - 1));
+      above[j] = column.step(marks[preds[j]], above[j], height - 1);
       table[block * columns + j] = column;
     }
   }
-  const auto bit = [&](uint64_t Column::* part, size_t i, size_t j) {
+  const auto bit = [&](uint64_t Distance<uint64_t>::* part, size_t i, size_t j) {
     return table[(i - 1) / kRows * columns + j - 1].*part >> (i - 1) % kRows & 1;
   };
   std::string steps(back, '=');
   size_t i = rows, j = columns;
   while (i > 0 && j > 0) {
-    if (bit(&Column::up, i, j)) {
+    if (bit(&Distance<uint64_t>::up, i, j)) {
       --i;
       steps += 'D';
-    } else if (j > 1 && bit(&Column::down, i, j - 1)) {
+    } else if (j > 1 && bit(&Distance<uint64_t>::down, i, j - 1)) {
       --j;
       steps += 'I';
     } else {
@@ -351,13 +307,11 @@ int64_t work_of(const Texts& preds, const Texts& target, bool words) {
   return work;
 }
 
-void edit_rows(uintptr_t address, const pybind11::sequence& preds_in,
-               const pybind11::sequence& target_in, bool words, int64_t substitution) {
-  const Texts preds(preds_in), target(target_in);
+void fill_rows(const Texts& preds, const Texts& target, bool words, int64_t substitution,
+               double* rows) {
   if (preds.size() != target.size()) {
     throw std::invalid_argument("lengths differ");
   }
-  auto* rows = reinterpret_cast<double*>(address);
   each_text(preds.size(), work_of(preds, target, words), [&](int64_t first, int64_t last) {
     Pair pair(substitution);
     for (int64_t i = first; i < last; ++i) {
@@ -365,6 +319,22 @@ void edit_rows(uintptr_t address, const pybind11::sequence& preds_in,
       words ? pair.words(preds[i], target[i], row) : pair.characters(preds[i], target[i], row);
     }
   });
+}
+
+void edit_rows(uintptr_t address, const pybind11::sequence& preds, const pybind11::sequence& target,
+               bool words, int64_t substitution) {
+  fill_rows(Texts(preds), Texts(target), words, substitution, reinterpret_cast<double*>(address));
+}
+
+void edit_sums(uintptr_t address, const pybind11::sequence& preds_in,
+               const pybind11::sequence& target_in, bool words, int64_t substitution) {
+  const Texts preds(preds_in), target(target_in);
+  std::vector<double> rows(static_cast<size_t>(preds.size() * kColumns));
+  fill_rows(preds, target, words, substitution, rows.data());
+  auto* sums = reinterpret_cast<double*>(address);
+  for (size_t i = 0; i < rows.size(); ++i) {
+    sums[i % kColumns] += rows[i];
+  }
 }
 
 std::vector<std::string> steps_of_edits(const pybind11::sequence& preds_in,
@@ -387,6 +357,7 @@ std::vector<std::string> steps_of_edits(const pybind11::sequence& preds_in,
 
 void bind_edits(pybind11::module_& module) {
   module.def("edit_rows", &edit_rows, "Edits and lengths of pairs of strings.");
+  module.def("edit_sums", &edit_sums, "Adds up edits and lengths of pairs of strings.");
   module.def("edit_steps", &steps_of_edits, "The steps that edit each target.");
 }
 

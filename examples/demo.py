@@ -1,10 +1,12 @@
 """Train small networks and check their metrics against other libraries.
 
 Ten handwritten digits, two kinds of tumours and the progress of a disease, all from data that come
-with scikit-learn. Exits with 1 if a value differs from that of torchmetrics, scikit-learn or scipy
-by more than 1e-6, of the value if it exceeds 1.
+with scikit-learn, and the description of one of them, misread. Exits with 1 if a value differs from
+that of torchmetrics, scikit-learn, scipy, jiwer or rapidfuzz by more than 1e-6, of the value if it
+exceeds 1.
 """
 
+import random
 import sys
 import time
 from collections.abc import Callable
@@ -14,11 +16,13 @@ from statistics import median
 from types import ModuleType
 from typing import Any
 
+import jiwer
 import numpy as np
 import scipy.stats
 import sklearn.metrics as sk
 import torch
 import torchmetrics as upstream
+from rapidfuzz.distance import Levenshtein
 from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_breast_cancer, load_diabetes, load_digits
@@ -36,6 +40,7 @@ REPEATS = 7
 BINS = 200
 # How far apart certified bounds may lie.
 WIDEST = 0.01
+LINES = 60
 FOLDER = Path("out")
 
 Batches = list[tuple[Tensor, Tensor]]
@@ -133,6 +138,28 @@ DISEASE = [
         lambda target, preds: scipy.stats.pearsonr(preds, target).statistic,
     ),
     Row("explained variance", plain("ExplainedVariance"), sk.explained_variance_score),
+]
+
+
+def of_text(metric: str) -> Callable[[ModuleType], Any]:
+    """Build a metric of texts without arguments."""
+    return lambda library: getattr(library.text, metric)()
+
+
+def mean_distance(target: list[str], preds: list[str]) -> float:
+    """Return the mean edit distance, by rapidfuzz."""
+    return float(np.mean([*map(Levenshtein.distance, preds, target)]))
+
+
+TEXTS = [
+    Row("word error rate", of_text("WordErrorRate"), jiwer.wer),
+    Row("character error rate", of_text("CharErrorRate"), jiwer.cer),
+    Row("match error rate", of_text("MatchErrorRate"), None),
+    Row("word information lost", of_text("WordInfoLost"), None),
+    Row("word information preserved", of_text("WordInfoPreserved"), None),
+    Row("edit distance", of_text("EditDistance"), mean_distance),
+    Row("extended edit distance", of_text("ExtendedEditDistance"), None),
+    Row("translation edit rate", of_text("TranslationEditRate"), None),
 ]
 
 
@@ -234,7 +261,7 @@ def table_of(title: str, *headings: str) -> Table:
 
 
 def compare(
-    title: str, rows: list[Row], batches: Batches, arrays: tuple[np.ndarray, ...], third: str
+    title: str, rows: list[Row], batches: list[Any], arrays: tuple[Any, ...], third: str
 ) -> tuple[Table, list[str]]:
     """Return the table, and the metrics that differ."""
     together = torchmetrics.MetricCollection({row.name: row.build(torchmetrics) for row in rows})
@@ -372,12 +399,37 @@ def disease(console: Console) -> list[str]:
     return wrong
 
 
+def misread(line: str, chosen: random.Random) -> str:
+    """Return a line with letters that look alike exchanged, blanks lost, and a word left out."""
+    alike = {"l": "1", "o": "0", "e": "c", "n": "u", "t": "f"}
+    read = [alike.get(each, each) if chosen.random() < 0.1 else each for each in line]
+    words = "".join("" if each == " " and chosen.random() < 0.05 else each for each in read).split()
+    del words[chosen.randrange(len(words))]
+    return " ".join(words)
+
+
+def texts(console: Console) -> list[str]:
+    """Compare a description with what was read of it; return the metrics that differ."""
+    chosen = random.Random(0)
+    lines = [" ".join(line.split()) for line in load_breast_cancer().DESCR.splitlines()]
+    target = [line for line in lines if len(line.split()) > 3][:LINES]
+    preds = [misread(line, chosen) for line in target]
+    batches = [(preds[i : i + 20], target[i : i + 20]) for i in range(0, LINES, 20)]
+    title = f"{len(target)} lines on tumours, misread, in batches of 20"
+    table, wrong = compare(title, TEXTS, batches, (target, preds), "jiwer, rapidfuzz")
+    console.print(table)
+    confusions = torchmetrics.functional.text.edit_operations(preds, target).confusions
+    often = [f"{t or '*'} -> {p or '*'} ({n})" for (t, p), n in confusions.most_common(6)]
+    console.print(f"read most often: {', '.join(often)}")
+    return wrong
+
+
 def main() -> int:
     """Run the demo; 1 if a value differs."""
     torch.manual_seed(0)
     # A file has no width of its own; a terminal narrower than the table folds its cells.
     console = Console() if sys.stdout.isatty() else Console(width=150)
-    wrong = [*digits(console), *tumours(console), *disease(console)]
+    wrong = [*digits(console), *tumours(console), *disease(console), *texts(console)]
     pictures = ", ".join(sorted(path.name for path in FOLDER.glob("*.png")))
     console.print(f"pictures written to {FOLDER}: {pictures}")
     if wrong:

@@ -21,6 +21,7 @@ def demo(monkeypatch, tmp_path):
     spec.loader.exec_module(module)
     monkeypatch.setattr(module, "EPOCHS", 2)
     monkeypatch.setattr(module, "REPEATS", 1)
+    monkeypatch.setattr(module, "LINES", 20)
     monkeypatch.setattr(module, "FOLDER", tmp_path / "out")
     return module
 
@@ -49,7 +50,14 @@ def test_all_tasks_agree_and_are_drawn(demo, capsys):
         "reliability.png",
     }
     output = capsys.readouterr().out
-    for name in ("AUROC, exact", "AveragePrecision, binned", "at least", "R2", "Cohen kappa"):
+    for name in (
+        "AUROC, exact",
+        "AveragePrecision, binned",
+        "at least",
+        "R2",
+        "Cohen kappa",
+        "word error rate",
+    ):
         assert name in output
 
 

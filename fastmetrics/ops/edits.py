@@ -15,7 +15,7 @@ Characters are code points, as in Python; words are what ``str.split()`` finds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -51,6 +51,14 @@ def edit_rows(rows: Tensor, preds: Texts, target: Texts, words: bool, substituti
         longer = max(len(p), len(t))
         row = [distance(p, t, substitution), len(t), len(p), longer, 1]
         rows[i] = torch.tensor(row, dtype=torch.float64)
+
+
+@kernel
+def edit_sums(sums: Tensor, preds: Texts, target: Texts, words: bool, substitution: int) -> None:
+    """Add the rows of :func:`edit_rows` up to float64 ``sums`` ``[5]``."""
+    rows = torch.empty(len(preds), len(sums), dtype=torch.float64)
+    edit_rows(rows, preds, target, words, substitution)
+    sums += rows.sum(0)
 
 
 KEEP, SUBSTITUTE, DELETE, INSERT = "=SDI"
@@ -124,12 +132,19 @@ class Edits(TextSums):
     def rows_of(self, preds: Any, target: Any) -> Tensor:
         left, right = pairs_of(preds, target)
         rows = torch.empty(len(left), len(self.columns), dtype=torch.float64)
-        try:
-            edit_rows(rows, left, right, self.words, self.substitution)
-        except (TypeError, AttributeError):
-            check_pairs(left, right)
-            raise
+        self._run(edit_rows, rows, left, right)
         return rows
+
+    @override
+    def add_sums(self, sums: Tensor, preds: Any, target: Any) -> None:
+        self._run(edit_sums, sums, *pairs_of(preds, target))
+
+    def _run(self, run: Callable[..., None], into: Tensor, preds: Texts, target: Texts) -> None:
+        try:
+            run(into, preds, target, self.words, self.substitution)
+        except (TypeError, AttributeError):
+            check_pairs(preds, target)
+            raise
 
     @override
     def _weigh(self, rows: Tensor, weight: Tensor) -> None:

@@ -157,6 +157,10 @@ class TextSums(Statistic):
         """
         raise NotImplementedError
 
+    def add_sums(self, sums: Tensor, preds: Any, target: Any) -> None:
+        """Add up the rows, which all weigh 1, on the CPU."""
+        sums += self.rows_of(preds, target).sum(0)
+
     @property
     @override
     def reductions(self) -> Mapping[str, Any]:
@@ -175,19 +179,21 @@ class TextSums(Statistic):
 
     @override
     def add(self, states: States, preds: Any, target: Any, weight: Tensor | None = None) -> None:
-        rows = self.rows_of(preds, target)
+        if weight is None and not self.keeps_rows and states.values["sums"].is_cpu:
+            self.add_sums(states.values["sums"], preds, target)  # by far the most common
+        else:
+            self.add_rows(states, self.rows_of(preds, target), weight)
+
+    def add_rows(self, states: States, rows: Tensor, weight: Tensor | None) -> None:
+        """Add the rows of one batch, which nobody else holds, or keep them."""
         if weight is not None:
             self._weigh(rows, weight)
         if self.keeps_rows:
             states.values["rows"].append(rows)
             return
-        self.note(states, rows)
         if weight is not None:
             rows[:, :-1] *= rows[:, -1:]
         states.values["sums"] += rows.sum(0).to(states.values["sums"].device)
-
-    def note(self, states: States, rows: Tensor) -> None:
-        """Keep what samples leave beside sums; of their rows only the last column is weighted."""
 
     def _weigh(self, rows: Tensor, weight: Tensor) -> None:
         check_weight(self.op.__name__, rows, weight.cpu(), rows.shape[0])
@@ -233,5 +239,6 @@ def count_texts(
     """Return the states of one batch, reported on; for the function ``owner``."""
     states = Batch(statistic.empty())
     statistic.add(states, preds, target, weight)
-    statistic.report(owner, states)
+    if weight is not None:
+        statistic.report(owner, states)
     return states

@@ -17,7 +17,7 @@ from rapidfuzz.distance import Indel, Levenshtein
 from sacrebleu.metrics import TER
 
 import fastmetrics.functional.text as text
-from fastmetrics.ops import backend
+from fastmetrics.ops import backend, edits
 from fastmetrics.ops.edits import EDITS, Edits
 from fastmetrics.ops.extended_edits import ExtendedEdits
 from fastmetrics.ops.shifts import Shifts
@@ -175,7 +175,7 @@ def moved(sentence: str, rng: random.Random) -> str:
 @pytest.mark.parametrize("options", TER_OPTIONS)
 def test_translation_edits_are_those_of_torchmetrics(options):
     rng = random.Random(4)
-    target = [sentences(rng.randint(1, 3), rng, 9) for _ in range(8)]
+    target = [sentences(rng.randint(1, 2), rng, 8) for _ in range(5)]
     preds = [moved(rng.choice(each), rng) for each in target]
     target[1] = [""]
     mean, each = text.translation_edit_rate(
@@ -198,6 +198,7 @@ def test_all_words_are_missing_from_an_empty_prediction():
     assert float(text.translation_edit_rate("", [[""]])) == 0.0
 
 
+@pytest.mark.exhaustive
 def test_translation_edits_of_sentences_far_apart_in_length():
     """There the beam is wider, and moves reach less far than the sentence."""
     rng = random.Random(5)
@@ -275,6 +276,37 @@ def test_threads_do_not_matter(words):
         torch.set_num_threads(threads)
         found.append(Edits(words).rows_of(preds, target))
     assert torch.equal(*found)
+
+
+def test_steps_are_those_of_rapidfuzz():
+    rng = random.Random(10)
+    names = {"replace": "S", "delete": "D", "insert": "I", "equal": "="}
+    for length in (5, 30, 200):
+        for _ in range(10):
+            target = "".join(rng.choices("abc 猫", k=length))
+            preds = noisy(target, rng, 0.3)[rng.randrange(4) :]
+            for words in (False, True):
+                p, t = (preds.split(), target.split()) if words else (preds, target)
+                steps = "".join(
+                    names[code.tag]
+                    * max(code.src_end - code.src_start, code.dest_end - code.dest_start)
+                    for code in Levenshtein.opcodes(t, p)
+                )
+                found = text.edit_operations(preds, target, words)
+                assert found.steps == [steps]
+                if length < 100:
+                    assert edits.steps_between(p, t) == steps
+                edited = [wanted for _, wanted, _ in found.aligned(0) if wanted]
+                assert edited == [*t]
+
+
+def test_counts_of_steps_are_those_of_jiwer():
+    rng = random.Random(11)
+    target, preds = sentences(20, rng), sentences(20, rng)
+    counts = text.edit_operations(preds, target).counts
+    theirs = jiwer.process_words(target, preds)
+    assert (counts["="], counts["S"]) == (theirs.hits, theirs.substitutions)
+    assert (counts["D"], counts["I"]) == (theirs.deletions, theirs.insertions)
 
 
 def test_weights_are_those_of_samples():

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor
 
 from fastmetrics.functional._declare import declared
-from fastmetrics.functional.text._values import Formula, text_value
+from fastmetrics.functional.text._values import Formula, quick_value_of, text_value
 from fastmetrics.ops.edits import Edits
 
 WORDS = Edits(words=True)
@@ -33,6 +33,10 @@ _EXAMPLE = """
     >>> {name}(preds, target)
     {shows}
 """
+
+
+# Sums, or the columns of rows: tensors or numbers.
+N = TypeVar("N", Tensor, float)
 
 
 class EditFunction(Protocol):
@@ -69,36 +73,29 @@ def edit_rate(
             target,
             each=return_sentence_level_score,
             weight=weight,
+            read=quick_value_of,
         )
 
     example = _EXAMPLE.format(name=name, shows=shows)
     return declared(function, name, summary, arguments=_ARGUMENTS, example=example)
 
 
-def error_rate(
-    edits: Tensor, target: Tensor, preds: Tensor, longer: Tensor, samples: Tensor
-) -> Tensor:
+def error_rate(edits: N, target: N, preds: N, longer: N, samples: N) -> N:
     """Return the edits for each symbol of the targets."""
     return edits / target
 
 
-def match_error(
-    edits: Tensor, target: Tensor, preds: Tensor, longer: Tensor, samples: Tensor
-) -> Tensor:
+def match_error(edits: N, target: N, preds: N, longer: N, samples: N) -> N:
     """Return the edits for each symbol of the longer texts."""
     return edits / longer
 
 
-def information_preserved(
-    edits: Tensor, target: Tensor, preds: Tensor, longer: Tensor, samples: Tensor
-) -> Tensor:
+def information_preserved(edits: N, target: N, preds: N, longer: N, samples: N) -> N:
     """Return the product of the shares of both texts that match."""
     matches = longer - edits
     return (matches / target) * (matches / preds)
 
 
-def information_lost(
-    edits: Tensor, target: Tensor, preds: Tensor, longer: Tensor, samples: Tensor
-) -> Tensor:
+def information_lost(edits: N, target: N, preds: N, longer: N, samples: N) -> N:
     """Return what is missing from 1."""
     return 1 - information_preserved(edits, target, preds, longer, samples)

@@ -12,14 +12,16 @@ from typing import Any
 from torch import Tensor
 
 from fastmetrics.functional._public import public
-from fastmetrics.functional.text._values import text_value
+from fastmetrics.functional.text._values import quick_value_of, text_value
 from fastmetrics.ops.extended_edits import ExtendedEdits
 
 __all__ = ["extended_edit_distance"]
 
 
-def mean_score(score: Tensor, samples: Tensor) -> Tensor:
+def mean_score(score: Any, samples: Any) -> Any:
     """Return the mean; 0 of no samples."""
+    if not isinstance(score, Tensor):
+        return score / samples if samples else 0.0
     return (score / samples).where(samples != 0, 0.0)
 
 
@@ -79,4 +81,5 @@ def extended_edit_distance(
         target,
         each=return_sentence_level_score,
         weight=weight,
+        read=quick_value_of,
     )

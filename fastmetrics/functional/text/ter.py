@@ -11,14 +11,16 @@ from typing import Any
 from torch import Tensor
 
 from fastmetrics.functional._public import public
-from fastmetrics.functional.text._values import text_value
+from fastmetrics.functional.text._values import quick_value_of, text_value
 from fastmetrics.ops.shifts import Shifts
 
 __all__ = ["translation_edit_rate"]
 
 
-def edit_rate(edits: Tensor, length: Tensor, samples: Tensor) -> Tensor:
+def edit_rate(edits: Any, length: Any, samples: Any) -> Any:
     """Return the edits for each word; without words 1 if there are edits, and 0 if not."""
+    if not isinstance(edits, Tensor):
+        return edits / length if length > 0 else float(edits > 0)
     return (edits / length).where(length > 0, (edits > 0).double())
 
 
@@ -76,4 +78,5 @@ def translation_edit_rate(
         target,
         each=return_sentence_level_score,
         weight=weight,
+        read=quick_value_of,
     )
