@@ -14,20 +14,10 @@ constexpr double kSmallest = 1e-16;  // what a score divides by at least
 
 // Without `whitespace`, as `line.strip().replace(" ", "")`.
 void read_characters(const Text& line, bool whitespace, std::vector<uint32_t>& symbols) {
-  with_points(line, [&](const auto* points) {
-    if (whitespace) {
-      symbols.insert(symbols.end(), points, points + line.size);
-      return;
-    }
-    const auto* end = points + line.size;
-    while (end != points && is_space(end[-1])) {
-      --end;
-    }
-    while (points != end && is_space(*points)) {
-      ++points;
-    }
-    std::copy_if(points, end, std::back_inserter(symbols),
-                 [](uint32_t point) { return point != ' '; });
+  const Text text = whitespace ? line : stripped(line);
+  with_points(text, [&](const auto* points) {
+    std::copy_if(points, points + text.size, std::back_inserter(symbols),
+                 [&](uint32_t point) { return whitespace || point != ' '; });
   });
 }
 
@@ -39,7 +29,7 @@ struct Level {
 
   void match(GramCounter& counter) {
     matches.resize(static_cast<size_t>(orders) * (sequences.count() - 1));
-    counter.match(sequences, orders, false, matches.data());
+    counter.match(sequences, static_cast<size_t>(orders), false, matches.data());
   }
 
   int64_t matching(size_t reference, int64_t n) const {

@@ -44,56 +44,60 @@ GramCounter::Slot& GramCounter::find(uint64_t key) {
   return slots_[at];
 }
 
-void GramCounter::match(const Sequences& sequences, int64_t orders, bool pooled, int64_t* matches) {
+// Numbers the grams of an order, and counts them.
+void GramCounter::number(std::span<const uint32_t> symbols, size_t order) {
+  const size_t grams = symbols.size() - order + 1;
+  open(grams);
+  for (size_t i = 0; i < grams; ++i) {
+    const uint64_t key = uint64_t{numbers_[i]} << 32 | symbols[i + order - 1];
+    Slot& slot = find(key);
+    if (slot.generation != generation_) {
+      slot = {key, generation_, static_cast<uint32_t>(counts_.size())};
+      counts_.push_back({0, 0, 0});
+    }
+    numbers_[i] = slot.number;
+    ++counts_[slot.number].first;
+  }
+}
+
+// How many of the numbered grams another sequence has, whose shorter grams have these numbers.
+int64_t GramCounter::look_up(std::span<const uint32_t> symbols, size_t order, uint32_t* numbers) {
+  int64_t found = 0;
+  for (size_t i = 0; i + order <= symbols.size(); ++i) {
+    if (numbers[i] == kNone) {
+      continue;
+    }
+    const Slot& slot = find(uint64_t{numbers[i]} << 32 | symbols[i + order - 1]);
+    numbers[i] = slot.generation == generation_ ? slot.number : kNone;
+    if (numbers[i] == kNone) {
+      continue;
+    }
+    Count& count = counts_[numbers[i]];
+    ++count.now;
+    if (count.now <= count.first && count.now > count.most) {
+      count.most = count.now;
+      ++found;
+    }
+  }
+  return found;
+}
+
+void GramCounter::match(const Sequences& sequences, size_t orders, bool pooled, int64_t* matches) {
   const size_t others = sequences.count() - 1;
-  std::fill(matches, matches + (pooled ? 1 : others) * static_cast<size_t>(orders), 0);
-  const std::span<const uint32_t> first = sequences[0];
+  std::fill_n(matches, (pooled ? 1 : others) * orders, 0);
   numbers_.assign(sequences.symbols.size(), 0);
-  for (int64_t order = 1; order <= orders; ++order) {
-    const int64_t here = grams_in(sequences.size_of(0), order);
-    if (here == 0) {
-      return;
-    }
-    open(static_cast<size_t>(here));
-    for (size_t i = 0; i < static_cast<size_t>(here); ++i) {
-      const uint64_t key = uint64_t{numbers_[i]} << 32 | first[i + static_cast<size_t>(order) - 1];
-      Slot& slot = find(key);
-      if (slot.generation != generation_) {
-        slot = {key, generation_, static_cast<uint32_t>(counts_.size())};
-        counts_.push_back({0, 0, 0});
-      }
-      numbers_[i] = slot.number;
-      ++counts_[slot.number].first;
-    }
+  const std::span<const uint32_t> first = sequences[0];
+  for (size_t order = 1; order <= std::min(orders, first.size()); ++order) {
+    number(first, order);
     uint32_t* numbers = numbers_.data() + first.size();
     for (size_t other = 0; other < others; ++other) {
       const std::span<const uint32_t> symbols = sequences[other + 1];
-      int64_t& found = matches[(pooled ? 0 : other * static_cast<size_t>(orders)) +
-                               static_cast<size_t>(order) - 1];
-      const auto there = static_cast<size_t>(grams_in(sequences.size_of(other + 1), order));
-      for (size_t i = 0; i < there; ++i) {
-        if (numbers[i] == kNone) {
-          continue;
-        }
-        const Slot& slot =
-            find(uint64_t{numbers[i]} << 32 | symbols[i + static_cast<size_t>(order) - 1]);
-        if (slot.generation != generation_) {
-          numbers[i] = kNone;
-          continue;
-        }
-        numbers[i] = slot.number;
-        Count& count = counts_[slot.number];
-        ++count.now;
-        if (count.now <= count.first && count.now > count.most) {
-          count.most = count.now;
-          ++found;
-        }
-      }
+      matches[(pooled ? 0 : other * orders) + order - 1] += look_up(symbols, order, numbers);
+      numbers += symbols.size();
       for (Count& count : counts_) {
         count.now = 0;
         count.most = pooled ? count.most : 0;
       }
-      numbers += symbols.size();
     }
   }
 }
@@ -126,7 +130,7 @@ void ngram_rows(uintptr_t address, const pybind11::sequence& preds,
     std::vector<int64_t> matches(static_cast<size_t>(orders));
     for (int64_t i = first; i < last; ++i) {
       samples.read(i, reader, sequences);
-      counter.match(sequences, orders, true, matches.data());
+      counter.match(sequences, static_cast<size_t>(orders), true, matches.data());
       double* row = rows + i * (2 * orders + 3);
       const int64_t size = sequences.size_of(0);
       for (int64_t n = 1; n <= orders; ++n) {

@@ -17,7 +17,7 @@ class GramCounter {
   // has, too, an n-gram as often as it is in both. Row `orders` of `matches` for each other
   // sequence; `pooled`: one row, of the sequence that has each n-gram as often as any of the
   // others.
-  void match(const Sequences& sequences, int64_t orders, bool pooled, int64_t* matches);
+  void match(const Sequences& sequences, size_t orders, bool pooled, int64_t* matches);
 
  private:
   // n-grams of one order; a number is free in other generations than the present one.
@@ -34,6 +34,8 @@ class GramCounter {
 
   void open(size_t grams);
   Slot& find(uint64_t key);
+  void number(std::span<const uint32_t> symbols, size_t order);
+  int64_t look_up(std::span<const uint32_t> symbols, size_t order, uint32_t* numbers);
 
   std::vector<Slot> slots_;
   size_t shift_ = 64;

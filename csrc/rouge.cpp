@@ -196,7 +196,7 @@ class Scorer {
     samples.read(sample, reader_, texts_);
     const auto references = static_cast<size_t>(samples.references(sample));
     matches_.resize(references * static_cast<size_t>(orders_));
-    counter_.match(texts_, orders_, false, matches_.data());
+    counter_.match(texts_, static_cast<size_t>(orders_), false, matches_.data());
     sentences_.clear();
     borders_.clear();
     if (preds != nullptr && target != nullptr) {

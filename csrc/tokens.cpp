@@ -93,6 +93,19 @@ void split_as_rouge(const Text& line, std::vector<Word>& words) {
 
 }  // namespace
 
+Text stripped(const Text& line) {
+  return with_points(line, [&](const auto* points) -> Text {
+    int64_t begin = 0, end = line.size;
+    while (end > begin && is_space(points[end - 1])) {
+      --end;
+    }
+    while (begin < end && is_space(points[begin])) {
+      ++begin;
+    }
+    return {points + begin, end - begin, line.width};
+  });
+}
+
 uint32_t* TokenReader::Buffer::room_for(size_t count) {
   if (count > capacity) {
     points = std::make_unique_for_overwrite<uint32_t[]>(count);
@@ -157,19 +170,38 @@ void TokenReader::part(First first, Second second) {
 
 // Only of text that becomes no longer.
 void TokenReader::replace(std::string_view from, std::string_view to) {
-  uint32_t* points = now_.points.get();
-  uint32_t* out = points;
-  for (size_t i = 0; i < now_.size;) {
-    if (points[i] == static_cast<uint32_t>(from[0]) && now_.size - i >= from.size() &&
-        std::equal(from.begin(), from.end(), points + i,
-                   [](char a, uint32_t b) { return static_cast<uint32_t>(a) == b; })) {
+  uint32_t* const points = now_.points.get();
+  uint32_t* const end = points + now_.size;
+  const auto first = static_cast<uint32_t>(from[0]);
+  uint32_t* in = std::find(points, end, first);
+  uint32_t* out = in;
+  while (in != end) {
+    const auto left = static_cast<size_t>(end - in);
+    if (left >= from.size() && std::equal(from.begin(), from.end(), in, [](char a, uint32_t b) {
+          return static_cast<uint32_t>(a) == b;
+        })) {
       out = std::copy(to.begin(), to.end(), out);
-      i += from.size();
+      in += from.size();
     } else {
-      *out++ = points[i++];
+      *out++ = *in++;
     }
   }
   now_.size = static_cast<size_t>(out - points);
+}
+
+// Escapes of mteval, and a space at either end.
+void TokenReader::unescape() {
+  replace("<skipped>", "");
+  replace("-\n", "");
+  std::replace(now_.points.get(), now_.points.get() + now_.size, uint32_t{'\n'}, uint32_t{' '});
+  replace("&quot;", "\"");
+  replace("&amp;", "&");
+  replace("&lt;", "<");
+  replace("&gt;", ">");
+  uint32_t* points = now_.points.get();
+  std::copy_backward(points, points + now_.size, points + now_.size + 1);
+  points[0] = points[now_.size + 1] = ' ';
+  now_.size += 2;
 }
 
 void TokenReader::part_as_13a() {
@@ -217,12 +249,6 @@ Text TokenReader::keep() {
   return {line.points.get(), static_cast<int64_t>(line.size), 4};
 }
 
-void TokenReader::number_words(std::vector<uint32_t>& symbols) {
-  for (const Word& word : words_) {
-    symbols.push_back(vocabulary_.number(word));
-  }
-}
-
 void TokenReader::number_as_chrf(const Text& line, std::vector<uint32_t>& symbols) {
   split_words(line, words_);
   for (const Word& word : words_) {
@@ -252,73 +278,45 @@ void TokenReader::read_characters(const Text& line, std::vector<uint32_t>& symbo
   });
 }
 
-void TokenReader::read(const Text& line, std::vector<uint32_t>& symbols) {
-  words_.clear();
-  switch (rules_.tokenizer) {
-    case Tokenizer::kChar:
-    case Tokenizer::kLetters:
-      read_characters(line, symbols);
-      return;
-    case Tokenizer::kChrf:
-      number_as_chrf(line, symbols);
-      return;
-    case Tokenizer::kRouge:
-      load(line);
-      lower();
-      split_as_rouge(keep(), words_);
-      number_words(symbols);
-      return;
-    case Tokenizer::kNone:
-      if (!rules_.lowercase) {
-        split_words(line, words_);
-        number_words(symbols);
-        return;
-      }
-      load(line);
-      break;
-    case Tokenizer::k13a: {
-      load(line);
-      replace("<skipped>", "");
-      replace("-\n", "");
-      std::replace(now_.points.get(), now_.points.get() + now_.size, uint32_t{'\n'}, uint32_t{' '});
-      replace("&quot;", "\"");
-      replace("&amp;", "&");
-      replace("&lt;", "<");
-      replace("&gt;", ">");
-      uint32_t* points = now_.points.get();
-      std::copy_backward(points, points + now_.size, points + now_.size + 1);
-      points[0] = ' ';
-      points[now_.size + 1] = ' ';
-      now_.size += 2;
-      part_as_13a();
-      break;
-    }
-    case Tokenizer::kZh: {
-      load(line);
-      uint32_t* points = now_.points.get();
-      uint32_t* end = points + now_.size;
-      while (end != points && is_space(end[-1])) {
-        --end;
-      }
-      uint32_t* begin = points;
-      while (begin != end && is_space(*begin)) {
-        ++begin;
-      }
-      now_.size = static_cast<size_t>(std::copy(begin, end, points) - points);
-      set_apart(is_chinese);
-      part_as_13a();
-      break;
-    }
-    case Tokenizer::kIntl:
-      load(line);
-      part_internationally();
-      break;
+// Into the one of the two buffers that is read.
+void TokenReader::rewrite(const Text& line) {
+  const Tokenizer tokenizer = rules_.tokenizer;
+  load(tokenizer == Tokenizer::kZh ? stripped(line) : line);
+  if (tokenizer == Tokenizer::k13a) {
+    unescape();
+  } else if (tokenizer == Tokenizer::kZh) {
+    set_apart(is_chinese);
+  } else if (tokenizer == Tokenizer::kIntl) {
+    part_internationally();
   }
-  if (rules_.lowercase) {
+  if (tokenizer == Tokenizer::k13a || tokenizer == Tokenizer::kZh) {
+    part_as_13a();
+  }
+  if (rules_.lowercase || tokenizer == Tokenizer::kRouge) {
     lower();
   }
-  split_words(keep(), words_);
-  number_words(symbols);
+}
+
+void TokenReader::read(const Text& line, std::vector<uint32_t>& symbols) {
+  const Tokenizer tokenizer = rules_.tokenizer;
+  words_.clear();
+  if (tokenizer == Tokenizer::kChar || tokenizer == Tokenizer::kLetters) {
+    read_characters(line, symbols);
+    return;
+  }
+  if (tokenizer == Tokenizer::kChrf) {
+    number_as_chrf(line, symbols);
+    return;
+  }
+  if (tokenizer == Tokenizer::kNone && !rules_.lowercase) {
+    split_words(line, words_);
+  } else {
+    rewrite(line);
+    tokenizer == Tokenizer::kRouge ? split_as_rouge(keep(), words_) : split_words(keep(), words_);
+  }
+  for (const Word& word : words_) {
+    symbols.push_back(vocabulary_.number(word));
+  }
 }
 
 void TokenReader::clear() {

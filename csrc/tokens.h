@@ -29,9 +29,12 @@ enum class Tokenizer {
 struct TokenRules {
   Tokenizer tokenizer;
   bool lowercase = false;  // the tokens, once they are found
-  std::string_view classes =
-      {};  // of each code point 'N', 'P', 'S' or another; those beyond: another
+  // Of each code point 'N', 'P', 'S' or something else, which those behind the end have, too.
+  std::string_view classes = {};
 };
+
+// A line without the spaces at its ends, as of `str.strip()`.
+Text stripped(const Text& line);
 
 // Symbols of the tokens of some lines: equal tokens have equal symbols until `clear`. Each thread
 // has one of its own, and uses its memory again.
@@ -39,7 +42,8 @@ class TokenReader {
  public:
   explicit TokenReader(const TokenRules& rules) : rules_(rules) {}
 
-  // Puts the symbols of a line, which must outlive the next `clear`, behind those that are there.
+  // Puts the symbols of a line, which must live until the next `clear`, behind those that are
+  // there.
   void read(const Text& line, std::vector<uint32_t>& symbols);
   void clear();
 
@@ -59,11 +63,12 @@ class TokenReader {
   template <bool kBoth, class First, class Second>
   void part(First first, Second second);
   void replace(std::string_view from, std::string_view to);
+  void unescape();
   void part_as_13a();
   void part_internationally();
   void lower();
+  void rewrite(const Text& line);
   Text keep();
-  void number_words(std::vector<uint32_t>& symbols);
   void number_as_chrf(const Text& line, std::vector<uint32_t>& symbols);
   void read_characters(const Text& line, std::vector<uint32_t>& symbols);
 

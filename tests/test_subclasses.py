@@ -28,7 +28,12 @@ from fastmetrics.regression import MeanSquaredError
 
 from .every import Case, metrics
 
-PEERS = (torchmetrics.classification, torchmetrics.regression, torchmetrics)
+PEERS = (
+    torchmetrics.classification,
+    torchmetrics.regression,
+    torchmetrics.text,
+    torchmetrics,
+)
 FIRST = torch.tensor([0.9, 0.1, 0.8, 0.3]), torch.tensor([1, 0, 1, 0])
 SECOND = torch.tensor([0.9, 0.1, 0.8, 0.3]), torch.tensor([0, 1, 1, 0])
 
@@ -172,8 +177,13 @@ def test_updates_that_write_the_states_of_a_base() -> None:
     assert matrix.compute().tolist() == [[1, 1], [1, 1]]
 
 
-# What the states here do not say: bins hold no scores, similarities no rows.
-UNTOLD = {"BinaryCalibrationError", "MulticlassCalibrationError", "CosineSimilarity"}
+# What the states here do not say: bins hold no scores, similarities no rows, sums no samples.
+UNTOLD = {
+    "BinaryCalibrationError",
+    "MulticlassCalibrationError",
+    "CosineSimilarity",
+    "ROUGEScore",
+}
 
 
 def assignable() -> list[Case]:

@@ -162,10 +162,14 @@ class CharacterGrams(TextSums):
         return rows
 
     @override
-    def note(self, states: States, rows: Tensor) -> None:
-        if self.keeps_scores:
-            scores = rows[:, -2].to(states.values["sums"].device, torch.float32)
-            states.values["sentence_chrf_score"].append(scores)
+    def add(self, states: States, preds: Any, target: Any, weight: Tensor | None = None) -> None:
+        if not self.keeps_scores:
+            super().add(states, preds, target, weight)
+            return
+        rows = self.rows_of(preds, target)
+        scores = rows[:, -2].to(states.values["sums"].device, torch.float32)
+        self.add_rows(states, rows, weight)
+        states.values["sentence_chrf_score"].append(scores)
 
     @override
     def read_from(self, other: Statistic, states: States) -> dict[str, Any] | None:

@@ -114,7 +114,13 @@ def with_references(preds: Any, target: Any) -> tuple[Texts, list[Texts]]:
     if given and all(isinstance(each, str) for each in given):
         given = [given] if len(hypotheses) == 1 else [(each,) for each in given]  # type: ignore[list-item, misc]
     check_as_many(hypotheses, given)
-    references = [texts_of(f"target[{i}]", each) for i, each in enumerate(given)]
+    references = [
+        each if isinstance(each, (list, tuple)) else texts_of(f"target[{i}]", each)
+        for i, each in enumerate(given)
+    ]
+    every = itertools.chain.from_iterable(references)
+    if all(references) and all(map(isinstance, every, itertools.repeat(str))):
+        return hypotheses, references
     for i, each in enumerate(references):
         check_each("target", each, f"position {i}, reference {{}}")
         if not each:
@@ -175,20 +181,19 @@ class TextSums(Statistic):
     def add(self, states: States, preds: Any, target: Any, weight: Tensor | None = None) -> None:
         if weight is None and not self.keeps_rows and states.values["sums"].is_cpu:
             self.add_sums(states.values["sums"], preds, target)  # by far the most common
-            return
-        rows = self.rows_of(preds, target)
+        else:
+            self.add_rows(states, self.rows_of(preds, target), weight)
+
+    def add_rows(self, states: States, rows: Tensor, weight: Tensor | None) -> None:
+        """Add the rows of one batch, which nobody else holds, or keep them."""
         if weight is not None:
             self._weigh(rows, weight)
         if self.keeps_rows:
             states.values["rows"].append(rows)
             return
-        self.note(states, rows)
         if weight is not None:
             rows[:, :-1] *= rows[:, -1:]
         states.values["sums"] += rows.sum(0).to(states.values["sums"].device)
-
-    def note(self, states: States, rows: Tensor) -> None:
-        """Keep what samples leave beside sums; of their rows only the last column is weighted."""
 
     def _weigh(self, rows: Tensor, weight: Tensor) -> None:
         check_weight(self.op.__name__, rows, weight.cpu(), rows.shape[0])

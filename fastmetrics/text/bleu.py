@@ -8,38 +8,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastmetrics.core.keywords import adds
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import View, counts_only
+from fastmetrics.core.statistic import View
 from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.text.bleu import bleu, order_weights
 from fastmetrics.ops.ngrams import NGrams
-from fastmetrics.text._bases import TextMetric, sum_view
+from fastmetrics.text._bases import ReferenceMetric, sum_view
 
 __all__ = ["BLEUScore"]
-
-
-class ReferenceMetric(TextMetric):
-    """A formula over what is counted in texts of which each has one reference or several."""
-
-    higher_is_better = True
-
-    @counts_only
-    @adds("weight")
-    def update(  # type: ignore[override]  # references
-        self,
-        preds: str | Sequence[str],
-        target: str | Sequence[str] | Sequence[Sequence[str]],
-        *,
-        weight: Tensor | None = None,
-    ) -> None:
-        """Add one string or several, N, and the references of each; ``weight`` is ``[N]``.
-
-        Raises:
-            ValueError: the texts are no strings, differ in number or have no reference, or
-                ``weight`` does not fit.
-        """
-        self.statistic.add(self._states, preds, target, weight)
 
 
 def sums_view(columns: slice) -> View:
@@ -79,6 +55,7 @@ class BLEUScore(ReferenceMetric):
     tensor(0.7598)
     """
 
+    higher_is_better = True
     statistic: NGrams
     n_gram = StatisticField[int]()
 

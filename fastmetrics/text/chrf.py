@@ -11,8 +11,7 @@ from fastmetrics.core.statistic import View
 from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.text.chrf import chrf_values
 from fastmetrics.ops.chrf import CharacterGrams
-from fastmetrics.text._bases import sum_view
-from fastmetrics.text.bleu import ReferenceMetric
+from fastmetrics.text._bases import ReferenceMetric, sum_view
 
 __all__ = ["CHRFScore"]
 
@@ -50,6 +49,7 @@ class CHRFScore(ReferenceMetric):
     tensor(0.8640)
     """
 
+    higher_is_better = True
     statistic: CharacterGrams
     sentence_chrf_score: list[Tensor] | None = None
     n_char_order = StatisticField[int]("char_orders")

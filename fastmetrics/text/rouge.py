@@ -19,7 +19,7 @@ from fastmetrics.functional.text.rouge import (
     rouge_values,
 )
 from fastmetrics.ops.rouge import SCORES, Rouge
-from fastmetrics.text.bleu import ReferenceMetric
+from fastmetrics.text._bases import ReferenceMetric
 
 __all__ = ["ROUGEScore"]
 
@@ -60,6 +60,7 @@ class ROUGEScore(ReferenceMetric):
     tensor(0.5000)
     """
 
+    higher_is_better = True
     statistic: Rouge
     normalizer = StatisticField[Callable[[str], str] | None]()
     tokenizer = StatisticField[Callable[[str], Sequence[str]] | None]()
