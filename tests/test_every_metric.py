@@ -276,6 +276,16 @@ weighted_functions = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if hasattr(case.make(), "validate_args")], ids=repr
+)
+def test_whether_to_validate_is_a_bool(case):
+    """Upstream takes the truth of anything, so that ``validate_args="no"`` means yes."""
+    for value in ("no", [1], object(), 1, None):
+        with pytest.raises(ValueError, match="`validate_args` must be a bool"):
+            case.make().validate_args = value
+
+
 def check_bad_weights(value: Any, inputs: tuple[Any, ...], of_classes: bool) -> None:
     """Each is reported; in counts it is worth nothing, in sums of numbers the value is NaN."""
     good = torch.rand(len(inputs[0])) + 0.5
