@@ -1,6 +1,7 @@
-// NaN is neither at least 0 nor finite, as comparisons see it.
+// NaN is neither at least 0 nor at most the largest weight, as comparisons see it. Products of sums
+// of larger weights would not be finite.
 inline int64_t replace_bad_weights(double* weights, int64_t count, double instead) {
-  constexpr double kLargest = std::numeric_limits<double>::max();
+  constexpr double kLargest = 1e100;
   int64_t bad = 0;
   for (int64_t i = 0; i < count; ++i) {
     const bool good = (weights[i] >= 0.0) & (weights[i] <= kLargest);

@@ -282,13 +282,23 @@ weighted_functions = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if hasattr(case.make(), "validate_args")], ids=repr
+)
+def test_whether_to_validate_is_a_bool(case):
+    """Upstream takes the truth of anything, so that ``validate_args="no"`` means yes."""
+    for value in ("no", [1], object(), 1, None):
+        with pytest.raises(ValueError, match="`validate_args` must be a bool"):
+            case.make().validate_args = value
+
+
 def check_bad_weights(value: Any, inputs: tuple[Any, ...], of_classes: bool) -> None:
     """Each is reported; in counts it is worth nothing, in sums of numbers the value is NaN."""
     good = torch.rand(len(inputs[0])) + 0.5
     for bad in BAD_WEIGHTS:
         weight, without = good.clone(), good.clone()
         weight[::5], without[::5] = bad, 0.0
-        with pytest.warns(UserWarning, match="weights were NaN, negative or infinite"):
+        with pytest.warns(UserWarning, match="weights were NaN, negative or above 1e100"):
             found = value(inputs, weight)
         if of_classes:
             same(found, value(inputs, without), 1e-6)
@@ -326,7 +336,7 @@ def test_bad_weights_of_a_mean_are_reported_and_used(weight):
     metric, peer = fastmetrics.MeanMetric(), torchmetrics.MeanMetric()
     for each in (metric, peer):
         each.update(torch.tensor([1.0, 2.0]), weight=weight)
-    with pytest.warns(UserWarning, match="weights were NaN, negative or infinite"):
+    with pytest.warns(UserWarning, match="weights were NaN, negative or above 1e100"):
         same(metric.compute(), peer.compute(), 1e-6)
     number = fastmetrics.MeanMetric()
     number.update(3.0, weight=-1.0)

@@ -235,7 +235,9 @@ class CalibrationBins(CountStatistic):
     dtype = torch.float64
     nan_treatment = "they have no confidence and are left out."
 
+    @override
     def __post_init__(self) -> None:
+        super().__post_init__()
         object.__setattr__(self, "edges", bin_edges(self.n_bins))
 
     @override

@@ -124,6 +124,11 @@ class CountStatistic(Statistic):
     dtype: ClassVar[torch.dtype] = torch.int64
     nan_treatment: ClassVar[str] = NAN_AS_TORCH
 
+    def __post_init__(self) -> None:
+        """Raise ``ValueError`` unless it is clear whether to check anything."""
+        if not isinstance(self.validate_args, bool):
+            raise ValueError(f"`validate_args` must be a bool, got {self.validate_args!r}.")
+
     def check(self) -> None:
         """Raise ``ValueError`` unless the arguments are in range."""
 

@@ -8,7 +8,7 @@ column meaning
 0      samples left out because a label was out of range (the CPU raises instead)
 1      samples whose scores contained NaN
 2      scores outside ``[0, 1]``, counted only where probabilities and logits must be told apart
-3      samples whose weight was NaN, negative or infinite
+3      samples whose weight was NaN, negative or above 1e100
 ====== =============================================================================
 """
 
@@ -24,6 +24,9 @@ from fastmetrics.utilities.recording import is_recorded
 INVALID, NAN, OUTSIDE, BAD_WEIGHT = 0, 1, 2, 3
 NUM_EVENTS = 4
 
+# Products of sums of larger weights would not be finite.
+MOST_WEIGHT = 1e100
+
 
 def new_events(device: torch.device | str | None = None) -> Tensor:
     """Return zeroed event counters, int64 ``[4]``."""
@@ -36,8 +39,8 @@ NAN_RANKS_LAST = "they rank below every score."
 
 
 def is_usable(weight: Tensor) -> Tensor:
-    """Whether each weight is a finite number of at least 0."""
-    return (weight >= 0) & (weight < torch.inf)
+    """Whether each weight is a number from 0 to `MOST_WEIGHT`."""
+    return (weight >= 0) & (weight.double() <= MOST_WEIGHT)
 
 
 def weight_or_nan(weight: Tensor) -> Tensor:
@@ -68,7 +71,7 @@ def report_weight_sums(owner: str, table: Tensor, column: int) -> None:
 def warn_of_weights(owner: str, count: int | str, treatment: str) -> None:
     """Warn that so many weights were none; ``treatment`` says what became of them."""
     warnings.warn(
-        f"{owner}: {count} weights were NaN, negative or infinite; {treatment}",
+        f"{owner}: {count} weights were NaN, negative or above 1e100; {treatment}",
         UserWarning,
         stacklevel=3,
     )

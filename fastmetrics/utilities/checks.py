@@ -100,9 +100,11 @@ def check_top_k(top_k: Any, num_classes: int | None) -> None:
 
 
 def check_beta(value: Any) -> None:
-    """Raise ``ValueError`` unless ``beta`` is a positive float."""
+    """Raise ``ValueError`` unless ``beta`` is a positive float with a square."""
     if not (isinstance(value, float) and value > 0.0):
         raise ValueError(f"`beta` must be a float above 0, got {value!r}.")
+    if value > 1e150:
+        raise ValueError(f"`beta` must be at most 1e150, got {value!r}.")
 
 
 def _check_same_shape(preds: Tensor, target: Tensor) -> None:

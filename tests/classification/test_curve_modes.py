@@ -595,6 +595,14 @@ def test_compiled_steps_keep_every_score(task):
     expect(metric.compute(), eager.compute(), rtol=0, atol=0)
 
 
+@pytest.mark.parametrize("validate_args", [False, True])
+@every_row
+def test_how_scores_are_kept_is_always_checked(row, validate_args):
+    for options in ({"thresholds": "nope"}, {"input": 5}):
+        with pytest.raises(ValueError, match=f"`{next(iter(options))}` must be"):
+            row.ours(**options, validate_args=validate_args)
+
+
 # Bounds
 
 

@@ -869,11 +869,13 @@ def test_bad_arguments_raise_as_in_torchmetrics(row: Row, task: str, bad: dict[s
             getattr(functional.classification, f"{task}_{row.function}")(preds, target, **arguments)
 
 
-@pytest.mark.parametrize("beta", [0.0, -1.0, 1, "one", math.nan])
+@pytest.mark.parametrize("beta", [0.0, -1.0, 1, "one", math.nan, 1e308])
 @every_task
 def test_bad_beta(task: str, beta: Any) -> None:
     arguments = {"beta": beta, **ARGUMENTS[task]}
     for package in (peer, classification):
+        if package is peer and beta == 1e308:  # whose `compute` cannot square it
+            continue
         with pytest.raises(ValueError, match="beta"):
             getattr(package, f"{task.capitalize()}FBetaScore")(**arguments)
     preds, target = inputs_for(task, "probs", (4,), SIZE[task])

@@ -346,7 +346,7 @@ BAD_WEIGHTS = (float("nan"), -1.0, float("inf"), -float("inf"), -1e-30)
 
 
 def bad_weights(tested: Tested) -> Iterator[Call]:
-    """Weights that are NaN, negative or infinite: first, last, and in between."""
+    """Weights that are NaN, negative, infinite or too large: first, last, and in between."""
     for seed, shape, variant, dtype in over(tested, tested.dtypes.get("weight", ())):
         call = tested.make(seed, **PLAIN | {"shape": shape, "weight": dtype} | variant)
         if call["weight"] is None or not (dtype.is_floating_point or dtype.is_signed):
@@ -354,6 +354,8 @@ def bad_weights(tested: Tested) -> Iterator[Call]:
         weight = call["weight"].clone()
         flat = weight.view(-1)
         chosen = BAD_WEIGHTS if dtype.is_floating_point else (-1,)
+        if dtype is torch.float64:
+            chosen = (*chosen, 1.1e100)
         for step, value in enumerate(chosen):
             flat[(seed + step * 7) % len(flat)] = value
         flat[0] = flat[-1] = chosen[seed % len(chosen)]

@@ -107,7 +107,7 @@ def amounts(weight: Tensor | None, num_samples: int) -> list[float]:
 
 
 def is_bad_weight(weight: float) -> bool:
-    return math.isnan(weight) or math.isinf(weight) or weight < 0
+    return math.isnan(weight) or weight > 1e100 or weight < 0
 
 
 def amounts_or_nan(weight: Tensor) -> list[float]:

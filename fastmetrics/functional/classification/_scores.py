@@ -59,7 +59,10 @@ def scores_of(
             check_int("num_classes" if multiclass else "num_labels", num_classes, 2)
         check_thresholds(thresholds)
         check_ignore_index(ignore_index)
-        check_choice("input", input, INPUTS)
+    # They say what is kept, so that nothing else would find a wrong one.
+    if isinstance(thresholds, str):
+        check_thresholds(thresholds)
+    check_choice("input", input, INPUTS)
     arguments: dict[str, Any] = {
         "num_classes": num_classes,
         "multiclass": multiclass,

@@ -559,9 +559,9 @@ def ones_or_weights(cells, weight, position, counted, walk):
 
 @triton.jit
 def weights_or(weights, instead):
-    """Weights as float64, with `instead` for those that are NaN, negative or infinite."""
+    """Weights as float64, with `instead` for those that are NaN, negative or above 1e100."""
     exact = weights.to(tl.float64)
-    return tl.where((exact >= 0) & (exact < float("inf")), exact, instead)
+    return tl.where((exact >= 0) & (exact <= 1e100), exact, instead)
 
 
 @triton.jit

@@ -26,7 +26,7 @@ from fastmetrics.ops.triton.replay import launch
 
 @triton.jit
 def note_bad_weights(events, weight, samples, stride, BLOCK: tl.constexpr, WIDE: tl.constexpr):
-    """Count the samples whose weight is NaN, negative or infinite.
+    """Count the samples whose weight is NaN, negative or above 1e100.
 
     Bytes to move for N weights of t bytes: ``N * t``, read once.
     """
