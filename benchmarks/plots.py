@@ -10,7 +10,10 @@ from benchmarks.workload import FLOOR, OURS, PEERS
 COLOURS = dict(
     zip(
         (OURS, FLOOR, *PEERS),
-        ("#0072b2", "#999999", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"),
+        (
+            *("#0072b2", "#999999", "#d55e00", "#e69f00", "#009e73", "#cc79a7", "#56b4e9"),
+            *("#f0e442", "#000000"),
+        ),
         strict=True,
     )
 )
