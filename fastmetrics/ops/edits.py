@@ -66,6 +66,13 @@ KEEP, SUBSTITUTE, DELETE, INSERT = "=SDI"
 
 def steps_between(preds: Sequence[str], target: Sequence[str]) -> str:
     """Return the steps that edit one target, as :func:`edit_steps` does."""
+    front = back = 0  # ends that both have in common are kept, whatever else is as cheap
+    shorter = min(len(preds), len(target))
+    while front < shorter and preds[front] == target[front]:
+        front += 1
+    while back < shorter - front and preds[-1 - back] == target[-1 - back]:
+        back += 1
+    preds, target = preds[front : len(preds) - back], target[front : len(target) - back]
     table = [[*range(len(preds) + 1)]]
     for i, wanted in enumerate(target, 1):
         above, row = table[-1], [i]
@@ -84,7 +91,8 @@ def steps_between(preds: Sequence[str], target: Sequence[str]) -> str:
         else:
             i, j = i - 1, j - 1
             steps.append(KEEP if target[i] == preds[j] else SUBSTITUTE)
-    return DELETE * i + INSERT * j + "".join(reversed(steps))
+    middle = DELETE * i + INSERT * j + "".join(reversed(steps))
+    return KEEP * front + middle + KEEP * back
 
 
 @kernel
