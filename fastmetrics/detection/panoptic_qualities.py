@@ -28,7 +28,7 @@ class _Quality(StatisticMetric):
     statistic: Matches
 
     @counts_only
-    def update(self, preds: Tensor, target: Tensor) -> None:
+    def update(self, preds: Tensor, target: Tensor) -> None:  # type: ignore[override]  # no weights
         """Match the segments of one batch."""
         self.statistic.add(self._states, preds, target)
 

@@ -6,6 +6,7 @@ No op of its own: labels and scores are counted by `stat_scores_`, masks by `lab
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -352,7 +353,7 @@ class ImageScores(Statistic):
             if total.shape == sums.shape:
                 total += sums
             else:  # the first batch tells how many classes there are
-                states.values[name] = normal_tensor(lambda total=total, sums=sums: total + sums)
+                states.values[name] = normal_tensor(partial(torch.add, total, sums))
 
     @override
     def check_state(self, name: str, value: Tensor, default: Tensor) -> None:

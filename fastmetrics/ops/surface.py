@@ -322,12 +322,13 @@ class Surfaces(Statistic):
         """Return what `surface_distances_` finds, a row for each image and class of it."""
         masks = as_masks(preds, target, self.num_classes, self.input_format, events)
         first = 0 if self.include_background or self.num_classes == 1 else 1
-        sides = [mask[:, first:].flatten(0, 1).bool() for mask in masks]
-        spacing = self.spacing or (1.0,) * (sides[0].ndim - 1)
-        found = torch.zeros(len(sides[0]), 2, NUM_COLUMNS, dtype=torch.float64, device=preds.device)
+        one, other = (mask[:, first:].flatten(0, 1).bool() for mask in masks)
+        spacing = self.spacing or (1.0,) * (one.ndim - 1)
+        found = torch.zeros(len(one), 2, NUM_COLUMNS, dtype=torch.float64, device=preds.device)
         surface_distances_(
             found,
-            *sides,
+            one,
+            other,
             spacing,
             METRICS.index(self.distance_metric),
             0.0 if self.tolerance is None else self.tolerance,

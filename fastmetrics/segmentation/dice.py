@@ -77,7 +77,7 @@ class DiceScore(StatisticMetric):
         self.aggregation_level = aggregation_level
 
     @counts_only
-    def update(self, preds: Tensor, target: Tensor) -> None:
+    def update(self, preds: Tensor, target: Tensor) -> None:  # type: ignore[override]  # no weights
         """Count one batch."""
         self.statistic.add(self._states, preds, target)
 

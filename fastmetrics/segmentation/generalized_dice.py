@@ -79,7 +79,7 @@ class GeneralizedDiceScore(StatisticMetric):
         super().__init__(ImageScores(num_classes, input_format), **kwargs)
 
     @counts_only
-    def update(self, preds: Tensor, target: Tensor) -> None:
+    def update(self, preds: Tensor, target: Tensor) -> None:  # type: ignore[override]  # no weights
         """Count one batch."""
         self.statistic.add(self._states, preds, target)
 

@@ -32,7 +32,7 @@ class _SurfaceMetric(StatisticMetric):
     input_format = StatisticField[str]()
 
     @counts_only
-    def update(self, preds: Tensor, target: Tensor) -> None:
+    def update(self, preds: Tensor, target: Tensor) -> None:  # type: ignore[override]  # no weights
         """Measure one batch."""
         self.statistic.add(self._states, preds, target)
 

@@ -71,7 +71,7 @@ class MeanIoU(StatisticMetric):
         super().__init__(ImageScores(num_classes, input_format), **kwargs)
 
     @counts_only
-    def update(self, preds: Tensor, target: Tensor) -> None:
+    def update(self, preds: Tensor, target: Tensor) -> None:  # type: ignore[override]  # no weights
         """Count one batch."""
         self.statistic.add(self._states, *as_images(preds, target, self.input_format))
 

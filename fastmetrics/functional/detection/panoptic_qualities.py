@@ -38,13 +38,13 @@ def matches_of(
         TypeError: one is no integer.
         ValueError: both have one in common, or there is none.
     """
-    found = [_categories(n, c) for n, c in (("things", things), ("stuffs", stuffs))]
-    common = {*found[0]} & {*found[1]}
+    of_things, of_stuffs = _categories("things", things), _categories("stuffs", stuffs)
+    common = {*of_things} & {*of_stuffs}
     if common:
         raise ValueError(f"`things` and `stuffs` must have no category in common, got {common}.")
-    if not any(found):
+    if not (of_things or of_stuffs):
         raise ValueError("`things` and `stuffs` must have a category, got none.")
-    return Matches(*found, modified, bool(allow_unknown))
+    return Matches(of_things, of_stuffs, modified, bool(allow_unknown))
 
 
 def quality_formula(
