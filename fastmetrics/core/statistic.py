@@ -286,7 +286,9 @@ def count(
     """Return the states of one batch, reported on; for the function ``owner``."""
     states = Batch(statistic.empty_batch(target.device))
     statistic.add(states, preds, target, weight)
-    if weight is not None or not statistic.reports_weights_alone or not target.is_cpu:
+    # On a CPU labels are refused at once, and only scores and weights can be NaN.
+    clean = statistic.reports_weights_alone or not preds.is_floating_point()
+    if not clean or weight is not None or not target.is_cpu:
         statistic.report(owner, states)
     return states
 
