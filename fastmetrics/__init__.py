@@ -18,10 +18,12 @@ _IN_THEIR_DOMAIN = {
     "BaseAggregator",
     "ContinuousRankedProbabilityScore",
     "EER",
+    "EditDistance",
     "FeatureShare",
     "JensenShannonDivergence",
     "LambdaInputTransformer",
     "MetricInputTransformer",
+    "ROUGEScore",
     "Running",
 }
 
