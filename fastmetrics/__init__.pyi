@@ -85,7 +85,7 @@ from torchmetrics import RootMeanSquaredErrorUsingSlidingWindow as RootMeanSquar
 from fastmetrics.aggregation import RunningMean as RunningMean
 from fastmetrics.aggregation import RunningSum as RunningSum
 from fastmetrics.text.squad import SQuAD as SQuAD
-from torchmetrics import SacreBLEUScore as SacreBLEUScore
+from fastmetrics.text.sacre_bleu import SacreBLEUScore as SacreBLEUScore
 from torchmetrics import ScaleInvariantSignalDistortionRatio as ScaleInvariantSignalDistortionRatio
 from torchmetrics import ScaleInvariantSignalNoiseRatio as ScaleInvariantSignalNoiseRatio
 from fastmetrics.classification.sensitivity_specificity import SensitivityAtSpecificity as SensitivityAtSpecificity

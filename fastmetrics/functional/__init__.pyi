@@ -37,7 +37,7 @@ from fastmetrics.functional.classification.stat_scores import binary_stat_scores
 from fastmetrics.functional.text.bleu import bleu_score as bleu_score
 from fastmetrics.functional.classification.calibration_error import calibration_error as calibration_error
 from fastmetrics.functional.text.cer import char_error_rate as char_error_rate
-from torchmetrics.functional.text.chrf import chrf_score as chrf_score
+from fastmetrics.functional.text.chrf import chrf_score as chrf_score
 from fastmetrics.functional import classification as classification
 from torchmetrics.functional import clustering as clustering
 from fastmetrics.functional.classification.cohen_kappa import cohen_kappa as cohen_kappa
