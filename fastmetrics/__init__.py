@@ -22,6 +22,7 @@ _IN_THEIR_DOMAIN = {
     "DiceScore",
     "DistanceIntersectionOverUnion",
     "EER",
+    "EditDistance",
     "FeatureShare",
     "GeneralizedDiceScore",
     "GeneralizedIntersectionOverUnion",
@@ -33,6 +34,7 @@ _IN_THEIR_DOMAIN = {
     "MeanIoU",
     "MetricInputTransformer",
     "NormalizedSurfaceDice",
+    "ROUGEScore",
     "Running",
 }
 

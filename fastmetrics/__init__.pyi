@@ -20,7 +20,6 @@ from fastmetrics.classification.confusion_matrix import ConfusionMatrix as Confu
 from fastmetrics.regression.cosine_similarity import CosineSimilarity as CosineSimilarity
 from torchmetrics import CramersV as CramersV
 from fastmetrics.regression.csi import CriticalSuccessIndex as CriticalSuccessIndex
-from fastmetrics.text.edit import EditDistance as EditDistance
 from torchmetrics import ErrorRelativeGlobalDimensionlessSynthesis as ErrorRelativeGlobalDimensionlessSynthesis
 from fastmetrics.classification.exact_match import ExactMatch as ExactMatch
 from fastmetrics.regression.explained_variance import ExplainedVariance as ExplainedVariance
@@ -68,7 +67,6 @@ from fastmetrics.classification.precision_fixed_recall import PrecisionAtFixedRe
 from fastmetrics.classification.precision_recall_curve import PrecisionRecallCurve as PrecisionRecallCurve
 from fastmetrics.regression.r2 import R2Score as R2Score
 from fastmetrics.classification.roc import ROC as ROC
-from fastmetrics.text.rouge import ROUGEScore as ROUGEScore
 from fastmetrics.classification.precision_recall import Recall as Recall
 from fastmetrics.classification.recall_fixed_precision import RecallAtFixedPrecision as RecallAtFixedPrecision
 from torchmetrics import RelativeAverageSpectralError as RelativeAverageSpectralError
