@@ -201,7 +201,7 @@ def _matrices(call: Call, tool: COCOeval) -> Tensor | None:
 
 
 def odd_boxes() -> Iterator[Call]:
-    for seed in range(40):
+    for seed in range(16):
         yield make(seed, masks=0)
     call = good()
     for value in (NAN, INF, -INF, -1.0):  # of a width
@@ -212,7 +212,7 @@ def odd_boxes() -> Iterator[Call]:
 
 
 def odd_masks() -> Iterator[Call]:
-    for seed in range(40):
+    for seed in range(16):
         yield make(seed, masks=SIDE)
 
 
@@ -316,7 +316,7 @@ PACK_MASKS = Tested(
     "pack_masks_",
     make_pack,
     lambda call: Answer({"state": packed(call["masks"])}),
-    odd=lambda: (make_pack(seed) for seed in range(30)),
+    odd=lambda: (make_pack(seed) for seed in range(12)),
     good=good_pack,
     refusals=lambda: table(
         ({"masks": [torch.ones(3, 5, dtype=torch.bool)]}, "must be bool or uint8 [N, H, W]"),

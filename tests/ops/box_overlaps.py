@@ -111,7 +111,7 @@ BOX_OVERLAPS = Tested(
     adds_up=False,
     rtol=1e-13,
     atol=1e-14,
-    odd=lambda: (make(seed, kind=KINDS[seed % 4]) for seed in range(60)),
+    odd=lambda: (make(seed, kind=KINDS[seed % 4]) for seed in range(24)),
     good=good,
     refusals=lambda: table(
         ({"boxes": torch.ones(7)}, "`boxes` must have shape (N, 4), got (7,)"),
