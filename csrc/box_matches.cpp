@@ -472,6 +472,7 @@ template <class Pairs>
 void match_images(const char* op, Tensor& state, std::optional<Tensor>& ious,
                   const std::vector<Image>& images, const Pairs& pairs, const Batch& batch,
                   const Rule& rule, int64_t num_found, int64_t num_truth) {
+  require(rule.max_dets >= 0, "`max_dets` must be at least 0.");
   require(rule.num_areas() <= 64 && rule.areas.size() % 2 == 0 && !rule.thresholds.empty() &&
               rule.num_areas() > 0,
           "`areas` must be up to 64 pairs, and `thresholds` at least one.");

@@ -39,7 +39,7 @@ def written_by(op: str) -> tuple[str, ...]:
 def every_tensor(change: Callable[[Tensor], Tensor], value: Any) -> Any:
     """A value with its tensors, also those of a list, changed."""
     if isinstance(value, list):
-        return [change(tensor) for tensor in value]
+        return [change(x) if isinstance(x, Tensor) else x for x in value]
     return change(value) if isinstance(value, Tensor) else value
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
@@ -30,6 +31,11 @@ def table(*rows: tuple[Any, ...]) -> dict[str, Refusal]:
     return {
         f"{' and '.join(row[0])}: {row[1][-30:]} {i}": Refusal(*row) for i, row in enumerate(rows)
     }
+
+
+def plain(*rows: tuple[Any, ...]) -> dict[str, Refusal]:
+    """As :func:`table`, of words that are no patterns."""
+    return table(*((changes, re.escape(text), *more) for changes, text, *more in rows))
 
 
 def of_weights(sums: Tensor) -> list[tuple[dict[str, Any], str]]:
