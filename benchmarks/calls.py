@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_leaves
 
 from fastmetrics.ops.define import REFERENCES
 
@@ -142,27 +143,10 @@ def _on_states(make: Callable[[], Any], op: Callable[..., None], tail: tuple[Any
 
 def floor(inputs: Inputs) -> Started:
     """Time reading the same inputs once: the sums of tensors, a search through strings."""
+    parts = [part for part in tree_leaves(inputs) if isinstance(part, (Tensor, str))]
 
     def read() -> None:
-        for tensor in inputs:
-            tensor.sum()
+        for part in parts:
+            part.sum() if isinstance(part, Tensor) else part.find("\0")
 
-    def look() -> None:
-        for text in texts:
-            text.find("\0")
-
-    texts: list[str] = []
-    if isinstance(inputs[0], Tensor):
-        return Started(read, lambda: 0.0)
-    for part in inputs:
-        _collect(part, texts)
-    return Started(look, lambda: 0.0)
-
-
-def _collect(part: Any, texts: list[str]) -> None:
-    """Put all strings inside of lists and dictionaries behind ``texts``."""
-    if isinstance(part, str):
-        texts.append(part)
-        return
-    for each in part.values() if isinstance(part, dict) else part:
-        _collect(each, texts)
+    return Started(read, lambda: 0.0)

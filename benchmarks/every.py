@@ -14,11 +14,11 @@ from benchmarks.inputs import (
     labels,
     masks,
     numbers,
+    of_kind,
     pairs,
     positive_numbers,
     ranked,
     segments,
-    texts,
     with_groups,
     with_members,
 )
@@ -58,8 +58,21 @@ LARGE_OF = {
     "DiceScore": (1_000, "each sample is an image"),
     "GeneralizedDiceScore": (1_000, "each sample is an image"),
     "MeanIoU": (1_000, "each sample is an image"),
+    **dict.fromkeys(
+        (
+            *("IntersectionOverUnion", "GeneralizedIntersectionOverUnion"),
+            *("DistanceIntersectionOverUnion", "CompleteIntersectionOverUnion"),
+            "MeanAveragePrecision",
+        ),
+        (1_000, "torchmetrics needs torchvision"),
+    ),
 }
-ONLY_HERE = {"AverageSurfaceDistance", "NormalizedSurfaceDice"}
+# What torchmetrics does not have, or needs torchvision for.
+ONLY_HERE = {
+    *("AverageSurfaceDistance", "NormalizedSurfaceDice", "MeanAveragePrecision"),
+    *("IntersectionOverUnion", "GeneralizedIntersectionOverUnion"),
+    *("DistanceIntersectionOverUnion", "CompleteIntersectionOverUnion"),
+}
 
 
 # By kind of inputs, what makes those of a size.
@@ -74,7 +87,7 @@ INPUTS: dict[str, Callable[[int], Callable[[torch.device], Inputs]]] = {
     "positive": positive_numbers,
     "pairs": pairs,
     "numbers": lambda size: numbers((size,)),
-    **{kind: partial(texts, kind) for kind in every.OF_TEXT},
+    **{kind: partial(of_kind, kind) for kind in (*every.OF_TEXT, *every.OF_IMAGES)},
     "masks": lambda size: masks(size, every.C, 16, 16),
     "panoptic": lambda size: segments(size, 16, 16),
 }

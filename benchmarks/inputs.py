@@ -144,8 +144,8 @@ def with_groups(count: int, num_groups: int) -> Callable[[torch.device], Inputs]
     return make
 
 
-def texts(kind: str, size: int) -> Callable[[torch.device], Inputs]:
-    """Strings of a kind that the tables of the tests know."""
+def of_kind(kind: str, size: int) -> Callable[[torch.device], Inputs]:
+    """Inputs of a kind that the tables of the tests know; on the CPU."""
 
     def make(device: torch.device) -> Inputs:
         with torch.random.fork_rng([]):

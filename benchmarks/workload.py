@@ -80,6 +80,10 @@ AREAS = {
     "row similarity": "cosinesimilarity kldivergence jensenshannondivergence",
     "n-grams of texts": "bleuscore sacrebleuscore chrfscore rougescore",
     "segments": "dicescore generalizeddicescore meaniou panopticquality modifiedpanopticquality",
+    "boxes": (
+        "intersectionoverunion generalizedintersectionoverunion distanceintersectionoverunion "
+        "completeintersectionoverunion meanaverageprecision"
+    ),
     "surfaces": "hausdorffdistance averagesurfacedistance normalizedsurfacedice",
     "aggregation": "meanmetric summetric maxmetric minmetric catmetric runningmean runningsum",
     "edits of texts": (

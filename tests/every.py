@@ -60,12 +60,15 @@ MAKERS: dict[str, Callable[[int], tuple[Any, ...]]] = {
     "numbers": lambda n: (torch.randn(n),),
     "masks": lambda n: (torch.randint(2, (n, C, 4, 5)), torch.randint(2, (n, C, 4, 5))),
     "panoptic": lambda n: (_segments(n), _segments(n)),
+    "boxes": lambda n: (_boxes(n), _boxes(n)),
+    "detections": lambda n: _detections(n),
     "sentences": lambda n: (_sentences(n), _sentences(n)),
     "references": lambda n: _with_references(_sentences(n)),
     "answers": lambda n: _answers(n),
 }
-# Those of strings.
+# Those of strings, and those of dicts for each image.
 OF_TEXT = ("sentences", "references", "answers")
+OF_IMAGES = ("detections",)
 _VOCABULARY = (
     *("the", "a", "cat", "sat", "on", "mat", "mats", "is", "it", "not,", "was.", "Dog-like"),
     *("12.5", "-", "saté", "там", "猫", "𝄞𝄞"),
@@ -87,6 +90,11 @@ class Case:
     def of_text(self) -> bool:
         """Whether its inputs are strings, or lists of them."""
         return self.inputs in [MAKERS[kind] for kind in OF_TEXT]
+
+    @property
+    def of_tensors(self) -> bool:
+        """Whether its inputs are tensors."""
+        return self.inputs not in [MAKERS[kind] for kind in (*OF_TEXT, *OF_IMAGES)]
 
 
 def _pairs(target: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -124,6 +132,23 @@ def _segments(n: int) -> torch.Tensor:
     return torch.stack([torch.randint(4, (n, 4, 5)), torch.randint(2, (n, 4, 5))], -1)
 
 
+def _boxes(n: int) -> torch.Tensor:
+    """N boxes within 0 to 30, which often overlap."""
+    corners = torch.rand(n, 2) * 10
+    return torch.cat((corners, corners + 1 + torch.rand(n, 2) * 19), 1)
+
+
+def _detections(n: int) -> tuple[list[dict[str, torch.Tensor]], list[dict[str, torch.Tensor]]]:
+    """N images with one to three boxes on each side."""
+    preds, target = [], []
+    for _ in range(n):
+        found, truth = (int(torch.randint(1, 4, ())) for _ in range(2))
+        labels = torch.randint(C, (found,))
+        preds.append({"boxes": _boxes(found), "scores": torch.rand(found), "labels": labels})
+        target.append({"boxes": _boxes(truth), "labels": torch.randint(C, (truth,))})
+    return preds, target
+
+
 def kind_of(domain: str, name: str) -> str:
     """The kind of the inputs of a class or function of that name."""
     flat = name.replace("_", "").lower()
@@ -133,6 +158,8 @@ def kind_of(domain: str, name: str) -> str:
         return "masks"
     if "panoptic" in flat:
         return "panoptic"
+    if domain == "detection":
+        return "boxes" if name.endswith("intersection_over_union") else "detections"
     if domain == "regression":
         return _INPUTS.get(flat, "pairs")
     if domain == "text":
@@ -223,7 +250,7 @@ def metrics() -> list[Case]:
 
 def of_tensors(cases: list[Case]) -> list[Case]:
     """Those whose inputs are tensors."""
-    return [case for case in cases if not case.of_text]
+    return [case for case in cases if case.of_tensors]
 
 
 def functions() -> list[Case]:

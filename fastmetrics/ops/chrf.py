@@ -153,12 +153,13 @@ class CharacterGrams(TextSums):
     @override
     def rows_of(self, preds: Any, target: Any) -> Tensor:
         hypotheses, references = with_references(preds, target)
-        texts: list[Texts] = [hypotheses, [*chain.from_iterable(references)]]
+        ours: Texts = hypotheses
+        theirs: Texts = [*chain.from_iterable(references)]
         if self.lowercase:
-            texts = [[line.lower() for line in some] for some in texts]
+            ours, theirs = ([line.lower() for line in some] for some in (ours, theirs))
         rows = torch.empty(len(hypotheses), 3 * self.orders + 2, dtype=torch.float64)
         options = self.char_orders, self.word_orders, self.beta, self.whitespace
-        chrf_rows(rows, *texts, [*map(len, references)], *options)
+        chrf_rows(rows, ours, theirs, [*map(len, references)], *options)
         return rows
 
     @override

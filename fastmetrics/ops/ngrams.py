@@ -100,9 +100,12 @@ class NGrams(TextSums):
     def rows_of(self, preds: Any, target: Any) -> Tensor:
         hypotheses, references = with_references(preds, target)
         flat = [*chain.from_iterable(references)]
-        texts, *rest = for_kernels((hypotheses, flat), self.tokenizer, self.lowercase)
+        (ours, theirs), tokenizer, lowercase, classes = for_kernels(
+            (hypotheses, flat), self.tokenizer, self.lowercase
+        )
         rows = torch.empty(len(hypotheses), 2 * self.n_gram + 3, dtype=torch.float64)
-        ngram_rows(rows, *texts, [*map(len, references)], self.n_gram, *rest)
+        counts = [*map(len, references)]
+        ngram_rows(rows, ours, theirs, counts, self.n_gram, tokenizer, lowercase, classes)
         return rows
 
     @override

@@ -29,6 +29,11 @@ SUBSEQUENCE, SUMMARY = 0, -1
 SCORES = ("fmeasure", "precision", "recall")
 
 
+def _in_one(sentences: Sequence[Texts]) -> tuple[Texts, list[int]]:
+    """Return all sentences one after the other, and how many each text has."""
+    return [*chain.from_iterable(sentences)], [*map(len, sentences)]
+
+
 class _Letters(dict[str, str]):
     """A letter for each word."""
 
@@ -126,7 +131,8 @@ def rouge_rows(
             if average:
                 row += (sum(column) / len(scores) for column in zip(*scores, strict=True))
             else:  # torchmetrics compares in float32
-                row += max(scores, key=lambda each: float(torch.tensor(each[0])))
+                best: list[float] = max(scores, key=lambda each: float(torch.tensor(each[0])))
+                row += best
         rows[i] = torch.tensor([*row, 1], dtype=torch.float64)
 
 
@@ -215,7 +221,7 @@ class Rouge(TextSums):
     def rows_of(self, preds: Any, target: Any) -> Tensor:
         hypotheses, references = with_references(preds, target)
         counts = [*map(len, references)]
-        texts = [*hypotheses], [*chain.from_iterable(references)]
+        texts: list[Texts] = [hypotheses, [*chain.from_iterable(references)]]
         sentences: list[list[Texts]] = [[], []]
         if SUMMARY in self.kinds:
             split = sentence_splitter()
@@ -224,11 +230,13 @@ class Rouge(TextSums):
         if self.stem or self.normalizer or self.tokenizer:
             tokenizer = LETTERS
             texts, sentences = self._in_letters(texts, counts, sentences)
-        flat: list[Any] = []
-        for some in sentences:
-            flat += [[*chain.from_iterable(some)], [*map(len, some)]]
+        of_preds, of_target = map(_in_one, sentences)
         rows = torch.empty(len(hypotheses), 3 * len(self.kinds) + 1, dtype=torch.float64)
-        rouge_rows(rows, *texts, counts, *flat, [*self.kinds], self.average, tokenizer)
+        ours, theirs = texts
+        rouge_rows(
+            rows, ours, theirs, counts, *of_preds, *of_target, [*self.kinds], self.average,
+            tokenizer,
+        )  # fmt: skip
         return rows
 
     def _words(self, text: str) -> Iterator[str]:
@@ -248,7 +256,8 @@ class Rouge(TextSums):
             return "".join([letters[word] for word in self._words(text)])
 
         owners = of_preds, of_target
-        whole = [[*map(written, some, own)] for some, own in zip(texts, owners, strict=True)]
+        both_sides = zip(texts, owners, strict=True)
+        whole: list[Texts] = [[*map(written, some, own)] for some, own in both_sides]
         parts: list[list[Texts]] = [
             [
                 [written(each, letters) for each in text]

@@ -329,9 +329,8 @@ class Binned(Scores):
         table = self.table(states, micro=micro)
         assert table is not None
         if table.numel() <= _FEW_CELLS and is_readable(table):
-            return Areas(
-                *zip(*[_areas_of(*rows, precision) for rows in table.tolist()], strict=True)
-            )
+            each = [_areas_of(lower, higher, precision) for lower, higher in table.tolist()]
+            return Areas(*zip(*each, strict=True))
         counts = table.double()
         negatives, positives = counts.sum(-1).unbind(-1)
         if precision:

@@ -147,7 +147,7 @@ class TextSums(Statistic):
 
     keeps_rows: bool
     columns: ClassVar[tuple[str, ...]]
-    exact = ("sums", "rows")
+    exact: ClassVar[tuple[str, ...]] = ("sums", "rows")
 
     def rows_of(self, preds: Any, target: Any) -> Tensor:
         """Return the row of each sample, float64 ``[N, K]`` on the CPU.

@@ -39,7 +39,8 @@ class _SurfaceMetric(StatisticMetric):
     def compute(self) -> Tensor:
         """Return the mean, a float32 scalar."""
         values = self._states.values
-        return (values["sums"][self._place] / values["pairs"]).float()
+        mean: Tensor = values["sums"][self._place] / values["pairs"]
+        return mean.float()
 
 
 class HausdorffDistance(_SurfaceMetric):
