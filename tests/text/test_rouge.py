@@ -93,7 +93,7 @@ def test_values_are_those_of_torchmetrics(texts, option):
     torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("option", OPTIONS, ids=str)
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: "-".join(option) or "plain")
 def test_classes_are_those_of_torchmetrics(option, monkeypatch):
     monkeypatch.setattr(nltk, "sent_tokenize", rouge.at_line_ends)
     metric = ROUGEScore(rouge_keys=KEYS, **option)
