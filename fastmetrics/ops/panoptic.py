@@ -55,7 +55,8 @@ def explain_panoptic(
 ) -> None:  # fmt: skip
     """Raise ``ValueError`` for the first unknown category of ``preds``, if that is refused."""
     categories = preds[..., 0].flatten()
-    unknown = ~torch.isin(categories, torch.tensor([*things, *stuffs]))
+    known = torch.tensor([*things, *stuffs], device=categories.device)
+    unknown = ~torch.isin(categories, known)
     if not allow_unknown and unknown.any():
         place = int(unknown.nonzero()[0])
         raise ValueError(
@@ -83,7 +84,7 @@ def _numbered(keys: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
 
 def _category_places(categories: Tensor, known: Sequence[int]) -> Tensor:
     """Return the place of each category among those known, -1 if it is not."""
-    listed = torch.tensor(known, device=categories.device)
+    listed = torch.tensor(known).to(categories.device, non_blocking=True)
     ordered, places = listed.sort()
     found = torch.searchsorted(ordered, categories.contiguous()).clamp(max=len(known) - 1)
     return torch.where(ordered[found] == categories, places[found], -1)

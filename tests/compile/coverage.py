@@ -85,7 +85,7 @@ def _reason(name: str, use: str) -> str | None:
     return None
 
 
-LISTS = ("CatMetric", "KendallRankCorrCoef", "SpearmanCorrCoef")
+LISTS = ("CatMetric", "DiceScore", "KendallRankCorrCoef", "SpearmanCorrCoef")
 
 
 def _scores(count: int) -> tuple[Tensor, Tensor]:
