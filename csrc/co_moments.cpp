@@ -185,13 +185,11 @@ struct Moments {
 };
 inline constexpr int64_t kColumns = sizeof(Moments) / sizeof(double);
 
-// A block has up to so many rows, which share a shift: cancellation costs at most that many
-// rounding errors, because the shift is one of the values. Its moments are worked out and merged
-// once, so that blocks of several outputs are as long as their memory allows.
-inline constexpr int64_t kMostRows = 2048;
-inline constexpr int64_t kFewestRows = 64;
-inline constexpr int64_t kPairsPerBlock = 1 << 14;
-inline constexpr int64_t kPairsPerTile = 2048;  // walked column by column in the L1 cache
+// Pairs of one output that share a shift, and columns handled at a time. Cancellation costs at most
+// the number of pairs in rounding errors, because the shift is one of the values. Each part of a
+// batch holds a block, so larger ones would be megabytes.
+inline constexpr int64_t kPairsPerBlock = 2048;
+inline constexpr int64_t kRowsPerBlock = 64;
 inline constexpr int64_t kWidth = 256;
 
 bool is_small_float(ScalarType type) {
@@ -431,7 +429,8 @@ class BlockReader {
 
   void add_rows(Tile<V> tile) {
     const AddPairs<V> add_pairs = weights_ != nullptr ? kernels_.add_weighted : kernels_.add;
-    const int64_t step = std::max<int64_t>(1, kPairsPerTile / std::max<int64_t>(1, tile.width));
+    // Walked column by column in the L1 cache.
+    const int64_t step = std::max<int64_t>(1, kPairsPerBlock / std::max<int64_t>(1, tile.width));
     for (int64_t left = tile.rows; left > 0; left -= step) {
       tile.rows = std::min(step, left);
       add_pairs(tile, shifts_.data(), sums_.data(), stride_);
@@ -634,8 +633,8 @@ class CoMoments final : public Job {
     }
     const bool by_column = outputs_ > 1 && preds_.walks_columns() && target_.walks_columns();
     width_ = by_column ? 1 : std::min(outputs_, kWidth);
-    rows_ = std::min(
-        count_, std::clamp(kPairsPerBlock / std::max<int64_t>(1, width_), kFewestRows, kMostRows));
+    rows_ =
+        std::min(count_, std::max(kRowsPerBlock, kPairsPerBlock / std::max<int64_t>(1, width_)));
   }
 
   Extent extent() const override {

@@ -410,12 +410,12 @@ void surface_distances_cpu(Tensor state, const Tensor& preds, const Tensor& targ
   require(percentile >= 0 && percentile <= 100, "`percentile` must be in [0, 100].");
   const Metric kind = metric_of(metric);
   double* rows = state_data<double>(state);
+  const uint8_t* from = mask_data(preds);
+  const uint8_t* to = mask_data(target);
   std::fill(rows, rows + state.numel(), 0.0);
   if (preds.numel() == 0) {
     return;
   }
-  const uint8_t* from = mask_data(preds);
-  const uint8_t* to = mask_data(target);
   const int64_t pixels = grid.pixels();
   torch::stable::parallel_for(0, 2 * pairs, 1, [&](int64_t begin, int64_t end) {
     for (int64_t task = begin; task < end; ++task) {

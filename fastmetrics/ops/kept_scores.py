@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -180,9 +180,7 @@ class Kept(Scores):
                 for shown, chunk in zip(rows.shown, chunks, strict=True):
                     shown[rows.used : rows.used + count] = chunk
                 self._show_rows(total, names, rows, count)
-        if self.folds and not self.COUNTED.keys().isdisjoint(
-            x.dtype for x in batch.values["preds"]
-        ):
+        if self.folds and any(x.dtype in self.COUNTED for x in batch.values["preds"]):
             self._fold(total)
         # One batch is never turned into counts.
         return (*self.PLAIN, *self.WEIGHTED, *self.COUNTED.values())
@@ -456,11 +454,8 @@ class Kept(Scores):
         if preds:
             target = self._target(states, "target")
             curve_areas_(areas, preds, target, self.multiclass, micro)
-        columns: Sequence[Any]
-        if is_few(areas):
-            columns = [*zip(*areas.tolist(), strict=True)]
-        else:
-            columns = (areas[0] if micro else areas).unbind(-1)
+        few, whole = is_few(areas), areas[0] if micro else areas
+        columns: Any = [*zip(*areas.tolist(), strict=True)] if few else whole.unbind(-1)
         return Areas(columns[precision], columns[2], columns[3])
 
     @override

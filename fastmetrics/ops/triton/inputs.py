@@ -594,8 +594,7 @@ def fold_partials(state: Tensor, partial: Tensor) -> None:
     """Launch `add_partials` for a ``partial`` of shape ``[programs, cells]``."""
     programs, cells = partial.shape
     block = 16
-    rows = 16 if programs <= 16 else MAX_ORDERED_PROGRAMS  # few sizes, few variants
-    launch(
+    launch(  # with few sizes, so few variants
         add_partials, (triton.cdiv(cells, block),), state, partial, cells, programs,
-        PROGRAMS=rows, BLOCK=block,
+        PROGRAMS=16 if programs <= 16 else MAX_ORDERED_PROGRAMS, BLOCK=block,
     )  # fmt: skip
