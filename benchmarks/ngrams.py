@@ -89,5 +89,6 @@ def ngram_scores() -> list[Workload]:
             limits |= {"blazemetrics": 1.0}
             # blazemetrics parts words at spaces only.
             inputs = references(size, marks=name != "rouge_score")
-            rows.append(Workload(f"functional/{name}/{size}", inputs, calls, limits))
+            note = "" if "torchmetrics" in calls else "torchmetrics takes minutes"
+            rows.append(Workload(f"functional/{name}/{size}", inputs, calls, limits, note=note))
     return rows

@@ -58,7 +58,7 @@ MAKERS: dict[str, Callable[[int], tuple[Any, ...]]] = {
     "positive": lambda n: (torch.rand(n) + 0.1, torch.rand(n) + 0.1),
     "pairs": lambda n: _pairs(torch.randn(n)),
     "numbers": lambda n: (torch.randn(n),),
-    "masks": lambda n: (torch.randint(2, (n, C, 4, 5)), torch.randint(2, (n, C, 4, 5))),
+    "masks": lambda n: (torch.randint(2, (n, C, 5, 5)), torch.randint(2, (n, C, 5, 5))),
     "panoptic": lambda n: (_segments(n), _segments(n)),
     "boxes": lambda n: (_boxes(n), _boxes(n)),
     "detections": lambda n: _detections(n),

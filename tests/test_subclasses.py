@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import torch
 import torchmetrics
+import torchmetrics.detection
+import torchmetrics.segmentation
 from torch import Tensor
 
 from fastmetrics.classification import (
@@ -32,6 +34,8 @@ PEERS = (
     torchmetrics.classification,
     torchmetrics.regression,
     torchmetrics.text,
+    torchmetrics.detection,
+    torchmetrics.segmentation,
     torchmetrics,
 )
 FIRST = torch.tensor([0.9, 0.1, 0.8, 0.3]), torch.tensor([1, 0, 1, 0])
@@ -183,6 +187,14 @@ UNTOLD = {
     "MulticlassCalibrationError",
     "CosineSimilarity",
     "ROUGEScore",
+    # What they keep of images and samples are rows, which are loaded at once or not at all.
+    "DiceScore",
+    "ExtendedEditDistance",
+    "MeanAveragePrecision",
+    *(f"{kind}IntersectionOverUnion" for kind in ("", "Generalized", "Distance", "Complete")),
+    # torchmetrics has no such metric.
+    "AverageSurfaceDistance",
+    "NormalizedSurfaceDice",
 }
 
 

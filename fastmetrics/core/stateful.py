@@ -409,7 +409,7 @@ class Stateful(Unscripted):
             prefix=prefix,
             keep_vars=keep_vars,
         )
-        if any(self.__dict__["_persistent"].values()):
+        if self._form():
             self._save(result, prefix, keep_vars)
         return result
 

@@ -1,6 +1,8 @@
 """Mean average precision of detections.
 
 Arguments are explained in :func:`fastmetrics.functional.detection.map.mean_average_precision`.
+
+Source: T.-Y. Lin et al., Microsoft COCO: Common Objects in Context, ECCV 2014.
 """
 
 from __future__ import annotations
@@ -55,8 +57,19 @@ class MeanAveragePrecision(StatisticMetric):
     recalls, classes, areas and limits. With two types of IoU, keys begin with ``bbox_`` or
     ``segm_``.
 
-    ``keep_inputs=True`` keeps references to all images, of which ``tm_to_coco`` makes files and
-    ``confusion_matrix`` a table.
+    Args:
+        box_format: "xyxy", "xywh" or "cxcywh".
+        iou_type: "bbox", "segm" or both.
+        iou_thresholds: of a hit; 0.5, 0.55, ..., 0.95 by default.
+        rec_thresholds: at which precision is read; 0, 0.01, ..., 1 by default.
+        max_detection_thresholds: three limits of detections of a class and image; 1, 10, 100.
+        class_metrics: whether each class has values of its own.
+        extended_summary: whether IoU, precision, recall and scores are part of the value.
+        average: "macro", or "micro": all classes as one.
+        backend: "pycocotools" or "faster_coco_eval"; both name the same kernels.
+        keep_inputs: whether references to all images are kept, of which ``tm_to_coco`` makes files
+            and ``confusion_matrix`` a table.
+        kwargs: as for :class:`~fastmetrics.metric.Metric`.
 
     Raises:
         ValueError: an argument is not allowed, or the dictionary of an image lacks a key, or holds

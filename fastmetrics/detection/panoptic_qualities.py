@@ -125,8 +125,8 @@ class ModifiedPanopticQuality(_Quality):
     """Panoptic quality, in [0, 1], in which segments of ``stuffs`` need not match.
 
     Of a category of ``stuffs`` it is the sum of the intersections over union of its segments, over
-    the number of images whose ``target`` has it; of others as in :class:`PanopticQuality`, whose
-    inputs and errors it has.
+    the number of images whose ``target`` has it, ``sum(iou) / images``; of others as in
+    :class:`PanopticQuality`, whose inputs and errors it has.
 
     Args:
         things: categories whose instances are told apart.

@@ -1,6 +1,6 @@
 """The ops: one module per statistic family."""
 
-from fastmetrics.ops import backend, edits, extended_edits, shifts  # noqa: F401  # over strings
+from fastmetrics.ops import backend
 from fastmetrics.ops.aggregate import *
 from fastmetrics.ops.bootstrap import *
 from fastmetrics.ops.box_matches import *

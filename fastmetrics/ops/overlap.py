@@ -348,12 +348,16 @@ class ImageScores(Statistic):
     ) -> None:
         batch = Batch({"counts": [], "events": states.values["events"]})
         self.overlap.add(batch, preds, target, weight)
-        for name, sums in self.overlap.sums(batch)._asdict().items():
-            total = states.values[name]
-            if total.shape == sums.shape:
-                total += sums
-            else:  # the first batch tells how many classes there are
-                states.values[name] = normal_tensor(partial(torch.add, total, sums))
+        sums = self.overlap.sums(batch)._asdict()
+        totals = [states.values[name] for name in sums]
+        # In one step for an interrupt.
+        if all(total.shape == new.shape for total, new in zip(totals, sums.values(), strict=True)):
+            [*map(Tensor.add_, totals, sums.values())]
+        else:  # the first batch tells how many classes there are
+            both = zip(sums.items(), totals, strict=True)
+            states.values.update(
+                {k: normal_tensor(partial(torch.add, total, new)) for (k, new), total in both}
+            )
 
     @override
     def check_state(self, name: str, value: Tensor, default: Tensor) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import importlib
 import itertools
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, ClassVar, TypeVar
@@ -30,6 +31,13 @@ Texts = Sequence[str]
 
 # The reference of each kernel, by name; `edit_rows` of the compiled module serves `edit_rows` here.
 KERNELS: dict[str, Callable[..., Any]] = {}
+
+
+def every_kernel() -> dict[str, Callable[..., Any]]:
+    """Return the reference of each kernel; the modules are loaded for it, as texts are rare."""
+    for family in ("edits", "extended_edits", "shifts", "ngrams", "chrf", "rouge"):
+        importlib.import_module(f"fastmetrics.ops.{family}")
+    return KERNELS
 
 
 def kernel(reference: F) -> F:

@@ -25,9 +25,9 @@ _SUMS = MappingProxyType(
 class EditDistance(TextMetric):
     """Insertions, deletions and substitutions of characters that lead from ``preds`` to ``target``.
 
-    Characters are code points. Takes strings, N or one, as many targets, and for the mean an
-    optional ``weight`` ``[N]``. The value is the mean, a float32 scalar; the sum, int64; or the
-    distances, int32 ``[N]``.
+    ``insertions + deletions + substitution_cost * substitutions``. Characters are code points.
+    Takes strings, N or one, as many targets, and for the mean an optional ``weight`` ``[N]``. The
+    value is the mean, a float32 scalar; the sum, int64; or the distances, int32 ``[N]``.
 
     Args:
         substitution_cost: what a substitution costs, a whole number of at least 0; an insertion and

@@ -20,7 +20,8 @@ __all__ = ["SQuAD"]
 class SQuAD(TextMetric):
     """Shares of questions whose answer is right, and mean F1 of the words, in percent.
 
-    The best of the right answers to a question counts. Case, ASCII's punctuation and the articles
+    ``F1 = 2 * common / (words + right words)``. The best of the right answers to a question counts.
+    Case, ASCII's punctuation and the articles
     a, an and the do not; a question without an answer counts as wrong, with a warning. Takes
     dictionaries with ``"id"`` and ``"prediction_text"``, N with ``"id"`` and ``"answers"``, which
     has the right ones in ``"text"``, and an optional ``weight`` ``[N]``. The value has

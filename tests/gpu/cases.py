@@ -94,7 +94,7 @@ def of_many_classes() -> Iterator[tuple[str, laws.Call]]:
 
 
 def left_to_reference(op: str, args: tuple[Any, ...]) -> bool:
-    """Whether an op has no kernel for this: one table per sample and group, or pairs of no boxes."""
+    """Whether no kernel is launched: for one table per sample and group, and pairs of no boxes."""
     if op == "box_overlaps_":
         return not args[0].numel()
     return op == "label_confusion_" and args[0].ndim == 5 and args[5] is not None

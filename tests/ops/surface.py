@@ -13,7 +13,7 @@ from torch import Tensor
 from fastmetrics.ops.surface import CHESSBOARD, EUCLIDEAN, NUM_COLUMNS, TAXICAB
 from tests.ops.inputs import LAYOUTS
 from tests.ops.laws import Answer, Call, Tested
-from tests.ops.refusals import META, table, zeros
+from tests.ops.refusals import META, plain, zeros
 
 METRICS = (EUCLIDEAN, CHESSBOARD, TAXICAB)
 
@@ -122,7 +122,7 @@ SURFACE_DISTANCES = Tested(
     rtol=1e-12,
     odd=odd,
     good=good,
-    refusals=lambda: table(
+    refusals=lambda: plain(
         ({"preds": MASK.long()}, "`preds` must be bool, got torch.int64"),
         ({"target": MASK.long()}, "`target` must be bool, got torch.int64"),
         ({"target": MASK[:, :3]}, "must have one shape (M, ...), got (1, 4, 4) and (1, 3, 4)"),
@@ -175,7 +175,7 @@ DISTANCE_TRANSFORM = Tested(
     rtol=1e-12,
     odd=odd_transforms,
     good=lambda: transform_of(MASK, [1.0, 1.0], EUCLIDEAN),
-    refusals=lambda: table(
+    refusals=lambda: plain(
         ({"masks": MASK.long()}, "`masks` must be bool, got torch.int64"),
         ({"spacing": [1.0]}, "`spacing` must have 2 positive numbers, got [1.0]"),
         ({"metric": -1}, "`metric` must be in [0, 2], got -1"),

@@ -12,7 +12,7 @@ import torchmetrics
 
 import fastmetrics.functional.text as functional
 from fastmetrics import MetricCollection, ops, text
-from tests.every import Case, functions, metrics
+from tests.every import MAKERS, Case, functions, metrics
 
 CASES = [case for case in metrics() if case.of_text]
 every_metric = pytest.mark.parametrize("case", CASES, ids=repr)
@@ -86,7 +86,7 @@ def test_several_metrics_of_words_are_one_state():
     """And one that keeps the values of samples is read by the others."""
     rates = [getattr(text, name)() for name in WORDS]
     together = MetricCollection([*rates, text.CharErrorRate(), text.EditDistance()])
-    preds, target = CASES[0].inputs(12)
+    preds, target = MAKERS["sentences"](12)
     together.update(preds[:5], target[:5])
     together(preds[5:], target[5:])
     assert [*map(set, together.compute_groups.values())] == [
@@ -116,7 +116,7 @@ def test_weights_of_one_change_nothing(case):
 @pytest.mark.parametrize("reduction", ["mean", "sum", None])
 def test_checkpoints_of_edit_distances_go_both_ways(reduction):
     ours, theirs = (home.EditDistance(reduction=reduction) for home in (text, torchmetrics.text))
-    preds, target = CASES[0].inputs(7)
+    preds, target = MAKERS["sentences"](7)
     for metric in (ours, theirs):
         metric.update(preds, target)
     ours.persistent("torchmetrics")

@@ -41,7 +41,7 @@ class Curves(NamedTuple):
 
 
 def _steps(start: float, end: float, count: int) -> list[float]:
-    return torch.linspace(start, end, count, dtype=torch.float32).tolist()
+    return torch.linspace(start, end, count, dtype=torch.float32, device="cpu").tolist()
 
 
 def _checked_list(name: str, values: Any, default: list[float]) -> list[float]:

@@ -127,8 +127,8 @@ def modified_panoptic_quality(
     r"""Panoptic quality, in [0, 1], in which segments of ``stuffs`` need not match.
 
     Of a category of ``stuffs`` it is the sum of the intersections over union of its segments, over
-    the number of images whose ``target`` has it. Other categories, arguments and errors as for
-    :func:`panoptic_quality`.
+    the number of images whose ``target`` has it, ``sum(iou) / images``. Other categories, arguments
+    and errors as for :func:`panoptic_quality`.
 
     Args:
         preds: category and instance of each pixel, integers ``[N, ..., 2]``.

@@ -13,6 +13,7 @@ from torch.nn.functional import conv2d, conv3d, pad
 
 from fastmetrics.ops.surface import METRICS, distance_transform_
 from fastmetrics.utilities.checks import _check_same_shape, check_choice
+from fastmetrics.utilities.lazy import names_of_others
 
 __all__ = [
     "binary_erosion",
@@ -372,3 +373,6 @@ def table_surface_area(
         for cell in _all_facets()
     ]
     return torch.tensor(table, dtype=torch.float32, device=device), _kernel(3, device)
+
+
+__getattr__ = names_of_others(__name__)

@@ -55,7 +55,8 @@ def edit_distance(
 ) -> Tensor:
     """Insertions, deletions and substitutions of characters that lead from ``preds`` to ``target``.
 
-    Characters are code points. The distance is that of the cheapest edits, for texts of any length.
+    ``insertions + deletions + substitution_cost * substitutions``. Characters are code points. The
+    distance is that of the cheapest edits, for texts of any length.
 
     Args:
         preds: predicted texts, a string or N of them.

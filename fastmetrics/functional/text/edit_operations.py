@@ -1,6 +1,7 @@
 """What was confused with what: the edits themselves, as people print them who recognise speech.
 
-Source: the alignments of NIST's sclite, https://github.com/usnistgov/SCTK.
+Source: Wagner and Fischer, The string-to-string correction problem, Journal of the ACM 21 (1974);
+the table is that of NIST's sclite, https://github.com/usnistgov/SCTK.
 """
 
 from __future__ import annotations
@@ -80,7 +81,8 @@ def edit_operations(
 ) -> EditOperations:
     """Align texts: which words, or characters, were kept, substituted, left out and put in.
 
-    The edits are as few as the error rates count, and those that rapidfuzz and jiwer show.
+    The edits are as few as the error rates count, ``S + D + I``, and those that rapidfuzz and jiwer
+    show.
 
     Args:
         preds: the texts that were recognised, a string or N of them.

@@ -32,7 +32,8 @@ def read_answers(statistic: Answers, states: States) -> dict[str, Tensor]:
 def squad(preds: Entries, target: Entries, *, weight: Tensor | None = None) -> dict[str, Tensor]:
     """Shares of questions whose answer is right, and mean F1 of the words, in percent.
 
-    The best of the right answers to a question counts. Case, ASCII's punctuation and the articles
+    ``F1 = 2 * common / (words + right words)``. The best of the right answers to a question counts.
+    Case, ASCII's punctuation and the articles
     a, an and the do not; a question without an answer counts as wrong, with a warning.
 
     Args:
