@@ -27,8 +27,8 @@ TINY = 1e-300
 
 
 def is_readable(tensor: Tensor) -> bool:
-    """Whether the host can look at values for free: on the CPU, outside of compiled regions."""
-    return tensor.is_cpu and not is_recorded()
+    """Whether the host can look at values for free: real ones on the CPU, not being compiled."""
+    return type(tensor) is Tensor and tensor.is_cpu and not is_recorded()
 
 
 def is_few(table: Tensor) -> bool:

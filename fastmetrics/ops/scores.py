@@ -328,7 +328,7 @@ class Binned(Scores):
     def areas(self, states: States, *, micro: bool, precision: bool) -> Areas:
         table = self.table(states, micro=micro)
         assert table is not None
-        if table.numel() <= _FEW_CELLS and type(table) is Tensor and is_readable(table):
+        if table.numel() <= _FEW_CELLS and is_readable(table):
             each = [_areas_of(lower, higher, precision) for lower, higher in table.tolist()]
             return Areas(*zip(*each, strict=True))
         counts = table.double()

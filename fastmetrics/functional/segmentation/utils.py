@@ -13,7 +13,7 @@ from torch.nn.functional import conv2d, conv3d, pad
 
 from fastmetrics.ops.surface import METRICS, distance_transform_
 from fastmetrics.utilities.checks import _check_same_shape, check_choice
-from fastmetrics.utilities.lazy import names_of_others
+from fastmetrics.utilities.fallback import names_of_others
 
 __all__ = [
     "binary_erosion",
