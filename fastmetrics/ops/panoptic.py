@@ -249,7 +249,7 @@ class Matches(Statistic):
     def report(self, owner: str, states: States) -> None:
         if is_recorded():
             return
-        unknown = int(states.values["events"][INVALID])
+        unknown = states.values["events"][INVALID].item()
         if unknown:
             raise ValueError(
                 f"{owner}: {unknown} pixels of `preds` had categories other than"
