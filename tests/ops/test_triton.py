@@ -29,6 +29,10 @@ REQUIRE_CUDA = os.environ.get("FASTMETRICS_REQUIRE_CUDA") == "1"
 SHARDS = 6
 
 
+# The longest: calls large enough for a second block in every program.
+LOOPS = "test_programs_that_take_several_blocks"
+
+
 def parity_tests() -> list[str]:
     tree = ast.parse(PARITY.read_text(encoding="utf-8"))
     names = [
@@ -37,6 +41,7 @@ def parity_tests() -> list[str]:
         if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")
     ]
     names.remove("test_laws")
+    names.remove(LOOPS)
     return names + [
         f"test_laws[{op}-{law}]"
         for op, tested in laws.every_op().items()
@@ -68,6 +73,12 @@ def test_kernels_match_the_references_when_interpreted(shard):
     names = parity_tests()
     assert len(names) > 200
     run_parity(names[shard::SHARDS], TRITON_INTERPRET="1")
+
+
+@pytest.mark.exhaustive
+def test_programs_of_several_blocks_match_the_references_when_interpreted():
+    pytest.importorskip("triton")
+    run_parity([LOOPS], TRITON_INTERPRET="1")
 
 
 class FakeKernel:
