@@ -96,8 +96,8 @@ def pairs() -> Iterator[tuple[Any, Any]]:
                     found[name] = getattr(ours, name)
                     yield theirs, found[name]
     # At its root, names of some domains are others of the same name, which warn.
-    for root in (sys.modules[THEIRS], sys.modules[f"{THEIRS}.functional"]):
-        for name in found.keys() & {*root.__all__}:
+    for root in map(sys.modules.get, (THEIRS, f"{THEIRS}.functional")):
+        for name in found.keys() & {*getattr(root, "__all__", ())}:
             theirs = getattr(root, name)
             if theirs.__module__.endswith("._deprecated"):
                 yield theirs, found[name]

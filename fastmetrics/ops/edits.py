@@ -155,7 +155,8 @@ class Edits(TextSums):
             raise
 
     @override
-    def _weigh(self, rows: Tensor, weight: Tensor) -> None:
+    def weigh(self, rows: Tensor, weight: Tensor) -> None:
+        """Multiply the last column; not where the sums are those of whole numbers."""
         if self.whole:
             raise ValueError("`weight` needs `reduction` to be 'mean'.")
-        super()._weigh(rows, weight)
+        super().weigh(rows, weight)

@@ -195,7 +195,7 @@ class TextSums(Statistic):
     def add_rows(self, states: States, rows: Tensor, weight: Tensor | None) -> None:
         """Add the rows of one batch, which nobody else holds, or keep them."""
         if weight is not None:
-            self._weigh(rows, weight)
+            self.weigh(rows, weight)
         if self.keeps_rows:
             states.values["rows"].append(rows)
             return
@@ -203,7 +203,13 @@ class TextSums(Statistic):
             rows[:, :-1] *= rows[:, -1:]
         states.values["sums"] += rows.sum(0).to(states.values["sums"].device)
 
-    def _weigh(self, rows: Tensor, weight: Tensor) -> None:
+    def weigh(self, rows: Tensor, weight: Tensor) -> None:
+        """Multiply the last column by the weight of each sample, NaN for one that is bad.
+
+        Raises:
+            TypeError: these are no weights.
+            ValueError: there is not one for each sample.
+        """
         check_weight(self.op.__name__, rows, weight.cpu(), rows.shape[0])
         rows[:, -1] *= weight_or_nan(weight.cpu())
 

@@ -18,18 +18,18 @@ from fastmetrics.metric import Metric, is_native
 from fastmetrics.ops.bootstrap import bootstrap_counts_, bootstrap_weights_
 from fastmetrics.ops.confusion import LabelTables
 from fastmetrics.ops.stat_scores import ClassCounts
+from fastmetrics.ops.strings import TextSums
 
 # What updates may be called with. The first names are those of the batch.
-_BATCHES = (("preds", "target"), ("value",))
+_BATCHES = (("preds", "target", "weight"), ("value", "weight"), ("value",))
 # Events are the same in all replicas, which see the same samples.
 _SHARED = "events"
 # How many positions are counted apart at a time, so that temporaries stay in the cache.
 _APART = 2**14
 
 
-def _names_of(metric: Metric) -> list[str]:
-    parameters = [*inspect.signature(type(metric)._raw_update).parameters][1:]
-    return [name for name in parameters if name != "weight"]
+def _names_of(metric: Metric) -> tuple[str, ...]:
+    return tuple(inspect.signature(type(metric)._raw_update).parameters)[1:]
 
 
 def can_replicate(metric: Any) -> bool:
@@ -38,7 +38,7 @@ def can_replicate(metric: Any) -> bool:
     return (
         isinstance(statistic, Statistic)
         and all(reduction == "sum" for reduction in statistic.reductions.values())
-        and tuple(_names_of(metric)) in _BATCHES
+        and _names_of(metric) in _BATCHES
     )
 
 
@@ -139,6 +139,9 @@ class Replicas(CountsSamples):
         if weight is None and _counts_classes(statistic) and values["counts"].dtype == torch.int64:
             self._count_classes(statistic, batch, *how)
             return
+        if isinstance(statistic, TextSums):
+            self._add_texts(statistic, batch, weight, *how)
+            return
         # The weights are drawn before, and samples counted behind what may raise.
         weights, seen = self._draw(batch[-1].shape[0], *how)
         if (
@@ -162,16 +165,18 @@ class Replicas(CountsSamples):
 
     def _batch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
         """Return the batch and its weights."""
-        names = [*self._names, "weight"]
-        given = dict(zip(names, args, strict=False)) | kwargs
-        missing = [name for name in self._names if name not in given]
-        unknown = [name for name in given if name not in names]
-        if missing or unknown or len(args) > len(names):
+        given = dict(zip(self._names, args, strict=False)) | kwargs
+        names = [name for name in self._names if name != "weight"]
+        missing = [name for name in names if name not in given]
+        unknown = [name for name in given if name not in self._names]
+        if missing or unknown or len(args) > len(self._names):
             raise TypeError(
-                f"`update` takes {names}, got {len(args)} arguments and {[*kwargs]} by name."
+                f"`update` takes {[*self._names]}, got {len(args)} arguments"
+                f" and {[*kwargs]} by name."
             )
-        batch = [given[name] for name in self._names]
-        if not all(isinstance(part, Tensor) and part.ndim for part in batch):
+        batch = [given[name] for name in names]
+        texts = isinstance(self.metric.statistic, TextSums)
+        if not texts and not all(isinstance(part, Tensor) and part.ndim for part in batch):
             raise ValueError("`update` needs tensors with an axis of samples.")
         return batch, given.get("weight")
 
@@ -211,6 +216,17 @@ class Replicas(CountsSamples):
         values["counts"] += counts
         values["events"] += states.values["events"]
 
+    def _add_texts(self, statistic: TextSums, batch: list[Any], weight: Any, *how: Any) -> None:
+        """Look at each text once, and add what was found as often as it counts."""
+        rows = statistic.rows_of(*batch)
+        if weight is not None:
+            statistic.weigh(rows, weight)
+            rows[:, :-1] *= rows[:, -1:]
+        weights, seen = self._draw(len(rows), *how)
+        sums = self._states.values["sums"]
+        sums += weights.t().to(rows) @ rows.to(sums.device)
+        self.seen.copy_(seen)
+
     def _add_weighted(
         self, statistic: Any, batch: list[Tensor], weight: Any, weights: Tensor
     ) -> None:
@@ -229,7 +245,7 @@ class Replicas(CountsSamples):
 
     def _shaped(self, weights: Tensor, batch: list[Tensor]) -> Tensor:
         """Return the weights as the op takes them, which spreads those of numbers."""
-        if self._names == ["value"]:
+        if self._names[0] == "value":
             return weights.view(-1, *(1,) * (batch[0].ndim - 1))
         return weights
 

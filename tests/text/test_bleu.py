@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import sys
+from types import ModuleType
 
 import pytest
 import sacrebleu
@@ -115,6 +116,7 @@ def test_taggers_of_other_packages(tokenizer):
 def test_what_is_missing_is_named(monkeypatch):
     monkeypatch.setattr(tokens.tempfile, "gettempdir", lambda: "/nowhere")
     monkeypatch.setattr(tokens.Path, "home", lambda: tokens.Path("/nowhere"))
+    monkeypatch.setitem(sys.modules, "sentencepiece", ModuleType("sentencepiece"))
     tokens._pieces.cache_clear()
     with pytest.raises(FileNotFoundError, match="'flores200' needs a sentencepiece model"):
         SacreBLEUScore(tokenize="flores200")

@@ -26,7 +26,10 @@ def weights_of(samples: int, seed: int, replicas: int = REPLICAS, start: int = 0
 
 def chosen(batch, times):
     index = torch.arange(len(times)).repeat_interleave(times)
-    return [part[index] for part in batch]
+    return [
+        part[index] if isinstance(part, torch.Tensor) else [part[i] for i in index]
+        for part in batch
+    ]
 
 
 TOGETHER = [case for case in every.metrics() if can_replicate(case.make())]
