@@ -15,6 +15,8 @@ from fastmetrics.ops import backend
 from fastmetrics.ops.define import REFERENCES
 from fastmetrics.utilities.fallback import native_value, public_names
 
+__version__ = "0.1.0"  # where the build reads it, too
+
 
 def version(distribution: str) -> str:
     """Return the version of an installed distribution, or say that there is none."""
@@ -22,9 +24,6 @@ def version(distribution: str) -> str:
         return metadata.version(distribution)
     except metadata.PackageNotFoundError:
         return "not installed"
-
-
-__version__ = version("torch-fastmetrics")
 
 
 def show_config(file: TextIO | None = None) -> None:

@@ -25,10 +25,16 @@ def native() -> None:
 
 @pytest.fixture(autouse=True)
 def _keep_global_state() -> Iterator[None]:
-    """Start from one seed; undo what a test does to torch's threads and default dtype."""
+    """Start from one seed; undo what a test does to torch's threads and default dtype.
+
+    A test that leaves gradients off fails, rather than the one that misses them.
+    """
     threads, dtype = torch.get_num_threads(), torch.get_default_dtype()
     torch.manual_seed(0)
     yield
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
     torch.set_default_dtype(dtype)
+    left_off = not torch.is_grad_enabled()
+    torch.set_grad_enabled(True)
+    assert not left_off

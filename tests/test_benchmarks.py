@@ -324,6 +324,7 @@ def test_a_comparison_says_what_is_slower_raises_or_is_missing():
     assert "ValueError: no" in printed
 
 
+@pytest.mark.exhaustive
 def test_processes_of_two_commits_take_turns():
     here = against.Side(sys.executable, against.ROOT)
     names = ["update/add/2", "update/fail/2", "update/sub/2"]
@@ -357,6 +358,7 @@ def test_what_only_the_new_commit_has_is_no_failure():
 
 
 @pytest.mark.skipif(not (against.ROOT / ".git").exists(), reason="builds a commit")
+@pytest.mark.exhaustive
 def test_a_commit_is_built_in_an_environment_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("FASTMETRICS_NO_NATIVE", "1")
     side = against.built("HEAD", tmp_path)

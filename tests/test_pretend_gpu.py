@@ -126,7 +126,7 @@ def test_values_stay_on_the_device(case):
     assert {x.device.type for x in tensors} == {DEVICE}
 
 
-@pytest.mark.parametrize("size", [1, 30])
+@pytest.mark.parametrize("size", [1, pytest.param(30, marks=pytest.mark.exhaustive)])
 def test_launches_of_all_metrics_are_in_the_language(size):
     """The interpreter accepts more than the compiler, above all about numbers that are one."""
     seen = {}

@@ -62,6 +62,7 @@ def test_a_loop_logs_the_same():
     assert all(words[-1] == "equal" for words in compared if words[0] != "Halved")
 
 
+@pytest.mark.exhaustive
 def test_ranks_started_by_torchrun_are_accelerated():
     script = str(SCRIPTS / "two_ranks.py")
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", script]

@@ -729,5 +729,6 @@ def uneven_processes(rank: int, world: int) -> None:
             metric.update(preds[:5], target[:5])
 
 
+@pytest.mark.exhaustive
 def test_uneven_processes(tmp_path: Path):
     run_checks(3, tmp_path, uneven_processes)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import pytest
 import torch
 import torch.distributed as dist
 
@@ -147,6 +148,7 @@ def test_two_processes(tmp_path: Path) -> None:
     run_checks(2, tmp_path, updates_go_on, nobody_waits, values_of_the_call, errors_arrive_in_wait)
 
 
+@pytest.mark.exhaustive
 def test_three_processes(tmp_path: Path) -> None:
     run_checks(3, tmp_path, updates_go_on, subgroups)
 

@@ -8,6 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 EXAMPLE = Path(__file__).parents[2] / "examples" / "sharded_predictions.py"
 TORCHRUN = ("-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone")
 
@@ -27,6 +29,7 @@ def output(process: subprocess.Popen[str]) -> str:
     return text
 
 
+@pytest.mark.exhaustive
 def test_all_ways_give_the_same_value(tmp_path: Path) -> None:
     """To the bit, counts and sums alike."""
     predictions = tmp_path / "predictions.pt"

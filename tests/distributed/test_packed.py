@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import pytest
 import torch
 import torch.distributed as dist
 import torchmetrics
@@ -453,6 +454,7 @@ def test_two_processes(tmp_path: Path) -> None:
     run_checks(2, tmp_path, every_metric, one_collection, number_of_collectives)
 
 
+@pytest.mark.exhaustive
 def test_three_processes(tmp_path: Path) -> None:
     run_checks(
         3,

@@ -6,6 +6,7 @@ from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import torch.distributed as dist
 from torch import Tensor
@@ -198,6 +199,7 @@ def synced_by_hand(rank: int, world: int) -> None:
     assert not metric._is_synced
 
 
+@pytest.mark.exhaustive
 def test_two_processes_agree_with_torchmetrics(tmp_path: Path) -> None:
     run_checks(2, tmp_path, parity_with_torchmetrics)
 
@@ -208,6 +210,7 @@ def test_two_processes(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.exhaustive
 def test_three_processes(tmp_path: Path) -> None:
     run_checks(
         3,

@@ -19,7 +19,10 @@ def best_level() -> int:
     return {"AVX2": 1, "AVX512": 2}.get(machine, 0)
 
 
-@pytest.mark.parametrize("level", LEVELS)
+# What this machine takes by itself is what all other tests run.
+@pytest.mark.parametrize(
+    "level", ["default", *(pytest.param(x, marks=pytest.mark.exhaustive) for x in LEVELS[1:])]
+)
 def test_level(native, level):
     done = subprocess.run(
         [sys.executable, "-m", "tests.ops.run_simd"],

@@ -39,8 +39,7 @@ def arctangent(x):
     square = reduced * reduced
     series = tl.zeros_like(x)
     for k in tl.static_range(8, -1, -1):
-        sign: tl.constexpr = 1.0 if k % 2 == 0 else -1.0
-        series = series * square + sign / (2 * k + 1)
+        series = series * square + (1 - 2 * (k % 2)) / (2 * k + 1)
     angle = 8.0 * reduced * series
     angle = tl.where(large, 1.5707963267948966 - angle, angle)
     return tl.where(x < 0.0, -angle, angle)
