@@ -38,3 +38,20 @@ def _keep_global_state() -> Iterator[None]:
     left_off = not torch.is_grad_enabled()
     torch.set_grad_enabled(True)
     assert not left_off
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave to the exhaustive tests what ``thinned(n)`` tests leave out: all but each nth case.
+
+    Which ones depends on the place of the test, so that of many tests of one case some stay.
+    """
+    cases: dict[str, list[tuple[pytest.Item, int]]] = {}
+    for item in items:
+        mark = item.get_closest_marker("thinned")
+        if mark is not None:
+            cases.setdefault(item.nodeid.partition("[")[0], []).append((item, mark.args[0]))
+    for place, group in enumerate(cases.values()):
+        for number, (item, step) in enumerate(group):
+            if len(group) > 1 and (number + place) % step:
+                item.add_marker(pytest.mark.exhaustive)

@@ -24,6 +24,8 @@ from fastmetrics.wrappers import Running
 from tests.every import Case, functions, metrics, of_tensors
 from tests.refused import no_numbers, no_tensors
 
+pytestmark = pytest.mark.thinned(2)
+
 CASES = metrics()
 # What they remember is a window over updates, not a sum over samples.
 WINDOWS = ("RunningMean", "RunningSum")

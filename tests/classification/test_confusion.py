@@ -27,6 +27,8 @@ import fastmetrics
 import fastmetrics.functional as wrappers
 from fastmetrics import classification, functional
 
+pytestmark = pytest.mark.thinned(2)
+
 C, L = 4, 3
 SIZES = {"binary": {}, "multiclass": {"num_classes": C}, "multilabel": {"num_labels": L}}
 

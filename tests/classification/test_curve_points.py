@@ -57,6 +57,8 @@ from tests.classification.test_curves import (
     one_value,
 )
 
+pytestmark = pytest.mark.thinned(2)
+
 MINIMUM = {
     "recall_fixed_precision": "min_precision",
     "precision_fixed_recall": "min_recall",

@@ -31,6 +31,8 @@ from fastmetrics.ops import thresholds as grids
 from tests.classification.curves import columns, count, exact_curve, mean_curve, without_gaps
 from tests.classification.inputs import SCORE_DTYPES
 
+pytestmark = pytest.mark.thinned(2)
+
 C = 3
 TASKS = ("binary", "multiclass", "multilabel")
 SIZES: dict[str, dict[str, Any]] = {

@@ -36,6 +36,8 @@ from tests.classification.inputs import (
     threshold_inputs,
 )
 
+pytestmark = pytest.mark.thinned(2)
+
 C, L = 4, 3
 TASKS = ("binary", "multiclass", "multilabel")
 SIZE = {"binary": 1, "multiclass": C, "multilabel": L}

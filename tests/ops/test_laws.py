@@ -59,6 +59,7 @@ def together(tested: Tested) -> list[dict]:
 
 
 @pytest.mark.smoke
+@pytest.mark.thinned(2)
 @pytest.mark.parametrize(
     ("tested", "law"),
     [
