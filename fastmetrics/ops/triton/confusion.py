@@ -38,7 +38,6 @@ from fastmetrics.ops.triton.inputs import (
     is_wide,
     locate,
     numbers,
-    one_per_thread,
     ones_or_weights,
     ordered_programs,
     programs_for,
@@ -57,6 +56,33 @@ from fastmetrics.ops.triton.weights import count_bad_weights
 
 COLUMN_TILE = 1024
 MOST_COLUMNS = 64
+
+
+# Triton 3.9 warns of reshapes that may reorder, and 3.10 has none.
+REORDERS = tl.constexpr(tuple(map(int, triton.__version__.split(".")[:2])) < (3, 9))
+
+
+@triton.jit
+def flat(values):
+    """Return a tile ``[R, C]`` as one axis, in any order where the compiler still takes that."""
+    SIZE: tl.constexpr = values.shape[0] * values.shape[1]
+    if REORDERS:
+        values = tl.reshape(values, (SIZE,), can_reorder=True)
+    else:
+        values = tl.reshape(values, (SIZE,))
+    return values
+
+
+@triton.jit
+def one_per_thread(values, REDUCED: tl.constexpr):
+    """Give each thread its own values, in any order, after a reduction left copies in all lanes.
+
+    A histogram works through every copy. Triton keeps the layout of the reduction until something
+    asks for another; a reshape that may reorder does.
+    """
+    if REDUCED:
+        values = flat(values[:, None])
+    return values
 
 
 @triton.jit

@@ -521,18 +521,6 @@ def add_score_events(events, bad, nans, outsides, VALIDATE: tl.constexpr, TOLD_A
 
 
 @triton.jit
-def one_per_thread(values, REDUCED: tl.constexpr):
-    """Give each thread its own values, in any order, after a reduction left copies in all lanes.
-
-    A histogram works through every copy. Triton keeps the layout of the reduction until something
-    asks for another; a reshape that may reorder does.
-    """
-    if REDUCED:
-        values = tl.reshape(values[:, None], values.shape, can_reorder=True)
-    return values
-
-
-@triton.jit
 def add_ordered(cells, cell, value, active, BLOCK: tl.constexpr):
     """Add values to cells that this program alone owns, in an order fixed by the positions.
 

@@ -24,7 +24,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastmetrics.ops.triton.confusion import _cells, add_cells, flush_cells
+from fastmetrics.ops.triton.confusion import _cells, add_cells, flat, flush_cells
 from fastmetrics.ops.triton.inputs import (
     LABEL_BLOCK,
     MOST_PRIVATE_BINS,
@@ -233,7 +233,7 @@ def add_tile(counts, cells, cell, value, active, MODE: tl.constexpr):
     if MODE == PRIVATE:
         BINS: tl.constexpr = counts.shape[0]
         key = tl.where(active, cell.to(tl.int32), BINS)
-        key = tl.reshape(key, (key.shape[0] * key.shape[1],), can_reorder=True)
+        key = flat(key)
         counts += tl.histogram(key, BINS, mask=key < BINS)
     elif MODE == SCATTER:
         tl.atomic_add(cells + cell, 1, mask=active, sem="relaxed")

@@ -29,6 +29,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.checks import MAX_LABELS
+from fastmetrics.ops.triton.confusion import one_per_thread
 from fastmetrics.ops.triton.inputs import (
     LABEL_BLOCK,
     MOST_PRIVATE_BINS,
@@ -47,7 +48,6 @@ from fastmetrics.ops.triton.inputs import (
     fold_partials,
     is_wide,
     numbers,
-    one_per_thread,
     ones_or_weights,
     ordered_programs,
     programs_for,
