@@ -39,6 +39,10 @@ def _holds_metrics(module: Module) -> bool:
     return any(hasattr(part, "_defaults") for part in module.modules())
 
 
+# What `compute` finds once its caller has synchronised.
+_SYNCED = {"_to_sync": False, "_should_unsync": False}
+
+
 def sync_for_compute(metrics: dict[str, Metric], async_op: bool = False) -> SyncHandle:
     """Synchronise metrics as their ``compute`` would, and keep it from doing so.
 
@@ -51,8 +55,7 @@ def sync_for_compute(metrics: dict[str, Metric], async_op: bool = False) -> Sync
     for name, metric in waiting.items():
         if name not in packed:
             metric.sync(distributed_available=lambda: True)
-    for metric in metrics.values():
-        metric.__dict__.update(_to_sync=False, _should_unsync=False)
+    put_back((metric, _SYNCED) for metric in metrics.values())
     return handle or SyncHandle()
 
 
@@ -73,9 +76,10 @@ def with_all_states(metrics: dict[str, Metric], read: Callable[[], Value]) -> Va
 
 
 def put_back(held: Iterable[tuple[Metric, dict[str, Any]]]) -> None:
-    """Let metrics point to what they pointed to."""
+    """Let metrics point to what they pointed to; one by one, as torch 2.10 compiles no more."""
     for metric, pointers in held:
-        metric.__dict__.update(pointers)
+        for name, value in pointers.items():
+            object.__setattr__(metric, name, value)
 
 
 def sync_metrics(

@@ -456,7 +456,7 @@ class Kept(Scores):
             curve_areas_(areas, preds, target, self.multiclass, micro)
         few, whole = is_few(areas), areas[0] if micro else areas
         columns: Any = [*zip(*areas.tolist(), strict=True)] if few else whole.unbind(-1)
-        return Areas(columns[precision], columns[2], columns[3])
+        return Areas(columns[int(precision)], columns[2], columns[3])
 
     @override
     def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:
