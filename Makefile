@@ -1,6 +1,7 @@
 # `make demo` and `make test` do all the set-up they need; a second call starts at once.
 
 TORCH  = torch==2.13.0
+OLDEST = torch==2.10.0
 PYTHON ?= python3
 VENV   ?= .venv
 
@@ -14,14 +15,15 @@ GPU_CHECK ?=
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help build demo test test-exhaustive test-native-off test-asan lint format bench gpu-check \
-        wheel clean distclean
+.PHONY: help build demo test test-exhaustive test-native-off test-asan test-oldest lint format bench \
+        gpu-check wheel clean distclean
 
 help:
 	@echo "make demo             train small networks and compare their metrics with other libraries"
 	@echo "make test             the fast tests; test-exhaustive: the whole argument grid"
 	@echo "make test-native-off  the smoke tests without the compiled module"
 	@echo "make test-asan        the op tests under the address and undefined-behaviour sanitizers"
+	@echo "make test-oldest      compiled steps with the oldest torch, which is downloaded, and one wheel"
 	@echo "make lint | format    check | rewrite: ruff, mypy, clang-format"
 	@echo "make bench            all benchmarks; BENCH='--only REGEX --threads N --out DIR'; compared"
 	@echo "                      with another commit: BENCH='--against REV --only REGEX --rounds N'"
@@ -90,6 +92,16 @@ test-asan: build
 	  --config-settings=install.strip=false
 	$(SANITIZED) -c 'import fastmetrics._C as c; assert c.sanitized(), c.__file__'
 	$(SANITIZED) -m pytest tests/ops -m "not exhaustive" -k "not triton and not memory" $(XDIST)
+
+# The wheel is that of the torch it was built with: one build serves them all.
+test-oldest: wheel
+	$(call side_environment,build/oldest/venv,$(PY))
+	$(PIP) --python build/oldest/venv/bin/python install "$(OLDEST)"
+	$(PIP) --python build/oldest/venv/bin/python install --no-deps dist/*.whl
+	cd build/oldest && rm -rf $(SMOKED)
+	cp -r $(SMOKED) build/oldest/
+	cd build/oldest && FASTMETRICS_REQUIRE_NATIVE=1 venv/bin/python -m pytest tests/compile \
+	  -m "not exhaustive"
 
 lint: $(VENV)/.installed
 	$(PY) -m ruff format --check .

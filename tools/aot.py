@@ -25,6 +25,7 @@ import triton
 from torch import Tensor
 from triton._C.libtriton import ir
 from triton.backends.compiler import GPUTarget
+from triton.backends.nvidia.compiler import get_ptxas
 from triton.compiler import ASTSource, make_backend
 
 from fastmetrics.ops import triton as kernels
@@ -43,6 +44,7 @@ KERNEL_MODULES = [
 TARGETS = {
     "cuda:80": GPUTarget("cuda", 80, 32),
     "cuda:90": GPUTarget("cuda", 90, 32),
+    "cuda:100": GPUTarget("cuda", 100, 32),
     "hip:gfx942": GPUTarget("hip", "gfx942", 64),
 }
 
@@ -176,18 +178,11 @@ def _assemble(ptx: str) -> tuple[int, int]:
     found = re.search(r"^\.target (\w+)", ptx, re.MULTILINE)
     if found is None:
         raise RuntimeError("The PTX names no target.")
-    assembler = Path(triton.__file__).parent / "backends" / "nvidia" / "bin" / "ptxas"
+    assembler = get_ptxas(int(re.sub(r"\D", "", found[1]))).path
     with tempfile.TemporaryDirectory() as folder:
         source, output = Path(folder) / "kernel.ptx", Path(folder) / "kernel.cubin"
         source.write_text(ptx)
-        command: list[str | Path] = [
-            assembler,
-            "-v",
-            f"--gpu-name={found[1]}",
-            source,
-            "-o",
-            output,
-        ]
+        command = [assembler, "-v", f"--gpu-name={found[1]}", str(source), "-o", str(output)]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
     spills = _number(r"(\d+) bytes spill stores", done.stderr)
     spills += _number(r"(\d+) bytes spill loads", done.stderr)
