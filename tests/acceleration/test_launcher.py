@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_names import WITHOUT
+
 ROOT = Path(__file__).parents[2]
 SCRIPTS = Path(__file__).parent / "scripts"
 
@@ -128,14 +130,7 @@ def test_a_script_that_is_not_there():
 def test_where_torchmetrics_is_not_installed_this_package_stands_in(tmp_path):
     hide = tmp_path / "hide.py"
     hide.write_text(
-        "import sys\n"
-        "from importlib.machinery import PathFinder\n"
-        "class Without(PathFinder):\n"
-        "    @classmethod\n"
-        "    def find_spec(cls, name, path=None, target=None):\n"
-        "        hidden = name.partition('.')[0] == 'torchmetrics'\n"
-        "        return None if hidden else PathFinder.find_spec(name, path, target)\n"
-        "sys.meta_path = [Without if f is PathFinder else f for f in sys.meta_path]\n"
+        f"{WITHOUT}"
         "import fastmetrics\n"
         "with fastmetrics.accelerate():\n"
         "    import torchmetrics\n"
