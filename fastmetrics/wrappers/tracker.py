@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import ModuleList
 
-from fastmetrics.collections import MetricCollection, is_collection
+from fastmetrics.collections import MetricCollection, is_native_collection
 from fastmetrics.core.syncing import independent_copy, with_all_states
 from fastmetrics.metric import Metric, is_native
 from fastmetrics.utilities.prints import rank_zero_warn
@@ -53,7 +53,7 @@ class MetricTracker(ModuleList):
         self, metric: Metric | MetricCollection, maximize: bool | list[bool] | None = None
     ) -> None:
         super().__init__()
-        if not (isinstance(metric, Metric) or is_collection(metric)):
+        if not isinstance(metric, (Metric, MetricCollection)):
             raise TypeError(f"`metric` must be a Metric or MetricCollection, got {metric!r}.")
         self._base_metric = metric
         if maximize is None:
@@ -102,7 +102,7 @@ class MetricTracker(ModuleList):
         steps = [cast(Any, step) for step in [*self][1:]]
         sources: dict[str, Metric] = {}
         for i, step in enumerate(steps, 1):
-            if is_native(step) or isinstance(step, MetricCollection):
+            if is_native(step) or is_native_collection(step):
                 sources.update(step._sources(f"step {i} "))
         return with_all_states(sources, lambda: _stacked([step.compute() for step in steps]))
 
@@ -169,7 +169,7 @@ class MetricTracker(ModuleList):
 
 
 def _better_of(metric: Any) -> bool | list[bool]:
-    if not is_collection(metric):
+    if not isinstance(metric, MetricCollection):
         return _says_better(type(metric).__name__, metric)
     better: list[bool] = []
     for name, each in metric.items():
@@ -194,7 +194,7 @@ def _check_maximize(maximize: Any, metric: Any) -> bool | list[bool]:
     bools = maximize if several else [maximize]
     if not all(isinstance(each, bool) for each in bools):
         raise ValueError(f"`maximize` must be None, a bool or a list of bools, got {maximize!r}.")
-    if several and not is_collection(metric):
+    if several and not isinstance(metric, MetricCollection):
         raise ValueError(f"`maximize` must be one bool for one metric, got {maximize!r}.")
     if several and len(maximize) != len(metric):
         raise ValueError(

@@ -140,6 +140,28 @@ def test_child_processes_do_the_same(accelerated, method):
     process.join()
 
 
+def test_checks_of_classes_see_what_they_would_see_with_torchmetrics_alone():
+    def kinds(value):
+        bases = (torchmetrics.Metric, torchmetrics.MetricCollection)
+        return [isinstance(value, base) for base in bases]
+
+    kept = {"metric": torchmetrics.Metric, "collection": torchmetrics.MetricCollection}
+    early = [EARLY("binary"), torchmetrics.MetricCollection([EARLY("binary")])]
+    with fastmetrics.accelerate():
+        late = [Accuracy("binary"), torchmetrics.MetricCollection([Accuracy("binary")])]
+        for metric, collection in (early, late, pickle.loads(pickle.dumps(early))):
+            assert kinds(metric) == [True, False]
+            assert kinds(collection) == [False, True]
+            # Names that are kept elsewhere than in modules stay torchmetrics'.
+            assert isinstance(metric, kept["metric"])
+            assert isinstance(collection, kept["collection"])
+            assert issubclass(type(collection), torchmetrics.MetricCollection)
+        copies = [copy.deepcopy(each) for each in (early[1], late[1])]
+    for collection in (early[1], late[1], *copies):
+        assert kinds(collection) == [False, True]
+        assert isinstance(collection, fastmetrics.MetricCollection)
+
+
 def test_nested_calls_are_one(accelerated):
     assert fastmetrics.accelerate() is accelerated
 
