@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import ModuleList
 
 from fastmetrics.collections import MetricCollection, is_native_collection
+from fastmetrics.core.states import Forgotten, Reader
 from fastmetrics.core.syncing import independent_copy, with_all_states
 from fastmetrics.metric import Metric, is_native
 from fastmetrics.utilities.prints import rank_zero_warn
@@ -22,7 +23,10 @@ class MetricTracker(ModuleList):
 
     ``increment`` begins a step; ``update``, ``forward`` and ``compute`` are those of the metric of
     the last one. The first element of the list is the metric that was given, the element ``i`` that
-    of step ``i``, counted from 1. Networks and process groups in a metric are not copied.
+    of step ``i``, counted from 1. Networks and process groups in a metric are not copied. A step
+    before the last one keeps its value alone once that was computed: its states are dropped, and
+    cannot be read or updated until a reset. They are kept by metrics with
+    ``compute_with_cache=False`` or persistent states, by wrappers, and by torchmetrics' metrics.
 
     Args:
         metric: a metric or collection.
@@ -68,9 +72,30 @@ class MetricTracker(ModuleList):
         return len(self) - 1
 
     def increment(self) -> None:
-        """Begin a step, with an empty metric."""
+        """Begin a step, with an empty metric.
+
+        Of the one before it, the states are dropped if its value was computed and stays cached.
+        """
         self._increment_called = True
+        self._keep_values()
         self.append(independent_copy(self._base_metric))
+
+    def _keep_values(self) -> None:
+        """Drop the states of all steps whose values are known."""
+        base: Any = self._base_metric
+        for step in [*self][1:]:
+            metrics: list[Any]
+            if is_native(step):
+                metrics, bases = [step], [base]
+            elif is_native_collection(step):
+                with step._lock:
+                    step._live_plan()
+                metrics, bases = [*step._modules.values()], [*base._modules.values()]
+            else:
+                continue
+            if all(map(_value_is_enough, metrics)) and len(metrics) == len(bases):
+                for metric, like in zip(metrics, bases, strict=True):
+                    _forget(metric, like)
 
     def _current(self, method: str) -> Any:
         if not self._increment_called:
@@ -166,6 +191,27 @@ class MetricTracker(ModuleList):
         while self.n_steps < last:
             self.increment()
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def _value_is_enough(metric: Any) -> bool:
+    """Whether a metric gives its value without its states, and no checkpoint asks for these."""
+    return (
+        is_native(metric)
+        and metric._computed is not None
+        and not metric._is_synced
+        and not any(metric._persistent.values())
+    )
+
+
+def _forget(metric: Metric, like: Metric) -> None:
+    states = metric._states
+    own = states.own if isinstance(states, Reader) else states
+    for name in states.defaults:
+        metric.__dict__.pop(name, None)  # what tools are shown
+    if not isinstance(own.values, Forgotten):
+        own.forget(like._states.defaults)
+    if isinstance(states, Reader):
+        states.forget()
 
 
 def _better_of(metric: Any) -> bool | list[bool]:
