@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections.abc import (
     Callable,
     Generator,
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.nn import ModuleDict
-from typing_extensions import Self
+from typing_extensions import Self, TypeIs
 
 from fastmetrics.core import upstream
 
@@ -45,12 +46,12 @@ from fastmetrics.utilities.fallback import names_of_others
 from fastmetrics.utilities.prints import rank_zero_warn
 
 
-def is_collection(value: object) -> bool:
-    """Whether ``value`` is a collection, be it of this package or of torchmetrics."""
-    return isinstance(value, MetricCollection) or is_upstream_collection(value)
+def is_native_collection(value: object) -> TypeIs[MetricCollection]:
+    """Whether ``value`` is a collection of this package, whose metrics are planned as ours are."""
+    return isinstance(value, CollectionLookalike)
 
 
-class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
+class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict, metaclass=ABCMeta):
     """Metrics that are called together and return one dict.
 
     Metrics whose declared statistic (family and arguments) is the same share one state, which is
@@ -103,6 +104,11 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
         self._affixes: dict[str, tuple[str, str]] = {}
         self.add_metrics(metrics, *additional_metrics)
 
+    @classmethod
+    def __subclasshook__(cls, other: type) -> bool:
+        """Collections of torchmetrics are collections, too, as its metrics are metrics."""
+        return (cls is MetricCollection and is_upstream_collection(other)) or NotImplemented
+
     @staticmethod
     def _check_arg(arg: str | None, name: str) -> str | None:
         if arg is None or isinstance(arg, str):
@@ -131,7 +137,7 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
             self._add_dict(metrics)
         elif isinstance(metrics, Sequence):
             self._add_sequence(metrics)
-        elif is_collection(metrics):
+        elif isinstance(metrics, MetricCollection):
             self._add_sequence([metrics], unique=True)
         else:
             raise ValueError(
@@ -142,11 +148,11 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
 
     def _add_dict(self, metrics: dict[str, Any]) -> None:
         for name, metric in metrics.items():
-            if not isinstance(metric, Metric) and not is_collection(metric):
+            if not isinstance(metric, (Metric, MetricCollection)):
                 raise ValueError(f"`metrics[{name!r}]` must be a metric, got {metric!r}.")
         for name in sorted(metrics):
             metric = metrics[name]
-            if is_collection(metric):
+            if isinstance(metric, MetricCollection):
                 for inner, nested in metric.items(copy_state=False):
                     self._add_nested(f"{name}_{inner}", nested, metric)
             else:
@@ -154,10 +160,10 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict):
 
     def _add_sequence(self, metrics: Sequence[Any], unique: bool = False) -> None:
         for metric in metrics:
-            if not isinstance(metric, Metric) and not is_collection(metric):
+            if not isinstance(metric, (Metric, MetricCollection)):
                 raise ValueError(f"`metrics` must hold metrics, got {metric!r}.")
         for metric in metrics:
-            if is_collection(metric):
+            if isinstance(metric, MetricCollection):
                 for name, nested in metric.items(copy_state=False):
                     self._check_new(name, unique)
                     self._add_nested(name, nested, metric)

@@ -32,6 +32,17 @@ class Hide:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 sys.meta_path.insert(0, Hide())
 """
+# As where torchmetrics is not installed: others may still find it.
+WITHOUT = """
+import sys
+from importlib.machinery import PathFinder
+class Without(PathFinder):
+    @classmethod
+    def find_spec(cls, name, path=None, target=None):
+        hidden = name.partition(".")[0] == "torchmetrics"
+        return None if hidden else PathFinder.find_spec(name, path, target)
+sys.meta_path = [Without if f is PathFinder else f for f in sys.meta_path]
+"""
 REFUSED = """
 import importlib
 def refused(path):
@@ -115,10 +126,67 @@ def test_every_name_of_torchmetrics_is_found():
             found = getattr(ours, name, None)
             is_same = found is value or getattr(found, "__module__", "").startswith("fastmetrics.")
             if inspect.ismodule(value):
-                is_same = inspect.ismodule(found) and found.__name__.startswith("fastmetrics.")
-            if not is_same:
+                is_same = found.__name__.startswith("fastmetrics.")
+            if not is_same or inspect.ismodule(value) != inspect.ismodule(found):
                 wrong.append((path, name, found))
     assert not wrong
+
+
+def hiding() -> dict[str, set[str]]:
+    """The packages of torchmetrics that show a function under the name of one of their modules."""
+    found: dict[str, set[str]] = {}
+    for path in sorted(filter(None, fallback.names())):
+        importlib.import_module(f"torchmetrics.{path}")
+        package, _, name = f"torchmetrics.{path}".rpartition(".")
+        if not inspect.ismodule(getattr(sys.modules[package], name)):
+            found.setdefault(package.partition(".")[2], set()).add(name)
+    return found
+
+
+SHOWS_FUNCTIONS = """
+import importlib, inspect, sys, warnings
+warnings.simplefilter("ignore")
+import fastmetrics
+def check(root, hiding, module_first):
+    for package, names in hiding.items():
+        for name in names:
+            path = f"{root}.{package}.{name}"
+            if module_first:
+                exec(f"import {path}")
+                assert inspect.ismodule(sys.modules[path]), path
+            shown = getattr(importlib.import_module(f"{root}.{package}"), name)
+            assert inspect.isfunction(shown), (path, shown)
+            exec(f"from {path} import *")
+            inside = vars(sys.modules[path]).get(name, shown)
+            again = getattr(sys.modules[f"{root}.{package}"], name)
+            assert shown is again is inside is getattr(sys.modules[path], name), path
+            assert inspect.ismodule(importlib.import_module(path)), path
+"""
+
+
+@pytest.mark.parametrize("module_first", [False, True])
+def test_a_function_is_shown_where_a_module_has_its_name(module_first):
+    found = hiding()
+    assert {"infolm", "perplexity", "squad"} <= found["functional.text"]
+    run(f"{SHOWS_FUNCTIONS}check('fastmetrics', {found}, {module_first})")
+
+
+@pytest.mark.parametrize("module_first", [False, True])
+def test_so_it_is_where_this_package_stands_in_for_torchmetrics(module_first):
+    native = {
+        package: {name for name in names if fallback.native(f"{package}.{name}")}
+        for package, names in hiding().items()
+    }
+    assert "accuracy" in native["functional.classification"]
+    code = f"""
+{SHOWS_FUNCTIONS}
+{WITHOUT}
+with fastmetrics.accelerate():
+    check("torchmetrics", {native}, {module_first})
+    import torchmetrics.functional
+    assert torchmetrics.functional.accuracy.__module__.startswith("fastmetrics.")
+"""
+    run(code)
 
 
 def test_coverage():

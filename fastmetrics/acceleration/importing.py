@@ -18,6 +18,7 @@ from typing_extensions import override
 
 from fastmetrics.acceleration.replacing import OURS, THEIRS, belongs_to
 from fastmetrics.utilities.fallback import TORCHMETRICS_VERSION as VERSION
+from fastmetrics.utilities.fallback import Package
 
 
 class ImportHook(MetaPathFinder):
@@ -78,7 +79,7 @@ class _Around(Loader):
             self.loader.exec_module(module)
 
 
-class _StandIn(ModuleType):
+class _StandIn(Package):
     """A module under torchmetrics' name that shows what ours of the same path does."""
 
     def __getattr__(self, name: str) -> Any:

@@ -12,7 +12,7 @@ import importlib
 import inspect
 import pkgutil
 import sys
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from types import ModuleType
 from typing import Any
 
@@ -56,6 +56,8 @@ def is_accelerated(value: Any) -> bool:
     cls = value if isinstance(value, type) else type(value)
     if Metric in cls.__mro__ or MetricCollection in cls.__mro__:
         return True
+    if inspect.isfunction(value):
+        value = inspect.unwrap(value)  # it may be counted
     return belongs_to(OURS, getattr(value, "__module__", None) or "")
 
 
@@ -103,6 +105,16 @@ def pairs() -> Iterator[tuple[Any, Any]]:
                 yield theirs, found[name]
 
 
+def shown_functions() -> Iterator[tuple[str, Any]]:
+    """Yield each function that torchmetrics shows for use, ours or theirs, and its name."""
+    root = f"{THEIRS}.functional"
+    for path, module in [*sys.modules.items()]:
+        if belongs_to(root, path) and hasattr(module, "__path__"):
+            for name in getattr(module, "__all__", ()):
+                if inspect.isfunction(getattr(module, name, None)):
+                    yield name, getattr(module, name)
+
+
 class Replacement:
     """What stands in for what, and where it was put.
 
@@ -117,6 +129,7 @@ class Replacement:
         # The class that names itself so, of several that one of ours stands in for.
         self.theirs: dict[int, Any] = {id(ours): theirs for theirs, ours in reversed(found)}
         self._found = found
+        self._kept: list[Any] = []  # no other object gets their `id`
         self._changes: list[tuple[ModuleType, str, Any, Any]] = []
         self._loaded_before = {*sys.modules}
 
@@ -130,6 +143,15 @@ class Replacement:
             if isinstance(module, ModuleType) and not belongs_to(OURS, name):
                 self.put_into(module)
 
+    def put_before(self, others: Iterable[tuple[Any, Any]]) -> None:
+        """Put something else where these values stand: pairs of value and what takes its place."""
+        for value, other in others:
+            places = [key for key, ours in self.ours.items() if ours is value]
+            self.ours.update(dict.fromkeys([*places, id(value)], other))
+            self.theirs[id(other)] = self.theirs.get(id(value), value)
+            self._kept.append(value)
+        self.put()
+
     def put_into(self, module: ModuleType) -> None:
         """Replace in one module."""
         for name, value in [*vars(module).items()]:
@@ -142,7 +164,7 @@ class Replacement:
     def left_aside(self) -> Iterator[None]:
         """Let modules of torchmetrics that load now build on their own kind."""
         changes = [each for each in self._changes if belongs_to(THEIRS, each[0].__name__)]
-        for module, name, theirs, _ in changes:
+        for module, name, theirs, _ in reversed(changes):
             setattr(module, name, theirs)
         try:
             yield

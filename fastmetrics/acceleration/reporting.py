@@ -21,8 +21,8 @@ class Options:
     """What the command line asks for.
 
     Attributes:
-        verbose: a table of all metrics.
-        strict: metrics that are not accelerated raise.
+        verbose: a table of all metrics and functions.
+        strict: metrics and functions that are not accelerated raise.
         check: how many updates of each metric torchmetrics follows.
         profile: the time of each step of each metric.
     """
@@ -53,12 +53,14 @@ def begin(options: Options) -> None:
 def _watch(options: Options, replacement: Replacement) -> None:
     watch = watching.Watch(replacement, most=options.check, strict=options.strict)
     watch.start()
+    if options.verbose or options.strict:
+        watch.start_functions(replacement)
     # Registered early, so it runs last, and may end the process with another status.
     atexit.register(_end, watch, options)
 
 
 def _end(watch: watching.Watch, options: Options) -> None:
-    if not watch.rows:
+    if not watch.rows and not _functions(watch):
         return
     lines = [*_report(watch, options)]
     print("\n".join(lines), file=sys.stderr, flush=True)
@@ -71,7 +73,7 @@ def _report(watch: watching.Watch, options: Options) -> Iterable[str]:
     rank = os.environ.get("RANK")
     yield f"fastmetrics, process {os.getpid()}" + (f", rank {rank}" if rank else "")
     if options.verbose:
-        yield from _table(("metric", "calls", "ms", "accelerated"), _metrics(watch))
+        yield from _table(("metric or function", "calls", "ms", "accelerated"), _metrics(watch))
         yield _summary(watch)
     if options.profile:
         yield from _table(("metric", *watching.STEPS, "of the run"), _times(watch))
@@ -80,21 +82,28 @@ def _report(watch: watching.Watch, options: Options) -> Iterable[str]:
 
 
 def _metrics(watch: watching.Watch) -> Iterable[tuple[str, ...]]:
-    for name, row in watch.rows.items():
+    for name, row in (watch.rows | _functions(watch)).items():
         spent = f"{sum(row.seconds.values()) * 1e3:.1f}" if row.seconds else "with its collection"
         why = "yes" if row.accelerated else f"no: {watch.reason(name)}"
         yield name, str(sum(row.calls.values())), spent, why
 
 
+def _functions(watch: watching.Watch) -> dict[str, watching.Row]:
+    return {name: row for name, row in watch.functions.items() if row.calls}
+
+
 def _summary(watch: watching.Watch) -> str:
-    rows = {name: row for name, row in watch.rows.items() if name != "MetricCollection"}
-    left = [name for name, row in rows.items() if not row.accelerated]
-    text = f"{len(rows) - len(left)} of {len(rows)} metrics accelerated"
-    if left:
-        text += f"; {len(left)} fell back: " + ", ".join(
-            f"{name} ({watch.reason(name)})" for name in left
-        )
+    metrics = {name: row for name, row in watch.rows.items() if name != "MetricCollection"}
+    text = _share(watch, "metrics", metrics)
+    if _functions(watch):
+        text += f"; {_share(watch, 'functions', _functions(watch))}"
     return f"{text}; {watch.host_syncs} host syncs; {watch.collectives} collectives"
+
+
+def _share(watch: watching.Watch, kind: str, rows: dict[str, watching.Row]) -> str:
+    left = [f"{name} ({watch.reason(name)})" for name, row in rows.items() if not row.accelerated]
+    text = f"{len(rows) - len(left)} of {len(rows)} {kind} accelerated"
+    return f"{text}; {len(left)} fell back: {', '.join(left)}" if left else text
 
 
 def _times(watch: watching.Watch) -> Iterable[tuple[str, ...]]:

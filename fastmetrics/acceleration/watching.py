@@ -1,8 +1,9 @@
-"""What metrics did while a program ran: how often, how long, and whether torchmetrics agrees.
+"""What metrics and functions did while a program ran: how often, how long, and if correctly.
 
 The methods of metric classes are wrapped, each class when its first metric is made. A metric that
 is to be checked carries the metric of torchmetrics that stands beside it, so that copies of one
-carry copies of the other.
+carry copies of the other. In front of functions, where torchmetrics shows them, one is put that
+counts; steps that torch compiles count nothing.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+from torch.compiler import is_dynamo_compiling
 
-from fastmetrics.acceleration.replacing import Replacement, is_accelerated
+from fastmetrics.acceleration.replacing import Replacement, is_accelerated, shown_functions
 from fastmetrics.collections import MetricCollection
 from fastmetrics.core import syncing, wrapping
 from fastmetrics.metric import Metric
@@ -32,7 +34,7 @@ _BESIDE = "_torchmetrics_beside"
 
 @dataclass
 class Row:
-    """What metrics of one class did."""
+    """What metrics of one class did, or one function."""
 
     accelerated: bool
     calls: dict[str, int] = field(default_factory=lambda: defaultdict(int))
@@ -69,10 +71,11 @@ class Beside:
 
 
 class Watch:
-    """Watches all metrics of a process.
+    """Watches all metrics of a process, and the functions that torchmetrics shows if asked to.
 
     Attributes:
         rows: what was seen, by the name of the class.
+        functions: each function that is watched, by its name.
         most: how many updates of each metric torchmetrics follows; 0 for none.
         strict: whether metrics that are not accelerated raise when they are made.
         collectives: how many exchanges between processes were made.
@@ -81,6 +84,7 @@ class Watch:
 
     def __init__(self, replacement: Replacement, most: int = 0, strict: bool = False) -> None:
         self.rows: dict[str, Row] = {}
+        self.functions: dict[str, Row] = {}
         self.most = most
         self.strict = strict
         self.collectives = 0
@@ -105,6 +109,14 @@ class Watch:
             self._wrap(MetricCollection, step, functools.partial(self._collective, step))
         self._wrap(syncing, "exchange", self._counted)
 
+    def start_functions(self, replacement: Replacement) -> None:
+        """Begin to watch functions, accelerated or not: every call takes part of a microsecond."""
+        shown = {id(function): (name, function) for name, function in shown_functions()}
+        replacement.put_before(
+            (function, self._called(name, function, replacement.theirs.get(id(function), function)))
+            for name, function in shown.values()
+        )
+
     def stop(self) -> None:
         """Give all classes their own methods again."""
         for undo in reversed(self._undo):
@@ -119,7 +131,8 @@ class Watch:
         """Say why the metrics of a class are not accelerated."""
         if name in self._derived_before:
             return "derived before torchmetrics was replaced"
-        return "fastmetrics has no such metric yet"
+        kind = "function" if name in self.functions else "metric"
+        return f"fastmetrics has no such {kind} yet"
 
     def run_seconds(self) -> float:
         """Return how long the program runs."""
@@ -147,10 +160,7 @@ class Watch:
                 if Metric in cls.__mro__:
                     wrapping.ensure_wrapped(cls)
                 elif self.strict:
-                    raise RuntimeError(
-                        f"{cls.__name__} is not accelerated, which --strict does not allow:"
-                        f" {self.reason(cls.__name__)}."
-                    )
+                    raise self._refusal(cls.__name__)
             init(metric, *args, **kwargs)
 
         return noticed
@@ -170,11 +180,40 @@ class Watch:
 
         return made
 
+    def _called(self, name: str, function: Callable[..., Any], theirs: Any) -> Callable[..., Any]:
+        """Return a function that counts, and pickles as what stands in its place elsewhere."""
+        row = self.functions.setdefault(name, Row(is_accelerated(function)))
+        calls, seconds, clock = row.calls, row.seconds, time.perf_counter
+        refused = self.strict and not row.accelerated
+
+        @functools.wraps(function)
+        def called(*args: Any, **kwargs: Any) -> Any:
+            if is_dynamo_compiling() or self._inside:
+                return function(*args, **kwargs)
+            if refused:
+                raise self._refusal(name)
+            self._inside = True
+            started = clock()
+            try:
+                return function(*args, **kwargs)
+            finally:
+                seconds["call"] += clock() - started
+                self._inside = False
+                calls["call"] += 1
+
+        called.__module__, called.__qualname__ = theirs.__module__, theirs.__qualname__
+        return called
+
+    def _refusal(self, name: str) -> RuntimeError:
+        return RuntimeError(
+            f"{name} is not accelerated, which --strict does not allow: {self.reason(name)}."
+        )
+
     def _timed(self, step: str, method: Callable[..., Any]) -> Callable[..., Any]:
         """Count and time the outermost step, and let torchmetrics follow."""
 
         def timed(metric: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._inside:
+            if is_dynamo_compiling() or self._inside:
                 return method(metric, *args, **kwargs)
             value = self._run(type(metric), step, method, metric, *args, **kwargs)
             self._compare(metric, step, value, args, kwargs)
@@ -186,7 +225,7 @@ class Watch:
         """Count a step of a collection for each of its metrics; the time is that of all."""
 
         def timed(collection: Any, *args: Any, **kwargs: Any) -> Any:
-            if self._inside:
+            if is_dynamo_compiling() or self._inside:
                 return method(collection, *args, **kwargs)
             values = self._run(type(collection), step, method, collection, *args, **kwargs)
             for name, metric in collection._to_renamed_dict().items():

@@ -132,7 +132,8 @@ class Stateful(Unscripted):
     @property
     def metric_state(self) -> dict[str, State]:
         """The states themselves, by name."""
-        return dict(self._states.values)
+        values = self._states.values
+        return {name: values[name] for name in values or self._defaults}
 
     @property
     def _defaults(self) -> dict[str, State]:

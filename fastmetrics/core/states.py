@@ -18,6 +18,7 @@ from torch.compiler import is_compiling, is_dynamo_compiling
 
 from fastmetrics.core.locking import Lock
 from fastmetrics.utilities.data import in_one_step, map_tensors, normal_tensor, packed
+from fastmetrics.utilities.exceptions import TorchMetricsUserError
 
 if TYPE_CHECKING:
     from fastmetrics.core.reductions import Reduction
@@ -54,6 +55,17 @@ def private_copy(state: Any) -> Any:
     if isinstance(state, Tensor):
         return normal_tensor(state.detach().clone)
     return list(state)
+
+
+class Forgotten(dict[str, Any]):
+    """The values of states that were dropped."""
+
+    def __missing__(self, name: str) -> Any:
+        raise TorchMetricsUserError(
+            f"The state {name!r} was dropped when a MetricTracker began another step: it keeps the"
+            " value of a step whose value was computed. Metrics with `compute_with_cache=False` or"
+            " persistent states keep their states."
+        )
 
 
 class States:
@@ -349,6 +361,15 @@ class States:
         self.changed()
         return fresh
 
+    def forget(self, defaults: dict[str, State]) -> None:
+        """Drop all values, as if nothing had changed; ``defaults`` are equal ones to share.
+
+        Whoever asks for a value afterwards is refused, until a reset.
+        """
+        self.values, self.home, self.zeros = Forgotten(), {}, {}
+        self.scratch, self.defaults = None, dict(defaults)
+        self.spare.clear()
+
     def tensors(self) -> list[Tensor]:
         """Return all tensors."""
         found: list[Tensor] = []
@@ -368,6 +389,7 @@ class States:
         for name, value in new.values.items():
             if isinstance(value, list):
                 new.values[name] = [private_copy(element) for element in value]
+        new.values = type(self.values)(new.values)  # which may be forgotten
         new.shared, new.left = self.shared, self.left
         new.lock = deepcopy(self.lock, memo)
         return new
@@ -378,7 +400,8 @@ class States:
         state = {n: getattr(self, n) for n in self.__slots__ if n not in left_out}
         with self.lock:
             for name in ("values", "defaults"):
-                state[name] = {n: map_tensors(packed, v) for n, v in state[name].items()}
+                kept = {n: map_tensors(packed, v) for n, v in state[name].items()}
+                state[name] = type(state[name])(kept)
         return state
 
     def __setstate__(self, state: dict[str, Any]) -> None:
@@ -442,6 +465,10 @@ class Reader:
 
     def _read(self) -> dict[str, Any]:
         raise NotImplementedError
+
+    def forget(self) -> None:
+        """Drop what was read, of a source whose values were dropped."""
+        self._seen.values, self._seen.version = {}, -1
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy needs, without what was read."""
@@ -541,4 +568,5 @@ class Lent(Reader):
     __slots__ = ()
 
     def _read(self) -> dict[str, Any]:
-        return {name: private_copy(value) for name, value in self.source.values.items()}
+        values = self.source.values
+        return {name: private_copy(values[name]) for name in values or self.source.defaults}

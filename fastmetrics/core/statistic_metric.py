@@ -88,7 +88,10 @@ class StatisticMetric(Metric):
     def metric_state(self) -> dict[str, Any]:
         """The states themselves, and as torchmetrics has them, by name."""
         states = self._states
-        return {**{n: view.get(states) for n, view in self._views().items()}, **states.values}
+        return {
+            **{n: view.get(states) for n, view in self._views().items()},
+            **super().metric_state,
+        }
 
     def _lists(self) -> Lists | None:
         """Return the lists that torchmetrics keeps, if it does."""

@@ -96,9 +96,9 @@ def is_upstream_class(cls: type) -> bool:
     return upstream is not None and cls is not upstream and upstream in cls.__mro__
 
 
-def is_upstream_collection(value: object) -> bool:
-    """Whether ``value`` is a collection of torchmetrics."""
-    return isinstance(value, _upstream("torchmetrics.collections", "MetricCollection") or ())
+def is_upstream_collection(cls: type) -> bool:
+    """Whether instances of ``cls`` are collections of torchmetrics by descent."""
+    return _upstream("torchmetrics.collections", "MetricCollection") in cls.__mro__
 
 
 # A subclass of a collection class and of torchmetrics' one, for each pair of them.

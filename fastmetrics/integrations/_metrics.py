@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.collections import MetricCollection
+from fastmetrics.collections import MetricCollection, is_native_collection
 from fastmetrics.core.syncing import put_back, sync_for_compute
 from fastmetrics.metric import Metric
 
@@ -21,7 +21,7 @@ def as_collection(metrics: Metrics) -> MetricCollection:
     Raises:
         ValueError: it is no metric, no collection and no dict of metrics.
     """
-    if isinstance(metrics, MetricCollection):
+    if is_native_collection(metrics):
         return metrics
     return MetricCollection(dict(metrics) if isinstance(metrics, Mapping) else metrics)
 

@@ -136,6 +136,21 @@ def public_names() -> dict[str, list[str]]:
     return found
 
 
+def hides_module(path: str, name: str) -> bool:
+    """Whether a package of torchmetrics shows a function or class under the name of its module."""
+    shown = name in names().get(path, ()) and name in homes()
+    return shown and _join(path, name) in names()
+
+
+class Package(ModuleType):
+    """A package in which no import puts a module in the place of a function of its name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Assign; the import of a module does so, too, in the package around it."""
+        if not (isinstance(value, ModuleType) and hides_module(_path(self.__name__), name)):
+            super().__setattr__(name, value)
+
+
 def native(path: str) -> ModuleType | None:
     """Return our module of a path, or None if it is none of ours."""
     module = sys.modules[_OURS]
@@ -164,7 +179,7 @@ def lookup(module: str, name: str) -> Any:
         ImportError: it is not native, and torchmetrics is not installed or `strict` refuses it.
     """
     path = _path(module)
-    if _join(path, name) in names():
+    if _join(path, name) in names() and not hides_module(path, name):
         return importlib.import_module(f"{module}.{name}")
     if name in names().get(path, ()) or _is_handed_on(path, name):
         value = native_value(path, name)
@@ -206,6 +221,8 @@ def _value_of(module: str, name: str, theirs: ModuleType) -> Any:
         value = getattr(theirs, name)
     except AttributeError:  # for example, because a package that it needs is not installed
         raise _missing(module, name) from None
+    if isinstance(value, ModuleType) and _join(_path(module), name) in names():
+        return importlib.import_module(f"{module}.{name}")
     if getattr(value, "__module__", _THEIRS).partition(".")[0] == _THEIRS:
         _tell(f"{module}.{name}")
         _found[module, name] = value
@@ -270,7 +287,7 @@ def _join(*parts: str) -> str:
     return ".".join(part for part in parts if part)
 
 
-class _StandIn(ModuleType):
+class _StandIn(Package):
     """A module that stands for one of torchmetrics."""
 
     def __getattr__(self, name: str) -> Any:
@@ -284,23 +301,11 @@ class _StandIn(ModuleType):
             raise _missing(self.__name__, name)
         if name == "__all__":
             return theirs.__all__
-        if _is_module(theirs, name) and _join(path, name) in names():
-            return importlib.import_module(f"{self.__name__}.{name}")
-        value = native_value(path, name)
-        return _value_of(self.__name__, name, _theirs(path, name)) if value is None else value
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Do not let an import put a module where torchmetrics shows a function of its name."""
-        theirs = sys.modules.get(_join(_THEIRS, _path(self.__name__)))
-        if not isinstance(value, _StandIn) or theirs is None or _is_module(theirs, name):
-            super().__setattr__(name, value)
+        found = None if isinstance(getattr(theirs, name), ModuleType) else native_value(path, name)
+        return _value_of(self.__name__, name, _theirs(path, name)) if found is None else found
 
     def __dir__(self) -> list[str]:
         return dir(sys.modules[_join(_THEIRS, _path(self.__name__))])
-
-
-def _is_module(theirs: ModuleType, name: str) -> bool:
-    return isinstance(getattr(theirs, name, theirs), ModuleType)
 
 
 class _Loader(Loader):

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any
 
 from fastmetrics.utilities.fallback import (
+    Package,
     found_before,
     names_of_others,
     upstream_exports,
@@ -41,6 +42,7 @@ def names_beside(package: str) -> tuple[Callable[[str], Any], Callable[[], list[
 
     They add what torchmetrics shows there and is not native, also to the modules of the package.
     """
+    sys.modules[package].__class__ = Package
     for name, module in _loaded_modules(package).items():
         vars(module).setdefault("__getattr__", names_of_others(name))
     find = names_of_others(package)

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import Module, ModuleDict, ModuleList
 
-from fastmetrics.collections import MetricCollection
+from fastmetrics.collections import is_native_collection
 from fastmetrics.core.forward import forward_together
 from fastmetrics.core.syncing import with_all_states
 from fastmetrics.metric import Metric, is_native
@@ -18,7 +18,7 @@ from fastmetrics.wrappers.abstract import WrapperMetric
 
 def _inside(module: Module, prefix: str) -> Iterator[tuple[str, Any]]:
     for name, child in module.named_children():
-        if is_native(child) or isinstance(child, MetricCollection):
+        if is_native(child) or is_native_collection(child):
             yield f"{prefix}.{name}", child
         elif isinstance(child, (ModuleList, ModuleDict)):
             yield from _inside(child, f"{prefix}.{name}")
@@ -62,7 +62,7 @@ class MetricsInside(WrapperMetric):
     def _sources(self, name: str) -> dict[str, Metric]:
         found: dict[str, Metric] = {}
         for path, inner in _inside(self, name):
-            prefix = f"{path}." if isinstance(inner, MetricCollection) else path
+            prefix = f"{path}." if is_native_collection(inner) else path
             found.update(inner._sources(prefix))
         return found
 

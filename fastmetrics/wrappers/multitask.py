@@ -9,7 +9,7 @@ from typing import Any
 from torch.nn import Module, ModuleDict
 from typing_extensions import Self
 
-from fastmetrics.collections import MetricCollection, is_collection
+from fastmetrics.collections import MetricCollection
 from fastmetrics.metric import Metric
 from fastmetrics.wrappers._inside import MetricsInside
 
@@ -58,7 +58,7 @@ class MultitaskWrapper(MetricsInside):
         if not isinstance(task_metrics, dict):
             raise TypeError(f"`task_metrics` must be a dict, got {task_metrics!r}.")
         for task, metric in task_metrics.items():
-            if not (isinstance(metric, Metric) or is_collection(metric)):
+            if not isinstance(metric, (Metric, MetricCollection)):
                 raise TypeError(
                     f"`task_metrics[{task!r}]` must be a Metric or MetricCollection, got"
                     f" {metric!r}."
@@ -79,8 +79,8 @@ class MultitaskWrapper(MetricsInside):
     def items(self, flatten: bool = True) -> Iterator[tuple[str, Module]]:
         """Iterate over names and metrics; ``flatten`` goes into collections."""
         for task, metric in self.task_metrics.items():
-            if flatten and is_collection(metric):
-                for inner, each in metric.items():  # type: ignore[operator]  # torch: any module
+            if flatten and isinstance(metric, MetricCollection):
+                for inner, each in metric.items():
                     yield self._name(f"{task}_{inner}"), each
             else:
                 yield self._name(task), metric

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import ModuleList
 
-from fastmetrics.collections import MetricCollection, is_collection
+from fastmetrics.collections import MetricCollection, is_native_collection
+from fastmetrics.core.states import Forgotten, Reader
 from fastmetrics.core.syncing import independent_copy, with_all_states
 from fastmetrics.metric import Metric, is_native
 from fastmetrics.utilities.prints import rank_zero_warn
@@ -22,7 +23,10 @@ class MetricTracker(ModuleList):
 
     ``increment`` begins a step; ``update``, ``forward`` and ``compute`` are those of the metric of
     the last one. The first element of the list is the metric that was given, the element ``i`` that
-    of step ``i``, counted from 1. Networks and process groups in a metric are not copied.
+    of step ``i``, counted from 1. Networks and process groups in a metric are not copied. A step
+    before the last one keeps its value alone once that was computed: its states are dropped, and
+    cannot be read or updated until a reset. They are kept by metrics with
+    ``compute_with_cache=False`` or persistent states, by wrappers, and by torchmetrics' metrics.
 
     Args:
         metric: a metric or collection.
@@ -53,7 +57,7 @@ class MetricTracker(ModuleList):
         self, metric: Metric | MetricCollection, maximize: bool | list[bool] | None = None
     ) -> None:
         super().__init__()
-        if not (isinstance(metric, Metric) or is_collection(metric)):
+        if not isinstance(metric, (Metric, MetricCollection)):
             raise TypeError(f"`metric` must be a Metric or MetricCollection, got {metric!r}.")
         self._base_metric = metric
         if maximize is None:
@@ -68,9 +72,30 @@ class MetricTracker(ModuleList):
         return len(self) - 1
 
     def increment(self) -> None:
-        """Begin a step, with an empty metric."""
+        """Begin a step, with an empty metric.
+
+        Of the one before it, the states are dropped if its value was computed and stays cached.
+        """
         self._increment_called = True
+        self._keep_values()
         self.append(independent_copy(self._base_metric))
+
+    def _keep_values(self) -> None:
+        """Drop the states of all steps whose values are known."""
+        base: Any = self._base_metric
+        for step in [*self][1:]:
+            metrics: list[Any]
+            if is_native(step):
+                metrics, bases = [step], [base]
+            elif is_native_collection(step):
+                with step._lock:
+                    step._live_plan()
+                metrics, bases = [*step._modules.values()], [*base._modules.values()]
+            else:
+                continue
+            if all(map(_value_is_enough, metrics)) and len(metrics) == len(bases):
+                for metric, like in zip(metrics, bases, strict=True):
+                    _forget(metric, like)
 
     def _current(self, method: str) -> Any:
         if not self._increment_called:
@@ -102,7 +127,7 @@ class MetricTracker(ModuleList):
         steps = [cast(Any, step) for step in [*self][1:]]
         sources: dict[str, Metric] = {}
         for i, step in enumerate(steps, 1):
-            if is_native(step) or isinstance(step, MetricCollection):
+            if is_native(step) or is_native_collection(step):
                 sources.update(step._sources(f"step {i} "))
         return with_all_states(sources, lambda: _stacked([step.compute() for step in steps]))
 
@@ -168,8 +193,29 @@ class MetricTracker(ModuleList):
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 
+def _value_is_enough(metric: Any) -> bool:
+    """Whether a metric gives its value without its states, and no checkpoint asks for these."""
+    return (
+        is_native(metric)
+        and metric._computed is not None
+        and not metric._is_synced
+        and not any(metric._persistent.values())
+    )
+
+
+def _forget(metric: Metric, like: Metric) -> None:
+    states = metric._states
+    own = states.own if isinstance(states, Reader) else states
+    for name in states.defaults:
+        metric.__dict__.pop(name, None)  # what tools are shown
+    if not isinstance(own.values, Forgotten):
+        own.forget(like._states.defaults)
+    if isinstance(states, Reader):
+        states.forget()
+
+
 def _better_of(metric: Any) -> bool | list[bool]:
-    if not is_collection(metric):
+    if not isinstance(metric, MetricCollection):
         return _says_better(type(metric).__name__, metric)
     better: list[bool] = []
     for name, each in metric.items():
@@ -194,7 +240,7 @@ def _check_maximize(maximize: Any, metric: Any) -> bool | list[bool]:
     bools = maximize if several else [maximize]
     if not all(isinstance(each, bool) for each in bools):
         raise ValueError(f"`maximize` must be None, a bool or a list of bools, got {maximize!r}.")
-    if several and not is_collection(metric):
+    if several and not isinstance(metric, MetricCollection):
         raise ValueError(f"`maximize` must be one bool for one metric, got {maximize!r}.")
     if several and len(maximize) != len(metric):
         raise ValueError(

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor
 
-from fastmetrics.collections import MetricCollection, is_collection
+from fastmetrics.collections import MetricCollection
 from fastmetrics.metric import Metric
 from fastmetrics.wrappers._inside import MetricsInside, handed_on
 
@@ -44,7 +44,7 @@ class MetricInputTransformer(MetricsInside):
 
     def __init__(self, wrapped_metric: Metric | MetricCollection, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not (isinstance(wrapped_metric, Metric) or is_collection(wrapped_metric)):
+        if not isinstance(wrapped_metric, (Metric, MetricCollection)):
             raise TypeError(
                 f"`wrapped_metric` must be a Metric or MetricCollection, got {wrapped_metric!r}."
             )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import copyreg
 import importlib
+import inspect
 import multiprocessing
 import os
 import pickle
@@ -18,8 +19,9 @@ from torchmetrics import Accuracy
 from torchmetrics.functional import mean_squared_error
 
 import fastmetrics
+from fastmetrics.acceleration.watching import Watch
 
-EARLY = Accuracy
+EARLY, EARLY_MSE = Accuracy, mean_squared_error
 PREDS, TARGET = torch.tensor([0.2, 0.7, 0.6]), torch.tensor([0, 1, 0])
 
 
@@ -115,6 +117,45 @@ def test_pickles_of_either_load_under_both(make):
     assert pickle.loads(meanwhile).compute() == {"BinaryAccuracy": torch.tensor(2 / 3)}
 
 
+def test_functions_that_are_watched_are_what_they_were():
+    retrieval = torchmetrics.functional.retrieval
+    ranks = retrieval.retrieval_hit_rate
+    before = snapshot()
+    with fastmetrics.accelerate() as acceleration:
+        replacement = acceleration.replacement
+        watch = Watch(replacement)
+        watch.start_functions(replacement)
+        assert mean_squared_error is torchmetrics.functional.mean_squared_error
+        assert mean_squared_error is not fastmetrics.functional.mean_squared_error
+        assert fastmetrics.is_accelerated(mean_squared_error)
+        assert not fastmetrics.is_accelerated(retrieval.retrieval_hit_rate)
+        assert inspect.signature(mean_squared_error) == inspect.signature(
+            fastmetrics.functional.mean_squared_error
+        )
+        wanted = fastmetrics.functional.mean_squared_error(PREDS, TARGET)
+        assert mean_squared_error(PREDS, TARGET) == wanted
+        assert retrieval.retrieval_hit_rate(PREDS, TARGET, top_k=2) == 1
+        with pytest.raises(ValueError, match="top_k"):
+            retrieval.retrieval_hit_rate(PREDS, TARGET, top_k=-1)
+        rows = {name: row for name, row in watch.functions.items() if row.calls}
+        assert {name: row.calls["call"] for name, row in rows.items()} == {
+            "mean_squared_error": 1,
+            "retrieval_hit_rate": 2,
+        }
+        assert [row.accelerated for row in rows.values()] == [True, False]
+        # Modules of torchmetrics that load now build on their own, and show what is watched.
+        name = "torchmetrics.functional.retrieval.hit_rate"
+        kept = sys.modules.pop(name)
+        again = importlib.import_module(name)
+        sys.modules[name] = retrieval.hit_rate = kept
+        assert again._check_retrieval_functional_inputs is kept._check_retrieval_functional_inputs
+        watched = [mean_squared_error, retrieval.retrieval_hit_rate]
+        meanwhile = pickle.dumps(watched)
+        assert pickle.loads(meanwhile) == watched
+    same(before, snapshot())
+    assert pickle.loads(meanwhile) == [EARLY_MSE, ranks]
+
+
 def test_what_was_derived_before_is_listed():
     class Derived(EARLY if isinstance(EARLY, type) else object):
         pass
@@ -138,6 +179,28 @@ def test_child_processes_do_the_same(accelerated, method):
     process.start()
     assert queue.get(timeout=120) == "fastmetrics.classification.accuracy"
     process.join()
+
+
+def test_checks_of_classes_see_what_they_would_see_with_torchmetrics_alone():
+    def kinds(value):
+        bases = (torchmetrics.Metric, torchmetrics.MetricCollection)
+        return [isinstance(value, base) for base in bases]
+
+    kept = {"metric": torchmetrics.Metric, "collection": torchmetrics.MetricCollection}
+    early = [EARLY("binary"), torchmetrics.MetricCollection([EARLY("binary")])]
+    with fastmetrics.accelerate():
+        late = [Accuracy("binary"), torchmetrics.MetricCollection([Accuracy("binary")])]
+        for metric, collection in (early, late, pickle.loads(pickle.dumps(early))):
+            assert kinds(metric) == [True, False]
+            assert kinds(collection) == [False, True]
+            # Names that are kept elsewhere than in modules stay torchmetrics'.
+            assert isinstance(metric, kept["metric"])
+            assert isinstance(collection, kept["collection"])
+            assert issubclass(type(collection), torchmetrics.MetricCollection)
+        copies = [copy.deepcopy(each) for each in (early[1], late[1])]
+    for collection in (early[1], late[1], *copies):
+        assert kinds(collection) == [False, True]
+        assert isinstance(collection, fastmetrics.MetricCollection)
 
 
 def test_nested_calls_are_one(accelerated):

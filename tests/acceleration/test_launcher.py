@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_names import WITHOUT
+
 ROOT = Path(__file__).parents[2]
+MAE = "mean_absolute_error"
 SCRIPTS = Path(__file__).parent / "scripts"
 
 
@@ -49,6 +52,9 @@ def test_a_loop_logs_the_same():
     assert_close(found, wanted)
     assert "no: fastmetrics has no such metric yet" in done.stderr
     assert "4 of 5 metrics accelerated; 1 fell back: RetrievalMRR" in done.stderr
+    calls = next(words for words in map(str.split, done.stderr.splitlines()) if MAE in words)
+    assert (calls[1], calls[-1]) == ("4", "yes")
+    assert "; 1 of 1 functions accelerated; 0 host syncs" in done.stderr
     assert "0 host syncs; 0 collectives" in done.stderr
     assert "of the run" in done.stderr
     compared = [line.split() for line in done.stderr.splitlines() if "of the tolerance" in line]
@@ -120,6 +126,36 @@ def test_strict_refuses_what_is_not_accelerated(tmp_path):
     assert "RetrievalMRR" in done.stderr.splitlines()[-1]
 
 
+FUNCTIONS = """
+import torch
+from torchmetrics.functional import mean_squared_error, image
+from torchmetrics.functional.retrieval import retrieval_hit_rate
+values = torch.tensor([0.5, 1.0])
+step = torch.compile(lambda x: mean_squared_error(x, x), fullgraph=True, backend="eager")
+assert step(values) == 0
+assert mean_squared_error(values, values) == 0
+image.peak_signal_noise_ratio(values, values, data_range=1.0)
+print("end")
+"""
+
+
+def test_functions_that_were_called_are_told(tmp_path):
+    script = tmp_path / "functions.py"
+    script.write_text(FUNCTIONS)
+    done = run("-m", "fastmetrics", "-v", str(script))
+    assert done.stdout == "end\n", done.stderr
+    rows = {line.split()[0]: line.split()[1:] for line in done.stderr.splitlines()}
+    assert (rows["mean_squared_error"][0], rows["mean_squared_error"][-1]) == ("1", "yes")
+    assert rows["peak_signal_noise_ratio"][0] == "1"
+    assert " ".join(rows["peak_signal_noise_ratio"][2:]).startswith("no: fastmetrics has no such")
+    assert "retrieval_hit_rate" not in rows
+    assert "1 of 2 functions accelerated; 1 fell back: peak_signal_noise_ratio (" in done.stderr
+    assert run("-m", "fastmetrics", str(script)).stderr == ""
+    refused = run("-m", "fastmetrics", "--strict", str(script))
+    assert (refused.returncode, refused.stdout) == (1, "")
+    assert "peak_signal_noise_ratio is not accelerated" in refused.stderr
+
+
 def test_a_script_that_is_not_there():
     done = run("-m", "fastmetrics", "nowhere.py")
     assert done.returncode == 2
@@ -129,14 +165,7 @@ def test_a_script_that_is_not_there():
 def test_where_torchmetrics_is_not_installed_this_package_stands_in(tmp_path):
     hide = tmp_path / "hide.py"
     hide.write_text(
-        "import sys\n"
-        "from importlib.machinery import PathFinder\n"
-        "class Without(PathFinder):\n"
-        "    @classmethod\n"
-        "    def find_spec(cls, name, path=None, target=None):\n"
-        "        hidden = name.partition('.')[0] == 'torchmetrics'\n"
-        "        return None if hidden else PathFinder.find_spec(name, path, target)\n"
-        "sys.meta_path = [Without if f is PathFinder else f for f in sys.meta_path]\n"
+        f"{WITHOUT}"
         "import fastmetrics\n"
         "with fastmetrics.accelerate():\n"
         "    import torchmetrics\n"

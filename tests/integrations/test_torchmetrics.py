@@ -21,6 +21,7 @@ from torch import Tensor
 
 import fastmetrics
 import fastmetrics.classification
+from fastmetrics.collections import is_native_collection
 from fastmetrics.metric import CompositionalMetric, is_native
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 
@@ -338,12 +339,37 @@ def test_metrics_of_either_are_metrics_of_both(name: str) -> None:
     assert not is_native(theirs)
 
 
+def test_collections_of_either_are_collections_of_both() -> None:
+    class Theirs(torchmetrics.MetricCollection):
+        pass
+
+    class Ours(fastmetrics.MetricCollection):
+        pass
+
+    for ours in (pair(fastmetrics, OURS), Ours(OURS.root.MeanMetric())):
+        for theirs in (pair(torchmetrics, THEIRS), Theirs(THEIRS.root.MeanMetric())):
+            for base in (fastmetrics.MetricCollection, torchmetrics.MetricCollection):
+                assert isinstance(ours, base)
+                assert isinstance(theirs, base)
+            assert issubclass(type(theirs), fastmetrics.MetricCollection)
+            assert not isinstance(theirs, Ours)
+            assert not isinstance(ours, Theirs)
+            assert is_native_collection(ours)
+            assert not is_native_collection(theirs)
+    for base in (fastmetrics.MetricCollection, torchmetrics.MetricCollection):
+        assert not isinstance(torch.nn.ModuleDict(), base)
+    assert not isinstance(pair(torchmetrics, THEIRS), fastmetrics.wrappers.FeatureShare)
+
+
 def test_a_foreign_metric_is_a_metric_before_there_is_one_of_ours() -> None:
     code = """
 import torchmetrics, fastmetrics
 metric = torchmetrics.MeanMetric()
 assert isinstance(metric, fastmetrics.Metric)
 assert fastmetrics.MetricCollection([metric])
+collection = torchmetrics.MetricCollection([metric])
+assert isinstance(collection, fastmetrics.MetricCollection)
+assert isinstance(fastmetrics.MetricCollection(collection), torchmetrics.MetricCollection)
 assert isinstance(fastmetrics.MeanMetric(), torchmetrics.Metric)
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=120)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
+import warnings
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ import torchmetrics as tm
 
 import fastmetrics as fm
 from fastmetrics.classification import MulticlassAccuracy
+from fastmetrics.utilities.exceptions import TorchMetricsUserError
 from fastmetrics.wrappers import ClasswiseWrapper, MetricTracker, MinMaxMetric
 from tests.wrappers.samples import CLASSES, class_batches, same
 
@@ -84,6 +87,104 @@ def test_each_step_is_a_metric_of_its_own():
         assert tracker[step].compute() == one(fm)(*batch)
     with pytest.raises(KeyError):
         tracker[0]
+
+
+def curves(package):
+    return package.classification.BinaryAUROC()
+
+
+def shared(package):
+    names = package.classification
+    return package.MetricCollection(
+        [
+            names.MulticlassAccuracy(CLASSES, top_k=1),
+            names.MulticlassRecall(CLASSES),
+            names.MulticlassAUROC(CLASSES, thresholds=1000),
+        ]
+    )
+
+
+def scores(make):
+    if make is curves:
+        return torch.rand(5000), torch.randint(2, (5000,))
+    return torch.randn(500, CLASSES).softmax(1), torch.randint(CLASSES, (500,))
+
+
+def bytes_of_tensors():
+    gc.collect()
+    with warnings.catch_warnings():  # some objects warn when they are asked for their class
+        warnings.simplefilter("ignore")
+        tensors = [x for x in gc.get_objects() if type(x) is torch.Tensor]
+    sizes = {x.data_ptr(): x.untyped_storage().nbytes() for x in tensors}
+    return sum(sizes.values())
+
+
+@pytest.mark.parametrize("make", [curves, shared])
+@pytest.mark.parametrize("together", [False, True])
+def test_steps_whose_values_are_known_keep_no_states(make, together):
+    """Told by ``compute`` at the end of each, or by ``compute_all`` at the end of some."""
+    tracker, sizes = MetricTracker(make(fm), maximize=True), []
+    for step in range(6):
+        tracker.increment()
+        tracker.update(*scores(make))
+        tracker(*scores(make))
+        if not together:
+            tracker.compute()
+        elif step % 2:
+            tracker.compute_all()
+        if step % 2:
+            sizes.append(bytes_of_tensors())
+    # Of four steps, whose states are more than 200 000 bytes; thresholds and values stay.
+    assert sizes[2] - sizes[0] < 80_000
+    tracker.reset_all()
+
+
+@pytest.mark.parametrize("make", [one, curves, shared])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_what_a_step_without_states_does(make):
+    ours, theirs = MetricTracker(make(fm), maximize=True), tm.MetricTracker(make(tm), True)
+    batch = scores(make)
+    for _ in range(3):
+        ours.increment(), theirs.increment()
+        ours.update(*batch), theirs.update(*batch)
+        same(ours.compute(), theirs.compute())
+    for twin in (ours, copy.deepcopy(ours), pickle.loads(pickle.dumps(ours)), ours.to("cpu")):
+        same(twin.compute_all(), theirs.compute_all())
+        same(twin[1].compute(), theirs[1].compute())
+        step = twin[1] if make is not shared else twin[1]["MulticlassRecall"]
+        assert step.update_count == 1
+        for ask in (
+            lambda step: step.metric_state,
+            lambda step: step.update(*batch),
+            lambda step: step.preds if make is curves else step.tp,
+        ):
+            with pytest.raises(TorchMetricsUserError, match="dropped when a MetricTracker"):
+                ask(step)
+        same(twin.compute_all(), theirs.compute_all())
+    last = ours[3] if make is not shared else ours[3]["MulticlassRecall"]
+    assert last.metric_state
+    ours.reset_all(), theirs.reset_all()
+    if make is not curves:  # of no data, which theirs refuses
+        same(ours.compute_all(), theirs.compute_all())
+    for metrics in (ours, theirs):
+        metrics[1].update(*batch)
+        metrics[1](*batch)
+    same(ours[1].compute(), theirs[1].compute())
+
+
+def test_states_that_somebody_asks_for_are_kept():
+    asked = fm.classification.MulticlassAccuracy(CLASSES, compute_with_cache=False)
+    saved = fm.classification.MulticlassAccuracy(CLASSES)
+    saved.persistent(True)
+    for metric in (asked, saved, MinMaxMetric(one(fm)), tm.MeanMetric()):
+        tracker = MetricTracker(metric, maximize=True)
+        for _ in range(2):
+            tracker.increment()
+            batch = scores(one) if metric.__class__ is not tm.MeanMetric else (1.0,)
+            tracker.update(*batch)
+            tracker.compute()
+        tracker[1].update(*batch)
+        assert tracker[1].update_count == 2
 
 
 def test_networks_are_not_copied():
