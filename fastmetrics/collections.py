@@ -3,15 +3,7 @@
 from __future__ import annotations
 
 from abc import ABCMeta
-from collections.abc import (
-    Callable,
-    Generator,
-    ItemsView,
-    Iterator,
-    KeysView,
-    Sequence,
-    ValuesView,
-)
+from collections.abc import Callable, Generator, ItemsView, Iterator, KeysView, Sequence, ValuesView
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any

@@ -41,6 +41,8 @@ from tests.classification.test_curves import (
 )
 from tests.distributed.processes import run_checks
 
+pytestmark = pytest.mark.thinned(2)
+
 MODES = (None, "auto")
 AUROC = {row.task: row for row in VALUES if row.suffix == "AUROC"}
 PRECISION = {row.task: row for row in VALUES if row.suffix == "AveragePrecision"}

@@ -19,6 +19,8 @@ from tests.every import Case, metrics
 from tests.test_every_metric import WINDOWS, part, same
 from tests.user_metrics import OURS
 
+pytestmark = pytest.mark.thinned(2)
+
 CASES = metrics()
 every_metric = pytest.mark.parametrize("case", CASES, ids=repr)
 
