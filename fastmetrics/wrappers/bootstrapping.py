@@ -54,8 +54,8 @@ class BootStrapper(CountsSamples, MetricsInside):
     counts follows from ``seed``, the number of the sample and that of the replica alone, so that
     the replicas are the same for any split into batches and processes; samples are counted in the
     order in which they come, those of several processes in turn, or get ``sample_numbers``. Metrics
-    over classes then update all replicas in one pass over the batch. Other metrics have a copy for
-    each replica, and without a ``seed`` draw as torchmetrics does.
+    over classes and of texts then update all replicas in one pass over the batch. Other metrics
+    have a copy for each replica, and without a ``seed`` draw as torchmetrics does.
 
     Args:
         base_metric: a metric.
