@@ -271,7 +271,7 @@ def takes_weight(made: Any) -> bool:
 
 
 BAD_WEIGHTS = (float("nan"), -1.0, float("inf"), float("-inf"))
-OF_CLASSES = fastmetrics.classification.__name__
+OF_CLASSES = (fastmetrics.classification.__name__, "fastmetrics.text.perplexity")
 weighted_metrics = pytest.mark.parametrize(
     "case", [case for case in CASES if takes_weight(case.make().update)], ids=repr
 )
@@ -327,7 +327,7 @@ def test_bad_weights_of_functions_are_reported(case):
     name = case.name.split("-")[0]
     checks = "validate_args" in inspect.signature(getattr(functional, name)).parameters
     more = {"validate_args": True} if checks else {}
-    of_classes = name in functional.classification.__all__
+    of_classes = name in (*functional.classification.__all__, "perplexity")
     check_bad_weights(lambda i, w: case.make(*i, weight=w, **more), case.inputs(20), of_classes)
 
 
