@@ -2,7 +2,8 @@
 //
 // A row of scores may be long (a vocabulary), so it is read block by block, each of which fits the
 // first cache: the largest score of a block, then the powers of all of them relative to the largest
-// so far. Memory is read once, and nothing of the size of a row is kept.
+// so far, while the next block is on its way. Memory is read once, and nothing of the size of a row
+// is kept.
 #include <algorithm>
 #include <bit>
 #include <cmath>

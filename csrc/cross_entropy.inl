@@ -131,15 +131,26 @@ FM_INLINE BlockTop<V> top_of_block(const V* scores, int64_t count) {
   return found;
 }
 
+// Asks for the memory of `count` scores that come next, so that it arrives meanwhile.
+template <class T>
+FM_INLINE void fetch(const T* next, int64_t count) {
+  constexpr int64_t kLine = 64;
+#pragma GCC unroll 4
+  for (int64_t i = 0; i < count; i += kLine / static_cast<int64_t>(sizeof(T))) {
+    __builtin_prefetch(next + i);
+  }
+}
+
 // Adds the powers of a block to `row`, whose top is finite and not below any of them. `kTies`:
 // some of the scores may be the top itself.
-template <class V, bool kTies>
-FM_INLINE void add_powers(const V* scores, int64_t count, RowPowers& row) {
+template <class V, class T, bool kTies>
+FM_INLINE void add_powers(const V* scores, int64_t count, const T* next, RowPowers& row) {
   using L = Vectors<V>;
   const typename L::Values top = typename L::Values{} + static_cast<V>(row.top);
   typename L::Values sums = {};
   typename L::Masks ties = {};
   for (int64_t i = 0; i < count; i += kPowersAtOnce * L::kCount) {
+    fetch(next + i, kPowersAtOnce * L::kCount);
     PowerRegisters<V> powers;
     typename L::Masks below[kPowersAtOnce];
 #pragma GCC unroll 4
@@ -166,9 +177,10 @@ FM_INLINE void add_powers(const V* scores, int64_t count, RowPowers& row) {
 }
 
 // Adds a block of scores, a multiple of kPowersAtOnce registers of them; what only fills it up is
-// -infinity, of which `padding` there are.
-template <class V>
-FM_INLINE void fold_block(const V* scores, int64_t count, int64_t padding, RowPowers& row) {
+// -infinity, of which `padding` there are. `next` lies behind the block, where it comes from.
+template <class V, class T>
+FM_INLINE void fold_block(const V* scores, int64_t count, int64_t padding, const T* next,
+                          RowPowers& row) {
   const BlockTop<V> found = top_of_block(scores, count);
   const double top = found.top;
   row.nan |= found.nan;
@@ -180,24 +192,26 @@ FM_INLINE void fold_block(const V* scores, int64_t count, int64_t padding, RowPo
   if (std::abs(row.top) == std::numeric_limits<double>::infinity()) {
     row.ties += std::count(scores, scores + count - padding, static_cast<V>(row.top));
   } else if (top == row.top) {
-    add_powers<V, true>(scores, count, row);
+    add_powers<V, T, true>(scores, count, next, row);
   } else {
-    add_powers<V, false>(scores, count, row);
+    add_powers<V, T, false>(scores, count, next, row);
   }
 }
 
-// Adds `count` scores, which lie side by side; `block` is memory for one of them.
-template <class V>
-FM_INLINE void fold_scores(const V* scores, int64_t count, V* block, RowPowers& row) {
+// Adds a block of scores, which lie side by side and begin at `from` where they come from;
+// `padded` has room for the last few.
+template <class V, class T>
+FM_INLINE void fold_scores(const V* scores, int64_t count, const T* from, V* padded,
+                           RowPowers& row) {
   constexpr int64_t kStep = kPowersAtOnce * Vectors<V>::kCount;
   const int64_t whole = count / kStep * kStep;
-  for (int64_t first = 0; first < whole; first += kPowerBlock) {
-    fold_block(scores + first, std::min(kPowerBlock, whole - first), 0, row);
+  if (whole > 0) {
+    fold_block(scores, whole, 0, from + count, row);
   }
   if (whole < count) {
-    std::copy(scores + whole, scores + count, block);
-    std::fill(block + (count - whole), block + kStep, -std::numeric_limits<V>::infinity());
-    fold_block(block, kStep, kStep - (count - whole), row);
+    std::copy(scores + whole, scores + count, padded);
+    std::fill(padded + (count - whole), padded + kStep, -std::numeric_limits<V>::infinity());
+    fold_block(padded, kStep, kStep - (count - whole), from + count, row);
   }
 }
 
@@ -220,7 +234,7 @@ void fold_planes(const T* scores, const RowLayout& layout, int64_t count, RowPow
     for (int64_t i = 0; i < count; ++i) {
       V* row = block + i * kClasses;
       std::fill(row + classes, row + length, -std::numeric_limits<V>::infinity());
-      fold_block(row, length, length - classes, rows[i]);
+      fold_block(row, length, length - classes, row, rows[i]);
     }
   }
 }
@@ -235,20 +249,21 @@ void fold_rows(const void* scores, int64_t offset, const RowLayout& layout, cons
     return;
   }
   V block[kPowerBlock];
+  V padded[kPowersAtOnce * Vectors<V>::kCount];
   for (int64_t i = 0; i < count; ++i) {
     if (codes[i] < 0) {
       continue;
     }
     const T* row = first + i * layout.pitch;
-    if constexpr (std::is_same_v<T, V>) {
-      fold_scores(row, layout.width, block, rows[i]);
-    } else {
-      V padding[kPowersAtOnce * Vectors<V>::kCount];
-      for (int64_t c = 0; c < layout.width; c += kPowerBlock) {
-        const int64_t some = std::min(kPowerBlock, layout.width - c);
+    for (int64_t c = 0; c < layout.width; c += kPowerBlock) {
+      const int64_t some = std::min(kPowerBlock, layout.width - c);
+      const V* scores = block;
+      if constexpr (std::is_same_v<T, V>) {
+        scores = row + c;
+      } else {
         load_scores<T>(row, c, 1, some, block);
-        fold_scores(block, some, padding, rows[i]);
       }
+      fold_scores(scores, some, row + c, padded, rows[i]);
     }
   }
 }
