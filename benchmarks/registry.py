@@ -245,15 +245,24 @@ def perplexities() -> list[Workload]:
         PLAIN_TORCH: function(PLAIN["Perplexity"]),
         OP: at_classes(bare),
     }
-    limits = NEVER_SLOWER | {FLOOR: 1.5}
+    widened = function(lambda preds, target: PLAIN["Perplexity"](preds.float(), target))
+    narrow = {OURS: found[OURS], PLAIN_TORCH: widened, OP: found[OP]}
+    note = "torchmetrics' probabilities are bfloat16, its value some percent off"
+    large = NEVER_SLOWER | {FLOOR: 1.5}
+    # Theirs are float32, whose mean losses err by some 1e-5: the exponentials of these by more.
+    row = partial(Workload, tolerance=3e-3)
+    name = "update/Perplexity"
     return [
-        Workload(f"update/Perplexity/{name}", made, found, limits)
-        for name, made in (
-            ("8x512x32000", tokens(8, 512, 32_000)),
-            ("bfloat16/8x512x32000", tokens(8, 512, 32_000, torch.bfloat16)),
-            ("2x128x262144", tokens(2, 128, 262_144)),
-            ("8x16x1000", tokens(8, 16, 1_000)),
-        )
+        row(f"{name}/8x512x32000", tokens(8, 512, 32_000), found, large),
+        row(
+            f"{name}/bfloat16/8x512x32000",
+            tokens(8, 512, 32_000, torch.bfloat16),
+            narrow,
+            large,
+            note=note,
+        ),
+        row(f"{name}/2x128x262144", tokens(2, 128, 262_144), found, large),
+        row(f"{name}/8x16x1000", tokens(8, 16, 1_000), found, NEVER_SLOWER),
     ]
 
 

@@ -185,7 +185,9 @@ FM_INLINE void fold_block(const V* scores, int64_t count, int64_t padding, const
   const double top = found.top;
   row.nan |= found.nan;
   if (top > row.top) {
-    row.below = (row.below + static_cast<double>(row.ties)) * std::exp(row.top - top);
+    if (row.ties > 0) {  // not the first block
+      row.below = (row.below + static_cast<double>(row.ties)) * std::exp(row.top - top);
+    }
     row.top = top;
     row.ties = 0;
   }
@@ -195,23 +197,6 @@ FM_INLINE void fold_block(const V* scores, int64_t count, int64_t padding, const
     add_powers<V, T, true>(scores, count, next, row);
   } else {
     add_powers<V, T, false>(scores, count, next, row);
-  }
-}
-
-// Adds a block of scores, which lie side by side and begin at `from` where they come from;
-// `padded` has room for the last few.
-template <class V, class T>
-FM_INLINE void fold_scores(const V* scores, int64_t count, const T* from, V* padded,
-                           RowPowers& row) {
-  constexpr int64_t kStep = kPowersAtOnce * Vectors<V>::kCount;
-  const int64_t whole = count / kStep * kStep;
-  if (whole > 0) {
-    fold_block(scores, whole, 0, from + count, row);
-  }
-  if (whole < count) {
-    std::copy(scores + whole, scores + count, padded);
-    std::fill(padded + (count - whole), padded + kStep, -std::numeric_limits<V>::infinity());
-    fold_block(padded, kStep, kStep - (count - whole), from + count, row);
   }
 }
 
@@ -248,8 +233,8 @@ void fold_rows(const void* scores, int64_t offset, const RowLayout& layout, cons
     fold_planes(first, layout, count, rows);
     return;
   }
+  constexpr int64_t kStep = kPowersAtOnce * Vectors<V>::kCount;
   V block[kPowerBlock];
-  V padded[kPowersAtOnce * Vectors<V>::kCount];
   for (int64_t i = 0; i < count; ++i) {
     if (codes[i] < 0) {
       continue;
@@ -257,13 +242,19 @@ void fold_rows(const void* scores, int64_t offset, const RowLayout& layout, cons
     const T* row = first + i * layout.pitch;
     for (int64_t c = 0; c < layout.width; c += kPowerBlock) {
       const int64_t some = std::min(kPowerBlock, layout.width - c);
+      const int64_t length = (some + kStep - 1) / kStep * kStep;
       const V* scores = block;
       if constexpr (std::is_same_v<T, V>) {
-        scores = row + c;
+        if (length == some) {
+          scores = row + c;
+        } else {
+          std::copy(row + c, row + c + some, block);
+        }
       } else {
         load_scores<T>(row, c, 1, some, block);
       }
-      fold_scores(scores, some, row + c, padded, rows[i]);
+      std::fill(block + some, block + length, -std::numeric_limits<V>::infinity());
+      fold_block(scores, length, length - some, row + c + some, rows[i]);
     }
   }
 }

@@ -7,12 +7,13 @@ recognition tasks, Journal of the Acoustical Society of America 62 (1977).
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fastmetrics.core.statistic import count_with_gradients
-from fastmetrics.functional._public import public
+from fastmetrics.functional._declare import Value, valued_by
 from fastmetrics.ops.counted import is_readable
 from fastmetrics.ops.cross_entropy import CrossEntropySums
 from fastmetrics.utilities.data import scalar
@@ -36,8 +37,20 @@ def perplexity_of(sums: Tensor, dtype: torch.dtype) -> Tensor:
     return (total / number).exp().to(dtype)
 
 
-@public
-def perplexity(
+def _plan(given: dict[str, Any]) -> Value:
+    statistic = CrossEntropySums(**given)
+    statistic.check()
+
+    def value(preds: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+        states = count_with_gradients(statistic, "perplexity", preds, target, weight)
+        dtype = torch.promote_types(preds.dtype, torch.float32)
+        return perplexity_of(statistic.read(states), dtype)
+
+    return value
+
+
+@valued_by(_plan)
+def perplexity(  # type: ignore[empty-body]  # see `valued_by`
     preds: Tensor,
     target: Tensor,
     ignore_index: int | None = None,
@@ -71,7 +84,3 @@ def perplexity(
     >>> perplexity(preds, torch.tensor([[0, 1]]))
     tensor(1.2857)
     """
-    statistic = CrossEntropySums(ignore_index)
-    statistic.check()
-    states = count_with_gradients(statistic, "perplexity", preds, target, weight)
-    return perplexity_of(statistic.read(states), torch.promote_types(preds.dtype, torch.float32))
