@@ -19,6 +19,7 @@ from benchmarks.inputs import (
     positive_numbers,
     ranked,
     segments,
+    tokens,
     with_groups,
     with_members,
 )
@@ -49,6 +50,7 @@ LARGE_OF = {
     "BLEUScore": (1_000, "torchmetrics adds up each n-gram by itself"),
     "CHRFScore": (100, "torchmetrics makes a tensor for each n-gram"),
     "ROUGEScore": (300, "torchmetrics fills a table for each pair in Python"),
+    "Perplexity": (1_000, "each sample is four words of a hundred"),
     "SacreBLEUScore": (1_000, "torchmetrics adds up each n-gram by itself"),
     "PanopticQuality": (64, "torchmetrics loops over the segments"),
     "ModifiedPanopticQuality": (64, "torchmetrics loops over the segments"),
@@ -90,6 +92,7 @@ INPUTS: dict[str, Callable[[int], Callable[[torch.device], Inputs]]] = {
     **{kind: partial(of_kind, kind) for kind in (*every.OF_TEXT, *every.OF_IMAGES)},
     "masks": lambda size: masks(size, every.C, 16, 16),
     "panoptic": lambda size: segments(size, 16, 16),
+    "tokens": lambda size: tokens(size, 4, 100),
 }
 
 

@@ -25,6 +25,22 @@ def scores(*shape: int, num_classes: int) -> Callable[[torch.device], Inputs]:
     return make
 
 
+def tokens(
+    texts: int, length: int, words: int, dtype: torch.dtype = torch.float32
+) -> Callable[[torch.device], Inputs]:
+    """Logits ``[B, T, V]`` of a language model, and the words that came, which it half expects."""
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(device)
+        preds = torch.randn(texts, length, words, generator=generator, device=device).mul_(3)
+        target = torch.randint(words, (texts, length), generator=generator, device=device)
+        own = target.unsqueeze(-1)
+        preds.scatter_(-1, own, preds.gather(-1, own) + 14)
+        return preds.to(dtype), target
+
+    return make
+
+
 def labels(*shape: int, num_classes: int) -> Callable[[torch.device], Inputs]:
     """Predicted and true labels, int64; about one in three predictions is right."""
 

@@ -88,6 +88,9 @@ PLAIN: dict[str, Callable[..., Any]] = {
     "BinaryAUROC exact/": _area,
     f"BinaryAUROC {BINS}/": _binned_area,
     "BinaryCalibrationError": _calibration,
+    "Perplexity": lambda preds, target: torch.nn.functional.cross_entropy(
+        preds.flatten(0, 1), target.flatten()
+    ).exp(),
     "MeanSquaredError": lambda preds, target: (preds - target).square().mean(),
     "MeanAbsoluteError": lambda preds, target: (preds - target).abs().mean(),
     "MeanAbsolutePercentageError": lambda preds, target: (

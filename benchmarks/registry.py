@@ -36,9 +36,11 @@ from benchmarks.inputs import (
     probabilities,
     ranked,
     scores,
+    tokens,
     with_members,
 )
 from benchmarks.ngrams import ngram_scores
+from benchmarks.plain import PLAIN
 from benchmarks.scaling import SAMPLES, scaling
 from benchmarks.segmentation import segmentations
 from benchmarks.small import small
@@ -50,6 +52,7 @@ from benchmarks.workload import (
     NEVER_SLOWER,
     OP,
     OURS,
+    PLAIN_TORCH,
     REFERENCE,
     Workload,
     sk,
@@ -61,6 +64,7 @@ from benchmarks.workload import (
 from fastmetrics import MetricCollection
 from fastmetrics.ops.calibration import bin_edges
 from fastmetrics.ops.thresholds import make_grid
+from fastmetrics.text import Perplexity
 
 tm_functional = find("torchmetrics.functional.classification")
 
@@ -224,6 +228,41 @@ def hinge_losses() -> list[Workload]:
             )
             for num_classes in (10, 100)
         ),
+    ]
+
+
+def perplexities() -> list[Workload]:
+    """Logits of language models, against the lines of plain torch for one batch."""
+    tail = (None, None, True)
+
+    def at_classes(kind: Callable[..., Call]) -> Call:
+        found = kind(Perplexity, "cross_entropy_sums_", *tail)
+        return lambda inputs: found((inputs[0].movedim(-1, 1), inputs[1]))
+
+    found = {
+        OURS: update(Perplexity),
+        "torchmetrics": update(lambda: tm.text.Perplexity()),
+        PLAIN_TORCH: function(PLAIN["Perplexity"]),
+        OP: at_classes(bare),
+    }
+    widened = function(lambda preds, target: PLAIN["Perplexity"](preds.float(), target))
+    narrow = {OURS: found[OURS], PLAIN_TORCH: widened, OP: found[OP]}
+    note = "torchmetrics' probabilities are bfloat16, its value some percent off"
+    large = NEVER_SLOWER | {FLOOR: 1.5}
+    # Theirs are float32, whose mean losses err by some 1e-5: the exponentials of these by more.
+    row = partial(Workload, tolerance=3e-3)
+    name = "update/Perplexity"
+    return [
+        row(f"{name}/8x512x32000", tokens(8, 512, 32_000), found, large),
+        row(
+            f"{name}/bfloat16/8x512x32000",
+            tokens(8, 512, 32_000, torch.bfloat16),
+            narrow,
+            large,
+            note=note,
+        ),
+        row(f"{name}/2x128x262144", tokens(2, 128, 262_144), found, large),
+        row(f"{name}/8x16x1000", tokens(8, 16, 1_000), found, NEVER_SLOWER),
     ]
 
 
@@ -956,6 +995,7 @@ def workloads(device: torch.device) -> list[Workload]:
         *collections(),
         *row_similarities(),
         *hinge_losses(),
+        *perplexities(),
         *curve_updates(),
         *exact_areas(),
         *area_functions(),

@@ -65,6 +65,7 @@ AREAS = {
     ),
     "calibration": "calibrationerror",
     "hinge loss": "hingeloss",
+    "perplexity": "perplexity",
     "label ranking": "coverageerror rankingaverageprecision rankingloss",
     "error sums": (
         "meansquarederror meanabsoluteerror meansquaredlogerror meanabsolutepercentageerror "

@@ -9,7 +9,15 @@ void load_scores(const void* scores, int64_t offset, int64_t stride, int64_t cou
                  ValueOf<T>* values) {
   const T* first = static_cast<const T*>(scores) + offset;
   if (stride == 1) {
-    for (int64_t i = 0; i < count; ++i) {
+    int64_t i = 0;
+#if FM_VECTOR_BYTES >= 32
+    if constexpr (std::is_same_v<T, Half>) {
+      for (; i + 8 <= count; i += 8) {  // bit by bit it takes twice the time of all else
+        _mm256_storeu_ps(values + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)(first + i))));
+      }
+    }
+#endif
+    for (; i < count; ++i) {
       values[i] = to_value(first[i]);
     }
   } else {

@@ -61,7 +61,7 @@ from torchmetrics import PeakSignalNoiseRatio as PeakSignalNoiseRatio
 from fastmetrics.regression.pearson import PearsonCorrCoef as PearsonCorrCoef
 from torchmetrics import PearsonsContingencyCoefficient as PearsonsContingencyCoefficient
 from torchmetrics import PermutationInvariantTraining as PermutationInvariantTraining
-from torchmetrics import Perplexity as Perplexity
+from fastmetrics.text.perplexity import Perplexity as Perplexity
 from fastmetrics.classification.precision_recall import Precision as Precision
 from fastmetrics.classification.precision_fixed_recall import PrecisionAtFixedRecall as PrecisionAtFixedRecall
 from fastmetrics.classification.precision_recall_curve import PrecisionRecallCurve as PrecisionRecallCurve

@@ -38,6 +38,7 @@ _INPUTS = {
     "bleuscore": "references",
     "chrfscore": "references",
     "extendededitdistance": "references",
+    "perplexity": "tokens",
     "rougescore": "references",
     "sacrebleuscore": "references",
     "squad": "answers",
@@ -65,6 +66,7 @@ MAKERS: dict[str, Callable[[int], tuple[Any, ...]]] = {
     "sentences": lambda n: (_sentences(n), _sentences(n)),
     "references": lambda n: _with_references(_sentences(n)),
     "answers": lambda n: _answers(n),
+    "tokens": lambda n: (torch.randn(n, 4, C), torch.randint(C, (n, 4))),
 }
 # Those of strings, and those of dicts for each image.
 OF_TEXT = ("sentences", "references", "answers")

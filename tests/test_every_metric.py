@@ -274,6 +274,7 @@ def takes_weight(made: Any) -> bool:
 
 BAD_WEIGHTS = (float("nan"), -1.0, float("inf"), float("-inf"))
 OF_CLASSES = fastmetrics.classification.__name__
+WORTH_NOTHING = (OF_CLASSES, "fastmetrics.text.perplexity")
 weighted_metrics = pytest.mark.parametrize(
     "case", [case for case in CASES if takes_weight(case.make().update)], ids=repr
 )
@@ -320,7 +321,7 @@ def test_bad_weights_are_reported(case):
         metric.update(*inputs, weight=weight)
         return metric.compute()
 
-    of_classes = type(case.make()).__module__.startswith(OF_CLASSES)
+    of_classes = type(case.make()).__module__.startswith(WORTH_NOTHING)
     check_bad_weights(value, case.inputs(20), of_classes)
 
 
@@ -329,7 +330,7 @@ def test_bad_weights_of_functions_are_reported(case):
     name = case.name.split("-")[0]
     checks = "validate_args" in inspect.signature(getattr(functional, name)).parameters
     more = {"validate_args": True} if checks else {}
-    of_classes = name in functional.classification.__all__
+    of_classes = name in (*functional.classification.__all__, "perplexity")
     check_bad_weights(lambda i, w: case.make(*i, weight=w, **more), case.inputs(20), of_classes)
 
 

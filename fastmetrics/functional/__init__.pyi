@@ -161,7 +161,7 @@ from fastmetrics.functional.regression.pearson import pearson_corrcoef as pearso
 from torchmetrics.functional.nominal.pearson import pearsons_contingency_coefficient as pearsons_contingency_coefficient
 from torchmetrics.functional.nominal.pearson import pearsons_contingency_coefficient_matrix as pearsons_contingency_coefficient_matrix
 from torchmetrics.functional.audio.pit import permutation_invariant_training as permutation_invariant_training
-from torchmetrics.functional.text.perplexity import perplexity as perplexity
+from fastmetrics.functional.text.perplexity import perplexity as perplexity
 from torchmetrics.functional.audio.pit import pit_permutate as pit_permutate
 from fastmetrics.functional.classification.precision_recall import precision as precision
 from fastmetrics.functional.classification.precision_fixed_recall import precision_at_fixed_recall as precision_at_fixed_recall

@@ -121,8 +121,22 @@ def counted(owner: str, statistic: Statistic, read: Read) -> Value:
     return value_on_its_device
 
 
-def planned_by(plan: Callable[..., tuple[Statistic, Read]]) -> Callable[[F], F]:
+def valued_by(plan: Callable[[dict[str, Any]], Value]) -> Callable[[F], F]:
     """Give a function its body: the value of one batch. Its own body is its purpose.
+
+    Args:
+        plan: checks the arguments other than the batch, and returns what values a batch.
+    """
+
+    def decorate(declaration: F) -> F:
+        function = planned(inspect.signature(declaration), declaration.__name__, plan)
+        return cast(F, public(functools.update_wrapper(function, declaration)))
+
+    return decorate
+
+
+def planned_by(plan: Callable[..., tuple[Statistic, Read]]) -> Callable[[F], F]:
+    """Give a function its body, as :func:`valued_by`.
 
     Args:
         plan: checks the arguments other than the batch, given by name, and returns what is counted
@@ -131,10 +145,7 @@ def planned_by(plan: Callable[..., tuple[Statistic, Read]]) -> Callable[[F], F]:
 
     def decorate(declaration: F) -> F:
         name = declaration.__name__
-        function = planned(
-            inspect.signature(declaration), name, lambda given: counted(name, *plan(**given))
-        )
-        return cast(F, public(functools.update_wrapper(function, declaration)))
+        return valued_by(lambda given: counted(name, *plan(**given)))(declaration)
 
     return decorate
 

@@ -8,6 +8,7 @@ from fastmetrics.ops.box_overlaps import *
 from fastmetrics.ops.calibration import *
 from fastmetrics.ops.co_moments import *
 from fastmetrics.ops.confusion import *
+from fastmetrics.ops.cross_entropy import *
 from fastmetrics.ops.curve import *
 from fastmetrics.ops.error_sums import *
 from fastmetrics.ops.exact_match import *

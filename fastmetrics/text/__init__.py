@@ -8,6 +8,7 @@ from fastmetrics.text.chrf import *
 from fastmetrics.text.edit import *
 from fastmetrics.text.eed import *
 from fastmetrics.text.mer import *
+from fastmetrics.text.perplexity import *
 from fastmetrics.text.rouge import *
 from fastmetrics.text.sacre_bleu import *
 from fastmetrics.text.squad import *

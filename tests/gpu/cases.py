@@ -29,6 +29,7 @@ CLASSES: dict[str, tuple[int, ...]] = {
     "score_histogram_": (2, 100, 3000),
     "score_image_histogram_": (10,),
     "calibration_bins_": (2, 100, 3000),
+    "cross_entropy_sums_": (2, 100, 3000, 32_000),
     "hinge_sums_": (2, 100, 3000),
     "ranking_sums_": (2, 100, 3000),
     "keep_scores_": (2, 100, 3000),

@@ -27,6 +27,7 @@ NAMES = [
     "stat_scores_ 0", "stat_scores_ weighted0", "stat_scores_ C=1000 ", "confusion_ 0",
     "label_confusion_ 0", "score_histogram_ 0", "score_image_histogram_ 0", "calibration_bins_ 0",
     "exact_match_ 0", "label_exact_match_ 0", "hinge_sums_ 0", "ranking_sums_ 0", "error_sums_ 0",
+    "cross_entropy_sums_ 0",
     "co_moments_ 0", "aggregate_ 0", "row_similarity_ 0", "tensor_stats_ 0", "keep_scores_ 0",
     "fused_ 0",
 ]  # fmt: skip

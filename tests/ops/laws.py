@@ -160,6 +160,8 @@ class Tested:
     """Whether a weight of two is the sample twice."""
     rtol: float = 0.0
     atol: float = 0.0
+    exact: dict[str, Any] = field(default_factory=dict)
+    """Options under which nothing is worked out in less than float64."""
     compare: Callable[[Call, dict[str, Any], dict[str, Any]], None] | None = None
     """Instead of the tolerance: raises where what was found is not what is expected."""
     untouched: Callable[[Call, dict[str, Any]], None] | None = None

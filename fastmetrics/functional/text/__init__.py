@@ -9,6 +9,7 @@ from fastmetrics.functional.text.edit import *
 from fastmetrics.functional.text.edit_operations import *
 from fastmetrics.functional.text.eed import *
 from fastmetrics.functional.text.mer import *
+from fastmetrics.functional.text.perplexity import *
 from fastmetrics.functional.text.rouge import *
 from fastmetrics.functional.text.sacre_bleu import *
 from fastmetrics.functional.text.squad import *
