@@ -98,8 +98,8 @@ def test_reference(op):
 @pytest.mark.smoke
 @pytest.mark.parametrize("op", OPS)
 def test_fake(op):
-    """Fakes run a kernel of their own, which refuses what the check refuses."""
-    assert has_kernel(op, "Meta")
+    """A fake of our own is registered: it refuses what the check refuses."""
+    assert torch._library.simple_registry.singleton.find(f"fastmetrics::{op}").fake_impl.kernel
 
 
 @pytest.mark.parametrize("op", OPS)
