@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import gc
 import pickle
-import warnings
+from types import FunctionType, ModuleType
 
 import pytest
 import torch
@@ -110,13 +110,18 @@ def scores(make):
     return torch.randn(500, CLASSES).softmax(1), torch.randint(CLASSES, (500,))
 
 
-def bytes_of_tensors():
-    gc.collect()
-    with warnings.catch_warnings():  # some objects warn when they are asked for their class
-        warnings.simplefilter("ignore")
-        tensors = [x for x in gc.get_objects() if type(x) is torch.Tensor]
-    sizes = {x.data_ptr(): x.untyped_storage().nbytes() for x in tensors}
-    return sum(sizes.values())
+def bytes_of_tensors(root):
+    """What an object holds, however far away."""
+    tensors, seen, left = {}, set(), [root]
+    while left:
+        found = left.pop()
+        if id(found) in seen or isinstance(found, (type, ModuleType, FunctionType)):
+            continue
+        seen.add(id(found))
+        if isinstance(found, torch.Tensor):
+            tensors[found.data_ptr()] = found.untyped_storage().nbytes()
+        left += gc.get_referents(found)
+    return sum(tensors.values())
 
 
 @pytest.mark.parametrize("make", [curves, shared])
@@ -133,7 +138,8 @@ def test_steps_whose_values_are_known_keep_no_states(make, together):
         elif step % 2:
             tracker.compute_all()
         if step % 2:
-            sizes.append(bytes_of_tensors())
+            sizes.append(bytes_of_tensors(tracker))
+    assert sizes[0] > 5_000  # those of the last step are there
     # Of four steps, whose states are more than 200 000 bytes; thresholds and values stay.
     assert sizes[2] - sizes[0] < 80_000
     tracker.reset_all()
