@@ -27,8 +27,8 @@ struct NanRule {
 };
 
 // As many running totals side by side, to hide the latency of an addition.
-inline constexpr int64_t kLanes = 32;
-inline constexpr int64_t kBlock = 2048;  // values reduced before a look for NaN
+constexpr int64_t kLanes = 32;
+constexpr int64_t kBlock = 2048;  // values reduced before a look for NaN
 
 struct Totals {
   double values[kLanes];
@@ -52,7 +52,7 @@ struct AggregateKernels {
 namespace fastmetrics {
 namespace {
 
-inline constexpr int64_t kBuffer = 512;  // numbers converted at a time
+constexpr int64_t kBuffer = 512;  // numbers converted at a time
 
 double neutral(Reduction reduction) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();

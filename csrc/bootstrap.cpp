@@ -15,14 +15,13 @@ namespace fastmetrics {
 
 static_assert(std::endian::native == std::endian::little, "the halves of a word are in order");
 
-inline constexpr int64_t kLanes = 16;  // replicas side by side, or a multiple of those
+constexpr int64_t kLanes = 16;  // replicas side by side, or a multiple of those
 // Above how many of the 65536 values of 16 bits, as signed numbers, a weight is at least 1, 2, ...:
 // those of a Poisson variable of mean 1, rounded so that the mean is exactly 1.
-inline constexpr std::array<int16_t, 7> kThresholds{-8660, 15450, 27504, 31523,
-                                                    32527, 32728, 32761};
+constexpr std::array<int16_t, 7> kThresholds{-8660, 15450, 27504, 31523, 32527, 32728, 32761};
 // Rows per class: the rest follows when the batch is done.
 enum Tally : int64_t { kHits = 0, kPredicted = 1, kTargets = 2 };
-inline constexpr int64_t kTallies = 3;
+constexpr int64_t kTallies = 3;
 
 inline int64_t padded_lanes(int64_t replicas) { return (replicas + kLanes - 1) / kLanes * kLanes; }
 

@@ -12,17 +12,17 @@
 namespace fastmetrics {
 
 // With more bins than this a guess in float arithmetic could miss the nearest edge.
-inline constexpr int32_t kMaxGuessedBins = 1 << 14;
+constexpr int32_t kMaxGuessedBins = 1 << 14;
 
 // A cell of unweighted sums: the confidences, and a mark of 1 for each, kRightMark more if right.
 typedef double BinPair __attribute__((vector_size(16)));
-inline constexpr double kRightMark = 0x1p26;
+constexpr double kRightMark = 0x1p26;
 // Marks are exact up to this many.
-inline constexpr int64_t kMaxMarks = int64_t{1} << 25;
+constexpr int64_t kMaxMarks = int64_t{1} << 25;
 // Tables side by side for few bins.
-inline constexpr int64_t kBinLanes = 4;
+constexpr int64_t kBinLanes = 4;
 // Positions decided side by side when the scores of one class are contiguous.
-inline constexpr int64_t kPlaneTile = 64;
+constexpr int64_t kPlaneTile = 64;
 
 template <class V>
 struct ConfidenceKernels {
@@ -53,10 +53,10 @@ namespace fastmetrics {
 namespace {
 
 constexpr const char* kOp = "calibration_bins_";
-inline constexpr int64_t kPositions = 1024;  // decided at a time
-inline constexpr int64_t kFewBins = 256;
+constexpr int64_t kPositions = 1024;  // decided at a time
+constexpr int64_t kFewBins = 256;
 // From this many classes on a contiguous row is scanned by itself.
-inline constexpr int64_t kLongRow = 17;
+constexpr int64_t kLongRow = 17;
 
 // Where the confidences under each reading go; `logits` is null if nobody asks.
 template <class Conf>
@@ -224,7 +224,7 @@ class ClassRowReader final : public ConfidenceReader<float> {
 };
 
 // The sums of one bin in the state.
-inline constexpr int64_t kColumns = 3;
+constexpr int64_t kColumns = 3;
 
 // Adds positions to sums [H, B, 3] in the order of the positions.
 template <class Conf>

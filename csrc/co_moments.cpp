@@ -28,7 +28,7 @@ struct Tile {
   int64_t width;
 };
 
-inline constexpr int kNumSums = 9;
+constexpr int kNumSums = 9;
 
 template <class V>
 using AddPairs = void (*)(const Tile<V>& tile, const double* shifts, double* sums, int64_t stride);
@@ -183,14 +183,14 @@ struct Moments {
     high = std::max(high, other.high);
   }
 };
-inline constexpr int64_t kColumns = sizeof(Moments) / sizeof(double);
+constexpr int64_t kColumns = sizeof(Moments) / sizeof(double);
 
 // Pairs of one output that share a shift, and columns handled at a time. Cancellation costs at most
 // the number of pairs in rounding errors, because the shift is one of the values. Each part of a
 // batch holds a block, so larger ones would be megabytes.
-inline constexpr int64_t kPairsPerBlock = 2048;
-inline constexpr int64_t kRowsPerBlock = 64;
-inline constexpr int64_t kWidth = 256;
+constexpr int64_t kPairsPerBlock = 2048;
+constexpr int64_t kRowsPerBlock = 64;
+constexpr int64_t kWidth = 256;
 
 bool is_small_float(ScalarType type) {
   return type == ScalarType::Half || type == ScalarType::BFloat16 || type == ScalarType::Float;

@@ -4,7 +4,7 @@ typedef double Doubles __attribute__((vector_size(FM_VECTOR_BYTES)));
 #if FM_VECTOR_BYTES == 16
 typedef float Floats __attribute__((vector_size(FM_VECTOR_BYTES / 2)));
 #endif
-inline constexpr int kLanes = FM_VECTOR_BYTES / 8;
+constexpr int kLanes = FM_VECTOR_BYTES / 8;
 
 FM_INLINE Doubles load_lanes(const double* data) {
   Doubles v;

@@ -3,8 +3,8 @@
 // Lanes of a vector work off four blocks at a time, each some columns behind the block above it:
 // two, so that what a block hands down is not waited for.
 typedef uint64_t Lanes __attribute__((vector_size(32)));
-inline constexpr int64_t kLanes = 4;
-inline constexpr int64_t kBehind = 2;
+constexpr int64_t kLanes = 4;
+constexpr int64_t kBehind = 2;
 
 // A column of 64 rows, or one in each lane: where the distance grows, or falls, from row to row.
 template <class W>

@@ -27,8 +27,8 @@ using WriteLabels = void (*)(const int32_t* codes, int64_t count, void* labels, 
 namespace fastmetrics {
 namespace {
 
-inline constexpr int64_t kScores = 2048;  // handled at a time
-inline constexpr int64_t kMostSmallLabels = 255;
+constexpr int64_t kScores = 2048;  // handled at a time
+constexpr int64_t kMostSmallLabels = 255;
 
 // A batch as rows of `width` scores, and of `marks` targets: one for each score, or one for all.
 struct Rows {

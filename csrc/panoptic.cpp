@@ -13,9 +13,9 @@ namespace fastmetrics {
 namespace {
 
 enum Column : int64_t { kIou = 0, kTp = 1, kFp = 2, kFn = 3 };
-inline constexpr int64_t kColumns = 4;
-inline constexpr int64_t kPixels = 1024;
-inline constexpr int64_t kVoid = -1;
+constexpr int64_t kColumns = 4;
+constexpr int64_t kPixels = 1024;
+constexpr int64_t kVoid = -1;
 
 // Numbers pairs of integers in the order in which they come, by open addressing.
 class PairNumbers {

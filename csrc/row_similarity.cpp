@@ -61,8 +61,8 @@ struct RowKernels {
 namespace fastmetrics {
 namespace {
 
-inline constexpr int64_t kBuffer = 1024;  // numbers of each matrix converted at a time
-inline constexpr int64_t kNarrow = 32;    // up to so many columns, vectors hold rows
+constexpr int64_t kBuffer = 1024;  // numbers of each matrix converted at a time
+constexpr int64_t kNarrow = 32;    // up to so many columns, vectors hold rows
 
 const RowKernels& kernels_of(RowKind kind) {
   switch (kind) {

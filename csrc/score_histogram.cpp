@@ -17,7 +17,7 @@ namespace fastmetrics {
 enum class Spacing { kAny, kUniform, kLogit };
 
 // With more thresholds than this a guess in float arithmetic could miss the nearest one.
-inline constexpr int64_t kMaxGuessed = 1 << 14;
+constexpr int64_t kMaxGuessed = 1 << 14;
 
 template <class V>
 struct EdgeRow {
@@ -68,7 +68,7 @@ struct LocateKernels {
 namespace fastmetrics {
 namespace {
 
-inline constexpr int64_t kScores = 1024;  // decided at a time
+constexpr int64_t kScores = 1024;  // decided at a time
 
 // What all updates take.
 struct Batch : Inputs {
@@ -519,7 +519,7 @@ void weigh_cells(const int32_t* cells, const double* amounts, int64_t count, int
 }
 
 // Counts take half the cache in 32 bits, so they move to the totals before they can overflow.
-inline constexpr int64_t kMostScores = int64_t{1} << 31;
+constexpr int64_t kMostScores = int64_t{1} << 31;
 
 template <class StateSum, class Sum, class Total>
 class CellCounts final : public LabelJob {

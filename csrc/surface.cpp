@@ -20,12 +20,12 @@
 namespace fastmetrics {
 namespace {
 
-inline constexpr double kFar = std::numeric_limits<double>::infinity();
-inline constexpr int64_t kLines = 16;
+constexpr double kFar = std::numeric_limits<double>::infinity();
+constexpr int64_t kLines = 16;
 
 enum Metric : int64_t { kEuclidean = 0, kChessboard = 1, kTaxicab = 2 };
 enum Column : int64_t { kMax = 0, kSum = 1, kCount = 2, kWithin = 3, kPercentile = 4 };
-inline constexpr int64_t kColumns = 5;
+constexpr int64_t kColumns = 5;
 
 // Sizes and spacings of the axes of an image that lies in one piece.
 struct Grid {

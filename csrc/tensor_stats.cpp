@@ -42,9 +42,9 @@ struct TensorStats {
 };
 
 // As many running totals side by side, whatever the width of the registers.
-inline constexpr int64_t kStatLanes = 16;
+constexpr int64_t kStatLanes = 16;
 // Elements added up before a look for NaN and infinities.
-inline constexpr int64_t kStatBlock = 4096;
+constexpr int64_t kStatBlock = 4096;
 
 // Adds `count` elements that start at `offset` and lie `stride` apart.
 using AddStats = void (*)(const void* data, int64_t offset, int64_t stride, int64_t count,
@@ -58,7 +58,7 @@ using AddStats = void (*)(const void* data, int64_t offset, int64_t stride, int6
 namespace fastmetrics {
 namespace {
 
-inline constexpr int64_t kColumns = 8;  // fastmetrics/ops/tensor_stats.py names them
+constexpr int64_t kColumns = 8;  // fastmetrics/ops/tensor_stats.py names them
 
 // One tensor, and where its elements begin in the stream.
 struct Member {

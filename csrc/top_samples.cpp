@@ -28,8 +28,8 @@ using ReachesTop = bool (*)(const double* scores, int64_t count, double high, do
 namespace fastmetrics {
 namespace {
 
-inline constexpr int64_t kBuffer = 512;  // scores converted at a time
-inline constexpr int64_t kGroup = 64;    // scores looked at together
+constexpr int64_t kBuffer = 512;  // scores converted at a time
+constexpr int64_t kGroup = 64;    // scores looked at together
 
 struct Sample {
   double score;

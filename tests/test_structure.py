@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -156,3 +157,15 @@ def test_families_of_the_tests():
     for op, tested in laws.every_op().items():
         family = REFERENCES[op].__module__.rsplit(".", 1)[-1]
         assert tested.make.__module__ == f"tests.ops.{family}"
+
+
+def test_no_constant_is_defined_twice():
+    """Of two inline variables of one name the linker keeps one, whatever their values."""
+    constant = re.compile(r"^inline constexpr .*?\b(k\w+)(?= =|\[|\{)", re.MULTILINE)
+    names = [
+        name
+        for path in sorted(SOURCES.iterdir())
+        for name in constant.findall(path.read_text(encoding="utf-8"))
+    ]
+    assert len(names) > 20
+    assert sorted(names) == sorted({*names})
