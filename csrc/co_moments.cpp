@@ -34,7 +34,7 @@ template <class V>
 using AddPairs = void (*)(const Tile<V>& tile, const double* shifts, double* sums, int64_t stride);
 
 template <class V>
-struct PairKernels {
+struct MomentKernels {
   int lanes;
   AddPairs<V> add;
   AddPairs<V> add_weighted;
@@ -589,7 +589,7 @@ class BlockReader {
   const NumberSource<V>& preds_;
   const NumberSource<V>& target_;
   const NumberSource<double>* weights_;
-  const PairKernels<V>& kernels_;
+  const MomentKernels<V>& kernels_;
   SumWeights sum_weights_;
   ExceedExact exceed_exact_;
   bool wide_;  // an input is double

@@ -217,6 +217,6 @@ inline bool exceed_exact(const double* numbers, int64_t count) {
 constexpr ExceedExact kExceedExact = exceed_exact;
 
 template <class V>
-constexpr PairKernels<V> kPairs{kLanes, add_pairs<V, false>, add_pairs<V, true>};
+constexpr MomentKernels<V> kPairs{kLanes, add_pairs<V, false>, add_pairs<V, true>};
 template <class C>
 constexpr LoadNumbers<typename C::To> kLoadNumbers = load_numbers<typename C::From, typename C::To>;

@@ -86,7 +86,7 @@ struct Orders {
   }
 };
 
-struct PairKernels {
+struct OrderingKernels {
   void (*pack)(const uint32_t* keys, const uint32_t* others, int64_t count, Pair* pairs);
   KeyRange (*range)(const Pair* pairs, int64_t count);
   void (*count)(const Pair* pairs, int64_t count, uint32_t least, int shift, uint32_t* counts);
@@ -140,7 +140,7 @@ struct Bucket {
 
 // The pairs of `spare`, scattered from `pairs` into buckets of ascending keys.
 std::vector<Bucket> scatter_into_buckets(const Pair* pairs, Pair* spare, int64_t count) {
-  const PairKernels& kernels = FM_PICK(kPairs);
+  const OrderingKernels& kernels = FM_PICK(kPairs);
   const int most_bits = std::clamp(width_of(static_cast<uint64_t>(count)) - 4, 8, 16);
   const Ranges ranges(count, count >> (most_bits + 2));
   std::vector<KeyRange> found(static_cast<size_t>(ranges.parts), KeyRange{~0u, 0});
@@ -204,7 +204,7 @@ std::vector<Bucket> scatter_into_buckets(const Pair* pairs, Pair* spare, int64_t
 // but what `use` writes there.
 template <class Found, class Use>
 Found sort_and_use(Pair* pairs, Pair* spare, int64_t count, Use&& use) {
-  const PairKernels& kernels = FM_PICK(kPairs);
+  const OrderingKernels& kernels = FM_PICK(kPairs);
   if (count <= kOneBucket) {
     Pair* const sorted = kernels.sort(pairs, spare, count);
     return use(int64_t{0}, sorted, sorted == pairs ? spare : pairs, count);
@@ -270,7 +270,7 @@ struct Numbers {
 // Replaces images of 64 bits by twice their ranks: sorts by the upper halves, and what is equal
 // there by the lower ones.
 void rank_images(const uint64_t* images, int64_t count, uint32_t* ranks, Pair* pairs, Pair* spare) {
-  const PairKernels& kernels = FM_PICK(kPairs);
+  const OrderingKernels& kernels = FM_PICK(kPairs);
   Ranges(count).run([&](int64_t, int64_t begin, int64_t size) {
     for (int64_t i = begin; i < begin + size; ++i) {
       pairs[i] = (images[i] >> 32) << 32 | static_cast<Pair>(i);
@@ -405,7 +405,7 @@ Moments moments_of(const Numbers& preds, const Numbers& target, int64_t column) 
 
 // Counts pairs in descending order; the first levels make tasks for the threads.
 int64_t inversions_of(uint32_t* numbers, uint32_t* spare, int64_t count, int bit) {
-  const PairKernels& kernels = FM_PICK(kPairs);
+  const OrderingKernels& kernels = FM_PICK(kPairs);
   uint64_t total = 0;
   std::vector<Bucket> nodes{Bucket{0, count}};
   if (num_workers(count) > 1) {

@@ -178,6 +178,6 @@ inline uint64_t count_inversions(uint32_t* numbers, uint32_t* spare, int64_t cou
 template <class T>
 constexpr ReadImages<T> kReadImages = read_images<T>;
 
-constexpr PairKernels kPairs{pack_pairs, range_of,        count_bins,   scatter_pairs,
-                             sort_pairs, turn_pairs,      sum_products, list_others,
-                             split_bit,  count_inversions};
+constexpr OrderingKernels kPairs{pack_pairs, range_of,        count_bins,   scatter_pairs,
+                                 sort_pairs, turn_pairs,      sum_products, list_others,
+                                 split_bit,  count_inversions};
