@@ -16,7 +16,7 @@ from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.classification._scores import AreaFormula, Formula, scores_of
 from fastmetrics.functional.classification._tasks import TASKS, check_sizes, check_task
 from fastmetrics.metric import Metric
-from fastmetrics.ops.kept_scores import Kept
+from fastmetrics.ops.exact_scores import Exact
 from fastmetrics.ops.scores import Scores
 from fastmetrics.ops.thresholds import Thresholds
 
@@ -93,7 +93,7 @@ class CurveMetric(StatisticMetric):
         return self.statistic.thresholds
 
     def _lists(self) -> Lists | None:
-        if isinstance(self.statistic, Kept):
+        if isinstance(self.statistic, Exact):
             return self.statistic.lists(flat=self.statistic.multiclass and self.average == "micro")
         return super()._lists()
 

@@ -11,6 +11,7 @@ import itertools
 from collections.abc import Callable, Container, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -28,6 +29,10 @@ State = Tensor | list[Tensor]
 
 # Equal versions mean equal content, in all states of the process.
 next_version = itertools.count(1).__next__
+
+
+# All states but those of one batch, by identity: what a compiled region holds of them.
+ALIVE: WeakValueDictionary[int, States] = WeakValueDictionary()
 
 
 def _is_zero(default: State) -> bool:
@@ -113,6 +118,8 @@ class States:
     def __init__(self, values: dict[str, Any] | None = None, *, batch: bool = False) -> None:
         self.values: dict[str, Any] = {} if values is None else values
         self.batch = batch
+        if not (batch or is_dynamo_compiling()):
+            ALIVE[id(self)] = self
         self.defaults: dict[str, State] = {}
         self.reductions: dict[str, Reduction] = {}
         self.count = 0
@@ -240,7 +247,7 @@ class States:
         lists: list[list[Tensor]] = []
         ends: list[list[Tensor]] = []
         values, home = self.values, self.home
-        compiling = is_compiling()  # which does not know of all gradients
+        compiling = is_compiling()  # which does not know of all gradients, but that these have none
         for name, part in batch.values.items():
             if name in but:
                 continue
@@ -255,7 +262,7 @@ class States:
                 reduction.adds
                 and part.dtype is total.dtype
                 and part.shape == total.shape
-                and not (part.requires_grad or compiling)
+                and not (part.requires_grad or (compiling and part.is_floating_point()))
             ):
                 totals.append(total)
                 parts.append(part)
@@ -264,6 +271,8 @@ class States:
         if compiling:
             for each, end in zip(lists, ends, strict=True):
                 each.extend(end)
+            for total, part in zip(totals, parts, strict=True):
+                total.add_(part)
             return
         if lists:
             in_one_step(list.extend, lists, ends)

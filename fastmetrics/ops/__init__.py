@@ -6,6 +6,7 @@ from fastmetrics.ops.bootstrap import *
 from fastmetrics.ops.box_matches import *
 from fastmetrics.ops.box_overlaps import *
 from fastmetrics.ops.calibration import *
+from fastmetrics.ops.cells import *
 from fastmetrics.ops.co_moments import *
 from fastmetrics.ops.confusion import *
 from fastmetrics.ops.cross_entropy import *

@@ -1,24 +1,26 @@
-"""Every score: growing lists of tensors, the curves through them, and counts of 16-bit scores."""
+"""Scores kept one by one, in growing lists of tensors, and the curves through them."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import replace
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 from typing_extensions import override
 
-from fastmetrics.core.states import Batch, States
-from fastmetrics.core.statistic import Lists, batches_of, check_form, frozen
+from fastmetrics.core.states import ALIVE, Batch, States
+from fastmetrics.core.statistic import check_form, frozen
 from fastmetrics.ops.checks import LABEL_DTYPES
 from fastmetrics.ops.counted import is_few
 from fastmetrics.ops.curve import curve_areas_, curve_points_
-from fastmetrics.ops.faults import OUTSIDE, new_events
+from fastmetrics.ops.define import LIBRARY
+from fastmetrics.ops.faults import new_events
 from fastmetrics.ops.keep_scores import SpareRows, keep_scores_, label_dtype
-from fastmetrics.ops.score_histogram import MOST_IMAGE_BITS, score_image_histogram_, softmax_rows
+from fastmetrics.ops.score_histogram import softmax_rows
 from fastmetrics.ops.scores import (
     Areas,
     Curve,
@@ -26,12 +28,8 @@ from fastmetrics.ops.scores import (
     Scores,
     TiedScores,
     filled_up,
-    image_values,
-    occupied,
-    order_image,
     points_curve,
     points_of,
-    sigmoid,
 )
 from fastmetrics.utilities.data import end_alike, normal_tensor
 from fastmetrics.utilities.recording import is_recorded
@@ -39,14 +37,47 @@ from fastmetrics.utilities.recording import is_recorded
 # A label that does not count, where labels take a byte.
 LEFT_OUT_BYTE = 255
 
-# 16-bit scores become counts once so many rows are kept, if there are not too many classes.
-FOLDED_ROWS = 2**16
-MAX_FOLDED_CLASSES = 64
+
+# Who kept scores, by identity: what a compiled region holds of them.
+_KEEPERS: WeakValueDictionary[int, Kept] = WeakValueDictionary()
+
+# A compiled region sees neither the lists nor their growth, which would compile it anew. Memory that
+# a CUDA graph would write again holds the rows of one batch.
+LIBRARY.define(
+    "append_rows_(Tensor(a!) events, int statistic, int states, Tensor[] rows) -> ()",
+    tags=(torch.Tag.cudagraph_unsafe,),
+)
+
+
+def _append_rows(events: Tensor, statistic: int, states: int, rows: list[Tensor]) -> None:
+    keeper, kept = _KEEPERS.get(statistic), ALIVE.get(states)
+    if keeper is None or kept is None:
+        raise RuntimeError("A compiled step adds scores to a metric that no longer exists.")
+    keeper.append(kept, tuple(rows))
+
+
+LIBRARY.impl("append_rows_", _append_rows, "CompositeExplicitAutograd")
+LIBRARY.impl("append_rows_", torch.library.fallthrough_kernel, "Autograd")
+torch.library.register_fake("fastmetrics::append_rows_", lambda *_: None, lib=LIBRARY)
+
+
+class Samples(NamedTuple):
+    """Kept rows that can be ranked: chunks of scores ``[M, C]`` with their labels.
+
+    Attributes:
+        preds: those without weights, of one dtype.
+        target: their labels.
+        weighted: scores, labels and weights of the others, chunk by chunk.
+    """
+
+    preds: list[Tensor]
+    target: list[Tensor]
+    weighted: list[tuple[Tensor, Tensor, Tensor]]
 
 
 @frozen(kw_only=True)
 class Kept(Scores):
-    """Every score and its label, in lists of tensors; counts of 16-bit scores once there are many.
+    """Scores and their labels, in lists of tensors, as long as a subclass leaves them there.
 
     The states are
 
@@ -54,44 +85,26 @@ class Kept(Scores):
     - ``target``: uint8 0, 1 and 255 (left out) in the shape of ``preds``; for multiclass the
       classes ``[M]``, uint8 with 255 or int32 with -1 for those left out;
     - ``weighted_preds``, ``weighted_target``, ``weights``: the same for samples with a weight;
-    - ``float16_counts``, ``bfloat16_counts``: ``[1, C, 2, 65536]`` by the order of all such
-      numbers, or a scalar 0;
-    - ``events``.
-
-    Attributes:
-        folds: whether 16-bit scores become counts, which forget the other scores of a sample.
+    - ``events``;
+    - what a subclass makes of many scores.
     """
-
-    folds: bool
 
     op = staticmethod(keep_scores_)
     exact = ("weights",)
     PLAIN: ClassVar = ("preds", "target")
     WEIGHTED: ClassVar = ("weighted_preds", "weighted_target", "weights")
-    COUNTED: ClassVar = {torch.float16: "float16_counts", torch.bfloat16: "bfloat16_counts"}
-    REDUCTIONS: ClassVar = {
-        **dict.fromkeys((*PLAIN, *WEIGHTED), "cat"),
-        **dict.fromkeys((*COUNTED.values(), "events"), "sum"),
-    }
+    MADE: ClassVar[tuple[str, ...]] = ()  # of many rows, by a subclass
 
-    @classmethod
-    def may_fold(cls, num_classes: int, multiclass: bool, input: str) -> bool:
-        """Whether counts of 16-bit scores take little memory and tell as much as the scores.
-
-        Whether multiclass scores are ranked as they are shows only at the end, unless they are
-        said to be probabilities.
-        """
-        return num_classes <= MAX_FOLDED_CLASSES and (not multiclass or input == "probs")
-
-    @property
-    @override
-    def thresholds(self) -> None:
-        return None
+    def __post_init__(self) -> None:
+        """Let compiled regions find the statistic."""
+        super().__post_init__()
+        if not is_dynamo_compiling():
+            _KEEPERS[id(self)] = self
 
     @property
     @override
     def reductions(self) -> Mapping[str, Any]:
-        return self.REDUCTIONS
+        return {**dict.fromkeys((*self.PLAIN, *self.WEIGHTED), "cat"), "events": "sum"}
 
     @property
     @override
@@ -105,20 +118,10 @@ class Kept(Scores):
 
     @override
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
-        nothing = torch.zeros((), dtype=torch.int64, device=device)
-        return {
-            "preds": [],
-            "target": [],
-            "weighted_preds": [],
-            "weighted_target": [],
-            "weights": [],
-            **dict.fromkeys(self.COUNTED.values(), nothing),
-            "events": new_events(device),
-        }
+        return self.empty_batch(device)
 
     @override
-    def empty_batch(self, device: torch.device) -> dict[str, Any]:
-        # One batch is never turned into counts.
+    def empty_batch(self, device: torch.device | None) -> dict[str, Any]:
         return {
             "preds": [],
             "target": [],
@@ -135,17 +138,20 @@ class Kept(Scores):
         count = target.numel() if self.multiclass else target.numel() // self.num_classes
         names = self.PLAIN if weight is None else self.WEIGHTED
         values = states.values
-        if isinstance(states, Batch):
+        if isinstance(states, Batch) or is_dynamo_compiling():
             memory = self._allocate(count, weight is not None, preds.dtype, target.device)
             self._write(memory, 0, values["events"], preds, target, weight)
-            for name, written in zip(names, memory, strict=True):
+            shown = memory if isinstance(states, Batch) else self._shown(memory)
+            if not states.batch:
+                self._append_later(states, shown)
+                return
+            for name, written in zip(names, shown, strict=True):
                 values[name].append(written)
             return
         rows = self._open_rows(states, names, count, preds.dtype, values["events"].device)
         self._write(rows.memory, rows.used, values["events"], preds, target, weight)
         self._show_rows(states, names, rows, count)
-        if self.folds and preds.dtype in self.COUNTED:
-            self._fold(states)
+        self.shrink(states, preds.dtype)
 
     def _write(
         self,
@@ -175,15 +181,31 @@ class Kept(Scores):
     def join(self, total: States, batch: States) -> tuple[str, ...]:
         for names in (self.PLAIN, self.WEIGHTED):
             for chunks in zip(*(batch.values[name] for name in names), strict=True):
-                count, first = chunks[0].shape[0], chunks[0]
-                rows = self._open_rows(total, names, count, first.dtype, first.device)
-                for shown, chunk in zip(rows.shown, chunks, strict=True):
-                    shown[rows.used : rows.used + count] = chunk
-                self._show_rows(total, names, rows, count)
-        if self.folds and any(x.dtype in self.COUNTED for x in batch.values["preds"]):
-            self._fold(total)
-        # One batch is never turned into counts.
-        return (*self.PLAIN, *self.WEIGHTED, *self.COUNTED.values())
+                if is_dynamo_compiling():
+                    self._append_later(total, chunks)
+                else:
+                    self.append(total, chunks)
+        # One batch is never turned into anything else.
+        return (*self.PLAIN, *self.WEIGHTED, *self.MADE)
+
+    def append(self, states: States, chunks: tuple[Tensor, ...]) -> None:
+        """Add rows, as states hold them: scores, labels and perhaps weights."""
+        names = self.PLAIN if len(chunks) == len(self.PLAIN) else self.WEIGHTED
+        count, dtype, device = chunks[0].shape[0], chunks[0].dtype, chunks[0].device
+        rows = self._open_rows(states, names, count, dtype, device)
+        for shown, chunk in zip(rows.shown, chunks, strict=True):
+            shown[rows.used : rows.used + count] = chunk
+        self._show_rows(states, names, rows, count)
+        self.shrink(states, dtype)
+
+    def _append_later(self, states: States, rows: tuple[Tensor, ...]) -> None:
+        """Add rows when the compiled region runs."""
+        torch.ops.fastmetrics.append_rows_.default(
+            states.values["events"], id(self), id(states), list(rows)
+        )
+
+    def shrink(self, states: States, dtype: torch.dtype) -> None:
+        """Make less of the rows, to which one of this dtype was added, if they are too many."""
 
     def _open_rows(
         self,
@@ -210,9 +232,13 @@ class Kept(Scores):
         self, size: int, weighted: bool, dtype: torch.dtype, device: torch.device
     ) -> SpareRows:
         memory = normal_tensor(lambda: self._allocate(size, weighted, dtype, device))
+        return SpareRows(memory, self._shown(memory))
+
+    def _shown(self, memory: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """Return memory in the form of the states: binary scores have one axis."""
         if self.num_classes > 1:
-            return SpareRows(memory, memory)
-        return SpareRows(memory, (*[column.squeeze(1) for column in memory[:2]], *memory[2:]))
+            return memory
+        return (*[column.squeeze(1) for column in memory[:2]], *memory[2:])
 
     def _allocate(
         self, size: int, weighted: bool, dtype: torch.dtype, device: torch.device
@@ -250,55 +276,6 @@ class Kept(Scores):
         elif states.spare:
             states.spare.pop(names[0], None)
 
-    def _fold(self, states: States) -> None:
-        """Turn the 16-bit scores among many into counts, which are just as exact."""
-        values = states.values
-        preds = values["preds"]
-        if states.batch or sum(map(len, preds)) < FOLDED_ROWS:
-            return
-        device = values["events"].device
-        for place in reversed(range(len(preds))):
-            name = self.COUNTED.get(preds[place].dtype)
-            if name is None or self._are_settled(values["target"][place]):
-                continue
-            if not values[name].ndim:
-                size = (1, self.num_classes, 2, 2**MOST_IMAGE_BITS)
-                zeros = functools.partial(torch.zeros, size, dtype=torch.int64, device=device)
-                values[name] = normal_tensor(zeros)
-            counts, before = values[name], values[name].sum()
-            rest = {n: [*values[n][:place], *values[n][place + 1 :]] for n in self.PLAIN}
-            try:
-                # They may wait on the CPU.
-                self._count(counts, values["preds"][place].to(device), values["target"][place])
-                values.update(rest)
-            except BaseException:
-                if counts.sum() != before:  # an interrupt behind the op: counted once, not twice
-                    values.update(rest)
-                raise
-
-    def _count(self, counts: Tensor, scores: Tensor, labels: Tensor) -> None:
-        """Count a chunk of 16-bit scores."""
-        labels = self._own_labels(labels).to(scores.device)
-        if self.num_classes == 1:
-            scores, labels = scores.flatten(), labels.flatten()
-        score_image_histogram_(
-            counts,
-            new_events(scores.device),  # unread: they were counted when the scores came
-            scores,
-            labels,
-            None,
-            half=scores.dtype is torch.float16,
-            multiclass=self.multiclass,
-            ignore_index=LEFT_OUT_BYTE,
-            validate=False,
-        )
-
-    @override
-    def check_state(self, name: str, value: Tensor, default: Tensor) -> None:
-        shape = (1, self.num_classes, 2, 2**MOST_IMAGE_BITS)
-        counted = name in self.COUNTED.values() and value.ndim
-        check_form(name, value, shape if counted else tuple(default.shape), torch.int64)
-
     @override
     def check_batch_states(self, names: tuple[str, ...], tensors: tuple[Tensor, ...]) -> None:
         columns = (self.num_classes,) if self.num_classes > 1 else ()
@@ -309,102 +286,30 @@ class Kept(Scores):
         for name, weight in zip(names[2:], weights, strict=True):
             check_form(name, weight, (len(preds),), torch.float64)
 
-    # Other programs keep scores as probabilities, and labels in other dtypes, which tells them
-    # apart from ours: those are probabilities whatever the scores of other batches turn out to be.
+    def samples(self, states: States, logits: bool | None = None) -> Samples:
+        """Return all rows, as they are compared.
 
-    def lists(self, flat: bool = False) -> Lists:
-        """Return torchmetrics' lists of scores and labels.
-
-        ``flat`` is for multiclass scores whose classes count together, kept as ``[M * C]``.
+        Without ``logits``, which says whether multiclass scores are such, their values do.
         """
-        return Lists(
-            self.PLAIN,
-            functools.partial(self._take_batch, flat=flat),
-            functools.partial(self._give_batches, flat=flat),
-        )
+        if is_dynamo_compiling() and not states.batch:
+            torch._dynamo.graph_break("the number of scores that are kept changes")
+        preds, target = self._preds(states, "preds", logits), self._target(states, "target")
+        weights = chunks_of(states.values["weights"])
+        if not weights:
+            return Samples(preds, target, [])
+        scores = self._preds(states, "weighted_preds", logits)
+        labels = self._target(states, "weighted_target")
+        return Samples(preds, target, list(zip(scores, labels, weights, strict=True)))
 
-    def _take_batch(self, states: States, batch: tuple[Tensor, ...], *, flat: bool) -> None:
-        """Keep probabilities, the labels of what counts, and nothing else."""
-        preds, target = batch
-        if flat:
-            size = self.num_classes
-            check_form("preds", preds, ("M",))
-            check_form("target", target, (len(preds),), *LABEL_DTYPES)
-            preds, target = preds.view(-1, size), target.view(-1, size).long().argmax(-1)
-        self.check_batch_states(self.PLAIN, (preds, target))
-        if self.logits:
-            preds = self._as_logits(preds)
-        states.values["preds"].append(preds)
-        labels = target.long()
-        states.values["target"].append(labels if self.input == "auto" else self._own_labels(labels))
-
-    def _as_logits(self, probabilities: Tensor) -> Tensor:
-        """Return logits with these probabilities."""
-        return probabilities.log() if self.multiclass else probabilities.logit()
-
-    def _are_settled(self, labels: Tensor) -> bool:
-        """Whether the scores with these labels are probabilities, whatever others are."""
-        own = label_dtype(self.num_classes, self.multiclass)
-        return self.input == "auto" and labels.dtype is not own
-
-    @override
-    def settle(self, states: States) -> None:
-        """Make probabilities logits where others turned out to be such."""
-        preds, target = states.values["preds"], states.values["target"]
-        if is_recorded() or isinstance(target, Tensor):
-            return
-        places = [place for place, labels in enumerate(target) if self._are_settled(labels)]
-        if places and int(states.values["events"][OUTSIDE]) > 0:
-            for place in places:
-                preds[place] = self._as_logits(preds[place])
-                target[place] = self._own_labels(target[place])
-
-    def _give_batches(self, states: States, *, flat: bool) -> list[tuple[Tensor, ...]]:
-        """Return probabilities and labels; a label that does not count is left out, or ignored."""
-        values = states.values
-        if _chunks(values["weights"]):
-            raise ValueError("torchmetrics keeps no weights, and these scores have some.")
-        if any(values[name].ndim for name in self.COUNTED.values()):
-            raise ValueError("torchmetrics keeps every score, and 16-bit ones were counted here.")
-        self.settle(states)
-        convert = softmax_rows if self.multiclass else sigmoid
-        given = []
-        for preds, target in batches_of({name: values[name] for name in self.PLAIN}):
-            if not self._are_settled(target):
-                preds = self.if_logits(states, preds, convert)
-            given.append(self._upstream_batch(preds, self._own_labels(target), flat=flat))
-        return given
-
-    def _upstream_batch(self, preds: Tensor, labels: Tensor, *, flat: bool) -> tuple[Tensor, ...]:
-        left_out = labels == (LEFT_OUT_BYTE if labels.dtype is torch.uint8 else -1)
-        target = labels.long()
-        if self.multiclass or self.num_classes == 1:
-            preds, target = preds[~left_out], target[~left_out]
-        elif self.ignore_index is not None:
-            target = target.masked_fill(left_out, self.ignore_index)
-        elif bool(left_out.any()):
-            raise ValueError("torchmetrics needs `ignore_index` for labels that are left out.")
-        if flat:
-            target = torch.nn.functional.one_hot(target, self.num_classes).flatten()
-            preds = preds.flatten()
-        return preds, target
-
-    @override
-    def report(self, owner: str, states: States) -> None:
-        super().report(owner, states)
-        self.settle(states)
-
-    @override
-    def with_every_score(self) -> Kept:
-        return replace(self, folds=False)
-
-    def _preds(self, states: States, name: str) -> list[Tensor]:
+    def _preds(self, states: States, name: str, logits: bool | None) -> list[Tensor]:
         """Return chunks ``[M, C]`` of one dtype that can be ranked."""
-        chunks = _chunks(states.values[name])
+        chunks = chunks_of(states.values[name])
         if self.num_classes == 1:
             chunks = [_as_column(chunk) for chunk in chunks]
-        if self.multiclass:
+        if self.multiclass and logits is None:
             chunks = [self.if_logits(states, chunk, softmax_rows) for chunk in chunks]
+        elif self.multiclass and logits:
+            chunks = [softmax_rows(chunk) for chunk in chunks]
         if len(chunks) > 1 and len({chunk.dtype for chunk in chunks}) > 1:
             dtype = functools.reduce(torch.promote_types, (chunk.dtype for chunk in chunks))
             chunks = [chunk.to(dtype) for chunk in chunks]
@@ -412,7 +317,7 @@ class Kept(Scores):
 
     def _target(self, states: States, name: str) -> list[Tensor]:
         """Return chunks of labels as `keep_scores_` leaves them."""
-        chunks = [self._own_labels(chunk) for chunk in _chunks(states.values[name])]
+        chunks = [self._own_labels(chunk) for chunk in chunks_of(states.values[name])]
         return [_as_column(chunk) for chunk in chunks] if self.num_classes == 1 else chunks
 
     def _own_labels(self, labels: Tensor) -> Tensor:
@@ -429,30 +334,20 @@ class Kept(Scores):
     def _device(self, states: States) -> torch.device:
         """Where the scores are, if not with the counts: `compute_on_cpu` moves lists alone."""
         values = states.values
-        chunks = _chunks(values["preds"]) or _chunks(values["weighted_preds"])
+        chunks = chunks_of(values["preds"]) or chunks_of(values["weighted_preds"])
         device: torch.device = (chunks[0] if chunks else values["events"]).device
         return device
-
-    def _folded(self, states: States) -> list[tuple[torch.dtype, Tensor]]:
-        """Return the counts of 16-bit scores, where there are any."""
-        found = [(dtype, states.values.get(name)) for dtype, name in self.COUNTED.items()]
-        return [(dtype, counts) for dtype, counts in found if counts is not None and counts.ndim]
-
-    @override
-    def table(self, states: States, *, micro: bool) -> None:
-        return None
 
     @override
     def areas(self, states: States, *, micro: bool, precision: bool) -> Areas | None:
         """Return the areas by sorting; None where points of several kinds must be joined."""
-        if _chunks(states.values["weights"]) or self._folded(states):
+        if chunks_of(states.values["weights"]) or self.counted(states, None):
             return None
-        preds = self._preds(states, "preds")
+        preds, target, _ = self.samples(states)
         size = 1 if micro else self.num_classes
         device = (preds[0] if preds else states.values["events"]).device
         areas = torch.zeros(size, 4, dtype=torch.float64, device=device)
         if preds:
-            target = self._target(states, "target")
             curve_areas_(areas, preds, target, self.multiclass, micro)
         few, whole = is_few(areas), areas[0] if micro else areas
         columns: Any = [*zip(*areas.tolist(), strict=True)] if few else whole.unbind(-1)
@@ -461,61 +356,45 @@ class Kept(Scores):
     @override
     def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:
         static_shape = static_shape and is_recorded()
-        samples = self._preds(states, "preds"), self._target(states, "target")
-        weighted, folded = self._weighted(states), self._folded(states)
+        samples = self.samples(states)
         curves = []
         for column in [None] if micro else range(self.num_classes):
-            curve = self._sorted_curve(states, *samples, column=column, static_shape=static_shape)
-            if weighted or folded:
-                parts = [self._points_of_weights(*rows, column, static_shape) for rows in weighted]
-                parts += [
-                    _points_of_counts(dtype, counts.to(curve.fps.device)[0], column, static_shape)
-                    for dtype, counts in folded
-                ]
-                parts += points_of(curve) if samples[0] else []
+            counted = self.counted(states, column, static_shape)
+            if samples.weighted or counted:
+                device = self._device(states)
+                parts = self.points(states, samples, column, static_shape)
+                parts += [TiedScores(*(x.to(device) for x in part)) for part in counted]
                 curve = points_curve(parts, static_shape)
+            else:
+                curve = self._sorted_curve(states, samples, column, static_shape)
             curves.append(self.with_probabilities(states, curve))
         return curves[0] if micro else curves
 
-    def class_pairs(self, states: States) -> tuple[Tensor, Tensor]:
-        """Return, float64, how classes rank against one another by their own score.
+    def counted(
+        self, states: States, column: int | None, static_shape: bool = False
+    ) -> list[TiedScores]:
+        """Return what stands for rows that are no longer there, of one column or of all."""
+        return []
 
-        ``pairs[i, j]`` counts the samples of class i that score higher in column i than one of
-        class j, ties counting half ``[C, C]``; with it come the samples of each class ``[C]``.
-        """
-        size = self.num_classes
-        pairs = torch.zeros((size, size), dtype=torch.float64, device=self._device(states))
-        preds, weighted_preds = (self._preds(states, n) for n in ("preds", "weighted_preds"))
-        target, weighted = (self._target(states, n) for n in ("target", "weighted_target"))
-        if not preds and not weighted_preds:
-            return pairs, pairs.new_zeros(size)
-        labels = torch.cat([chunk.long() for chunk in (*target, *weighted)])
-        ones = [pairs.new_ones(len(chunk)) for chunk in target]
-        weights = torch.cat([*ones, *_chunks(states.values["weights"])])
-        weights = weights.where((labels >= 0) & (labels < size), 0.0)
-        labels = labels.clamp(0, size - 1)
-        for column in range(size):
-            scores = torch.cat([chunk[:, column].double() for chunk in (*preds, *weighted_preds)])
-            image, order = order_image(scores).sort(descending=True)
-            own = weights[order].where(labels[order] == column, 0.0)
-            groups = torch.unique_consecutive(image, return_inverse=True)[1]
-            tied = own.new_zeros(int(groups[-1]) + 1).index_add_(0, groups, own)
-            above = (tied.cumsum(0) - tied / 2)[groups]
-            pairs[column].index_add_(0, labels[order], above * weights[order])
-        totals = pairs.new_zeros(size).index_add_(0, labels, weights)
-        return pairs, totals
+    def points(
+        self, states: States, samples: Samples, column: int | None, static_shape: bool
+    ) -> list[TiedScores]:
+        """Return the rows of one column, or of all of them, as points."""
+        parts = [self._points_of_weights(*x, column, static_shape) for x in samples.weighted]
+        if samples.preds:
+            parts += points_of(self._sorted_curve(states, samples, column, static_shape))
+        return parts
 
     def _sorted_curve(
         self,
         states: States,
-        preds: list[Tensor],
-        target: list[Tensor],
-        *,
+        samples: Samples,
         column: int | None,
         static_shape: bool,
     ) -> Curve:
         """Return the curve of one column, or of all of them, through the distinct scores."""
         device = self._device(states)
+        preds, target, _ = samples
         size = sum(len(chunk) for chunk in preds) * (self.num_classes if column is None else 1)
         fps = torch.empty(size, dtype=torch.float64, device=device)
         tps = torch.empty_like(fps)
@@ -547,15 +426,6 @@ class Kept(Scores):
             False,
         )
 
-    def _weighted(self, states: States) -> list[tuple[Tensor, Tensor, Tensor]]:
-        """Return scores, labels and weights of the samples that have weights."""
-        weights = _chunks(states.values["weights"])
-        if not weights:
-            return []
-        preds = self._preds(states, "weighted_preds")
-        target = self._target(states, "weighted_target")
-        return list(zip(preds, target, weights, strict=True))
-
     def _points_of_weights(
         self,
         scores: Tensor,
@@ -580,16 +450,7 @@ class Kept(Scores):
         return TiedScores(*(x[used] for x in points))
 
 
-def _points_of_counts(
-    dtype: torch.dtype, counts: Tensor, column: int | None, static_shape: bool
-) -> TiedScores:
-    """Return the points of counted scores ``[C, 2, 65536]`` of one class, or of all of them."""
-    table = counts.sum(0) if column is None else counts[column]
-    values = image_values(MOST_IMAGE_BITS, dtype, counts.device)
-    return occupied(table, values, static_shape)
-
-
-def _chunks(rows: list[Tensor] | Tensor) -> list[Tensor]:
+def chunks_of(rows: list[Tensor] | Tensor) -> list[Tensor]:
     """Return the tensors that hold anything."""
     chunks = [rows] if isinstance(rows, Tensor) else rows
     return [chunk for chunk in chunks if chunk.numel()]

@@ -7,7 +7,7 @@ name     ``thresholds``     what is kept
 ======== ================== ========================================================================
 binned   int, list, tensor  how many scores lie between the thresholds
 exact    None               every score
-ranked   ``"auto"``         how many scores share the leading bits of their floating-point format
+ranked   ``"auto"``         every score; once they are many, how many lie in narrow intervals
 ======== ================== ========================================================================
 
 Shapes use C classes (or L labels, 1 for binary scores), T thresholds and K points of a curve.
@@ -15,7 +15,6 @@ Shapes use C classes (or L labels, 1 for binary scores), T thresholds and K poin
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from itertools import accumulate
@@ -28,20 +27,14 @@ from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View, frozen
+from fastmetrics.ops.cells import Cells
 from fastmetrics.ops.counted import TINY, CountStatistic, choose_interpretation, is_few, is_readable
 from fastmetrics.ops.faults import NAN_RANKS_LAST, OUTSIDE
-from fastmetrics.ops.score_histogram import (
-    MOST_IMAGE_BITS,
-    score_histogram_,
-    score_image_histogram_,
-)
-from fastmetrics.ops.thresholds import RANKED, Grid
+from fastmetrics.ops.score_histogram import score_histogram_
+from fastmetrics.ops.thresholds import Grid
 from fastmetrics.utilities.data import normal_tensor
-from fastmetrics.utilities.recording import is_recorded, is_traced, unrecorded
+from fastmetrics.utilities.recording import is_recorded, is_traced
 
-# Counts of ranked scores take at most this many bytes, as long as bins stay fine enough.
-MAX_COUNT_BYTES = 64 * 2**20
-LEAST_IMAGE_BITS = 10
 # Up to here numbers are faster than tensors.
 _FEW_CELLS = 1024
 
@@ -143,10 +136,9 @@ class Scores(CountStatistic):
         """
         return None
 
-    def table(self, states: States, *, micro: bool) -> Tensor | None:
-        """Return counts ``[C, 2, B]`` by ascending score, or None when every score is known."""
-        table = choose_interpretation(states.values["counts"], states.values["events"])
-        return table.sum(0, keepdim=True) if micro and len(table) > 1 else table
+    def cells(self, states: States, *, micro: bool) -> list[Cells] | None:
+        """Return what is known of the scores of each class; None if that is every score."""
+        return None
 
     def with_every_score(self) -> Scores:
         """Return the statistic that also tells which scores belong to one sample, if it can."""
@@ -195,14 +187,28 @@ def order_image(scores: Tensor) -> Tensor:
     return torch.where(scores.isnan(), torch.iinfo(torch.int64).min, image)
 
 
+def score_of_image(image: Tensor) -> Tensor:
+    """Return the float64 scores that have these images."""
+    return (image ^ ((image >> 63) & torch.iinfo(torch.int64).max)).view(torch.float64)
+
+
 def points_curve(parts: list[TiedScores], static_shape: bool) -> Curve:
     """Return the curve through all points, at the distinct scores, or at each one's last point."""
     scores = torch.cat([part.scores for part in parts])
-    image, order = order_image(scores).sort(descending=True)
+    negatives = torch.cat([part.negatives for part in parts])
+    positives = torch.cat([part.positives for part in parts])
+    curve = image_curve(order_image(scores), negatives, positives, static_shape)
+    return curve._replace(thresholds=scores[curve.thresholds])
+
+
+def image_curve(
+    images: Tensor, negatives: Tensor, positives: Tensor, static_shape: bool = False
+) -> Curve:
+    """Return the curve through all points ``[K]``; its thresholds are the places of the points."""
+    image, order = images.sort(descending=True)
     last = torch.ones_like(image, dtype=torch.bool)
     last[:-1] = image[1:] != image[:-1]
-    fps = torch.cat([part.negatives for part in parts])[order].cumsum(0)
-    tps = torch.cat([part.positives for part in parts])[order].cumsum(0)
+    fps, tps = negatives[order].cumsum(0), positives[order].cumsum(0)
     zero = fps.new_zeros(())
     if static_shape:
         place = torch.arange(len(last), device=last.device)
@@ -212,7 +218,7 @@ def points_curve(parts: list[TiedScores], static_shape: bool) -> Curve:
         tps[last],
         fps[-1] if len(fps) else zero,
         tps[-1] if len(tps) else zero,
-        scores[order][last],
+        order[last],
         False,
     )
 
@@ -229,38 +235,6 @@ def filled_up(fps: Tensor, tps: Tensor, thresholds: Tensor, count: Tensor) -> Cu
     place = torch.arange(len(fps), device=fps.device).minimum(count - 1).clamp(min=0)
     fps, tps = (x[place].where(count > 0, 0.0) for x in (fps, tps))
     return Curve(fps, tps, fps[-1], tps[-1], thresholds[place], False)
-
-
-def image_values(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the lowest score of ``dtype`` in each bin of `score_image_histogram_`; NaN first."""
-    if torch.compiler.is_compiling():  # which does not trace into a cache
-        return _work_out_values(bits, dtype, device)
-    if is_traced():
-        return unrecorded(lambda: _kept_values(bits, dtype, device))
-    return _kept_values(bits, dtype, device)
-
-
-def _work_out_values(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    width = 8 * dtype.itemsize
-    image = torch.arange(2**bits, device=device) << (width - bits)
-    sign = 1 << (width - 1)
-    pattern = torch.where(image >= sign, image - sign, (2 * sign - 1 - image) - 2 * sign)
-    values = pattern.to(torch.int16 if width == 16 else torch.int32).view(dtype)
-    values = values.nan_to_num(-torch.inf, torch.inf, -torch.inf)
-    values[0] = torch.nan
-    return values
-
-
-_kept_values = functools.lru_cache(maxsize=16)(_work_out_values)
-
-
-def occupied(table: Tensor, values: Tensor, static_shape: bool) -> TiedScores:
-    """Return the bins ``[2, B]`` that hold anything, or all of them where points may repeat."""
-    if static_shape:
-        return TiedScores(values, *table.double().unbind(0))
-    used = (table[0] + table[1]).nonzero().squeeze(1)
-    negatives, positives = table.index_select(1, used).double().unbind(0)
-    return TiedScores(values[used], negatives, positives)
 
 
 def _areas_of(
@@ -314,10 +288,21 @@ class Binned(Scores):
             self.validate_args,
         )
 
+    def table(self, states: States, *, micro: bool) -> Tensor:
+        """Return counts ``[C, 2, T + 1]`` by ascending score."""
+        table = choose_interpretation(states.values["counts"], states.values["events"])
+        return table.sum(0, keepdim=True) if micro and len(table) > 1 else table
+
+    @override
+    def cells(self, states: States, *, micro: bool) -> list[Cells]:
+        table = self.table(states, micro=micro)
+        bins = 2 * torch.arange(table.shape[-1], device=table.device)
+        images = torch.stack([bins, bins + 1], 1)
+        return [Cells(images, counts.mT.double()) for counts in table]
+
     @override
     def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curve:
         table = self.table(states, micro=micro)
-        assert table is not None
         reached = (table[0] if micro else table).flip(-1).cumsum(-1).double()
         negatives, positives = reached[..., -1].unbind(-1)
         fps, tps = reached[..., :-1].unbind(-2)
@@ -327,7 +312,6 @@ class Binned(Scores):
     @override
     def areas(self, states: States, *, micro: bool, precision: bool) -> Areas:
         table = self.table(states, micro=micro)
-        assert table is not None
         if table.numel() <= _FEW_CELLS and is_readable(table):
             each = [_areas_of(lower, higher, precision) for lower, higher in table.tolist()]
             return Areas(*zip(*each, strict=True))
@@ -373,43 +357,3 @@ class Binned(Scores):
     def to(self, device: torch.device) -> Self:
         grid = self.grid.to(device)
         return self if grid is self.grid else replace(self, grid=grid)
-
-
-@frozen(kw_only=True)
-class Ranked(Scores):
-    """How many scores share their leading bits, ``counts`` ``[H, C, 2, 2 ** bits]``."""
-
-    op = staticmethod(score_image_histogram_)
-
-    @property
-    @override
-    def thresholds(self) -> str:
-        return RANKED
-
-    @property
-    @override
-    def shape(self) -> tuple[int, ...]:
-        interpretations = 2 if self.multiclass and self.input == "auto" else 1
-        cells = interpretations * self.num_classes * 2
-        bits = MOST_IMAGE_BITS
-        while bits > LEAST_IMAGE_BITS and cells * 8 * 2**bits > MAX_COUNT_BYTES:
-            bits -= 1
-        return interpretations, self.num_classes, 2, 2**bits
-
-    @override
-    def arguments(self) -> tuple[bool, bool, bool, int | None, bool]:
-        return False, self.multiclass, self.logits, self.ignore_index, self.validate_args
-
-    @override
-    def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:
-        static_shape = static_shape and is_recorded()
-        table = self.table(states, micro=micro)
-        assert table is not None
-        values = image_values(int(table.shape[-1]).bit_length() - 1, torch.float32, table.device)
-        curves = [
-            self.with_probabilities(
-                states, points_curve([occupied(rows, values, static_shape)], static_shape)
-            )
-            for rows in table
-        ]
-        return curves[0] if micro else curves

@@ -1,13 +1,15 @@
-"""Curves from every score, and from the leading bits of the scores."""
+"""Curves from every score, and from scores that are known up to a cell."""
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import io
 import itertools
 import math
 import pickle
 import warnings
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,8 @@ from torch import Tensor
 
 from fastmetrics import MetricCollection
 from fastmetrics.core.states import States
-from fastmetrics.ops.kept_scores import FOLDED_ROWS
+from fastmetrics.ops import ranked_scores
+from fastmetrics.ops.exact_scores import FOLDED_ROWS
 from tests.classification.test_curves import (
     CURVES,
     ROWS,
@@ -627,10 +630,20 @@ def mean_precision(preds: Tensor, target: Tensor) -> Fraction:
     return total / sum(labels)
 
 
-@settings(max_examples=60, deadline=None)
+@contextlib.contextmanager
+def few(rows: int, cells: int) -> Iterator[None]:
+    """Keep no more than so many rows, and cells of each class."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (("ROWS", rows), ("CELLS", cells)):
+            patch.setattr(ranked_scores, f"MOST_{name}", value)
+            patch.setattr(ranked_scores, f"LEAST_{name}", 1)
+        yield
+
+
+@settings(max_examples=100, deadline=None)
 @given(data=st.data())
 def test_bounds_enclose_the_exact_value(data):
-    """Whatever the scores: close together, far apart, tied, infinite; whatever the histogram."""
+    """Whatever the scores: close together, far apart, tied, infinite; however they are kept."""
     size = data.draw(st.integers(2, 40))
     base = data.draw(st.sampled_from([0.5, 1.0, -3.0, 1e-30, 98.0]))
     near = st.integers(-40, 40).map(lambda steps: float(np.float32(base) * (1 + steps * 2.0**-12)))
@@ -640,17 +653,84 @@ def test_bounds_enclose_the_exact_value(data):
     preds = torch.tensor(data.draw(st.lists(scores, min_size=size, max_size=size)))
     target = torch.tensor(data.draw(st.lists(st.integers(0, 1), min_size=size, max_size=size)))
     target[0], target[1] = 0, 1
-    thresholds = data.draw(st.sampled_from(["auto", 5, None]))
+    thresholds = data.draw(st.sampled_from(["auto", "auto", 5, None]))
+    cells, step = data.draw(st.integers(1, 20)), data.draw(st.integers(1, 40))
     cases = ((AUROC["binary"], pairs_in_order), (PRECISION["binary"], mean_precision))
     for row, oracle in cases:
-        metric = row.ours(thresholds=thresholds, input="logits")
-        metric.update(preds, target)
-        exact = oracle(preds, target)
-        low, high = (Fraction(bound.item()) for bound in metric.bounds())
-        assert low <= exact <= high
-        assert low <= Fraction(metric.compute().item()) <= high
-        if thresholds is None:
-            assert high - low < Fraction(1, 10**6)
+        with few(data.draw(st.integers(1, 20)), cells):
+            parts = [row.ours(thresholds=thresholds, input="logits") for _ in range(2)]
+            for number, start in enumerate(range(0, size, step)):
+                part = slice(start, start + step)
+                parts[number % 2].update(preds[part], target[part])
+            metric = parts[0]
+            metric.merge_state(parts[1])
+            exact = oracle(preds, target)
+            low, high = (Fraction(bound.item()) for bound in metric.bounds())
+            assert low <= exact <= high
+            assert low <= Fraction(metric.compute().item()) <= high
+            if thresholds is None:
+                assert high - low < Fraction(1, 10**6)
+
+
+def log_normal(size: int) -> Tensor:
+    return (torch.randn(size, dtype=torch.float64) * 8).exp()
+
+
+DISTRIBUTIONS = {
+    "normal around 98": lambda y: 98 + torch.randn(len(y)) + y / 2,
+    "uniform": lambda y: 0.6 + 0.3 * torch.rand(len(y)),
+    "narrow": lambda y: 1 + 1e-9 * (torch.randn(len(y), dtype=torch.float64) + y),
+    "30 decades": lambda y: log_normal(len(y)) * (1 + y),
+    "mixture": lambda y: torch.where(
+        torch.rand(len(y)) < 0.5, log_normal(len(y)), 98 + torch.randn(len(y)) + y / 2
+    ),
+    "two ranges": lambda y: torch.cat(
+        [0.6 + 0.3 * torch.rand(len(y) // 2), 98 + torch.randn(len(y) - len(y) // 2)]
+    ),
+    "peak": lambda y: y + 1e-3 * torch.randn(len(y)) / torch.randn(len(y)),
+}
+
+
+@pytest.mark.parametrize("rare", [False, True])
+@pytest.mark.parametrize("name", DISTRIBUTIONS)
+def test_bounds_of_a_million_scores_are_narrow(name, rare):
+    torch.manual_seed(0)
+    target = (torch.rand(10**6) < (0.02 if rare else 0.5)).long()
+    preds = DISTRIBUTIONS[name](target)
+    rows = (AUROC["binary"], PRECISION["binary"])
+    kinds = {row: (row.ours(thresholds="auto", input="logits"), row.ours()) for row in rows}
+    collection = MetricCollection({row.suffix: ranked for row, (ranked, _) in kinds.items()})
+    for start in range(0, 10**6, 50_000):
+        part = slice(start, start + 50_000)
+        collection.update(preds[part], target[part])
+    for ranked, exact in kinds.values():
+        low, high = ranked.bounds()
+        value = exact(preds, target)
+        assert low <= value <= high
+        assert low <= ranked.compute() <= high
+        assert high - low < 1e-3
+    assert len(ranked.state_bytes()) < 2**21
+
+
+def test_bounds_of_ranks_with_ranges_of_their_own_are_narrow():
+    torch.manual_seed(0)
+    target = torch.randint(2, (4, 250_000))
+    preds = torch.randn(4, 250_000) + target + torch.tensor([[0.0], [1.5], [30.0], [-1e6]])
+    for row in (AUROC["binary"], PRECISION["binary"]):
+        ranks = [row.ours(thresholds="auto", input="logits") for _ in range(4)]
+        for metric, scores, labels in zip(ranks, preds, target, strict=True):
+            metric.update(scores, labels)
+        for other in ranks[1:]:
+            ranks[0].merge_state(other)
+        low, high = ranks[0].bounds()
+        assert low <= row.call(preds.flatten(), target.flatten()) <= high
+        assert high - low < 1e-3
+        ranks[0].update(preds[1], target[1])
+        assert sum(map(len, ranks[0].cells)) == ranks[0].statistic.most_cells
+        again = torch.cat([preds.flatten(), preds[1]]), torch.cat([target.flatten(), target[1]])
+        low, high = ranks[0].bounds()
+        assert low <= row.call(*again) <= high
+        assert high - low < 1e-3
 
 
 @pytest.mark.parametrize("max_fpr", [0.01, 0.3, 0.9])
@@ -660,50 +740,107 @@ def test_bounds_of_partial_areas(max_fpr):
         preds, target = 1 + torch.rand(300) / 50, torch.randint(2, (300,))
         row = AUROC["binary"]
         exact = row.call(preds, target, max_fpr=max_fpr)
-        metric = row.ours(thresholds="auto", max_fpr=max_fpr)
-        metric.update(preds, target)
+        with few(64, 16):
+            metric = row.ours(thresholds="auto", max_fpr=max_fpr)
+            for start in range(0, 300, 60):
+                metric.update(preds[start : start + 60], target[start : start + 60])
         low, high = metric.bounds()
         assert low < exact < high
         assert low < metric.compute() < high
 
 
 @of(VALUES)
-def test_bounds_of_classes_and_weights(row, arguments):
-    preds, target = make(row.task, "probs", (400,))
-    weight = torch.rand(400)
+@pytest.mark.parametrize("kind", ["probs", "logits"])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_bounds_of_classes_and_weights(row, arguments, kind, weighted):
+    preds, target = make(row.task, kind, (400,))
+    weight = torch.rand(400) if weighted else None
     exact = row.call(preds, target, weight=weight, **arguments)
-    metric = row.ours(thresholds="auto", **arguments)
-    metric.update(preds[:100], target[:100], weight[:100])
-    metric.update(preds[100:], target[100:], weight[100:])
+    with few(100, 128):
+        metric = row.ours(thresholds="auto", **arguments)
+        for start in range(0, 400, 50):
+            part = slice(start, start + 50)
+            metric.update(preds[part], target[part], None if weight is None else weight[part])
+    assert sum(map(len, metric.cells)) == 128
     low, high = metric.bounds()
-    assert low.shape == high.shape == metric.compute().shape
-    assert ((low <= exact) & (exact <= high)).all()
-    assert (high - low < 0.04).all()
-    expect(metric.compute(), exact, rtol=3e-2, atol=0)
+    value = metric.compute()
+    assert low.shape == high.shape == value.shape
+    for each in (exact, value):
+        assert ((low <= each) & (each <= high)).all()
+    assert (high - low < 0.1).all()
 
 
 @every_row
-def test_ranked_curves_are_close_to_exact_ones(row):
-    """Exactly those of the scores cut to their leading bits."""
-    preds, target = make(row.task, "probs")
-    cut = (preds.view(torch.int32) & -65536).view(torch.float32)
-    expect(
-        row.call(preds, target, thresholds="auto", input="probs"),
-        row.call(cut, target, input="probs"),
-        rtol=1e-6,
-        atol=1e-7,
-    )
+@pytest.mark.parametrize("kind", ["probs", "logits"])
+def test_ranked_scores_are_exact_while_there_is_room(row, kind):
+    """Also in cells, as long as there are no more scores than cells."""
+    preds, target = make(row.task, kind)
+    exact = row.call(preds, target)
+    expect(row.call(preds, target, thresholds="auto"), exact, rtol=0, atol=0)
+    with few(20, 64):
+        metric = batches(row, preds, target, thresholds="auto")
+    assert metric.cells
+    expect_close(metric.compute(), one_value(exact))
 
 
-def test_ranked_counts_stay_below_their_limit():
-    for row, options in ((AUROC["multiclass"], {"num_classes": 1000}),):
-        metric = type(row.ours())(**options, thresholds="auto")
-        assert metric.counts.nbytes <= 64 * 2**20
-        preds, target = torch.randn(50, 1000), torch.randint(1000, (50,))
-        metric.update(preds, target)
-        low, high = metric.bounds()
-        exact = type(row.ours())(**options)(preds, target)
-        assert low <= exact <= high
+def test_whether_scores_are_logits_may_show_late():
+    row = AUROC["multiclass"]
+    preds, target = make("multiclass", "logits", (90,))
+    preds[:60] = preds[:60].softmax(1)
+    with few(20, 128):
+        metric = row.ours(thresholds="auto")
+        for start in range(0, 90, 30):
+            metric.update(preds[start : start + 30], target[start : start + 30])
+            seen = preds[: start + 30], target[: start + 30]
+            expect(metric.compute(), row.call(*seen), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_cells_are_copied_saved_and_joined(task):
+    row = AUROC[task]
+    preds, target = make(task, shape=(200,))
+    with few(30, 64):
+        metric, other = row.ours(thresholds="auto"), row.ours(thresholds="auto")
+        metric.persistent(True)
+        other.persistent(True)
+        for start in range(0, 200, 25):
+            metric(preds[start : start + 25], target[start : start + 25])
+        bounds, value = metric.bounds(), metric.compute()
+        assert metric.cells and not metric.preds
+        other.load_state_dict(metric.state_dict())
+        restored = row.ours(thresholds="auto").from_state_bytes(metric.state_bytes())
+        copies = (other, restored, copy.deepcopy(metric), pickle.loads(pickle.dumps(metric)))
+        for each in copies:
+            expect(each.compute(), value, rtol=0, atol=0)
+            expect(each.bounds(), bounds, rtol=0, atol=0)
+            each.update(preds, target)
+        expect(metric.compute(), value, rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_compiled_steps_make_cells(task):
+    torch.compiler.reset()
+    row = AUROC[task]
+    with few(30, 64):
+        metric, eager = row.ours(thresholds="auto"), row.ours(thresholds="auto")
+
+        @torch.compile(backend="eager", fullgraph=True)
+        def step(preds: Tensor, target: Tensor) -> None:
+            metric.update(preds * 1, target)
+
+        for _ in range(6):
+            preds, target = make(task, shape=(25,))
+            step(preds, target)
+            eager.update(preds, target)
+        assert metric.cells
+        expect(metric.compute(), eager.compute(), rtol=0, atol=0)
+
+
+def test_many_classes_share_the_memory():
+    metric = type(AUROC["multiclass"].ours())(num_classes=1000, thresholds="auto")
+    statistic = metric.statistic
+    assert 5 * 1000 * statistic.most_rows <= 2**25
+    assert 32 * 2 * 1000 * statistic.most_cells <= 2**25
 
 
 # Processes

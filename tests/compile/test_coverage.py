@@ -19,7 +19,7 @@ FORWARDED = {trial.name for trial in TRIALS if trial.use == "forward" and not tr
 SAMPLE = {
     "MulticlassAccuracy-forward",
     "BinaryAUROC-binned-forward",
-    "BinaryEER-ranked-compute",
+    "BinaryEER-exact-forward",
     "MultilabelExactMatch-forward",
     "PearsonCorrCoef-forward",
     "MeanMetric-forward",

@@ -11,28 +11,33 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from fastmetrics.ops.scores import Curve, Curves
+from fastmetrics.ops.cells import Cells
+from fastmetrics.ops.scores import Curve, Curves, image_curve
 from fastmetrics.utilities.data import scalar
 
 CLASS_AVERAGES = ("macro", "weighted", "none", None)
 LABEL_AVERAGES = ("micro", *CLASS_AVERAGES)
 
 
-def staircase(table: Tensor, upper: bool) -> Curve:
-    """Return the lowest (or highest) curve of scores that are known up to a bin.
+def extreme_curve(cells: Cells, upper: bool) -> Curve:
+    """Return the lowest (or highest) curve of scores that are known up to a cell.
 
-    ``table`` is ``[..., 2, B]``: in each bin all negatives come before, or after, all positives.
+    All positives lie at one end of their cells, all negatives at the other.
     """
-    fps, tps = table.flip(-1).cumsum(-1).double().unbind(-2)
-    before = torch.zeros_like(fps[..., :1])
-    if upper:
-        corner = (torch.cat([before, fps[..., :-1]], -1), tps)
-    else:
-        corner = (fps, torch.cat([before, tps[..., :-1]], -1))
-    corners_fps = torch.stack([corner[0], fps], -1).flatten(-2)
-    corners_tps = torch.stack([corner[1], tps], -1).flatten(-2)
-    unknown = fps.new_zeros(0)
-    return Curve(corners_fps, corners_tps, fps[..., -1], tps[..., -1], unknown, False)
+    first, last = cells.images.unbind(1)
+    negatives, positives = cells.counts.unbind(1)
+    nothing = torch.zeros_like(negatives)
+    ends = (first, last) if upper else (last, first)
+    return image_curve(
+        torch.cat(ends), torch.cat([negatives, nothing]), torch.cat([nothing, positives])
+    )
+
+
+def sum_from(images: Tensor, counts: Tensor, least: Tensor, above: bool = False) -> Tensor:
+    """Return how many of the ``counts`` ``[K]`` have an image not below (or above) each least."""
+    image, order = images.sort()
+    below = torch.cat([counts.new_zeros(1), counts[order].cumsum(0)])
+    return below[-1] - below[torch.searchsorted(image, least.contiguous(), right=above)]
 
 
 def enclose(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:

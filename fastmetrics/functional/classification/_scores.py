@@ -23,8 +23,9 @@ from fastmetrics.functional.classification._curve import (
     positives_of,
 )
 from fastmetrics.ops.counted import is_readable
-from fastmetrics.ops.kept_scores import Kept
-from fastmetrics.ops.scores import Binned, Curve, Ranked, Scores
+from fastmetrics.ops.exact_scores import Exact
+from fastmetrics.ops.ranked_scores import Ranked
+from fastmetrics.ops.scores import Binned, Curve, Scores
 from fastmetrics.ops.thresholds import Thresholds, check_thresholds, make_grid
 from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
 from fastmetrics.utilities.data import scalar
@@ -71,7 +72,7 @@ def scores_of(
         "validate_args": validate_args,
     }
     if thresholds is None:
-        return Kept(**arguments, folds=Kept.may_fold(num_classes, multiclass, input))
+        return Exact(**arguments, folds=Exact.may_fold(num_classes, multiclass, input))
     if isinstance(thresholds, str):
         return Ranked(**arguments)
     return Binned(**arguments, grid=make_grid(thresholds, input, multiclass, device))
@@ -110,7 +111,7 @@ class Formula:
     @staticmethod
     def warns(scores: Scores, undefined: str | None) -> bool:
         """Whether torchmetrics warns of what is not defined: for exact curves alone."""
-        return isinstance(scores, Kept) and undefined is None
+        return isinstance(scores, Exact) and undefined is None
 
     def warn_of_absent(
         self,
@@ -217,13 +218,13 @@ class AreaFormula(Formula):
             is.
         of_areas: the values ``[...]`` of whole areas, see :class:`fastmetrics.ops.scores.Areas`, of
             tensors or of numbers; 0/0 is NaN.
-        of_table: the least and the most they may be for counts ``[..., 2, B]``, given the same.
+        of_cells: the least and the most that of one class may be, given the same.
         precision: whether precisions are added up in these areas, rather than pairs.
     """
 
     of_curve: Callable[..., Tensor]
     of_areas: Callable[[Any, Any, Any], Any]
-    of_table: Callable[..., tuple[Tensor, Tensor]]
+    of_cells: Callable[..., tuple[Tensor, Tensor]]
     precision: bool = False
     class_averages: tuple[str | None, ...] = CLASS_AVERAGES
     label_averages: tuple[str | None, ...] = LABEL_AVERAGES
@@ -280,14 +281,15 @@ class AreaFormula(Formula):
     ) -> tuple[Tensor, Tensor]:
         """Return float32 values that enclose the value of all scores that were counted."""
         micro = self.is_micro(scores, average)
-        table = scores.table(states, micro=micro)
-        if table is None:
+        cells = scores.cells(states, micro=micro)
+        if cells is None:
             value = self(scores, states, average=average, undefined=undefined, **own)
             return enclose(value, value)
+        bounds = partial(self.of_cells, undefined=self.absent(scores, undefined), **own)
+        low, high = map(torch.stack, zip(*map(bounds, cells), strict=True))
+        positives = torch.stack([each.counts[:, 1].sum() for each in cells])
         if micro:
-            table = table[0]
-        low, high = self.of_table(table, undefined=self.absent(scores, undefined), **own)
-        positives = table[..., 1, :].sum(-1).double()
+            low, high, positives = low[0], high[0], positives[0]
         return enclose(
             average_classes(low, average, positives, undefined),
             average_classes(high, average, positives, undefined),

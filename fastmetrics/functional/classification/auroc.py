@@ -27,11 +27,12 @@ import torch
 from torch import Tensor
 
 from fastmetrics.core.states import States
-from fastmetrics.functional.classification._curve import average_classes, staircase
+from fastmetrics.functional.classification._curve import average_classes, extreme_curve
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
 from fastmetrics.functional.classification._scores import AreaFormula, has_both
 from fastmetrics.functional.classification.roc import whole_rates
-from fastmetrics.ops.kept_scores import Kept
+from fastmetrics.ops.cells import Cells
+from fastmetrics.ops.exact_scores import Exact
 from fastmetrics.ops.scores import Curve, Scores
 from fastmetrics.ops.thresholds import Thresholds
 from fastmetrics.utilities.checks import check_choice
@@ -45,7 +46,7 @@ def _check(scores: Scores, average: Any, max_fpr: Any = None, multi_class: Any =
     check_choice("multi_class", multi_class, ("ovr", "ovo"))
     if multi_class == "ovo":
         check_choice("average", average, ("macro", "weighted"))
-        if max_fpr is not None or not isinstance(scores, Kept):
+        if max_fpr is not None or not isinstance(scores, Exact):
             raise ValueError(
                 "multi_class='ovo' needs `thresholds` and `max_fpr` to be None,"
                 f" got {scores.thresholds!r} and {max_fpr!r}."
@@ -77,12 +78,12 @@ def _in_order(pairs: Any, negatives: Any, positives: Any) -> Any:
     return pairs / (negatives * positives)
 
 
-def _of_table(
-    table: Tensor, undefined: str | None, max_fpr: float | None = None, multi_class: str = "ovr"
+def _of_cells(
+    cells: Cells, undefined: str | None, max_fpr: float | None = None, multi_class: str = "ovr"
 ) -> tuple[Tensor, Tensor]:
-    """Return the bounds: within a bin all positives may lie below all negatives, or above."""
+    """Return the bounds: where the positives lie as low as they may, or as high."""
     low, high = (
-        area_under_roc(staircase(table, upper), max_fpr, undefined) for upper in (False, True)
+        area_under_roc(extreme_curve(cells, upper), max_fpr, undefined) for upper in (False, True)
     )
     return low, high
 
@@ -115,7 +116,7 @@ def _pairwise(scores: Scores, states: States, average: str | None, undefined: st
 
     A pair is ranked once by the scores of each of its classes, among the samples of both.
     """
-    if not isinstance(scores, Kept):
+    if not isinstance(scores, Exact):
         raise TypeError("pairs of classes need every score.")
     pairs, totals = scores.class_pairs(states)
     ratio = pairs / (totals.unsqueeze(1) * totals)
@@ -125,7 +126,7 @@ def _pairwise(scores: Scores, states: States, average: str | None, undefined: st
     return average_classes(values, average, totals[first] + totals[second], undefined)
 
 
-FORMULA = _Auroc(of_curve=area_under_roc, of_areas=_in_order, of_table=_of_table, check_own=_check)
+FORMULA = _Auroc(of_curve=area_under_roc, of_areas=_in_order, of_cells=_of_cells, check_own=_check)
 
 
 @of_batch(FORMULA, "thresholds=11", "tensor(0.7500)")

@@ -16,9 +16,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from fastmetrics.functional.classification._curve import sum_from
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
 from fastmetrics.functional.classification._scores import RECALL, AreaFormula
 from fastmetrics.functional.classification.precision_recall_curve import precision_and_recall
+from fastmetrics.ops.cells import Cells
 from fastmetrics.ops.scores import Binned, Curve, Scores
 from fastmetrics.ops.thresholds import Thresholds
 
@@ -40,24 +42,26 @@ def precision_by_recall(curve: Curve, undefined: str | None) -> Tensor:
     return value
 
 
-def _least_and_most(table: Tensor, undefined: str | None) -> tuple[Tensor, Tensor]:
-    """Return the bounds for counts.
+def _least_and_most(cells: Cells, undefined: str | None) -> tuple[Tensor, Tensor]:
+    """Return the bounds.
 
-    With n negatives and p positives in a bin, below F and T of them, a positive has at most the
-    precision (T + p) / (T + p + F). If it is the i-th one it has at least
-    (T + i) / (T + i + F + n): concave in i, so the mean of the first and last is a bound for the
-    mean.
+    A positive has at most the precision T / (T + F), where all positives that may lie as high as
+    its cell begins are the T, and the negatives that cannot lie below the end of its cell the F.
+    With T positives above its cell, F negatives that may lie as high as it begins, and p positives
+    in it, the i-th positive of the cell has at least (T + i) / (T + i + F): concave in i, so
+    the mean of those for 0 and p is a bound for the mean. Equal scores have that for p.
     """
-    counts = table.flip(-1).double()
-    negatives, positives = counts.unbind(-2)
-    fps, tps = counts.cumsum(-1).unbind(-2)
-    # A weight can be split, so there the first positive may be a small one.
-    before = tps - positives
-    first = before + (0.0 if table.is_floating_point() else 1.0)
-    least = (first / (first + fps)).nan_to_num(0.0) + (tps / (tps + fps)).nan_to_num(0.0)
-    most = (tps / (tps + fps - negatives)).nan_to_num(0.0)
+    first, last = cells.images.unbind(1)
+    negatives, positives = cells.counts.unbind(1)
+    tps, fps = sum_from(last, positives, first), sum_from(first, negatives, last)
+    most = (tps / (tps + fps)).nan_to_num(0.0)
+    above, fps = sum_from(first, positives, last, above=True), sum_from(last, negatives, first)
+    tps = above + positives
+    final = (tps / (tps + fps)).nan_to_num(0.0)
+    mean = ((above / (above + fps)).nan_to_num(0.0) + final) / 2
+    least = final.where(first == last, mean)
     total = positives.sum(-1)
-    low, high = ((positives * value).sum(-1) / total for value in (least / 2, most))
+    low, high = ((positives * value).sum(-1) / total for value in (least, most))
     return (low.nan_to_num(0.0), high.nan_to_num(0.0)) if undefined is None else (low, high)
 
 
@@ -75,7 +79,7 @@ FORMULA = AreaFormula(
     of_curve=precision_by_recall,
     of_areas=_mean_precision,
     precision=True,
-    of_table=_least_and_most,
+    of_cells=_least_and_most,
     absent=_absent,
     divides_by=RECALL,
     leaves_out=True,

@@ -1,0 +1,190 @@
+"""Every score while they are few, then how many lie in each of some narrow intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+from typing_extensions import override
+
+from fastmetrics.core.states import States
+from fastmetrics.core.statistic import check_form, frozen
+from fastmetrics.ops.cells import Cells, merge_cells_
+from fastmetrics.ops.counted import choose_interpretation, is_readable
+from fastmetrics.ops.kept_scores import Kept, Samples
+from fastmetrics.ops.scores import Curve, Curves, TiedScores, order_image, score_of_image
+from fastmetrics.ops.thresholds import RANKED
+from fastmetrics.utilities.data import normal_tensor
+
+# Of rows, and of cells: as many as fit into so many bytes, within these limits.
+MEMORY = 2**25
+MOST_ROWS, LEAST_ROWS = 2**17, 2**12
+MOST_CELLS, LEAST_CELLS = 2**15, 2**8
+_BYTES_OF_SCORE, _BYTES_OF_CELL = 5, 32
+
+
+def _fitting(size: int, least: int, most: int) -> int:
+    """Return the greatest power of two of things of so many bytes that fit."""
+    fitting = 2 ** ((MEMORY // size).bit_length() - 1) if size <= MEMORY else 1
+    return min(max(fitting, least), most)
+
+
+@frozen(kw_only=True)
+class Ranked(Kept):
+    """Every score, and cells instead of them each time they are too many rows.
+
+    A cell counts the scores in an interval, which is narrow where scores are dense; see
+    :mod:`fastmetrics.ops.cells`. The states are those of kept scores and
+
+    - ``cells``: int64 ``[K, H, C, 2]``, the first and last image of each cell, for each of the H
+      interpretations of the scores, as they are and after a softmax;
+    - ``cell_counts``: float64 ``[K, H, C, 2]``, negatives and positives in it.
+    """
+
+    MADE = CELLS = ("cells", "cell_counts")
+
+    @property
+    @override
+    def thresholds(self) -> str:
+        return RANKED
+
+    @property
+    def interpretations(self) -> tuple[bool, ...]:
+        """Whether scores become probabilities: what must be counted before that is known."""
+        return (False, True) if self.multiclass and self.input == "auto" else (self.logits,)
+
+    @property
+    def most_rows(self) -> int:
+        """Rows that are kept."""
+        return _fitting(_BYTES_OF_SCORE * self.num_classes, LEAST_ROWS, MOST_ROWS)
+
+    @property
+    def most_cells(self) -> int:
+        """Cells of each class."""
+        columns = len(self.interpretations) * self.num_classes
+        return _fitting(_BYTES_OF_CELL * columns, LEAST_CELLS, MOST_CELLS)
+
+    @property
+    @override
+    def reductions(self) -> Mapping[str, Any]:
+        return {**super().reductions, **dict.fromkeys(self.CELLS, "cat")}
+
+    @property
+    @override
+    def batches(self) -> tuple[tuple[str, ...], ...]:  # type: ignore[override]  # a constant
+        return self.PLAIN, self.WEIGHTED, self.CELLS
+
+    @override
+    def empty(self, device: torch.device | None = None) -> dict[str, Any]:
+        return {**super().empty(device), "cells": [], "cell_counts": []}
+
+    @override
+    def check_batch_states(self, names: tuple[str, ...], tensors: tuple[Tensor, ...]) -> None:
+        if names != self.CELLS:
+            super().check_batch_states(names, tensors)
+            return
+        shape = ("K", len(self.interpretations), self.num_classes, 2)
+        for name, tensor, dtype in zip(names, tensors, (torch.int64, torch.float64), strict=True):
+            check_form(name, tensor, shape, dtype)
+
+    @override
+    def shrink(self, states: States, dtype: torch.dtype) -> None:
+        """Turn all rows into cells."""
+        values = states.values
+        rows = sum(map(len, values["preds"])) + sum(map(len, values["weights"]))
+        if states.batch or rows < self.most_rows:
+            return
+        columns = [
+            self._merged(states, samples, place, column)
+            for place, logits in enumerate(self.interpretations)
+            for samples in [self.samples(states, logits)]
+            for column in range(self.num_classes)
+        ]
+        form = (len(self.interpretations), self.num_classes)
+        merged = [torch.stack(x, 1).unflatten(1, form) for x in zip(*columns, strict=True)]
+        rest: dict[str, Any] = {name: [] for name in (*self.PLAIN, *self.WEIGHTED)}
+        cells = {name: [tensor] for name, tensor in zip(self.CELLS, merged, strict=True)}
+        values.update(rest | cells)  # at once: an interrupt comes before it or after it
+
+    def _merged(self, states: States, samples: Samples, place: int, column: int) -> Cells:
+        """Return the cells of one column, and its rows in them."""
+        events = states.values["events"]
+        parts = [
+            known_cells(part)
+            for part in self.points(states, samples, column, not is_readable(events))
+        ]
+        held = zip(*(states.values[name] for name in self.CELLS), strict=True)
+        parts += [Cells(*(x[:, place, column] for x in cells)) for cells in held]
+        size = (self.most_cells, 2)
+        device = events.device
+        merged = Cells(
+            normal_tensor(lambda: torch.zeros(size, dtype=torch.int64, device=device)),
+            normal_tensor(lambda: torch.zeros(size, dtype=torch.float64, device=device)),
+        )
+        for images, counts in parts:
+            merge_cells_(*merged, images.contiguous(), counts.contiguous())
+        return merged
+
+    @override
+    def counted(
+        self, states: States, column: int | None, static_shape: bool = False
+    ) -> list[TiedScores]:
+        found = []
+        for images, counts in self._held(states):
+            if column is None:
+                images, counts = images.flatten(0, 1), counts.flatten(0, 1)
+            else:
+                images, counts = images[:, column], counts[:, column]
+            if not static_shape:
+                used = (counts > 0).any(1)
+                images, counts = images[used], counts[used]
+            found.append(TiedScores(score_of_image(images[:, 0]), *counts.unbind(1)))
+        return found
+
+    def _held(self, states: States) -> list[Cells]:
+        """Return the cells ``[K, C, 2]`` of the interpretation that holds."""
+        held = [states.values.get(name, []) for name in self.CELLS]
+        chunks = [[x] if isinstance(x, Tensor) else x for x in held]
+        events = states.values["events"]
+        return [
+            Cells(*(choose_interpretation(x, events, dim=1) for x in cells))
+            for cells in zip(*chunks, strict=True)
+            if cells[0].numel()
+        ]
+
+    @override
+    def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:
+        curves = super().curves(states, micro=micro, static_shape=static_shape)
+        if not self._held(states):
+            return curves
+        # Cells have scores in float64, whatever those of the rows.
+        return _narrow(curves) if isinstance(curves, Curve) else [_narrow(x) for x in curves]
+
+    @override
+    def cells(self, states: States, *, micro: bool) -> list[Cells] | None:
+        held = self._held(states)
+        if not held:
+            return None
+        samples = self.samples(states)
+        found = []
+        for column in [None] if micro else range(self.num_classes):
+            known = self.points(states, samples, column, False)
+            parts = [known_cells(part) for part in known]
+            for cells in held:
+                own = cells if column is None else (x[:, column] for x in cells)
+                parts.append(Cells(*(x.reshape(-1, 2) for x in own)))
+            found.append(Cells(*map(torch.cat, zip(*parts, strict=True))))
+        return found
+
+
+def known_cells(points: TiedScores) -> Cells:
+    """Return a cell of one image for each point."""
+    images = order_image(points.scores)
+    counts = torch.stack([points.negatives, points.positives], 1)
+    return Cells(torch.stack([images, images], 1), counts)
+
+
+def _narrow(curve: Curve) -> Curve:
+    return curve._replace(thresholds=curve.thresholds.float())
