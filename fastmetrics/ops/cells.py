@@ -20,13 +20,17 @@ from torch import Tensor
 
 from fastmetrics.ops.checks import shape_text
 from fastmetrics.ops.define import define
+from fastmetrics.utilities.recording import is_traced
 
-__all__ = ["merge_cells_"]
+__all__ = ["merge_cells_", "merge_points_"]
 
 _NAME = "merge_cells_"
+_POINTS = "merge_points_"
 
-# Bits of an image, and how often k is halved at most: after that the nodes of all levels fit.
+# Bits of an image, the first k by the room there is, and how often it is halved at most: after that
+# the nodes of all levels fit.
 _BITS = 64
+_FIRST = 0.75
 _HALVINGS = 9
 _HIGHEST = torch.iinfo(torch.int64).max
 
@@ -43,24 +47,65 @@ class Cells(NamedTuple):
     counts: Tensor
 
 
+def order_image(scores: Tensor) -> Tensor:
+    """Return int64 numbers that order like the scores; -0 equals +0, NaN is the lowest."""
+    if is_traced():  # torch.jit.trace cannot write down a view of another dtype
+        known = torch.where(scores.isnan(), -torch.inf, scores.double())
+        rank = torch.searchsorted(known.sort().values, known)
+        return torch.where(scores.isnan(), -1, rank)
+    bits = (scores.double() + 0.0).view(torch.int64)
+    image = bits ^ ((bits >> 63) & torch.iinfo(torch.int64).max)
+    return torch.where(scores.isnan(), torch.iinfo(torch.int64).min, image)
+
+
+def score_of_image(image: Tensor) -> Tensor:
+    """Return the float64 scores that have these images."""
+    return (image ^ ((image >> 63) & torch.iinfo(torch.int64).max)).view(torch.float64)
+
+
+def _check_cells(op: str, name: str, images: Tensor, numbers: Tensor) -> None:
+    """Raise unless these are cells with their counts."""
+    if images.ndim != 2 or images.shape[1] != 2 or images.dtype != torch.int64:
+        raise ValueError(
+            f"{op}: `{name}` must be int64 (K, 2), got {images.dtype} {shape_text(images)}."
+        )
+    if numbers.shape != images.shape or numbers.dtype != torch.float64:
+        raise ValueError(
+            f"{op}: the counts of `{name}` must be float64 {tuple(images.shape)}, got"
+            f" {numbers.dtype} {shape_text(numbers)}."
+        )
+    if not images.is_contiguous() or not numbers.is_contiguous():
+        raise ValueError(f"{op}: `{name}` and their counts must be contiguous.")
+
+
+def _check_state(op: str, cells: Tensor, counts: Tensor, *others: Tensor) -> None:
+    """Raise unless these are cells with their counts and room, all tensors on one device."""
+    _check_cells(op, "cells", cells, counts)
+    if not len(cells):
+        raise ValueError(f"{op}: `cells` must have room for one cell, got (0, 2).")
+    if any(tensor.device != cells.device for tensor in (counts, *others)):
+        raise ValueError(f"{op}: all tensors must be on one device.")
+
+
 def check_merge_cells(cells: Tensor, counts: Tensor, more: Tensor, more_counts: Tensor) -> None:
     """Metadata check of `merge_cells_`, and its fake."""
-    for name, images, numbers in (("cells", cells, counts), ("more", more, more_counts)):
-        if images.ndim != 2 or images.shape[1] != 2 or images.dtype != torch.int64:
+    _check_cells(_NAME, "more", more, more_counts)
+    _check_state(_NAME, cells, counts, more, more_counts)
+
+
+def check_merge_points(
+    cells: Tensor, counts: Tensor, fps: Tensor, tps: Tensor, thresholds: Tensor
+) -> None:
+    """Metadata check of `merge_points_`, and its fake."""
+    for name, points in (("fps", fps), ("tps", tps), ("thresholds", thresholds)):
+        if points.shape != thresholds.shape or points.ndim != 1 or points.dtype != torch.float64:
             raise ValueError(
-                f"{_NAME}: `{name}` must be int64 (K, 2), got {images.dtype} {shape_text(images)}."
+                f"{_POINTS}: `{name}` must be float64 (R,), of the shape of `thresholds`,"
+                f" {tuple(thresholds.shape)}, got {points.dtype} {shape_text(points)}."
             )
-        if numbers.shape != images.shape or numbers.dtype != torch.float64:
-            raise ValueError(
-                f"{_NAME}: the counts of `{name}` must be float64 {tuple(images.shape)}, got"
-                f" {numbers.dtype} {shape_text(numbers)}."
-            )
-        if not images.is_contiguous() or not numbers.is_contiguous():
-            raise ValueError(f"{_NAME}: `{name}` and their counts must be contiguous.")
-        if images.device != cells.device or numbers.device != cells.device:
-            raise ValueError(f"{_NAME}: all tensors must be on one device.")
-    if not len(cells):
-        raise ValueError(f"{_NAME}: `cells` must have room for one cell, got (0, 2).")
+        if not points.is_contiguous():
+            raise ValueError(f"{_POINTS}: `{name}` must be contiguous.")
+    _check_state(_POINTS, cells, counts, fps, tps, thresholds)
 
 
 def _levels(images: Tensor) -> Tensor:
@@ -85,7 +130,7 @@ def merge_cells_reference(cells: Tensor, counts: Tensor, more: Tensor, more_coun
     order = order[empty[order].long().sort(stable=True).indices]  # what counts nothing comes last
     images, numbers, level, leaf, empty = (x[order] for x in (images, numbers, level, leaf, empty))
     total = numbers.sum(0)
-    halved = [room * 0.5**i for i in range(_HALVINGS + 1)]
+    halved = [_FIRST * room * 0.5**i for i in range(_HALVINGS + 1)]
     shares = torch.tensor([torch.inf, *halved], dtype=torch.float64, device=cells.device)
     # The heavy nodes above a cell, and perhaps its own: those of the first levels.
     heavy = torch.zeros(len(shares), len(level), dtype=torch.int64, device=cells.device)
@@ -131,11 +176,31 @@ _merge_cells = define(
 )
 
 
+def merge_points_reference(
+    cells: Tensor, counts: Tensor, fps: Tensor, tps: Tensor, thresholds: Tensor
+) -> None:
+    """Plain torch twin of the compiled kernel."""
+    images = order_image(thresholds)
+    reached = torch.stack([fps, tps], 1)
+    held = reached.diff(dim=0, prepend=reached.new_zeros(1, 2))
+    merge_cells_reference(cells, counts, torch.stack([images, images], 1), held)
+
+
+_merge_points = define(
+    _POINTS,
+    "(Tensor(a!) cells, Tensor(b!) counts, Tensor fps, Tensor tps, Tensor thresholds)",
+    merge_points_reference,
+    check_merge_points,
+    in_compute=True,
+    triton=False,
+)
+
+
 def merge_cells_(cells: Tensor, counts: Tensor, more: Tensor, more_counts: Tensor) -> None:
     """Add cells to K cells, and merge the lightest where there are more.
 
     As long as there are at most K different ones nothing is lost; after that k is the largest of
-    K, K / 2, K / 4 ... that leaves at most K.
+    3/4 K, 3/8 K, 3/16 K ... that leaves at most K.
 
     Args:
         cells: int64 ``[K, 2]``, the first and the last image of each cell. Changed in place: those
@@ -159,3 +224,33 @@ def merge_cells_(cells: Tensor, counts: Tensor, more: Tensor, more_counts: Tenso
     ([[8, 9], [12, 12]], [[1.0, 1.0], [4.0, 5.0]])
     """
     _merge_cells(cells, counts, more, more_counts)
+
+
+def merge_points_(
+    cells: Tensor, counts: Tensor, fps: Tensor, tps: Tensor, thresholds: Tensor
+) -> None:
+    """Add the points of a curve to K cells, as cells of one image.
+
+    Args:
+        cells: as for :func:`merge_cells_`. Changed in place.
+        counts: as for :func:`merge_cells_`. Changed in place.
+        fps: float64 ``[R]``, the negatives at or above each threshold.
+        tps: float64 ``[R]``, the positives.
+        thresholds: float64 ``[R]``, scores, descending; NaN last. Each has some that those before
+            have not, or is the last point again.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit, or (CPU) the thresholds do not descend.
+
+    Cost: goes down the tree to each cell that results; reads each point once.
+
+    >>> import torch
+    >>> from fastmetrics.ops import merge_points_
+    >>> cells, counts = torch.zeros(2, 2, dtype=torch.int64), torch.zeros(2, 2).double()
+    >>> thresholds = torch.tensor([0.9, 0.75, -0.5]).double()
+    >>> reached = torch.tensor([[0, 1], [1, 1], [2, 1]]).double()
+    >>> merge_points_(cells, counts, *reached.T.contiguous(), thresholds)
+    >>> counts.tolist()
+    [[1.0, 0.0], [1.0, 1.0]]
+    """
+    _merge_points(cells, counts, fps, tps, thresholds)

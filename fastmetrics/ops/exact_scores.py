@@ -13,12 +13,13 @@ from typing_extensions import override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Lists, batches_of, check_form, frozen
+from fastmetrics.ops.cells import order_image
 from fastmetrics.ops.checks import LABEL_DTYPES
 from fastmetrics.ops.faults import OUTSIDE, new_events
 from fastmetrics.ops.keep_scores import label_dtype
 from fastmetrics.ops.kept_scores import LEFT_OUT_BYTE, Kept, chunks_of
 from fastmetrics.ops.score_histogram import MOST_IMAGE_BITS, score_image_histogram_, softmax_rows
-from fastmetrics.ops.scores import TiedScores, order_image, sigmoid
+from fastmetrics.ops.scores import TiedScores, sigmoid
 from fastmetrics.utilities.data import normal_tensor
 from fastmetrics.utilities.recording import is_recorded, is_traced, unrecorded
 

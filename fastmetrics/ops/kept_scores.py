@@ -41,8 +41,8 @@ LEFT_OUT_BYTE = 255
 # Who kept scores, by identity: what a compiled region holds of them.
 _KEEPERS: WeakValueDictionary[int, Kept] = WeakValueDictionary()
 
-# A compiled region sees neither the lists nor their growth, which would compile it anew. Memory that
-# a CUDA graph would write again holds the rows of one batch.
+# A compiled region sees neither the lists nor their growth, which would compile it anew. Memory
+# that a CUDA graph would write again holds the rows of one batch.
 LIBRARY.define(
     "append_rows_(Tensor(a!) events, int statistic, int states, Tensor[] rows) -> ()",
     tags=(torch.Tag.cudagraph_unsafe,),
@@ -366,7 +366,7 @@ class Kept(Scores):
                 parts += [TiedScores(*(x.to(device) for x in part)) for part in counted]
                 curve = points_curve(parts, static_shape)
             else:
-                curve = self._sorted_curve(states, samples, column, static_shape)
+                curve = self.sorted_curve(states, samples, column, static_shape)
             curves.append(self.with_probabilities(states, curve))
         return curves[0] if micro else curves
 
@@ -380,12 +380,18 @@ class Kept(Scores):
         self, states: States, samples: Samples, column: int | None, static_shape: bool
     ) -> list[TiedScores]:
         """Return the rows of one column, or of all of them, as points."""
-        parts = [self._points_of_weights(*x, column, static_shape) for x in samples.weighted]
+        parts = self.weighted_points(samples, column, static_shape)
         if samples.preds:
-            parts += points_of(self._sorted_curve(states, samples, column, static_shape))
+            parts += points_of(self.sorted_curve(states, samples, column, static_shape))
         return parts
 
-    def _sorted_curve(
+    def weighted_points(
+        self, samples: Samples, column: int | None, static_shape: bool
+    ) -> list[TiedScores]:
+        """Return the rows that have weights as points, in any order."""
+        return [self._points_of_weights(*x, column, static_shape) for x in samples.weighted]
+
+    def sorted_curve(
         self,
         states: States,
         samples: Samples,

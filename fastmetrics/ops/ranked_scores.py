@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,10 +11,16 @@ from typing_extensions import override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import check_form, frozen
-from fastmetrics.ops.cells import Cells, merge_cells_
+from fastmetrics.ops.cells import (
+    Cells,
+    merge_cells_,
+    merge_points_,
+    order_image,
+    score_of_image,
+)
 from fastmetrics.ops.counted import choose_interpretation, is_readable
 from fastmetrics.ops.kept_scores import Kept, Samples
-from fastmetrics.ops.scores import Curve, Curves, TiedScores, order_image, score_of_image
+from fastmetrics.ops.scores import Curve, Curves, TiedScores
 from fastmetrics.ops.thresholds import RANKED
 from fastmetrics.utilities.data import normal_tensor
 
@@ -111,12 +117,10 @@ class Ranked(Kept):
     def _merged(self, states: States, samples: Samples, place: int, column: int) -> Cells:
         """Return the cells of one column, and its rows in them."""
         events = states.values["events"]
-        parts = [
-            known_cells(part)
-            for part in self.points(states, samples, column, not is_readable(events))
-        ]
         held = zip(*(states.values[name] for name in self.CELLS), strict=True)
-        parts += [Cells(*(x[:, place, column] for x in cells)) for cells in held]
+        parts = [Cells(*(x[:, place, column] for x in cells)) for cells in held]
+        static_shape = not is_readable(events)
+        parts += map(known_cells, self.weighted_points(samples, column, static_shape))
         size = (self.most_cells, 2)
         device = events.device
         merged = Cells(
@@ -125,6 +129,9 @@ class Ranked(Kept):
         )
         for images, counts in parts:
             merge_cells_(*merged, images.contiguous(), counts.contiguous())
+        if samples.preds:
+            curve = self.sorted_curve(states, samples, column, static_shape)
+            merge_points_(*merged, curve.fps, curve.tps, curve.thresholds.double())
         return merged
 
     @override

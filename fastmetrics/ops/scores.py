@@ -27,13 +27,13 @@ from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View, frozen
-from fastmetrics.ops.cells import Cells
+from fastmetrics.ops.cells import Cells, order_image
 from fastmetrics.ops.counted import TINY, CountStatistic, choose_interpretation, is_few, is_readable
 from fastmetrics.ops.faults import NAN_RANKS_LAST, OUTSIDE
 from fastmetrics.ops.score_histogram import score_histogram_
 from fastmetrics.ops.thresholds import Grid
 from fastmetrics.utilities.data import normal_tensor
-from fastmetrics.utilities.recording import is_recorded, is_traced
+from fastmetrics.utilities.recording import is_recorded
 
 # Up to here numbers are faster than tensors.
 _FEW_CELLS = 1024
@@ -174,22 +174,6 @@ class TiedScores(NamedTuple):
     scores: Tensor
     negatives: Tensor
     positives: Tensor
-
-
-def order_image(scores: Tensor) -> Tensor:
-    """Return int64 numbers that order like the scores; -0 equals +0, NaN is the lowest."""
-    if is_traced():  # torch.jit.trace cannot write down a view of another dtype
-        known = torch.where(scores.isnan(), -torch.inf, scores.double())
-        rank = torch.searchsorted(known.sort().values, known)
-        return torch.where(scores.isnan(), -1, rank)
-    bits = (scores.double() + 0.0).view(torch.int64)
-    image = bits ^ ((bits >> 63) & torch.iinfo(torch.int64).max)
-    return torch.where(scores.isnan(), torch.iinfo(torch.int64).min, image)
-
-
-def score_of_image(image: Tensor) -> Tensor:
-    """Return the float64 scores that have these images."""
-    return (image ^ ((image >> 63) & torch.iinfo(torch.int64).max)).view(torch.float64)
 
 
 def points_curve(parts: list[TiedScores], static_shape: bool) -> Curve:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import struct
 from typing import Any
 
 import numpy as np
@@ -39,6 +40,42 @@ def make(seed: int, **options: Any) -> Call:
     draw.done()
     names = ("cells", "counts", "more", "more_counts")
     return Call("merge_cells_", dict(zip(names, (*held, *more), strict=True)))
+
+
+def make_points(seed: int, **options: Any) -> Call:
+    draw, rng = Draw(seed, options), np.random.default_rng(seed)
+    room, size = draw("room", 1, 2, 5, 64, 300), draw("size", 0, 1, 40, 700)
+    held = draw_cells(draw, rng, room)
+    special = [math.inf, -math.inf, math.nan, 0.0] if draw("special", True, False) else []
+    scores = np.concatenate([rng.normal(98, 1, size), special])
+    thresholds = torch.from_numpy(np.unique(scores)).sort(descending=True).values
+    if thresholds.isnan().any():
+        thresholds = torch.cat([thresholds[1:], thresholds[:1]])
+    more = torch.tensor([[0, 1], [1, 0], [2, 1]])[rng.integers(0, 3, len(thresholds))]
+    points = (*more.cumsum(0).double().T, thresholds)
+    if draw("repeats", False, True):  # the last point, as where shapes are fixed
+        points = tuple(torch.cat([x, x[-1:], x[-1:]]) for x in points)
+    draw.done()
+    names = ("cells", "counts", "fps", "tps", "thresholds")
+    values = (*held, *(x.contiguous() for x in points))
+    return Call("merge_points_", dict(zip(names, values, strict=True)))
+
+
+def image_of(score: float) -> int:
+    """The signed image: zeros are equal, NaN is the lowest."""
+    if math.isnan(score):
+        return -(2**63)
+    (bits,) = struct.unpack("<q", struct.pack("<d", abs(score)))
+    return bits if score >= 0 else -bits - 1
+
+
+def points_oracle(call: Call) -> Answer:
+    images = [2 * [image_of(score)] for score in call["thresholds"].tolist()]
+    reached = torch.stack([call["fps"], call["tps"]], 1)
+    more = torch.tensor(images, dtype=torch.int64).view(-1, 2)
+    held = {name: call[name] for name in ("cells", "counts")}
+    counts = reached - torch.cat([reached.new_zeros(1, 2), reached[:-1]])
+    return oracle(Call("merge_cells_", held | {"more": more, "more_counts": counts}))
 
 
 def level_of(first: int, last: int) -> int:
@@ -81,7 +118,7 @@ def oracle(call: Call) -> Answer:
         if lower or higher
     ]
     total, room = np.array(counts).sum(0), len(call["cells"])
-    for k in itertools.chain([math.inf], (room / 2**i for i in itertools.count())):
+    for k in itertools.chain([math.inf], (0.75 * room / 2**i for i in itertools.count())):
         found = merged(rows, total, k)
         if len(found) <= room:
             break
@@ -125,4 +162,30 @@ MERGE_CELLS = Tested(
     good=good,
     refusals=refusals,
     guards=({"more": ints(40)}, {"counts": ints(5, 2)}, {"cells": ints(3, 2)}),
+)
+
+MERGE_POINTS = Tested(
+    "merge_points_",
+    make_points,
+    points_oracle,
+    shapes=(),
+    empty=(),
+    batch=(),
+    layouts=(),
+    many=0,
+    adds_up=False,
+    odd=lambda: (make_points(seed) for seed in range(40)),
+    good=lambda: make_points(1, room=5, size=40, special=False, repeats=False),
+    refusals=lambda: plain(
+        ({"fps": ints(40)}, "`fps` must be float64 (R,), of the shape of `thresholds`, (40,)"),
+        ({"tps": zeros(3)}, "`tps` must be float64 (R,), of the shape of `thresholds`, (40,)"),
+        ({"thresholds": zeros(40, 2)[:, 0]}, "`thresholds` must be contiguous"),
+        ({"counts": ints(5, 2)}, "the counts of `cells` must be float64 (5, 2)"),
+        ({"fps": zeros(40).to(META)}, "all tensors must be on one device"),
+    ),
+    guards=(
+        {"tps": zeros(3)},
+        {"thresholds": zeros(40).float()},
+        {"thresholds": torch.arange(40).double()},
+    ),
 )

@@ -40,7 +40,7 @@ from tests.ops.score_histogram import READINGS, TASKS, edges_of
 DEVICE = os.environ.get("FASTMETRICS_TRITON_DEVICE", "cpu")
 OPS = {op: tested for op, tested in every_op().items() if op not in WITHOUT_TRITON}
 # About how many calls of each law; the interpreter takes some fifty milliseconds for one.
-CALLS = {"samples": 12, "dtypes": 12, "weights": 10, "every_small_float": 1, "first_wrong_label": 3}
+CALLS = {"samples": 8, "dtypes": 10, "weights": 10, "every_small_float": 1, "first_wrong_label": 3}
 OTHERS = 6
 # The calls whose programs take several blocks are dealt out to so many tests.
 SHARES = 6
