@@ -105,7 +105,7 @@ class Vocabulary {
 // nothing depends on the split.
 template <class F>
 void each_text(int64_t samples, int64_t work, F&& f) {
-  constexpr int64_t kWorkPerThread = 200'000;
+  constexpr int64_t kWorkPerThread = 500'000;  // see docs/decisions.md
   pybind11::gil_scoped_release release;
   if (work < 2 * kWorkPerThread || samples < 2) {
     f(int64_t{0}, samples);
