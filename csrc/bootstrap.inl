@@ -1,9 +1,9 @@
 // Weights of the replicas of a bootstrap, and rows of counts that they are added to.
 
 // Wider registers gain nothing: their comparisons go through masks.
-inline constexpr int64_t kWide = FM_VECTOR_BYTES < 32 ? FM_VECTOR_BYTES : 32;
-inline constexpr int64_t kWords = kWide / 4;
-inline constexpr int64_t kHalves = kWide / 2;
+constexpr int64_t kWide = FM_VECTOR_BYTES < 32 ? FM_VECTOR_BYTES : 32;
+constexpr int64_t kWords = kWide / 4;
+constexpr int64_t kHalves = kWide / 2;
 typedef uint32_t Words __attribute__((vector_size(kWide)));
 typedef int16_t Halves __attribute__((vector_size(kWide)));
 

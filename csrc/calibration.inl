@@ -1,7 +1,7 @@
 #include "fold.inl"
 #include "values.inl"
 
-inline constexpr int kSigmoids = 4;  // registers worked out in step
+constexpr int kSigmoids = 4;  // registers worked out in step
 
 // 1 / (1 + exp(-x)) for |x| <= 1, where probabilities lie: 1/2 and an odd polynomial, by Chebyshev.
 FM_INLINE Doubles sigmoid_near_zero(Doubles x) {

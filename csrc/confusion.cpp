@@ -181,7 +181,7 @@ LabelArgument group_argument(const Tensor& groups, int64_t tables) {
 }
 
 // Below this length a run of one table is counted element by element.
-inline constexpr int64_t kShortRun = 64;
+constexpr int64_t kShortRun = 64;
 
 // Adds the decisions of elements [begin, end) to `slots`, kDecisionSlots for each table. Only the
 // first kDecisionKinds slots of a table mean something. `amounts` is null if each counts once.

@@ -10,8 +10,7 @@
 #include <cstring>
 #include <limits>
 
-#include "labels.h"
-#include "parallel.h"
+#include "losses.h"
 #include "scores.h"
 #include "values.h"
 
@@ -26,7 +25,7 @@ struct RowPowers {
   bool nan = false;
 };
 
-inline constexpr int64_t kRowsAtOnce = 16;  // a cache line of floats, where rows lie side by side
+constexpr int64_t kRowsAtOnce = 16;  // a cache line of floats, where rows lie side by side
 
 // Scores of rows that begin `pitch` apart, a score `step` after the other.
 struct RowLayout {
@@ -58,26 +57,16 @@ double loss_of(const RowPowers& row, double own) {
   return gap + std::log1p(row.below + static_cast<double>(row.ties - 1));
 }
 
-class CrossEntropyReader {
+class CrossEntropyReader : public LossInputs {
  public:
   CrossEntropyReader(const Tensor& preds, const Tensor& target, std::optional<int64_t> ignore_index)
-      : target_(target),
-        scores_(preds.const_data_ptr()),
-        rule_{preds.size(1), ignore_index},
-        labels_(target, rule_),
-        depth_(target.numel() / target.size(0)) {
-    for (int64_t axis = 0; axis < target.dim(); ++axis) {
-      geometry_.push(target.size(axis), preds.stride(axis > 0 ? axis + 1 : 0), target.stride(axis));
-    }
-    layout_ = {geometry_.inner_a(), preds.stride(1), preds.size(1)};
-    kernels_ = with_score_type(preds.scalar_type(),
-                               [](auto type) { return FM_PICK(kCrossEntropy<decltype(type)>); });
-    bytes_ = layout_.width * static_cast<int64_t>(preds.element_size()) +
-             static_cast<int64_t>(target.element_size());
+      : LossInputs("cross_entropy_sums_", preds, target, true, ignore_index),
+        layout_{geometry_.inner_a(), preds.stride(1), width_},
+        kernels_(with_score_type(preds.scalar_type(), [](auto type) {
+          return FM_PICK(kCrossEntropy<decltype(type)>);
+        })) {
+    require(width_ > 0, "`preds` must have at least one class.");
   }
-
-  int64_t positions() const { return target_.numel(); }
-  int64_t bytes_per_position() const { return bytes_; }
 
   // Adds losses and amounts of positions [begin, end).
   void sum(int64_t begin, int64_t end, const Weights& weights, double* sums, Notes& notes) const {
@@ -107,21 +96,9 @@ class CrossEntropyReader {
     });
   }
 
-  [[noreturn]] void raise_bad_label() const {
-    const LabelArgument argument{"target", target_, rule_};
-    raise_first_bad("cross_entropy_sums_", std::span(&argument, 1), rule_.ignore);
-  }
-
  private:
-  const Tensor& target_;
-  const void* scores_;
-  LabelRule rule_;
-  LabelReader labels_;
-  Geometry geometry_;
   RowLayout layout_;
   CrossEntropyKernels kernels_;
-  int64_t depth_;
-  int64_t bytes_;
 };
 
 void cross_entropy_sums_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
@@ -129,35 +106,12 @@ void cross_entropy_sums_cpu(Tensor state, Tensor events, const Tensor& preds, co
                             std::optional<int64_t> ignore_index, bool validate) {
   require(state.dim() == 1 && state.size(0) == 2 && state.scalar_type() == ScalarType::Double,
           "the state of cross_entropy_sums_ must be float64 [2].");
-  const int64_t num_samples = leading_size(target);
-  require(preds.dim() == target.dim() + 1 && preds.size(1) > 0, "`preds` and `target` do not fit.");
-  for (int64_t axis = 0; axis < target.dim(); ++axis) {
-    require(preds.size(axis > 0 ? axis + 1 : 0) == target.size(axis),
-            "`preds` and `target` do not fit.");
-  }
-  require(is_score_type(preds.scalar_type()), "`preds` must be a float tensor.");
-  require(is_label_type(target.scalar_type()), "`target` must be an integer or bool tensor.");
-  const Weights weights(weight, num_samples, state);
-  if (target.numel() == 0) {
-    return;
-  }
-  int64_t* event_counts = events_data(events);
-  double* data = state_data<double>(state);
   const CrossEntropyReader reader(preds, target, ignore_index);
-  const Partition partition(reader.positions(), reader.bytes_per_position(), 2 * sizeof(double),
-                            false, 1);
-  Scratch<double> scratch(partition.parts, 2);
-  partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    reader.sum(begin, end, weights, scratch.sums(part), scratch.notes(part));
-  });
-  const Notes notes = scratch.combine();
-  if (notes.bad > 0 && validate) {
-    reader.raise_bad_label();
-  }
-  data[0] += scratch.sums(0)[0];
-  data[1] += scratch.sums(0)[1];
-  event_counts[kNan] += notes.nan;
-  event_counts[kBadWeight] += notes.weights;
+  const Weights weights(weight, leading_size(target), state);
+  reader.add_to(state, events, validate, 1,
+                [&](int64_t begin, int64_t end, double* sums, Notes& notes) {
+                  reader.sum(begin, end, weights, sums, notes);
+                });
 }
 
 }  // namespace

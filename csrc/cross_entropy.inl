@@ -2,9 +2,9 @@
 
 #include "values.inl"
 
-inline constexpr int kPowersAtOnce = 4;  // registers worked out in step
+constexpr int kPowersAtOnce = 4;  // registers worked out in step
 // Scores of a block: its second reading comes from the first cache.
-inline constexpr int64_t kPowerBlock = 2048;
+constexpr int64_t kPowerBlock = 2048;
 
 template <class V>
 using PowerRegisters = typename Vectors<V>::Values[kPowersAtOnce];
@@ -44,14 +44,18 @@ FM_INLINE Doubles larger(Doubles a, Doubles b) {
 
 // Where `a` or `b` is NaN.
 FM_INLINE Ints either_nan(Floats a, Floats b) {
-#if FM_VECTOR_BYTES == 32
+#if defined(FM_AVX512)
+  return (Ints)_mm512_movm_epi32(_mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_UNORD_Q));
+#elif FM_VECTOR_BYTES == 32
   return (Ints)_mm256_cmp_ps((__m256)a, (__m256)b, _CMP_UNORD_Q);
 #else
   return (a != a) | (b != b);
 #endif
 }
 FM_INLINE Longs either_nan(Doubles a, Doubles b) {
-#if FM_VECTOR_BYTES == 32
+#if defined(FM_AVX512)
+  return (Longs)_mm512_movm_epi64(_mm512_cmp_pd_mask((__m512d)a, (__m512d)b, _CMP_UNORD_Q));
+#elif FM_VECTOR_BYTES == 32
   return (Longs)_mm256_cmp_pd((__m256d)a, (__m256d)b, _CMP_UNORD_Q);
 #else
   return (a != a) | (b != b);
@@ -96,6 +100,41 @@ FM_INLINE void powers_of(PowerRegisters<float>& x) {
   }
 }
 
+// As many scores as `x` holds, in some order. Those of 16 bits are widened here, each time that
+// they are read: through a buffer of floats a row took a quarter longer.
+template <class V>
+FM_INLINE void load_registers(const V* scores, PowerRegisters<V>& x) {
+#pragma GCC unroll 4
+  for (int k = 0; k < kPowersAtOnce; ++k) {
+    x[k] = Vectors<V>::load(scores + k * Vectors<V>::kCount);
+  }
+}
+// A float is a BFloat16 and 16 zeros behind it.
+FM_INLINE void load_registers(const BFloat16* scores, PowerRegisters<float>& x) {
+#pragma GCC unroll 2
+  for (int k = 0; k < kPowersAtOnce; k += 2) {
+    Ints pairs;
+    std::memcpy(&pairs, scores + k * Vectors<float>::kCount, sizeof(pairs));
+    x[k] = (Floats)(pairs << 16);
+    x[k + 1] = (Floats)(pairs & ~0xffff);
+  }
+}
+#if FM_VECTOR_BYTES >= 32
+FM_INLINE void load_registers(const Half* scores, PowerRegisters<float>& x) {
+#pragma GCC unroll 4
+  for (int k = 0; k < kPowersAtOnce; ++k) {
+    const Half* from = scores + k * Vectors<float>::kCount;
+#if defined(FM_AVX512)
+    x[k] = (Floats)_mm512_maskz_cvtph_ps(0xffff, _mm256_loadu_si256((const __m256i*)from));
+#else
+    x[k] = (Floats)_mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)from));
+#endif
+  }
+}
+#endif
+template <class T>
+constexpr bool kLoadsRegisters = FM_VECTOR_BYTES >= 32 || !std::is_same_v<T, Half>;
+
 // What a block of scores says before any power: its largest, and whether one is NaN.
 template <class V>
 struct BlockTop {
@@ -103,8 +142,8 @@ struct BlockTop {
   bool nan;
 };
 
-template <class V>
-FM_INLINE BlockTop<V> top_of_block(const V* scores, int64_t count) {
+template <class T, class V = ValueOf<T>>
+FM_INLINE BlockTop<V> top_of_block(const T* scores, int64_t count) {
   using L = Vectors<V>;
   constexpr V kLowest = -std::numeric_limits<V>::infinity();
   PowerRegisters<V> tops;
@@ -113,13 +152,13 @@ FM_INLINE BlockTop<V> top_of_block(const V* scores, int64_t count) {
     top = typename L::Values{} + kLowest;
   }
   for (int64_t i = 0; i < count; i += kPowersAtOnce * L::kCount) {
+    PowerRegisters<V> values;
+    load_registers(scores + i, values);
 #pragma GCC unroll 2
     for (int k = 0; k < kPowersAtOnce; k += 2) {
-      const typename L::Values a = L::load(scores + i + k * L::kCount);
-      const typename L::Values b = L::load(scores + i + (k + 1) * L::kCount);
-      tops[k] = larger(tops[k], a);
-      tops[k + 1] = larger(tops[k + 1], b);
-      nans |= either_nan(a, b);
+      tops[k] = larger(tops[k], values[k]);
+      tops[k + 1] = larger(tops[k + 1], values[k + 1]);
+      nans |= either_nan(values[k], values[k + 1]);
     }
   }
   BlockTop<V> found{kLowest, false};
@@ -143,8 +182,9 @@ FM_INLINE void fetch(const T* next, int64_t count) {
 
 // Adds the powers of a block to `row`, whose top is finite and not below any of them. `kTies`:
 // some of the scores may be the top itself.
-template <class V, class T, bool kTies>
-FM_INLINE void add_powers(const V* scores, int64_t count, const T* next, RowPowers& row) {
+template <bool kTies, class S, class T>
+FM_INLINE void add_powers(const S* scores, int64_t count, const T* next, RowPowers& row) {
+  using V = ValueOf<S>;
   using L = Vectors<V>;
   const typename L::Values top = typename L::Values{} + static_cast<V>(row.top);
   typename L::Values sums = {};
@@ -153,9 +193,10 @@ FM_INLINE void add_powers(const V* scores, int64_t count, const T* next, RowPowe
     fetch(next + i, kPowersAtOnce * L::kCount);
     PowerRegisters<V> powers;
     typename L::Masks below[kPowersAtOnce];
+    load_registers(scores + i, powers);
 #pragma GCC unroll 4
     for (int k = 0; k < kPowersAtOnce; ++k) {
-      powers[k] = L::load(scores + i + k * L::kCount) - top;
+      powers[k] -= top;
       if constexpr (kTies) {
         below[k] = powers[k] < V{0};
       }
@@ -178,10 +219,10 @@ FM_INLINE void add_powers(const V* scores, int64_t count, const T* next, RowPowe
 
 // Adds a block of scores, a multiple of kPowersAtOnce registers of them; what only fills it up is
 // -infinity, of which `padding` there are. `next` lies behind the block, where it comes from.
-template <class V, class T>
-FM_INLINE void fold_block(const V* scores, int64_t count, int64_t padding, const T* next,
+template <class S, class T>
+FM_INLINE void fold_block(const S* scores, int64_t count, int64_t padding, const T* next,
                           RowPowers& row) {
-  const BlockTop<V> found = top_of_block(scores, count);
+  const BlockTop<ValueOf<S>> found = top_of_block(scores, count);
   const double top = found.top;
   row.nan |= found.nan;
   if (top > row.top) {
@@ -192,11 +233,12 @@ FM_INLINE void fold_block(const V* scores, int64_t count, int64_t padding, const
     row.ties = 0;
   }
   if (std::abs(row.top) == std::numeric_limits<double>::infinity()) {
-    row.ties += std::count(scores, scores + count - padding, static_cast<V>(row.top));
+    row.ties += std::count_if(scores, scores + count - padding,
+                              [&](S score) { return to_value(score) == row.top; });
   } else if (top == row.top) {
-    add_powers<V, T, true>(scores, count, next, row);
+    add_powers<true>(scores, count, next, row);
   } else {
-    add_powers<V, T, false>(scores, count, next, row);
+    add_powers<false>(scores, count, next, row);
   }
 }
 
@@ -243,18 +285,15 @@ void fold_rows(const void* scores, int64_t offset, const RowLayout& layout, cons
     for (int64_t c = 0; c < layout.width; c += kPowerBlock) {
       const int64_t some = std::min(kPowerBlock, layout.width - c);
       const int64_t length = (some + kStep - 1) / kStep * kStep;
-      const V* scores = block;
-      if constexpr (std::is_same_v<T, V>) {
+      if constexpr (kLoadsRegisters<T>) {
         if (length == some) {
-          scores = row + c;
-        } else {
-          std::copy(row + c, row + c + some, block);
+          fold_block(row + c, length, 0, row + c + some, rows[i]);
+          continue;
         }
-      } else {
-        load_scores<T>(row, c, 1, some, block);
       }
+      load_scores<T>(row, c, 1, some, block);
       std::fill(block + some, block + length, -std::numeric_limits<V>::infinity());
-      fold_block(scores, length, length - some, row + c + some, rows[i]);
+      fold_block(block, length, length - some, row + c + some, rows[i]);
     }
   }
 }

@@ -27,8 +27,8 @@
 
 namespace fastmetrics {
 
-inline constexpr int64_t kCurveBlock = 512;  // scores read at a time
-inline constexpr int64_t kFewKeys = 24;      // sorted by insertion
+constexpr int64_t kCurveBlock = 512;  // scores read at a time
+constexpr int64_t kFewKeys = 24;      // sorted by insertion
 
 // Twice the number of pairs in the right order, and the sum of the precisions of positives.
 struct BucketAreas {
@@ -75,7 +75,7 @@ struct CountKernels {
 namespace fastmetrics {
 namespace {
 
-inline constexpr uint8_t kLeftOut = 255;
+constexpr uint8_t kLeftOut = 255;
 // The chunks of kept scores and labels, by element strides.
 struct Chunk {
   const void* scores;
@@ -295,10 +295,10 @@ struct Bucket {
 };
 
 // Few buckets at a time keep the scattered writes near; small ones are sorted in the cache.
-inline constexpr int64_t kFewBuckets = 48;
-inline constexpr int64_t kManyBuckets = 1024;
-inline constexpr int64_t kSmallBucket = 512;
-inline constexpr int64_t kLargeBucket = 1 << 15;
+constexpr int64_t kFewBuckets = 48;
+constexpr int64_t kManyBuckets = 1024;
+constexpr int64_t kSmallBucket = 512;
+constexpr int64_t kLargeBucket = 1 << 15;
 
 int64_t bucket_size(int64_t count) {
   const int64_t size = std::clamp(count / kFewBuckets, kSmallBucket, kLargeBucket);
@@ -606,8 +606,8 @@ void for_curves(int64_t curves, int64_t rows, F&& one) {
 
 // Many columns lie far apart, so some of them at a time are copied side by side before they are
 // read twice; of few columns each line of the cache holds several rows.
-inline constexpr int64_t kStridedColumns = 8;
-inline constexpr int64_t kCopiedColumns = 16;
+constexpr int64_t kStridedColumns = 8;
+constexpr int64_t kCopiedColumns = 16;
 
 template <class T, class F>
 void for_columns(const Chunks& chunks, F&& use) {

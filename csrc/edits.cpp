@@ -297,12 +297,12 @@ class Pair {
 };
 
 // Nanoseconds of one thread, roughly: a look at each code point, and the steps of the blocks.
+// Measured on pairs of 10 to 1,000 characters or words, off by a third at most above 10.
 int64_t work_of(const Texts& preds, const Texts& target, bool words) {
   int64_t work = 0;
   for (int64_t i = 0; i < preds.size(); ++i) {
     const int64_t m = preds[i].size, n = target[i].size;
-    const int64_t cells = words ? m * n / 32 : m * n;
-    work += 50 + 2 * (m + n) + cells / 16;
+    work += 15 + (words ? 5 * (m + n) + m * n / 4096 : 5 * (m + n) / 2 + m * n / 128);
   }
   return work;
 }

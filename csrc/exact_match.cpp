@@ -72,7 +72,7 @@ void exact_match_cpu(Tensor state, Tensor events, const Tensor& preds, const Ten
 
 // What each decision leaves of an item: a bit per reading that is right, and a bit for a usable
 // label.
-inline constexpr uint8_t kUsable = 4;
+constexpr uint8_t kUsable = 4;
 
 std::array<uint8_t, kDecisionSlots> verdicts() {
   std::array<uint8_t, kDecisionSlots> table{};

@@ -8,8 +8,8 @@ namespace fastmetrics {
 namespace {
 
 // What all jobs take before the next block is read; it stays in the cache meanwhile.
-inline constexpr int64_t kBytesPerBlock = 64 * 1024;
-inline constexpr int64_t kLeastUnits = 64;
+constexpr int64_t kBytesPerBlock = 64 * 1024;
+constexpr int64_t kLeastUnits = 64;
 
 // The jobs of a call, each behind those whose results it uses.
 std::vector<std::unique_ptr<Job>> jobs_of(FusedCall call) {

@@ -3,8 +3,7 @@
 #include <limits>
 #include <vector>
 
-#include "labels.h"
-#include "parallel.h"
+#include "losses.h"
 #include "scores.h"
 #include "values.h"
 
@@ -38,35 +37,21 @@ struct HingeKernels {
 namespace fastmetrics {
 namespace {
 
-inline constexpr int64_t kHingeBlock = 1024;  // scores decided at a time
-inline constexpr int64_t kPadding = 8;        // numbers in the widest vector
+constexpr int64_t kHingeBlock = 1024;  // scores decided at a time
+constexpr int64_t kPadding = 8;        // numbers in the widest vector
 
-class HingeReader {
+class HingeReader : public LossInputs {
  public:
   HingeReader(const Tensor& preds, const Tensor& target, bool multiclass, bool squared,
               std::optional<int64_t> ignore_index)
-      : target_(target),
+      : LossInputs("hinge_sums_", preds, target, multiclass, ignore_index),
         multiclass_(multiclass),
         squared_(squared),
-        width_(multiclass ? preds.size(1) : 1),
-        step_(multiclass ? preds.stride(1) : 1),
-        scores_(preds.const_data_ptr()),
-        rule_{multiclass ? width_ : 2, ignore_index},
-        labels_(target, rule_) {
-    for (int64_t axis = 0; axis < target.dim(); ++axis) {
-      const int64_t from = multiclass && axis > 0 ? axis + 1 : axis;
-      geometry_.push(target.size(axis), preds.stride(from), target.stride(axis));
-    }
-    depth_ = target.numel() / target.size(0);
-    widen_ = with_score_type(preds.scalar_type(),
-                             [](auto type) { return FM_PICK(kWidenRows<decltype(type)>); });
-    bytes_ = width_ * static_cast<int64_t>(preds.element_size()) +
-             static_cast<int64_t>(target.element_size());
-  }
+        step_(multiclass ? preds.stride(1) : geometry_.inner_a()),
+        widen_(with_score_type(preds.scalar_type(),
+                               [](auto type) { return FM_PICK(kWidenRows<decltype(type)>); })) {}
 
-  int64_t positions() const { return target_.numel(); }
   int64_t width() const { return width_; }
-  int64_t bytes_per_position() const { return bytes_; }
 
   // Adds positions [begin, end) to `readings` rows of `losses` sums and an amount each.
   void sum(int64_t begin, int64_t end, const Weights& weights, int64_t readings, int64_t losses,
@@ -99,11 +84,6 @@ class HingeReader {
     }
   }
 
-  [[noreturn]] void raise_bad_label() const {
-    const LabelArgument argument{"target", target_, rule_};
-    raise_first_bad("hinge_sums_", std::span(&argument, 1), rule_.ignore);
-  }
-
  private:
   struct Block {
     Block(int64_t tile, int64_t width)
@@ -129,9 +109,8 @@ class HingeReader {
     geometry_.for_runs(first, first + count, [&](int64_t length, int64_t from, int64_t label_from) {
       int32_t* codes = block.codes.data() + done;
       notes.bad += labels_.read(label_from, geometry_.inner_b(), length, codes);
-      const int64_t step = multiclass_ ? step_ : geometry_.inner_a();
-      const int64_t pitch = geometry_.inner_a();
-      widen_(scores_, from, pitch, step, length, width_, block.rows.data() + done * width_);
+      widen_(scores_, from, geometry_.inner_a(), step_, length, width_,
+             block.rows.data() + done * width_);
       done += length;
     });
   }
@@ -148,18 +127,10 @@ class HingeReader {
                                   count, squared_, logits);
   }
 
-  const Tensor& target_;
   bool multiclass_;
   bool squared_;
-  int64_t width_;
   int64_t step_;
-  const void* scores_;
-  LabelRule rule_;
-  LabelReader labels_;
-  Geometry geometry_;
   WidenRows widen_;
-  int64_t depth_;
-  int64_t bytes_;
 };
 
 void hinge_sums_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor& target,
@@ -170,43 +141,17 @@ void hinge_sums_cpu(Tensor state, Tensor events, const Tensor& preds, const Tens
           "the state of hinge_sums_ must be float64 [H, K + 1].");
   const int64_t readings = state.size(0);
   const int64_t losses = state.size(1) - 1;
-  const int64_t num_samples = leading_size(target);
-  require(preds.dim() == target.dim() + (multiclass ? 1 : 0), "`preds` and `target` do not fit.");
-  for (int64_t axis = 0; axis < target.dim(); ++axis) {
-    const int64_t from = multiclass && axis > 0 ? axis + 1 : axis;
-    require(preds.size(from) == target.size(axis), "`preds` and `target` do not fit.");
-  }
-  require(!multiclass || preds.size(1) > 1, "`preds` must have two classes or more.");
-  require(losses == 1 || (multiclass && losses == preds.size(1)),
-          "the state of hinge_sums_ must have one loss, or one for each class.");
-  require(is_score_type(preds.scalar_type()), "`preds` must be a float tensor.");
-  require(is_label_type(target.scalar_type()), "`target` must be an integer or bool tensor.");
-  const Weights weights(weight, num_samples, state);
-  if (target.numel() == 0) {
-    return;
-  }
-  int64_t* event_counts = events_data(events);
-  double* data = state_data<double>(state);
   const HingeReader reader(preds, target, multiclass, squared, ignore_index);
-  const int64_t size = readings * (losses + 1);
-  const Partition partition(reader.positions(), reader.bytes_per_position(),
-                            size * static_cast<int64_t>(sizeof(double)), false);
-  Scratch<double> scratch(partition.parts, size);
-  partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    reader.sum(begin, end, weights, readings, losses, logits, scratch.sums(part),
-               scratch.notes(part));
-  });
-  const Notes notes = scratch.combine();
-  if (notes.bad > 0 && validate) {
-    reader.raise_bad_label();
-  }
-  for (int64_t i = 0; i < size; ++i) {
-    data[i] += scratch.sums(0)[i];
-  }
-  event_counts[kNan] += notes.nan;
-  event_counts[kBadWeight] += notes.weights;
+  require(!multiclass || reader.width() > 1, "`preds` must have two classes or more.");
+  require(losses == 1 || (multiclass && losses == reader.width()),
+          "the state of hinge_sums_ must have one loss, or one for each class.");
+  const Weights weights(weight, leading_size(target), state);
+  const Notes found = reader.add_to(
+      state, events, validate, 64, [&](int64_t begin, int64_t end, double* sums, Notes& notes) {
+        reader.sum(begin, end, weights, readings, losses, logits, sums, notes);
+      });
   if (readings == 2) {
-    event_counts[kOutside] += notes.outside;
+    events_data(events)[kOutside] += found.outside;
   }
 }
 

@@ -20,9 +20,9 @@ using RankKey = std::conditional_t<std::is_same_v<T, double>, int64_t, int32_t>;
 
 // Below the key of minus infinity.
 template <class Key>
-inline constexpr Key kNanKey = std::numeric_limits<Key>::min();
+constexpr Key kNanKey = std::numeric_limits<Key>::min();
 
-inline constexpr int64_t kSplitPadding = 16;
+constexpr int64_t kSplitPadding = 16;
 
 struct RowSplit {
   int64_t positives = 0;
@@ -67,7 +67,7 @@ namespace {
 
 // Bits of `measures`, and columns of the state; the last column is the number of rows.
 enum Measure : int64_t { kCoverage = 1, kPrecision = 2, kLoss = 4 };
-inline constexpr int64_t kRankingSums = 4;
+constexpr int64_t kRankingSums = 4;
 
 // Whether comparing each positive with every label costs less than sorting them: a comparison takes
 // about 0.03 ns, and the start of a list of them as long as 300; sorting takes 6 ns per label.
@@ -77,7 +77,7 @@ bool comparing_is_cheap(const RowSplit& split) {
 }
 
 // Shorter lists are sorted by comparisons.
-inline constexpr int64_t kSortedByBytes = 96;
+constexpr int64_t kSortedByBytes = 96;
 
 // Ascending by bytes, least significant first; `spare` has the size of `keys`.
 template <class Key>

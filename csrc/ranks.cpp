@@ -25,8 +25,8 @@ __extension__ typedef __int128 Int128;
 // A key of 32 bits above a number that goes with it.
 using Pair = uint64_t;
 
-inline constexpr int64_t kFewPairs = 24;    // sorted by insertion
-inline constexpr int64_t kFewNumbers = 24;  // compared each with each
+constexpr int64_t kFewPairs = 24;    // sorted by insertion
+constexpr int64_t kFewNumbers = 24;  // compared each with each
 
 inline int width_of(uint64_t number) { return static_cast<int>(std::bit_width(number)); }
 inline uint32_t key_of(Pair pair) { return static_cast<uint32_t>(pair >> 32); }
@@ -109,8 +109,8 @@ struct OrderingKernels {
 namespace fastmetrics {
 namespace {
 
-inline constexpr int64_t kOneBucket = 1 << 14;  // so many pairs are sorted at once
-inline constexpr int64_t kSplitLevels = 4;      // that prepare tasks for several threads
+constexpr int64_t kOneBucket = 1 << 14;  // so many pairs are sorted at once
+constexpr int64_t kSplitLevels = 4;      // that prepare tasks for several threads
 
 // One range of `count` for each worker.
 struct Ranges {

@@ -107,7 +107,7 @@ struct Rows {
 
 // What stands for numbers that are not there: it adds nothing.
 template <RowKind kind>
-inline constexpr double kPad =
+constexpr double kPad =
     kind == RowKind::kKlLog || kind == RowKind::kJsLog ? -std::numeric_limits<double>::infinity()
                                                        : 0.0;
 

@@ -102,7 +102,7 @@ FM_INLINE bool softmax_row(const V* row, int64_t count, double* padded, V* probs
 
 // Rows of up to this many scores are worked out side by side: alone they would leave most lanes of
 // a register empty.
-inline constexpr int64_t kNarrowRow = 64;
+constexpr int64_t kNarrowRow = 64;
 
 // The same for kDoubles adjacent rows, one in each lane, with the sums in the same order. Returns
 // false, and writes nothing, if one of the rows has a NaN or an infinite maximum.

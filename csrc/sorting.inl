@@ -16,7 +16,7 @@ FM_INLINE ImageOf<T> image_of(T score) {
 // Keys whose places are looked up before any of them is written: a place must not wait for the
 // write before it to learn its own address. Sorting 1e6 keys took 5 ns a key and pass, and
 // takes 2.5.
-inline constexpr int64_t kPlacedKeys = 256;
+constexpr int64_t kPlacedKeys = 256;
 
 // Stable counting passes over the bits [low, low + kPasses * width); the sorted keys lie in the
 // returned one of the two arrays.

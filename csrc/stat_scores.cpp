@@ -10,7 +10,7 @@ constexpr const char* kOp = "stat_scores_";
 enum Column : int64_t { kTp = 0, kFp = 1, kTn = 2, kFn = 3 };
 
 // Rows in front of the tallies, where ignored and bad positions go.
-inline constexpr int64_t kSpareRows = 2;
+constexpr int64_t kSpareRows = 2;
 
 template <class Sum, class Amount>
 void tally(const ClassBlock& block, int64_t count, Amount amount, Sum* sums) {
@@ -26,7 +26,7 @@ void tally(const ClassBlock& block, int64_t count, Amount amount, Sum* sums) {
 }
 
 // Few classes: one increment per position in a small matrix, from which the tallies follow.
-inline constexpr int64_t kSmallMatrix = 128;
+constexpr int64_t kSmallMatrix = 128;
 
 template <class Sum>
 void tally_matrix(const Sum* matrix, int64_t num_classes, Sum* sums) {

@@ -1,8 +1,8 @@
 #include "numbers.inl"
 
 typedef double StatDoubles __attribute__((vector_size(FM_VECTOR_BYTES)));
-inline constexpr int kStatWidth = FM_VECTOR_BYTES / 8;
-inline constexpr int kStatRegisters = static_cast<int>(kStatLanes) / kStatWidth;
+constexpr int kStatWidth = FM_VECTOR_BYTES / 8;
+constexpr int kStatRegisters = static_cast<int>(kStatLanes) / kStatWidth;
 
 template <class V>
 struct StatVector {

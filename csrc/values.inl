@@ -101,7 +101,7 @@ FM_INLINE int32_t nearest(float position, float last) {
 
 typedef double Doubles __attribute__((vector_size(FM_VECTOR_BYTES)));
 typedef int64_t Longs __attribute__((vector_size(FM_VECTOR_BYTES)));
-inline constexpr int kDoubles = FM_VECTOR_BYTES / 8;
+constexpr int kDoubles = FM_VECTOR_BYTES / 8;
 
 // How many numbers V fill the lanes of one vector of doubles.
 template <class V>

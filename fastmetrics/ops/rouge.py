@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import importlib.util
+import os
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
@@ -141,11 +142,10 @@ def _punkt() -> Split | None:
     if importlib.util.find_spec("nltk") is None:
         return None
     nltk = importlib.import_module("nltk")
-    try:
-        nltk.data.find("tokenizers/punkt_tab")
-    except LookupError:
-        return None
-    split: Split = nltk.sent_tokenize
+    # What `nltk.data.find` looks for, which takes 250 µs to say that nothing is there.
+    places = [os.path.join(home, "tokenizers", "punkt_tab") for home in nltk.data.path]
+    there = any(os.path.exists(place) or os.path.exists(place + ".zip") for place in places)
+    split: Split | None = nltk.sent_tokenize if there else None
     return split
 
 

@@ -118,13 +118,14 @@ def test_scores_are_those_of_rouge_score(use_stemmer):
             assert float(found[f"{key}_{score}"]) == pytest.approx(mean, rel=1e-6)
 
 
-def test_sentences_are_those_of_nltk_where_its_data_is_there(monkeypatch):
+def test_sentences_are_those_of_nltk_where_its_data_is_there(monkeypatch, tmp_path):
     monkeypatch.undo()
     preds, target = summaries(6)
     preds = [line.replace("\n", " ") for line in preds]
     target = [[line.replace("\n", " ") for line in references] for references in target]
     monkeypatch.setattr(nltk, "sent_tokenize", PunktSentenceTokenizer().tokenize)
-    monkeypatch.setattr(nltk.data, "find", lambda name: name)
+    (tmp_path / "tokenizers" / "punkt_tab").mkdir(parents=True)
+    monkeypatch.setattr(nltk.data, "path", ["elsewhere", str(tmp_path)])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = rouge_score(preds, target, rouge_keys="rougeLsum")
@@ -133,13 +134,10 @@ def test_sentences_are_those_of_nltk_where_its_data_is_there(monkeypatch):
     assert len(PunktSentenceTokenizer().tokenize(preds[0])) > 1
 
 
-def test_without_data_of_nltk_lines_are_sentences(monkeypatch):
+def test_without_data_of_nltk_lines_are_sentences(monkeypatch, tmp_path):
     monkeypatch.undo()
-
-    def missing(name):
-        raise LookupError(name)
-
-    monkeypatch.setattr(nltk.data, "find", missing)
+    (tmp_path / "tokenizers" / "punkt").mkdir(parents=True)
+    monkeypatch.setattr(nltk.data, "path", [str(tmp_path)])
     with pytest.warns(UserWarning, match="takes each line for a sentence"):
         assert rouge.sentence_splitter() is rouge.at_line_ends
 

@@ -62,5 +62,6 @@ def sums_of(
 ) -> Tensor:
     """Return the sums of one batch, float64 ``[K]``, for the function ``owner``."""
     if weight is None:
-        return statistic.rows_of(preds, target).sum(0)
+        rows = statistic.rows_of(preds, target)
+        return rows[0] if len(rows) == 1 else rows.sum(0)  # of one pair the sum takes a tenth
     return statistic.sums(count_texts(statistic, owner, preds, target, weight))

@@ -51,7 +51,7 @@ def bleu(
         shares = [(m + s) / (g + s) for m, g, s in zip(matches, grams, more, strict=True)]
         logs = [w * math.log(share) for w, share in zip(weights, shares, strict=True)]
         value = math.exp(min(0.0, 1 - target / preds) + sum(logs))
-    return torch.tensor(value, dtype=dtype, device=sums.device)
+    return torch.scalar_tensor(value, dtype=dtype, device=sums.device)
 
 
 @public

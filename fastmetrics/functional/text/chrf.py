@@ -30,7 +30,7 @@ def chrf(sums: Tensor, statistic: CharacterGrams, dtype: torch.dtype = torch.flo
     preds, target, matching = found[:n], found[n : 2 * n], found[2 * n : 3 * n]
     counts = zip(matching, preds, target, strict=True)
     scores = [f_score(*each, statistic.beta) for each in counts]
-    return torch.tensor(sum(scores) / n, dtype=dtype, device=sums.device)
+    return torch.scalar_tensor(sum(scores) / n, dtype=dtype, device=sums.device)
 
 
 def chrf_values(statistic: CharacterGrams, states: States, dtype: torch.dtype) -> Any:

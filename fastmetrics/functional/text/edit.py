@@ -7,13 +7,15 @@ Physics Doklady 10 (1966).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from fastmetrics.core.states import States
 from fastmetrics.functional._public import public
-from fastmetrics.ops.edits import EDITS, SAMPLES, Edits
+from fastmetrics.functional.text._values import quick_value_of
+from fastmetrics.ops.edits import EDITS, Edits
 from fastmetrics.ops.strings import count_texts
 from fastmetrics.utilities.checks import check_choice, check_int
 
@@ -34,14 +36,20 @@ def distances(substitution_cost: int, reduction: str | None) -> Edits:
     )
 
 
+def _mean(edits: Any, target: Any, preds: Any, longer: Any, samples: Any) -> Any:
+    return edits / samples
+
+
 def read_distance(
     statistic: Edits, states: States, reduction: str | None, dtype: torch.dtype = torch.float32
 ) -> Tensor:
     """Return the distances, int32 ``[N]``, their sum, int64, or their mean in ``dtype``."""
     if statistic.keeps_rows:
         return statistic.rows_in(states)[:, EDITS].int()
-    sums = statistic.sums(states)
-    return sums[EDITS].long() if reduction == "sum" else (sums[EDITS] / sums[SAMPLES]).to(dtype)
+    if reduction == "sum":
+        return statistic.sums(states)[EDITS].long()
+    mean: Tensor = quick_value_of(statistic, states, _mean, dtype)
+    return mean
 
 
 @public

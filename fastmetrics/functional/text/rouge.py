@@ -6,6 +6,8 @@ summarization, 2004; texts are taken apart as by rouge-score.
 
 from __future__ import annotations
 
+import functools
+import math
 from collections.abc import Callable, Sequence
 from types import MappingProxyType
 
@@ -66,10 +68,19 @@ def rouge_statistic(
 
 
 def rouge_values(keys: tuple[str, ...], sums: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return the means of all scores by name; NaN of no samples."""
-    means = (sums / sums[-1]).to(dtype).unbind()
-    names = [f"{key}_{score}" for key in dict.fromkeys(keys) for score in SCORES]
-    return dict(zip(names, means[:-1], strict=True))
+    """Return the means of all scores by name; NaN of no samples.
+
+    Worked out on the host, where the texts are.
+    """
+    *scores, samples = sums.tolist()
+    means = [score / (samples or math.nan) for score in scores]
+    values = torch.tensor(means, dtype=dtype, device=sums.device).unbind()
+    return dict(zip(_names_of(keys), values, strict=True))
+
+
+@functools.cache
+def _names_of(keys: tuple[str, ...]) -> list[str]:
+    return [f"{key}_{score}" for key in dict.fromkeys(keys) for score in SCORES]
 
 
 @public
