@@ -46,7 +46,8 @@ def choose_interpretation(state: Tensor, events: Tensor, dim: int = -4) -> Tenso
         return state.select(dim, 0)
     if is_readable(events):
         return state.select(dim, int(events.tolist()[OUTSIDE] > 0))
-    return state.index_select(dim, events.narrow(0, OUTSIDE, 1).clamp(max=1)).squeeze(dim)
+    chosen = events.narrow(0, OUTSIDE, 1).clamp(max=1).to(state.device)  # lists may be elsewhere
+    return state.index_select(dim, chosen).squeeze(dim)
 
 
 @dataclass(slots=True)

@@ -22,7 +22,7 @@ from fastmetrics.ops.counted import choose_interpretation, is_readable
 from fastmetrics.ops.kept_scores import Kept, Samples
 from fastmetrics.ops.scores import Curve, Curves, TiedScores
 from fastmetrics.ops.thresholds import RANKED
-from fastmetrics.utilities.data import normal_tensor
+from fastmetrics.utilities.data import map_tensors, normal_tensor
 
 # Of rows, and of cells: as many as fit into so many bytes, within these limits.
 MEMORY = 2**25
@@ -102,10 +102,13 @@ class Ranked(Kept):
         rows = sum(map(len, values["preds"])) + sum(map(len, values["weights"]))
         if states.batch or rows < self.most_rows:
             return
+        device = values["events"].device
+        # Lists may wait on the CPU.
+        here = States(map_tensors(lambda tensor: tensor.to(device), values), batch=True)
         columns = [
-            self._merged(states, samples, place, column)
+            self._merged(here, samples, place, column)
             for place, logits in enumerate(self.interpretations)
-            for samples in [self.samples(states, logits)]
+            for samples in [self.samples(here, logits)]
             for column in range(self.num_classes)
         ]
         form = (len(self.interpretations), self.num_classes)

@@ -543,14 +543,21 @@ def test_joining_batches_is_adding_them():
 
 @pytest.mark.parametrize("task", TASKS)
 @pytest.mark.parametrize("weighted", [False, True])
-def test_scores_are_ranked_on_the_device_where_they_are(task, weighted):
+@pytest.mark.parametrize("thresholds", MODES)
+def test_scores_are_ranked_on_the_device_where_they_are(task, weighted, thresholds):
     """``compute_on_cpu`` moves lists and leaves counts; "meta" stands for an accelerator."""
     preds, target = make(task)
     weight = torch.rand(60) if weighted else None
     for row in (AUROC[task], next(row for row in CURVES if row.task == task)):
         metric = row.ours(
-            input="probs", compute_on_cpu=True, compute_with_cache=False, validate_args=False
+            thresholds=thresholds,
+            input="probs",
+            compute_on_cpu=True,
+            compute_with_cache=False,
+            validate_args=False,
         )
+        with few(50, 64):
+            metric.update(preds, target, weight)
         metric.update(preds, target, weight)
         value = metric.compute()
         metric.events = metric.events.to("meta")
