@@ -85,15 +85,18 @@ def optional(images: Images, key: str, labels: Sequence[Tensor]) -> list[Any]:
     ]
 
 
-def _fault(key: str, value: Any) -> str | None:
-    """Say what is wrong with the value of an image."""
+def _fault(key: str, value: Any, size: int | None) -> str | None:
+    """Say what is wrong with the value of an image with so many objects."""
     words, dtypes, shape = _FORMS[key]
     if not isinstance(value, Tensor):
-        return f"be a tensor, got {type(value).__name__}"
+        return f"`{key}` must be a tensor, got {type(value).__name__}."
     if not value.ndim:
-        return "have an axis of objects, got a scalar"
-    if value.shape[0] and (value.dtype not in dtypes or value.shape[1:] != shape):
-        return f"hold {words}, got {value.dtype} {tuple(value.shape)}"
+        return f"`{key}` must have an axis of objects, got a scalar."
+    count = value.shape[0]
+    if count and (value.dtype not in dtypes or value.shape[1:] != shape):
+        return f"`{key}` must hold {words}, got {value.dtype} {tuple(value.shape)}."
+    if size is not None and count != size:
+        return f"`{key}` and `labels` must be of one length, got {count} and {size}."
     return None  # one without objects may have any dtype
 
 
@@ -104,24 +107,23 @@ def check_columns(name: str, given: Columns) -> None:
         name: ``preds`` or ``target``.
         given: columns of boxes and of numbers, with those of ``labels``.
     """
+    sizes = [x.shape[0] if isinstance(x, Tensor) and x.ndim else None for x in given["labels"]]
     for key, column in given.items():
-        for i, value in enumerate(column):
-            text = _fault(key, value)
+        _, dtypes, shape = _FORMS[key]
+        for i, (value, size) in enumerate(zip(column, sizes, strict=True)):
+            if getattr(value, "dtype", None) in dtypes and value.shape == (size, *shape):
+                continue  # as nearly all are
+            text = _fault(key, value, size)
             if text is not None:
-                raise ValueError(f"`{name}`: image {i}: `{key}` must {text}.")
-    for key, column in given.items():
-        for i, (value, labels) in enumerate(zip(column, given["labels"], strict=False)):
-            if value.shape[0] != labels.shape[0]:
-                raise ValueError(
-                    f"`{name}`: image {i}: `{key}` and `labels` must be of one length, got"
-                    f" {value.shape[0]} and {labels.shape[0]}."
-                )
+                raise ValueError(f"`{name}`: image {i}: {text}")
 
 
 def joined(column: Sequence[Tensor]) -> Tensor:
     """Return the values of all images one after another."""
-    # An empty list is float32 unless somebody says otherwise.
-    return torch.cat([value for value in column if value.shape[0]] or [*column[:1]])
+    if len({value.dtype for value in column}) > 1:
+        # An empty list is float32 unless somebody says otherwise.
+        column = [value for value in column if value.numel()] or column[:1]
+    return torch.cat([*column])
 
 
 def to_xyxy(boxes: Tensor, box_format: str) -> Tensor:

@@ -106,10 +106,6 @@ class Matches(Statistic):
     ) -> None:
         """Match one batch of images."""
         check_images(preds, target)
-        with torch.no_grad():
-            self._add(states, preds, target)
-
-    def _add(self, states: States, preds: Images, target: Images) -> None:
         if not preds:
             return
         batch = _Batch(self.iou_types, preds, target)
@@ -235,7 +231,7 @@ class _Batch:
 
     def _check(self) -> None:
         for name, side in (("preds", self.found), ("target", self.truth)):
-            check_columns(name, {key: side[key] for key in side if key != "masks"})
+            check_columns(name, {key: x for key, x in side.items() if x and key != "masks"})
 
     def _pack_masks(self, with_boxes: bool) -> None:
         found, truth = (

@@ -90,7 +90,7 @@ class Overlaps(Statistic):
             for side in (found, truth)
         )
         ours, theirs = (joined(side["labels"]).long() for side in (found, truth))
-        sizes = [[len(each) for each in side["labels"]] for side in (found, truth)]
+        sizes = [[each.numel() for each in side["labels"]] for side in (found, truth)]
         pairs = _Pairs(sizes[0], sizes[1], ours.device)
         values = torch.zeros(pairs.count, dtype=torch.float64, device=boxes.device)
         box_overlaps_(values, boxes, others, pairs.rows, pairs.columns, self.kind)
