@@ -75,14 +75,11 @@ def optional(images: Images, key: str, labels: Sequence[Tensor]) -> list[Any]:
     if given is None:
         return []
     dtype = getattr(given, "dtype", None)
-    return [
-        torch.zeros(own.numel(), dtype=dtype, device=own.device)
-        if value is None
-        else value.flatten()
-        if isinstance(value, Tensor) and value.ndim != 1
-        else value
+    column = [
+        torch.zeros(own.numel(), dtype=dtype, device=own.device) if value is None else value
         for value, own in zip(column, labels, strict=True)
     ]
+    return [x.flatten() if isinstance(x, Tensor) and x.ndim != 1 else x for x in column]
 
 
 def _fault(key: str, value: Any, size: int | None) -> str | None:
