@@ -9,6 +9,8 @@ from benchmarks import calls
 from benchmarks.calls import Call, Inputs, find
 
 tm = find("torchmetrics")
+for part in ("detection", "segmentation"):  # which it does not import itself
+    find(f"torchmetrics.{part}")
 te = find("torcheval.metrics")
 te_functional = find("torcheval.metrics.functional")
 sk = find("sklearn.metrics")
