@@ -51,7 +51,6 @@ struct Rule {
 
   int64_t num_areas() const { return static_cast<int64_t>(areas.size()) / 2; }
   int64_t num_thresholds() const { return static_cast<int64_t>(thresholds.size()); }
-  double least() const { return std::min(*std::ranges::min_element(thresholds), kMostIou); }
   int64_t words() const { return (num_areas() * num_thresholds() + 63) / 64; }
   int64_t columns() const { return kBits + 2 * words(); }
   bool outside(int64_t range, double area) const {
@@ -372,7 +371,7 @@ template <class Pairs>
 class Matcher {
  public:
   Matcher(const Pairs& pairs, const Batch& batch, const Rule& rule)
-      : pairs_(pairs), batch_(batch), rule_(rule), least_(rule.least()) {}
+      : pairs_(pairs), batch_(batch), rule_(rule) {}
 
   // Writes the rows of an image, and its IoU class by class where `ious` is not null.
   void match(size_t i, int64_t* found_rows, int64_t* truth_rows, double* ious) {
@@ -484,23 +483,37 @@ class Matcher {
     }
     ious_.resize(kept * width);
     best_.assign(kept, 0.0);
-    double best = 0.0;
     for (int64_t d = 0; d < kept; ++d) {
       for (int64_t g = 0; g < width; ++g) {
         const double iou = reader_.iou(found[d], truth[g], crowd(image, truth[g]));
         ious_[d * width + g] = iou;
         best_[d] = std::max(best_[d], iou);
       }
-      best = std::max(best, best_[d]);
     }
-    if (width > 0 && best >= least_) {
-      order_truths(truth);
-      for (int64_t t = 0; t < rule_.num_thresholds();) {
-        const int64_t end = with_same_pairs(t);
-        match_thresholds(image, found.first(kept), truth, t, end, rows);
-        t = end;
+    match_pairs(image, found.first(kept), truth, rows);
+  }
+
+  // Which pairs reach a threshold decides about all that follows: those that the same pairs reach
+  // are taken together.
+  void match_pairs(const Image& image, Places found, Places truth, int64_t* rows) {
+    order_truths(truth);
+    int64_t begin = 0;
+    int64_t reaching = pairs_reaching(0);
+    for (int64_t t = 1; t <= rule_.num_thresholds(); ++t) {
+      const int64_t next = t < rule_.num_thresholds() ? pairs_reaching(t) : -1;
+      if (next != reaching) {
+        if (reaching > 0) {
+          match_thresholds(image, found, truth, begin, t, rows);
+        }
+        begin = t;
+        reaching = next;
       }
     }
+  }
+
+  int64_t pairs_reaching(int64_t t) const {
+    const double least = threshold(t);
+    return std::ranges::count_if(ious_, [=](double iou) { return iou >= least; });
   }
 
   // Sets the bits of those ranges that an unmatched detection of this area lies outside of.
@@ -530,47 +543,33 @@ class Matcher {
 
   // Of each range the order in which ground truths are looked at, those that are ignored last.
   void order_truths(Places truth) {
-    const auto width = static_cast<int64_t>(truth.size());
     order_.clear();
-    mixed_.clear();
+    counted_.assign(rule_.num_areas(), 0);
     for (int64_t range = 0; range < rule_.num_areas(); ++range) {
       for (const bool last : {false, true}) {
-        for (int64_t g = 0; g < width; ++g) {
+        for (size_t g = 0; g < truth.size(); ++g) {
           if (ignored(truth[g], range) == last) {
-            order_.push_back(g);
+            order_.push_back(static_cast<int64_t>(g));
+            counted_[range] += !last;
           }
         }
       }
-      const int64_t* order = order_.data() + range * width;
-      mixed_.push_back(ignored(truth[order[0]], range) != ignored(truth[order[width - 1]], range));
     }
   }
 
   double threshold(int64_t t) const { return std::min(rule_.thresholds[t], kMostIou); }
 
-  // Which pairs reach a threshold decides about all that follows: returns the first threshold from
-  // this one on that others reach.
-  int64_t with_same_pairs(int64_t t) const {
-    const auto pairs = [&](int64_t at) {
-      const double least = threshold(at);
-      return std::ranges::count_if(ious_, [=](double iou) { return iou >= least; });
-    };
-    const auto wanted = pairs(t);
-    do {
-      ++t;
-    } while (t < rule_.num_thresholds() && pairs(t) == wanted);
-    return t;
-  }
-
   // Whether ground truths are ignored matters only where some are and others are not.
   void match_thresholds(const Image& image, Places found, Places truth, int64_t begin, int64_t end,
                         int64_t* rows) {
+    const auto width = static_cast<int64_t>(truth.size());
     bool known = false;
     for (int64_t range = 0; range < rule_.num_areas(); ++range) {
-      if (!known || mixed_[range]) {
+      const bool mixed = counted_[range] > 0 && counted_[range] < width;
+      if (!known || mixed) {
         match_range(image, truth, threshold(begin), range);
       }
-      known = !mixed_[range];
+      known = !mixed;
       for (size_t d = 0; d < found.size(); ++d) {
         if (matches_[d] >= 0) {
           int64_t* bits = rows + found[d] * rule_.columns() + kBits;
@@ -601,16 +600,12 @@ class Matcher {
   // that count if there is any.
   int64_t best_match(const Image& image, Places truth, const double* ious, double least,
                      int64_t range) const {
+    const auto width = static_cast<int64_t>(truth.size());
+    const int64_t* order = order_.data() + range * width;
     int64_t match = -1;
-    for (size_t i = 0; i < truth.size(); ++i) {
-      const int64_t g = order_[range * truth.size() + i];
-      if (taken_[g] && !crowd(image, truth[g])) {
-        continue;
-      }
-      if (match >= 0 && !ignored(truth[match], range) && ignored(truth[g], range)) {
-        break;
-      }
-      if (ious[g] >= least) {
+    for (int64_t i = 0; i < width && (match < 0 || i != counted_[range]); ++i) {
+      const int64_t g = order[i];
+      if (ious[g] >= least && (!taken_[g] || crowd(image, truth[g]))) {
         least = ious[g];
         match = g;
       }
@@ -621,13 +616,12 @@ class Matcher {
   const Pairs& pairs_;
   const Batch& batch_;
   const Rule& rule_;
-  double least_;  // below it, nothing matches
   typename Pairs::Reader reader_;
   std::vector<Key> keys_;
   std::vector<int64_t> found_;  // places in the image, class by class
   std::vector<int64_t> truth_;
   std::vector<int64_t> order_;    // of each range
-  std::vector<char> mixed_;       // of each range: whether some ground truths are ignored, not all
+  std::vector<int64_t> counted_;  // of each range, the ground truths that are not ignored
   std::vector<int64_t> matches_;  // of each detection, or -1
   std::vector<char> outside_;     // of each ground truth and range: whether it is ignored
   std::vector<char> taken_;
