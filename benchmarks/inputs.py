@@ -54,6 +54,32 @@ def labels(*shape: int, num_classes: int) -> Callable[[torch.device], Inputs]:
     return make
 
 
+def scenes(images: int, boxes: int, classes: int) -> Callable[[torch.device], Inputs]:
+    """Dictionaries of images with about so many ground truths each, and detections near them."""
+
+    def make(device: torch.device) -> Inputs:
+        generator = _generator(torch.device("cpu"))
+        preds, target = [], []
+        for _ in range(images):
+            found, truths = torch.randint(1, 2 * boxes, (2,), generator=generator).tolist()
+            corners = torch.rand(truths, 2, generator=generator) * 400
+            sides = torch.rand(truths, 2, generator=generator) * 150 + 4
+            labels = torch.randint(classes, (truths,), generator=generator)
+            truth = torch.cat((corners, corners + sides), 1)
+            of = torch.randint(truths, (found,), generator=generator)
+            near = truth[of] + torch.randn(found, 4, generator=generator) * 4
+            near[:, 2:] = near[:, 2:].maximum(near[:, :2])
+            scores = torch.rand(found, generator=generator)
+            preds.append({"boxes": near, "scores": scores, "labels": labels[of]})
+            target.append({"boxes": truth, "labels": labels})
+        return tuple(
+            [{key: x.to(device) for key, x in image.items()} for image in side]
+            for side in (preds, target)
+        )
+
+    return make
+
+
 def probabilities(*shape: int) -> Callable[[torch.device], Inputs]:
     """Scores in [0, 1] and labels 0 and 1."""
 

@@ -26,6 +26,7 @@ from benchmarks.calls import (
     update_and_compute,
     update_in_batches,
 )
+from benchmarks.detection import mean_average_precisions
 from benchmarks.every import every_metric
 from benchmarks.inputs import (
     distributions,
@@ -1005,6 +1006,7 @@ def workloads(device: torch.device) -> list[Workload]:
         *edits_of_texts(),
         *ngram_scores(),
         *segmentations(),
+        *mean_average_precisions(),
         *every_metric(),
         *scaling(),
         *small(),

@@ -9,6 +9,8 @@ from benchmarks import calls
 from benchmarks.calls import Call, Inputs, find
 
 tm = find("torchmetrics")
+for part in ("detection", "segmentation"):  # which it does not import itself
+    find(f"torchmetrics.{part}")
 te = find("torcheval.metrics")
 te_functional = find("torcheval.metrics.functional")
 sk = find("sklearn.metrics")
@@ -19,6 +21,10 @@ rouge_scorer = find("rouge_score.rouge_scorer")
 blaze = find("blazemetrics")
 jiwer = find("jiwer")
 rapidfuzz = find("rapidfuzz.distance")
+pycocotools = find("pycocotools.cocoeval")
+faster_coco_eval = find("faster_coco_eval")
+hotcoco = find("hotcoco")
+ultrafast_pycocotools = find("ultrafast_pycocotools")
 
 # What somebody writes who has no library.
 PLAIN_TORCH = "plain torch"
@@ -34,16 +40,12 @@ PEERS = {
     "blazemetrics": blaze,
     "jiwer": jiwer,
     "rapidfuzz": rapidfuzz,
+    "pycocotools": pycocotools,
+    "faster-coco-eval": faster_coco_eval,
+    "hotcoco": hotcoco,
+    "ultrafast-pycocotools": ultrafast_pycocotools,
 }
-CPU_ONLY = {
-    "scikit-learn",
-    "SciPy",
-    "sacrebleu",
-    "rouge-score",
-    "blazemetrics",
-    "jiwer",
-    "rapidfuzz",
-}
+CPU_ONLY = PEERS.keys() - {PLAIN_TORCH, "torchmetrics", "torcheval", "torchrec"}
 OURS, FLOOR, OP, REFERENCE = "fastmetrics", "floor", "bare op", "reference"
 BINNED = "own binned"
 # The metric of a collection that takes longest by itself.

@@ -1,16 +1,20 @@
 // box_matches_ and mask_matches_: which detections of an image hit a ground truth, for each IoU
 // threshold and range of areas; pack_masks_ writes masks as bits.
 //
-// A batch is flat: the detections of all images one after another, the ground truths likewise, and
-// `layout` says how many of each an image has. Images are split over threads; each sorts its own
-// few detections by class and score, works out the IoU of those pairs that share a class, and walks
-// the thresholds. A row of the state is written once, at the place of its detection or ground
-// truth.
+// A batch comes as the tensors of each image, which are read once, one after another, into flat
+// columns of double. Images are split over threads; each sorts its own few detections by class and
+// score, works out the IoU of those pairs that share a class, and walks the thresholds: those that
+// the same pairs reach, at once. A row of the state is written once, at the place of its detection
+// or ground truth.
+#include <torch/headeronly/util/BFloat16.h>
+#include <torch/headeronly/util/Half.h>
+
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 #include <limits>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "parallel.h"
@@ -47,7 +51,6 @@ struct Rule {
 
   int64_t num_areas() const { return static_cast<int64_t>(areas.size()) / 2; }
   int64_t num_thresholds() const { return static_cast<int64_t>(thresholds.size()); }
-  double least() const { return std::min(*std::ranges::min_element(thresholds), kMostIou); }
   int64_t words() const { return (num_areas() * num_thresholds() + 63) / 64; }
   int64_t columns() const { return kBits + 2 * words(); }
   bool outside(int64_t range, double area) const {
@@ -55,151 +58,269 @@ struct Rule {
   }
 };
 
-// Where the images of a batch begin.
+using Tensors = std::vector<Tensor>;
+
+// Where an image lies in the columns of its batch.
 struct Image {
-  int64_t found, num_found, truth, num_truth, id, words;
-  int64_t found_words, truth_words;  // of packed masks
-  int64_t pairs;                     // of detections and ground truths of images before
+  int64_t found, num_found, truth, num_truth, id;
+  int64_t pairs;  // of detections and ground truths of images before
 };
 
-std::vector<Image> images_of(const Tensor& layout, int64_t num_found, int64_t num_truth) {
-  require(layout.scalar_type() == ScalarType::Long && layout.dim() == 2 &&
-              layout.size(1) == kSizes && layout.is_contiguous(),
-          "`layout` must be contiguous int64 [I, 4].");
-  const auto* sizes = static_cast<const int64_t*>(layout.const_data_ptr());
-  std::vector<Image> images(static_cast<size_t>(layout.size(0)));
-  Image next{};
-  for (Image& image : images) {
-    next.num_found = sizes[kFound];
-    next.num_truth = sizes[kTruth];
-    next.id = sizes[kId];
-    next.words = sizes[kWords];
-    require(next.num_found >= 0 && next.num_truth >= 0 && next.words >= 0 &&
-                next.num_found <= num_found && next.num_truth <= num_truth,
-            "`layout` must hold the sizes of the batch.");
-    image = next;
-    next.found += next.num_found;
-    next.truth += next.num_truth;
-    next.found_words += next.num_found * next.words;
-    next.truth_words += next.num_truth * next.words;
-    next.pairs += next.num_found * next.num_truth;
-    require(next.found <= num_found && next.truth <= num_truth,
-            "`layout` must hold the sizes of the batch.");
-    sizes += kSizes;
+int64_t count_of(const Tensor& labels) {
+  require(labels.dim() > 0, "`labels` must be (N,).");
+  return labels.size(0);
+}
+
+// Whether a column of an image holds `count` objects, and there are any.
+bool holds(const Tensor& tensor, int64_t count, int64_t axes) {
+  require(tensor.dim() > 0 && tensor.size(0) == count && (count == 0 || tensor.dim() == axes),
+          "a column of an image has another shape than it must have.");
+  return count > 0;
+}
+
+void append_reals(const Tensor& tensor, int64_t count, std::vector<double>& to) {
+  if (holds(tensor, count, 1)) {
+    const size_t start = to.size();
+    to.resize(start + static_cast<size_t>(count));
+    load_reals(tensor.scalar_type())(tensor.const_data_ptr(), 0, tensor.stride(0), count,
+                                     to.data() + start);
   }
-  require(next.found == num_found && next.truth == num_truth,
-          "`layout` must hold the sizes of the batch.");
-  return images;
 }
 
-template <class T>
-const T* vector_data(const Tensor& tensor, ScalarType type, int64_t size) {
-  require(tensor.scalar_type() == type && tensor.dim() == 1 && tensor.size(0) == size &&
-              tensor.is_contiguous(),
-          "an input has another shape or dtype than it must have.");
-  return static_cast<const T*>(tensor.const_data_ptr());
+void append_labels(const Tensor& tensor, int64_t count, std::vector<int64_t>& to) {
+  if (!holds(tensor, count, 1)) {
+    return;
+  }
+  with_label_type(tensor.scalar_type(), [&](auto kind) {
+    const auto* label = static_cast<const decltype(kind)*>(tensor.const_data_ptr());
+    const int64_t step = tensor.stride(0);
+    for (int64_t i = 0; i < count; ++i) {
+      to.push_back(static_cast<int64_t>(label[i * step]));
+    }
+  });
 }
 
+// The columns of both sides of a batch, the images one after another.
 struct Batch {
-  const int64_t* labels;
-  const double* scores;
-  const int64_t* truth_labels;
-  const bool* crowds;
-  const double* areas;  // given for ground truths; up to 0 where they are not
+  std::vector<Image> images;
+  std::vector<int64_t> labels;
+  std::vector<double> scores;
+  std::vector<int64_t> truth_labels;
+  std::vector<double> crowds;  // not 0 where one is
+  std::vector<double> areas;   // given for ground truths; up to 0 where they are not
+  size_t without_score = 0;    // the first image with a score that is NaN, or behind the last one
 
-  Batch(const Tensor& label_tensor, const Tensor& score_tensor, const Tensor& truth_label_tensor,
-        const Tensor& crowd_tensor, const Tensor& area_tensor)
-      : labels(vector_data<int64_t>(label_tensor, ScalarType::Long, label_tensor.numel())),
-        scores(vector_data<double>(score_tensor, ScalarType::Double, label_tensor.numel())),
-        truth_labels(
-            vector_data<int64_t>(truth_label_tensor, ScalarType::Long, truth_label_tensor.numel())),
-        crowds(vector_data<bool>(crowd_tensor, ScalarType::Bool, truth_label_tensor.numel())),
-        areas(vector_data<double>(area_tensor, ScalarType::Double, truth_label_tensor.numel())) {}
+  Batch(const Tensors& label_lists, const Tensors& score_lists, const Tensors& truth_label_lists,
+        const Tensors& crowd_lists, const Tensors& area_lists, const std::vector<int64_t>& ids) {
+    const size_t count = ids.size();
+    for (const Tensors* lists : {&label_lists, &score_lists, &truth_label_lists}) {
+      require(lists->size() == count, "all columns must be of as many images.");
+    }
+    for (const Tensors* lists : {&crowd_lists, &area_lists}) {
+      require(lists->empty() || lists->size() == count, "all columns must be of as many images.");
+    }
+    without_score = count;
+    Image next{};
+    for (size_t i = 0; i < count; ++i) {
+      next.num_found = count_of(label_lists[i]);
+      next.num_truth = count_of(truth_label_lists[i]);
+      next.id = ids[i];
+      images.push_back(next);
+      append_labels(label_lists[i], next.num_found, labels);
+      append_labels(truth_label_lists[i], next.num_truth, truth_labels);
+      require(next.num_found == 0 || is_score_type(score_lists[i].scalar_type()),
+              "`scores` must be floats.");
+      append_reals(score_lists[i], next.num_found, scores);
+      if (!crowd_lists.empty()) {
+        append_reals(crowd_lists[i], next.num_truth, crowds);
+      }
+      if (!area_lists.empty()) {
+        append_reals(area_lists[i], next.num_truth, areas);
+      }
+      if (without_score == count && std::any_of(scores.begin() + next.found, scores.end(),
+                                                [](double score) { return std::isnan(score); })) {
+        without_score = i;
+      }
+      next.found += next.num_found;
+      next.truth += next.num_truth;
+      next.pairs += next.num_found * next.num_truth;
+    }
+    crowds.resize(truth_labels.size());
+    areas.resize(truth_labels.size());
+    pairs_ = next.pairs;
+  }
+
+  int64_t num_found() const { return static_cast<int64_t>(labels.size()); }
+  int64_t num_truth() const { return static_cast<int64_t>(truth_labels.size()); }
+  int64_t num_pairs() const { return pairs_; }
+
+ private:
+  int64_t pairs_ = 0;
 };
 
-// Boxes (x, y, width, height) of an image as double. The arithmetic is that of the COCO tools, to
-// the last bit.
-class BoxPairs {
- public:
-  BoxPairs(const Tensor& found, const Tensor& truth) : found_(found), truth_(truth) {
-    for (const Tensor& boxes : {found, truth}) {
-      require(boxes.dim() == 2 && boxes.size(1) == 4 && boxes.is_contiguous(),
-              "boxes must be contiguous [N, 4].");
+// fastmetrics/ops/box_matches.py names them in this order.
+enum class BoxFormat : int64_t { kCorners = 0, kCornerSize = 1, kCenterSize = 2 };
+
+// The 16-bit floats of torch calculate in float and round.
+template <class T>
+struct Calculating {
+  using Type = T;
+};
+template <>
+struct Calculating<Half> {
+  using Type = torch::headeronly::Half;
+};
+template <>
+struct Calculating<BFloat16> {
+  using Type = torch::headeronly::BFloat16;
+};
+
+// Integers wrap.
+template <class T>
+T minus(T a, T b) {
+  if constexpr (std::is_integral_v<T>) {
+    return static_cast<T>(static_cast<uint64_t>(a) - static_cast<uint64_t>(b));
+  } else {
+    return a - b;
+  }
+}
+
+// Appends boxes as (x, y, width, height), worked out in T.
+template <class T, class Stored>
+void append_boxes_as(const Tensor& tensor, int64_t count, BoxFormat format,
+                     std::vector<double>& to) {
+  const Stored* box = static_cast<const Stored*>(tensor.const_data_ptr());
+  const int64_t next = tensor.stride(0);
+  const int64_t step = tensor.stride(1);
+  size_t start = to.size();
+  to.resize(start + 4 * static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i, box += next, start += 4) {
+    for (int64_t axis = 0; axis < 2; ++axis) {
+      T place = static_cast<T>(box[axis * step]);
+      T size = static_cast<T>(box[(axis + 2) * step]);
+      if constexpr (!std::is_integral_v<T>) {
+        if (format == BoxFormat::kCenterSize) {
+          const T half = static_cast<T>(0.5F) * size;
+          size = place + half;
+          place = place - half;
+        }
+      }
+      if (format != BoxFormat::kCornerSize) {
+        size = minus(size, place);
+      }
+      to[start + axis] = static_cast<double>(place);
+      to[start + axis + 2] = static_cast<double>(size);
     }
   }
+}
+
+void append_boxes(const Tensor& tensor, int64_t count, BoxFormat format, std::vector<double>& to) {
+  if (!holds(tensor, count, 2)) {
+    return;
+  }
+  const ScalarType type = tensor.scalar_type();
+  require(tensor.size(1) == 4 && type != ScalarType::Bool, "`boxes` must be real numbers (N, 4).");
+  const auto append = [&](auto kind) {
+    using Stored = typename Calculating<decltype(kind)>::Type;
+    if (std::is_integral_v<Stored> && format == BoxFormat::kCenterSize) {
+      append_boxes_as<float, Stored>(tensor, count, format, to);
+    } else {
+      append_boxes_as<Stored, Stored>(tensor, count, format, to);
+    }
+  };
+  is_score_type(type) ? with_score_type(type, append) : with_label_type(type, append);
+}
+
+// The boxes of a batch as double. The arithmetic is that of the COCO tools, to the last bit.
+class BoxPairs {
+ public:
+  BoxPairs(const Tensors& found, const Tensors& truth, const Batch& batch, BoxFormat format)
+      : bad_(batch.images.size()) {
+    require(found.size() == bad_ && truth.size() == bad_, "all columns must be of as many images.");
+    for (size_t i = 0; i < batch.images.size(); ++i) {
+      const Image& image = batch.images[i];
+      append_boxes(found[i], image.num_found, format, found_);
+      append_boxes(truth[i], image.num_truth, format, truth_);
+      if (bad_ == batch.images.size() &&
+          (bad(found_, image.num_found) || bad(truth_, image.num_truth))) {
+        bad_ = i;
+      }
+    }
+  }
+
+  // The first image with a box that is not finite or has a negative side, or behind the last one.
+  size_t bad() const { return bad_; }
 
   class Reader {
    public:
-    void open(const BoxPairs& pairs, const Image& image) {
-      load(pairs.found_, image.found, image.num_found, found_);
-      load(pairs.truth_, image.truth, image.num_truth, truth_);
+    void open(const BoxPairs& pairs, const Image& image, size_t) {
+      found_ = pairs.found_.data() + 4 * image.found;
+      truth_ = pairs.truth_.data() + 4 * image.truth;
     }
-    double found_area(int64_t d) const { return area(found_, d); }
-    double truth_area(int64_t g) const { return area(truth_, g); }
+    double found_area(int64_t d) const { return area(found_ + 4 * d); }
+    double truth_area(int64_t g) const { return area(truth_ + 4 * g); }
     double iou(int64_t d, int64_t g, bool crowd) const {
-      const double* a = found_.data() + 4 * d;
-      const double* b = truth_.data() + 4 * g;
+      const double* a = found_ + 4 * d;
+      const double* b = truth_ + 4 * g;
       const double w = std::fmin(a[2] + a[0], b[2] + b[0]) - std::fmax(a[0], b[0]);
       const double h = std::fmin(a[3] + a[1], b[3] + b[1]) - std::fmax(a[1], b[1]);
       if (w <= 0 || h <= 0) {
         return 0.0;
       }
       const double both = w * h;
-      const double whole = crowd ? area(found_, d) : area(found_, d) + area(truth_, g) - both;
+      const double whole = crowd ? area(a) : area(a) + area(b) - both;
       return both / whole;
     }
-    // What is wrong with the boxes of an image, or null.
-    const char* fault() const { return bad(found_) || bad(truth_) ? kFault : nullptr; }
 
    private:
-    static constexpr const char* kFault = "`boxes` must be finite, with no negative side.";
+    static double area(const double* box) { return box[2] * box[3]; }
 
-    static bool bad(const std::vector<double>& boxes) {
-      for (size_t i = 0; i < boxes.size(); ++i) {
-        if (!std::isfinite(boxes[i]) || (i % 4 >= 2 && boxes[i] < 0)) {
-          return true;
-        }
-      }
-      return false;
-    }
-    static double area(const std::vector<double>& boxes, int64_t i) {
-      return boxes[4 * i + 2] * boxes[4 * i + 3];
-    }
-    static void load(const Tensor& boxes, int64_t first, int64_t count, std::vector<double>& to) {
-      to.resize(4 * count);
-      load_reals(boxes.scalar_type())(boxes.const_data_ptr(), 4 * first, 1, 4 * count, to.data());
-    }
-
-    std::vector<double> found_;
-    std::vector<double> truth_;
+    const double* found_ = nullptr;
+    const double* truth_ = nullptr;
   };
 
  private:
-  const Tensor& found_;
-  const Tensor& truth_;
+  // Whether one of the last `count` boxes is bad.
+  static bool bad(const std::vector<double>& boxes, int64_t count) {
+    for (size_t i = boxes.size() - 4 * static_cast<size_t>(count); i < boxes.size(); ++i) {
+      if (!std::isfinite(boxes[i]) || (i % 4 >= 2 && boxes[i] < 0)) {
+        return true;
+      }
+    }
+    return false;
+  }
+
+  std::vector<double> found_;
+  std::vector<double> truth_;
+  size_t bad_;
 };
 
 // Masks of an image as bits. Areas and intersections are whole numbers.
 class MaskPairs {
  public:
-  MaskPairs(const Tensor& found, const Tensor& truth, const std::vector<Image>& images)
+  MaskPairs(const Tensor& found, const Tensor& truth, const Batch& batch,
+            const std::vector<int64_t>& words)
       : found_(words_of(found)), truth_(words_of(truth)) {
-    int64_t all_found = 0;
-    int64_t all_truth = 0;
-    for (const Image& image : images) {
-      all_found = image.found_words + image.num_found * image.words;
-      all_truth = image.truth_words + image.num_truth * image.words;
+    require(words.size() == batch.images.size(), "`words` must be of as many images.");
+    Place next{};
+    for (size_t i = 0; i < words.size(); ++i) {
+      require(words[i] >= 0, "`words` must not be negative.");
+      next.words = words[i];
+      places_.push_back(next);
+      next.found += batch.images[i].num_found * next.words;
+      next.truth += batch.images[i].num_truth * next.words;
     }
-    require(found.numel() == all_found && truth.numel() == all_truth,
-            "masks must hold as many words as `layout` says.");
+    require(found.numel() == next.found && truth.numel() == next.truth,
+            "masks must hold as many words as `words` says.");
   }
 
   class Reader {
    public:
-    void open(const MaskPairs& pairs, const Image& image) {
-      words_ = image.words;
-      found_ = pairs.found_ + image.found_words;
-      truth_ = pairs.truth_ + image.truth_words;
+    void open(const MaskPairs& pairs, const Image& image, size_t i) {
+      const Place& place = pairs.places_[i];
+      words_ = place.words;
+      found_ = pairs.found_ + place.found;
+      truth_ = pairs.truth_ + place.truth;
       measure(found_, image.num_found, found_areas_);
       measure(truth_, image.num_truth, truth_areas_);
     }
@@ -210,7 +331,6 @@ class MaskPairs {
       const int64_t whole = crowd ? found_areas_[d] : found_areas_[d] + truth_areas_[g] - both;
       return both == 0 ? 0.0 : static_cast<double>(both) / static_cast<double>(whole);
     }
-    const char* fault() const { return nullptr; }
 
    private:
     void measure(const uint64_t* masks, int64_t count, std::vector<int64_t>& areas) const {
@@ -230,12 +350,20 @@ class MaskPairs {
   };
 
  private:
+  // Of an image: words of a mask, and where its masks begin.
+  struct Place {
+    int64_t words, found, truth;
+  };
+
   static const uint64_t* words_of(const Tensor& masks) {
-    return vector_data<uint64_t>(masks, ScalarType::Long, masks.numel());
+    require(masks.scalar_type() == ScalarType::Long && masks.dim() == 1 && masks.is_contiguous(),
+            "masks must be contiguous int64 [W].");
+    return static_cast<const uint64_t*>(masks.const_data_ptr());
   }
 
   const uint64_t* found_;
   const uint64_t* truth_;
+  std::vector<Place> places_;
 };
 
 // Matches one image after another, in memory that it keeps.
@@ -243,21 +371,12 @@ template <class Pairs>
 class Matcher {
  public:
   Matcher(const Pairs& pairs, const Batch& batch, const Rule& rule)
-      : pairs_(pairs), batch_(batch), rule_(rule), least_(rule.least()) {}
-
-  const char* fault(const Image& image) {
-    reader_.open(pairs_, image);
-    for (int64_t d = image.found; d < image.found + image.num_found; ++d) {
-      if (std::isnan(batch_.scores[d])) {
-        return "`scores` must not be NaN.";
-      }
-    }
-    return reader_.fault();
-  }
+      : pairs_(pairs), batch_(batch), rule_(rule) {}
 
   // Writes the rows of an image, and its IoU class by class where `ious` is not null.
-  void match(const Image& image, int64_t* found_rows, int64_t* truth_rows, double* ious) {
-    reader_.open(pairs_, image);
+  void match(size_t i, int64_t* found_rows, int64_t* truth_rows, double* ious) {
+    const Image& image = batch_.images[i];
+    reader_.open(pairs_, image, i);
     sort(image);
     write_truths(image, truth_rows);
     size_t g = 0;
@@ -307,6 +426,8 @@ class Matcher {
     return rule_.by_class ? batch_.truth_labels[image.truth + g] : 0;
   }
 
+  bool crowd(const Image& image, int64_t g) const { return batch_.crowds[image.truth + g] != 0; }
+
   // Detections by class, then from the highest score down; ground truths by class.
   void sort(const Image& image) {
     keys_.resize(image.num_found);
@@ -342,7 +463,7 @@ class Matcher {
       const double given = batch_.areas[image.truth + g];
       const double area = given > 0 ? given : reader_.truth_area(g);
       for (int64_t range = 0; range < ranges; ++range) {
-        const bool ignored = batch_.crowds[image.truth + g] || rule_.outside(range, area);
+        const bool ignored = crowd(image, g) || rule_.outside(range, area);
         outside_[g * ranges + range] = ignored;
         row[kBits] |= static_cast<int64_t>(!ignored) << range;
       }
@@ -362,93 +483,132 @@ class Matcher {
     }
     ious_.resize(kept * width);
     best_.assign(kept, 0.0);
-    double best = 0.0;
     for (int64_t d = 0; d < kept; ++d) {
       for (int64_t g = 0; g < width; ++g) {
-        const double iou = reader_.iou(found[d], truth[g], batch_.crowds[image.truth + truth[g]]);
+        const double iou = reader_.iou(found[d], truth[g], crowd(image, truth[g]));
         ious_[d * width + g] = iou;
         best_[d] = std::max(best_[d], iou);
       }
-      best = std::max(best, best_[d]);
     }
-    if (width > 0 && best >= least_) {
-      for (int64_t range = 0; range < rule_.num_areas(); ++range) {
-        match_range(image, found.first(kept), truth, range, rows);
+    match_pairs(image, found.first(kept), truth, rows);
+  }
+
+  // Which pairs reach a threshold decides about all that follows: those that the same pairs reach
+  // are taken together.
+  void match_pairs(const Image& image, Places found, Places truth, int64_t* rows) {
+    order_truths(truth);
+    int64_t begin = 0;
+    int64_t reaching = pairs_reaching(0);
+    for (int64_t t = 1; t <= rule_.num_thresholds(); ++t) {
+      const int64_t next = t < rule_.num_thresholds() ? pairs_reaching(t) : -1;
+      if (next != reaching) {
+        if (reaching > 0) {
+          match_thresholds(image, found, truth, begin, t, rows);
+        }
+        begin = t;
+        reaching = next;
       }
     }
+  }
+
+  int64_t pairs_reaching(int64_t t) const {
+    const double least = threshold(t);
+    return std::ranges::count_if(ious_, [=](double iou) { return iou >= least; });
   }
 
   // Sets the bits of those ranges that an unmatched detection of this area lies outside of.
   void ignore_outside(int64_t* bits, double area) const {
     for (int64_t range = 0; range < rule_.num_areas(); ++range) {
-      if (!rule_.outside(range, area)) {
-        continue;
-      }
-      int64_t first = range * rule_.num_thresholds();
-      for (int64_t left = rule_.num_thresholds(); left > 0;) {
-        const int64_t size = std::min(left, 64 - first % 64);
-        const uint64_t ones = size == 64 ? ~uint64_t{0} : (uint64_t{1} << size) - 1;
-        bits[first / 64] |= static_cast<int64_t>(ones << (first % 64));
-        first += size;
-        left -= size;
+      if (rule_.outside(range, area)) {
+        fill_bits(bits, range * rule_.num_thresholds(), rule_.num_thresholds(), true);
       }
     }
   }
 
-  void match_range(const Image& image, Places found, Places truth, int64_t range, int64_t* rows) {
-    const auto width = static_cast<int64_t>(truth.size());
-    const auto ignored = [&](int64_t g) {
-      return outside_[truth[g] * rule_.num_areas() + range] != 0;
-    };
+  static void fill_bits(int64_t* words, int64_t first, int64_t count, bool on) {
+    while (count > 0) {
+      const int64_t size = std::min(count, 64 - first % 64);
+      const uint64_t ones = size == 64 ? ~uint64_t{0} : (uint64_t{1} << size) - 1;
+      const auto mask = static_cast<int64_t>(ones << (first % 64));
+      int64_t& word = words[first / 64];
+      word = on ? word | mask : word & ~mask;
+      first += size;
+      count -= size;
+    }
+  }
+
+  bool ignored(int64_t g, int64_t range) const {
+    return outside_[g * rule_.num_areas() + range] != 0;
+  }
+
+  // Of each range the order in which ground truths are looked at, those that are ignored last.
+  void order_truths(Places truth) {
     order_.clear();
-    for (const bool last : {false, true}) {
-      for (int64_t g = 0; g < width; ++g) {
-        if (ignored(g) == last) {
-          order_.push_back(g);
+    counted_.assign(rule_.num_areas(), 0);
+    for (int64_t range = 0; range < rule_.num_areas(); ++range) {
+      for (const bool last : {false, true}) {
+        for (size_t g = 0; g < truth.size(); ++g) {
+          if (ignored(truth[g], range) == last) {
+            order_.push_back(static_cast<int64_t>(g));
+            counted_[range] += !last;
+          }
         }
       }
     }
-    for (int64_t t = 0; t < rule_.num_thresholds(); ++t) {
-      const double threshold = std::min(rule_.thresholds[t], kMostIou);
-      const int64_t bit = range * rule_.num_thresholds() + t;
-      const auto mask = static_cast<int64_t>(uint64_t{1} << (bit % 64));
-      taken_.assign(width, 0);
+  }
+
+  double threshold(int64_t t) const { return std::min(rule_.thresholds[t], kMostIou); }
+
+  // Whether ground truths are ignored matters only where some are and others are not.
+  void match_thresholds(const Image& image, Places found, Places truth, int64_t begin, int64_t end,
+                        int64_t* rows) {
+    const auto width = static_cast<int64_t>(truth.size());
+    bool known = false;
+    for (int64_t range = 0; range < rule_.num_areas(); ++range) {
+      const bool mixed = counted_[range] > 0 && counted_[range] < width;
+      if (!known || mixed) {
+        match_range(image, truth, threshold(begin), range);
+      }
+      known = !mixed;
       for (size_t d = 0; d < found.size(); ++d) {
-        if (best_[d] < threshold) {
-          continue;
+        if (matches_[d] >= 0) {
+          int64_t* bits = rows + found[d] * rule_.columns() + kBits;
+          const int64_t first = range * rule_.num_thresholds() + begin;
+          fill_bits(bits, first, end - begin, true);
+          fill_bits(bits + rule_.words(), first, end - begin, ignored(truth[matches_[d]], range));
         }
-        const int64_t match =
-            best_match(image, truth, ious_.data() + d * width, threshold, ignored);
-        if (match < 0) {
-          continue;
-        }
-        taken_[match] = 1;
-        int64_t* bits = rows + found[d] * rule_.columns() + kBits + bit / 64;
-        bits[0] |= mask;
-        int64_t& other = bits[rule_.words()];
-        other = ignored(match) ? other | mask : other & ~mask;
+      }
+    }
+  }
+
+  // Which ground truth each detection takes.
+  void match_range(const Image& image, Places truth, double least, int64_t range) {
+    const auto width = static_cast<int64_t>(truth.size());
+    taken_.assign(width, 0);
+    matches_.assign(best_.size(), -1);
+    for (size_t d = 0; d < best_.size(); ++d) {
+      if (best_[d] >= least) {
+        matches_[d] = best_match(image, truth, ious_.data() + d * width, least, range);
+      }
+      if (matches_[d] >= 0) {
+        taken_[matches_[d]] = 1;
       }
     }
   }
 
   // The ground truth that a detection takes, or -1: the last one of the highest IoU, among those
   // that count if there is any.
-  template <class Ignored>
   int64_t best_match(const Image& image, Places truth, const double* ious, double least,
-                     Ignored&& ignored) const {
+                     int64_t range) const {
+    const auto width = static_cast<int64_t>(truth.size());
+    const int64_t* order = order_.data() + range * width;
     int64_t match = -1;
-    for (const int64_t g : order_) {
-      if (taken_[g] && !batch_.crowds[image.truth + truth[g]]) {
-        continue;
+    for (int64_t i = 0; i < width && (match < 0 || i != counted_[range]); ++i) {
+      const int64_t g = order[i];
+      if (ious[g] >= least && (!taken_[g] || crowd(image, truth[g]))) {
+        least = ious[g];
+        match = g;
       }
-      if (match >= 0 && !ignored(match) && ignored(g)) {
-        break;
-      }
-      if (ious[g] < least) {
-        continue;
-      }
-      least = ious[g];
-      match = g;
     }
     return match;
   }
@@ -456,101 +616,90 @@ class Matcher {
   const Pairs& pairs_;
   const Batch& batch_;
   const Rule& rule_;
-  double least_;  // below it, nothing matches
   typename Pairs::Reader reader_;
   std::vector<Key> keys_;
   std::vector<int64_t> found_;  // places in the image, class by class
   std::vector<int64_t> truth_;
-  std::vector<int64_t> order_;
-  std::vector<char> outside_;  // of each ground truth and range: whether it is ignored
+  std::vector<int64_t> order_;    // of each range
+  std::vector<int64_t> counted_;  // of each range, the ground truths that are not ignored
+  std::vector<int64_t> matches_;  // of each detection, or -1
+  std::vector<char> outside_;     // of each ground truth and range: whether it is ignored
   std::vector<char> taken_;
   std::vector<double> ious_;
   std::vector<double> best_;
 };
 
 template <class Pairs>
-void match_images(const char* op, Tensor& state, std::optional<Tensor>& ious,
-                  const std::vector<Image>& images, const Pairs& pairs, const Batch& batch,
-                  const Rule& rule, int64_t num_found, int64_t num_truth) {
+void match_images(Tensor& state, std::optional<Tensor>& ious, const Pairs& pairs,
+                  const Batch& batch, const Rule& rule) {
+  const int64_t num_found = batch.num_found();
   require(rule.max_dets >= 0, "`max_dets` must be at least 0.");
   require(rule.num_areas() <= 64 && rule.areas.size() % 2 == 0 && !rule.thresholds.empty() &&
               rule.num_areas() > 0,
           "`areas` must be up to 64 pairs, and `thresholds` at least one.");
   require(state.scalar_type() == ScalarType::Long && state.dim() == 2 &&
-              state.size(0) == num_found + num_truth && state.size(1) == rule.columns(),
+              state.size(0) == num_found + batch.num_truth() && state.size(1) == rule.columns(),
           "the state must be int64 [D + G, W].");
   int64_t* rows = state_data<int64_t>(state);
   double* matrices = nullptr;
   if (ious) {
-    const int64_t pairs_of_all =
-        images.empty() ? 0
-                       : images.back().pairs + images.back().num_found * images.back().num_truth;
-    require(ious->scalar_type() == ScalarType::Double && ious->numel() == pairs_of_all,
+    require(ious->scalar_type() == ScalarType::Double && ious->numel() == batch.num_pairs(),
             "`ious` must be float64, of as many pairs as the images have.");
     matrices = state_data<double>(*ious);
   }
-  const auto count = static_cast<int64_t>(images.size());
+  const auto count = static_cast<int64_t>(batch.images.size());
   // A row takes as long as reading so many bytes.
   constexpr int64_t kBytesPerRow = 64;
-  const Partition partition(
-      count, kBytesPerRow * (num_found + num_truth) / std::max<int64_t>(count, 1) + 1, 1, true, 1);
-  std::vector<std::pair<int64_t, const char*>> faults(partition.parts, {count, nullptr});
-  partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    Matcher<Pairs> matcher(pairs, batch, rule);
-    for (int64_t i = begin; i < end && faults[part].second == nullptr; ++i) {
-      if (const char* fault = matcher.fault(images[i])) {
-        faults[part] = {i, fault};
-      }
-    }
-  });
-  for (const auto& [image, fault] : faults) {
-    if (fault != nullptr) {
-      throw std::runtime_error(std::string(op) + ": image " + std::to_string(image) + ": " + fault);
-    }
-  }
+  const Partition partition(count, kBytesPerRow * state.size(0) / std::max<int64_t>(count, 1) + 1,
+                            1, true, 1);
   partition.run([&](int64_t, int64_t begin, int64_t end) {
     Matcher<Pairs> matcher(pairs, batch, rule);
     for (int64_t i = begin; i < end; ++i) {
-      const Image& image = images[i];
-      matcher.match(image, rows + image.found * rule.columns(),
+      const Image& image = batch.images[i];
+      matcher.match(i, rows + image.found * rule.columns(),
                     rows + (num_found + image.truth) * rule.columns(),
                     matrices == nullptr ? nullptr : matrices + image.pairs);
     }
   });
 }
 
-void box_matches_cpu(Tensor state, std::optional<Tensor> ious, const Tensor& boxes,
-                     const Tensor& labels, const Tensor& confidences, const Tensor& truth_boxes,
-                     const Tensor& truth_labels, const Tensor& crowds, const Tensor& areas,
-                     const Tensor& layout, std::vector<double> thresholds,
-                     std::vector<double> ranges, int64_t max_dets, bool by_class) {
-  const Batch batch(labels, confidences, truth_labels, crowds, areas);
-  const int64_t num_found = labels.numel();
-  const int64_t num_truth = truth_labels.numel();
-  require(boxes.dim() == 2 && boxes.size(0) == num_found && truth_boxes.dim() == 2 &&
-              truth_boxes.size(0) == num_truth,
-          "there must be a label for each box.");
-  const std::vector<Image> images = images_of(layout, num_found, num_truth);
-  const Rule rule{std::move(thresholds), std::move(ranges), max_dets, by_class};
-  match_images("box_matches_", state, ious, images, BoxPairs(boxes, truth_boxes), batch, rule,
-               num_found, num_truth);
+// Raises for the first image with a bad box or a score that is NaN.
+void refuse(const std::string& op, const Batch& batch, size_t bad_boxes) {
+  const size_t image = std::min(batch.without_score, bad_boxes);
+  if (image < batch.images.size()) {
+    throw std::runtime_error(op + ": image " + std::to_string(image) +
+                             (image == batch.without_score
+                                  ? ": `scores` must not be NaN."
+                                  : ": `boxes` must be finite, with no negative side."));
+  }
 }
 
-void mask_matches_cpu(Tensor state, std::optional<Tensor> ious, const Tensor& masks,
-                      const Tensor& labels, const Tensor& confidences, const Tensor& truth_masks,
-                      const Tensor& truth_labels, const Tensor& crowds, const Tensor& areas,
-                      const Tensor& layout, std::vector<double> thresholds,
-                      std::vector<double> ranges, int64_t max_dets, bool by_class) {
-  const Batch batch(labels, confidences, truth_labels, crowds, areas);
-  const int64_t num_found = labels.numel();
-  const int64_t num_truth = truth_labels.numel();
-  const std::vector<Image> images = images_of(layout, num_found, num_truth);
+void box_matches_cpu(Tensor state, std::optional<Tensor> ious, Tensors boxes, Tensors labels,
+                     Tensors scores, Tensors truth_boxes, Tensors truth_labels, Tensors crowds,
+                     Tensors areas, std::vector<int64_t> ids, std::vector<double> thresholds,
+                     std::vector<double> ranges, int64_t max_dets, bool by_class,
+                     int64_t box_format) {
+  require(box_format >= 0 && box_format <= 2, "`box_format` must be in [0, 2].");
+  const Batch batch(labels, scores, truth_labels, crowds, areas, ids);
+  const BoxPairs pairs(boxes, truth_boxes, batch, static_cast<BoxFormat>(box_format));
+  refuse("box_matches_", batch, pairs.bad());
   const Rule rule{std::move(thresholds), std::move(ranges), max_dets, by_class};
-  match_images("mask_matches_", state, ious, images, MaskPairs(masks, truth_masks, images), batch,
-               rule, num_found, num_truth);
+  match_images(state, ious, pairs, batch, rule);
 }
 
-void pack_masks_cpu(Tensor state, std::vector<Tensor> tensors) {
+void mask_matches_cpu(Tensor state, std::optional<Tensor> ious, const Tensor& masks, Tensors labels,
+                      Tensors scores, const Tensor& truth_masks, Tensors truth_labels,
+                      Tensors crowds, Tensors areas, std::vector<int64_t> ids,
+                      std::vector<double> thresholds, std::vector<double> ranges, int64_t max_dets,
+                      bool by_class, std::vector<int64_t> words) {
+  const Batch batch(labels, scores, truth_labels, crowds, areas, ids);
+  const MaskPairs pairs(masks, truth_masks, batch, words);
+  refuse("mask_matches_", batch, batch.images.size());
+  const Rule rule{std::move(thresholds), std::move(ranges), max_dets, by_class};
+  match_images(state, ious, pairs, batch, rule);
+}
+
+void pack_masks_cpu(Tensor state, Tensors tensors) {
   require(state.scalar_type() == ScalarType::Long && state.dim() == 1,
           "`state` must be int64 [W].");
   uint64_t* words = state_data<uint64_t>(state);

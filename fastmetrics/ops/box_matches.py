@@ -1,12 +1,12 @@
 """Matches of detections and ground truths, image by image, as the COCO tools make them.
 
-A batch is flat: the boxes or masks of all images one after another, and a table that says how many
-of them each image has. What is kept of a detection is one row of integers, so that states are small
-and merge by standing behind one another.
+A batch comes as columns, lists with a tensor for each image. What is kept of a detection is one row
+of integers, so that states are small and merge by standing behind one another.
 """
 
 from __future__ import annotations
 
+import itertools
 import math
 import struct
 from collections.abc import Callable, Iterator
@@ -15,8 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastmetrics.ops.checks import LABEL_DTYPES, SCORE_DTYPES, shape_text
+from fastmetrics.ops.checks import shape_text
 from fastmetrics.ops.define import define
+from fastmetrics.ops.detections import BOX_FORMATS, check_columns, to_xywh
 
 __all__ = ["box_matches_", "mask_matches_", "pack_masks_"]
 
@@ -24,13 +25,13 @@ __all__ = ["box_matches_", "mask_matches_", "pack_masks_"]
 # words of 64 for range of areas a and threshold t. A ground truth has rank -1, and as its first
 # word the bits of those ranges in which it counts.
 SCORE, CLASS, IMAGE, RANK, BITS = range(5)
-# Columns of `layout`: detections, ground truths, number of the image, words of each mask.
-LAYOUT = 4
 # What a detection must reach at least, whatever the threshold.
 _MOST_IOU = 1 - 1e-10
 # Bits of a word.
 WORD = 64
 MOST_RANGES = 64
+# Columns of ground truths that may be empty lists.
+OPTIONAL = {"iscrowd", "area"}
 
 
 def words_for(bits: int) -> int:
@@ -43,30 +44,33 @@ def row_width(thresholds: int, ranges: int) -> int:
     return BITS + 2 * words_for(thresholds * ranges)
 
 
-def _check(name: str, what: str, tensor: Tensor, shape: tuple[int, ...], *dtypes: Any) -> None:
-    if tuple(tensor.shape) != shape or tensor.dtype not in dtypes or not tensor.is_contiguous():
-        kinds = "real" if len(dtypes) > 1 else str(dtypes[0]).removeprefix("torch.")
+def _check(
+    name: str, what: str, tensor: Tensor, shape: tuple[int, ...], dtype: torch.dtype
+) -> None:
+    if tuple(tensor.shape) != shape or tensor.dtype != dtype or not tensor.is_contiguous():
         wanted = f"({', '.join(map(str, shape))}{',' * (len(shape) == 1)})"
         raise ValueError(
-            f"{name}: `{what}` must be contiguous {kinds} {wanted}, got {tensor.dtype}"
+            f"{name}: `{what}` must be contiguous {str(dtype)[6:]} {wanted}, got {tensor.dtype}"
             f" {shape_text(tensor)}."
         )
 
 
 def _check_batch(
-    name: str, state: Tensor, ious: Tensor | None, pairs: tuple[tuple[str, Tensor, Tensor], ...],
-    labels: Tensor, confidences: Tensor, truth_labels: Tensor, crowds: Tensor, areas: Tensor,
-    layout: Tensor, thresholds: list[float], ranges: list[float], max_dets: int,
+    name: str, state: Tensor, ious: Tensor | None, found: dict[str, Any], truth: dict[str, Any],
+    numbers: list[int], thresholds: list[float], ranges: list[float], max_dets: int,
 ) -> None:  # fmt: skip
-    """Raise unless all but the boxes and masks go together."""
-    found, truth = labels.numel(), truth_labels.numel()
-    _check(name, "labels", labels, (found,), torch.int64)
-    _check(name, "confidences", confidences, (found,), torch.float64)
-    _check(name, "truth_labels", truth_labels, (truth,), torch.int64)
-    _check(name, "crowds", crowds, (truth,), torch.bool)
-    _check(name, "areas", areas, (truth,), torch.float64)
-    images = layout.shape[0] if layout.ndim else 0
-    _check(name, "layout", layout, (images, LAYOUT), torch.int64)
+    """Raise unless all but masks go together."""
+    truth = {key: column for key, column in truth.items() if column or key not in OPTIONAL}
+    for side, columns in (("preds", found), ("target", truth)):
+        for key, column in columns.items():
+            if len(column) != len(numbers):
+                raise ValueError(
+                    f"{name}: `{side}`: `{key}` must be of {len(numbers)} images, got"
+                    f" {len(column)}."
+                )
+        check_columns(side, columns)
+        for tensor in itertools.chain(*columns.values()):
+            _check_device(name, tensor, state)
     if not thresholds:
         raise ValueError(f"{name}: `thresholds` must hold at least one.")
     if not 2 <= len(ranges) <= 2 * MOST_RANGES or len(ranges) % 2:
@@ -75,47 +79,57 @@ def _check_batch(
         )
     if max_dets < 0:
         raise ValueError(f"{name}: `max_dets` must be at least 0, got {max_dets}.")
+    sizes = _sizes(found), _sizes(truth)
     width = row_width(len(thresholds), len(ranges) // 2)
-    _check(name, "state", state, (found + truth, width), torch.int64)
+    _check(name, "state", state, (sum(sizes[0]) + sum(sizes[1]), width), torch.int64)
     if ious is not None:
-        _check(name, "ious", ious, (ious.numel(),), torch.float64)
-    inputs = (labels, confidences, truth_labels, crowds, areas, layout)
-    for tensor in (*inputs, *(x for _, *both in pairs for x in both)):
-        if tensor.device != state.device:
-            raise ValueError(
-                f"{name}: all inputs must be on the device of the state, {state.device}, got"
-                f" {tensor.device}."
-            )
+        pairs = sum(d * g for d, g in zip(*sizes, strict=True))
+        _check(name, "ious", ious, (pairs,), torch.float64)
+
+
+def _sizes(columns: dict[str, Any]) -> list[int]:
+    return [len(labels) for labels in columns["labels"]]
+
+
+def _check_device(name: str, tensor: Tensor, state: Tensor) -> None:
+    if tensor.device != state.device:
+        raise ValueError(
+            f"{name}: all inputs must be on the device of the state, {state.device}, got"
+            f" {tensor.device}."
+        )
 
 
 def check_box_matches(
-    state: Tensor, ious: Tensor | None, boxes: Tensor, labels: Tensor, confidences: Tensor,
-    truth_boxes: Tensor, truth_labels: Tensor, crowds: Tensor, areas: Tensor, layout: Tensor,
-    thresholds: list[float], ranges: list[float], max_dets: int, by_class: bool,
+    state: Tensor, ious: Tensor | None, boxes: list[Tensor], labels: list[Tensor],
+    scores: list[Tensor], truth_boxes: list[Tensor], truth_labels: list[Tensor],
+    crowds: list[Tensor], areas: list[Tensor], numbers: list[int], thresholds: list[float],
+    ranges: list[float], max_dets: int, by_class: bool, box_format: int,
 ) -> None:  # fmt: skip
     """Metadata check of `box_matches_`, and its fake."""
-    name, real = "box_matches_", SCORE_DTYPES | LABEL_DTYPES
-    _check_batch(
-        name, state, ious, (("boxes", boxes, truth_boxes),), labels, confidences, truth_labels,
-        crowds, areas, layout, thresholds, ranges, max_dets,
-    )  # fmt: skip
-    _check(name, "boxes", boxes, (labels.numel(), 4), *real)
-    _check(name, "truth_boxes", truth_boxes, (truth_labels.numel(), 4), *real)
+    found = {"boxes": boxes, "labels": labels, "scores": scores}
+    truth = {"boxes": truth_boxes, "labels": truth_labels, "iscrowd": crowds, "area": areas}
+    name = "box_matches_"
+    _check_batch(name, state, ious, found, truth, numbers, thresholds, ranges, max_dets)
+    if not 0 <= box_format < len(BOX_FORMATS):
+        raise ValueError(f"{name}: `box_format` must be the place of a format, got {box_format}.")
 
 
 def check_mask_matches(
-    state: Tensor, ious: Tensor | None, masks: Tensor, labels: Tensor, confidences: Tensor,
-    truth_masks: Tensor, truth_labels: Tensor, crowds: Tensor, areas: Tensor, layout: Tensor,
-    thresholds: list[float], ranges: list[float], max_dets: int, by_class: bool,
+    state: Tensor, ious: Tensor | None, masks: Tensor, labels: list[Tensor],
+    scores: list[Tensor], truth_masks: Tensor, truth_labels: list[Tensor],
+    crowds: list[Tensor], areas: list[Tensor], numbers: list[int], thresholds: list[float],
+    ranges: list[float], max_dets: int, by_class: bool, words: list[int],
 ) -> None:  # fmt: skip
     """Metadata check of `mask_matches_`, and its fake."""
-    name = "mask_matches_"
-    _check_batch(
-        name, state, ious, (("masks", masks, truth_masks),), labels, confidences, truth_labels,
-        crowds, areas, layout, thresholds, ranges, max_dets,
-    )  # fmt: skip
-    _check(name, "masks", masks, (masks.numel(),), torch.int64)
-    _check(name, "truth_masks", truth_masks, (truth_masks.numel(),), torch.int64)
+    found, name = {"labels": labels, "scores": scores}, "mask_matches_"
+    truth = {"labels": truth_labels, "iscrowd": crowds, "area": areas}
+    _check_batch(name, state, ious, found, truth, numbers, thresholds, ranges, max_dets)
+    if len(words) != len(numbers) or any(each < 0 for each in words):
+        raise ValueError(f"{name}: `words` must be those of a mask of each image, got {words}.")
+    for what, tensor, side in (("masks", masks, found), ("truth_masks", truth_masks, truth)):
+        total = sum(size * each for size, each in zip(_sizes(side), words, strict=True))
+        _check(name, what, tensor, (total,), torch.int64)
+        _check_device(name, tensor, state)
 
 
 Box = list[float]
@@ -195,22 +209,22 @@ class _Image:
     Args:
         rule: what it is matched by.
         number: of the image.
-        found: label, score and area of each detection.
-        truth: label, whether it is a crowd, and area of each ground truth.
-        iou: of a detection and a ground truth, by their places.
+        found: label, score, area and shape of each detection.
+        truth: label, whether it is a crowd, area and shape of each ground truth.
+        iou: of a detection's and a ground truth's shape.
     """
 
     def __init__(
-        self, rule: _Rule, number: int, found: list[tuple[int, float, float]],
-        truth: list[tuple[int, bool, float]], iou: Callable[[int, int, bool], float],
+        self, rule: _Rule, number: int, found: list[tuple[int, float, float, Any]],
+        truth: list[tuple[int, bool, float, Any]], iou: Callable[[Any, Any, bool], float],
     ) -> None:  # fmt: skip
         self.rule, self.number, self.found, self.truth, self.iou = rule, number, found, truth, iou
-        self.crowds = [crowd for _, crowd, _ in truth]
-        self.ignored = [[crowd or out for out in rule.outside(area)] for _, crowd, area in truth]
+        self.crowds = [crowd for _, crowd, *_ in truth]
+        self.ignored = [[crowd or out for out in rule.outside(area)] for _, crowd, area, _ in truth]
 
     def truth_rows(self) -> Iterator[list[int]]:
         """Give the rows of the ground truths."""
-        for (label, _, _), ignored in zip(self.truth, self.ignored, strict=True):
+        for (label, *_), ignored in zip(self.truth, self.ignored, strict=True):
             counted = sum(1 << a for a, out in enumerate(ignored) if not out)
             yield self.rule.row([0, label, self.number, -1], counted, 0)
 
@@ -231,14 +245,17 @@ class _Image:
         return int(item[0]) if self.rule.by_class else 0
 
     def _row(self, d: int, rank: int, matched: int, ignored: int) -> list[int]:
-        label, score, _ = self.found[d]
+        label, score, *_ = self.found[d]
         (bits,) = struct.unpack("<q", struct.pack("<d", score))
         return self.rule.row([bits, label, self.number, rank], matched, ignored)
 
     def _match_class(
         self, found: list[int], truth: list[int], rows: list[list[int]]
     ) -> list[float]:
-        ious = [[self.iou(d, g, self.crowds[g]) for g in truth] for d in found]
+        shapes = [self.truth[g][3] for g in truth], [self.crowds[g] for g in truth]
+        ious = [
+            [self.iou(self.found[d][3], *pair) for pair in zip(*shapes, strict=True)] for d in found
+        ]
         outside = [self.rule.outside(self.found[d][2]) for d in found]
         crowds = [self.crowds[g] for g in truth]
         bits = [[0, 0] for _ in found]
@@ -260,18 +277,28 @@ class _Image:
         return [iou for row in ious for iou in row]
 
 
-def _images(
-    layout: Tensor, found: list[Any], truth: list[Any]
-) -> Iterator[tuple[int, int, list[Any], list[Any]]]:
-    """Give number, words of a mask, detections and ground truths of each image."""
-    d = g = 0
-    for num_found, num_truth, number, words in layout.tolist():
-        yield number, words, found[d : d + num_found], truth[g : g + num_truth]
-        d, g = d + num_found, g + num_truth
-
-
-def _write(state: Tensor, ious: Tensor | None, layout: Tensor, images: list[_Image]) -> None:
-    """Match the images, and write what comes of them."""
+def _match_images(
+    op: str, state: Tensor, ious: Tensor | None, shapes: tuple[list[list[Any]], list[list[Any]]],
+    labels: list[Tensor], scores: list[Tensor], truth_labels: list[Tensor], crowds: list[Tensor],
+    areas: list[Tensor], numbers: list[int], rule: _Rule, area: Callable[[Any], float],
+    iou: Callable[[Any, Any, bool], float], is_bad: Callable[[Any], bool],
+) -> None:  # fmt: skip
+    """Match images whose boxes, or masks, are lists of ``shapes``."""
+    nothing = [torch.zeros(len(each)) for each in truth_labels]
+    tensors = labels, scores, truth_labels, crowds or nothing, areas or nothing
+    columns = ([each.tolist() for each in column] for column in tensors)
+    images = []
+    for i, (number, ours, theirs, label, score, wanted, crowd, given) in enumerate(
+        zip(numbers, *shapes, *columns, strict=True)
+    ):
+        if any(map(math.isnan, score)):
+            raise RuntimeError(f"{op}: image {i}: `scores` must not be NaN.")
+        if any(map(is_bad, (*ours, *theirs))):
+            raise RuntimeError(f"{op}: image {i}: `boxes` must be finite, with no negative side.")
+        sizes = [x if x > 0 else area(shape) for x, shape in zip(given, theirs, strict=True)]
+        found = [*zip(label, score, map(area, ours), ours, strict=True)]
+        truth = [*zip(wanted, map(bool, crowd), sizes, theirs, strict=True)]
+        images.append(_Image(rule, number, found, truth, iou))
     matched = [image.match() for image in images]
     rows = [row for own, _ in matched for row in own]
     rows += [row for image in images for row in image.truth_rows()]
@@ -279,94 +306,59 @@ def _write(state: Tensor, ious: Tensor | None, layout: Tensor, images: list[_Ima
         state.copy_(torch.tensor(rows, dtype=torch.int64))
     if ious is not None:
         start = 0
-        for (_, own), sizes in zip(matched, layout.tolist(), strict=True):
+        for image, (_, own) in zip(images, matched, strict=True):
             ious[start : start + len(own)] = torch.tensor(own, dtype=torch.float64)
-            start += sizes[0] * sizes[1]
+            start += len(image.found) * len(image.truth)
+
+
+def _is_bad(box: Box) -> bool:
+    return not all(map(math.isfinite, box)) or box[2] < 0 or box[3] < 0
+
+
+def _boxes(column: list[Tensor], box_format: int) -> list[list[Box]]:
+    name = BOX_FORMATS[box_format]
+    return [to_xywh(boxes.reshape(-1, 4), name).double().tolist() for boxes in column]
 
 
 def box_matches_reference(
-    state: Tensor, ious: Tensor | None, boxes: Tensor, labels: Tensor, confidences: Tensor,
-    truth_boxes: Tensor, truth_labels: Tensor, crowds: Tensor, areas: Tensor, layout: Tensor,
-    thresholds: list[float], ranges: list[float], max_dets: int, by_class: bool,
+    state: Tensor, ious: Tensor | None, boxes: list[Tensor], labels: list[Tensor],
+    scores: list[Tensor], truth_boxes: list[Tensor], truth_labels: list[Tensor],
+    crowds: list[Tensor], areas: list[Tensor], numbers: list[int], thresholds: list[float],
+    ranges: list[float], max_dets: int, by_class: bool, box_format: int,
 ) -> None:  # fmt: skip
     """Plain Python twin of the compiled kernel."""
+    shapes = _boxes(boxes, box_format), _boxes(truth_boxes, box_format)
     rule = _Rule(thresholds, ranges, max_dets, by_class)
-    found = [*zip(boxes.double().tolist(), labels.tolist(), confidences.tolist(), strict=True)]
-    given = truth_labels.tolist(), crowds.tolist(), areas.tolist()
-    truth = [*zip(truth_boxes.double().tolist(), *given, strict=True)]
-    images = []
-    for i, (number, _, own, wanted) in enumerate(_images(layout, found, truth)):
-        _refuse_scores("box_matches_", i, [score for *_, score in own])
-        for box, *_ in (*own, *wanted):
-            if not all(map(math.isfinite, box)) or box[2] < 0 or box[3] < 0:
-                raise RuntimeError(
-                    f"box_matches_: image {i}: `boxes` must be finite, with no negative side."
-                )
+    _match_images(
+        "box_matches_", state, ious, shapes, labels, scores, truth_labels, crowds, areas, numbers,
+        rule, _area, box_iou, _is_bad,
+    )  # fmt: skip
 
-        def iou(d: int, g: int, crowd: bool, own: Any = own, wanted: Any = wanted) -> float:
-            return box_iou(own[d][0], wanted[g][0], crowd)
 
-        images.append(
-            _Image(
-                rule, number, [(label, score, _area(box)) for box, label, score in own],
-                [(k, crowd, x if x > 0 else _area(box)) for box, k, crowd, x in wanted], iou,
-            )
-        )  # fmt: skip
-    _write(state, ious, layout, images)
+def _masks(words: Tensor, labels: list[Tensor], sizes: list[int]) -> list[list[int]]:
+    """Return packed masks of each image as numbers."""
+    reader = iter(words.tolist())
+
+    def mask(size: int) -> int:
+        data = struct.pack(f"<{size}q", *itertools.islice(reader, size))
+        return int.from_bytes(data, "little")
+
+    return [[mask(size) for _ in range(len(own))] for own, size in zip(labels, sizes, strict=True)]
 
 
 def mask_matches_reference(
-    state: Tensor, ious: Tensor | None, masks: Tensor, labels: Tensor, confidences: Tensor,
-    truth_masks: Tensor, truth_labels: Tensor, crowds: Tensor, areas: Tensor, layout: Tensor,
-    thresholds: list[float], ranges: list[float], max_dets: int, by_class: bool,
+    state: Tensor, ious: Tensor | None, masks: Tensor, labels: list[Tensor],
+    scores: list[Tensor], truth_masks: Tensor, truth_labels: list[Tensor],
+    crowds: list[Tensor], areas: list[Tensor], numbers: list[int], thresholds: list[float],
+    ranges: list[float], max_dets: int, by_class: bool, words: list[int],
 ) -> None:  # fmt: skip
     """Plain Python twin of the compiled kernel."""
+    shapes = _masks(masks, labels, words), _masks(truth_masks, truth_labels, words)
     rule = _Rule(thresholds, ranges, max_dets, by_class)
-    found = [*zip(labels.tolist(), confidences.tolist(), strict=True)]
-    truth = [*zip(truth_labels.tolist(), crowds.tolist(), areas.tolist(), strict=True)]
-    bits = _Bits(masks), _Bits(truth_masks)
-    images = []
-    for i, (number, words, own, wanted) in enumerate(_images(layout, found, truth)):
-        _refuse_scores("mask_matches_", i, [score for _, score in own])
-        shapes = [
-            reader.take(len(items), words)
-            for reader, items in zip(bits, (own, wanted), strict=True)
-        ]
-
-        def iou(d: int, g: int, crowd: bool, shapes: Any = shapes) -> float:
-            return mask_iou(shapes[0][d], shapes[1][g], crowd)
-
-        sizes = [[float(mask.bit_count()) for mask in some] for some in shapes]
-        images.append(
-            _Image(
-                rule, number, [(*item, size) for item, size in zip(own, sizes[0], strict=True)],
-                [
-                    (label, crowd, area if area > 0 else size)
-                    for (label, crowd, area), size in zip(wanted, sizes[1], strict=True)
-                ], iou,
-            )
-        )  # fmt: skip
-    _write(state, ious, layout, images)
-
-
-class _Bits:
-    """Packed masks, read one after another as numbers."""
-
-    def __init__(self, words: Tensor) -> None:
-        self.words: list[int] = words.tolist()
-        self.next = 0
-
-    def take(self, count: int, words: int) -> list[int]:
-        """Return the next masks, each of so many words."""
-        starts = range(self.next, self.next + count * words, words) if words else [0] * count
-        self.next += count * words
-        pieces = [self.words[start : start + words] for start in starts]
-        return [int.from_bytes(struct.pack(f"<{words}q", *piece), "little") for piece in pieces]
-
-
-def _refuse_scores(name: str, image: int, scores: list[float]) -> None:
-    if any(map(math.isnan, scores)):
-        raise RuntimeError(f"{name}: image {image}: `scores` must not be NaN.")
+    _match_images(
+        "mask_matches_", state, ious, shapes, labels, scores, truth_labels, crowds, areas, numbers,
+        rule, int.bit_count, mask_iou, lambda _: False,
+    )  # fmt: skip
 
 
 def check_pack_masks(state: Tensor, masks: list[Tensor]) -> None:
@@ -398,17 +390,19 @@ def pack_masks_reference(state: Tensor, masks: list[Tensor]) -> None:
 
 
 _SCHEMA = (
-    "(Tensor(a!) state, Tensor(b!)? ious, Tensor {kind}, Tensor labels, Tensor confidences,"
-    " Tensor truth_{kind}, Tensor truth_labels, Tensor crowds, Tensor areas, Tensor layout,"
-    " float[] thresholds, float[] ranges, int max_dets, bool by_class)"
+    "(Tensor(a!) state, Tensor(b!)? ious, {kind}, Tensor[] labels, Tensor[] scores,"
+    " {truth}, Tensor[] truth_labels, Tensor[] crowds, Tensor[] areas, int[] numbers,"
+    " float[] thresholds, float[] ranges, int max_dets, bool by_class, {last})"
 )
 _box_matches = define(
-    "box_matches_", _SCHEMA.format(kind="boxes"), box_matches_reference, check_box_matches,
-    triton=False,
+    "box_matches_",
+    _SCHEMA.format(kind="Tensor[] boxes", truth="Tensor[] truth_boxes", last="int box_format"),
+    box_matches_reference, check_box_matches, triton=False,
 )  # fmt: skip
 _mask_matches = define(
-    "mask_matches_", _SCHEMA.format(kind="masks"), mask_matches_reference, check_mask_matches,
-    triton=False,
+    "mask_matches_",
+    _SCHEMA.format(kind="Tensor masks", truth="Tensor truth_masks", last="int[] words"),
+    mask_matches_reference, check_mask_matches, triton=False,
 )  # fmt: skip
 _pack_masks = define(
     "pack_masks_", "(Tensor(a!) state, Tensor[] masks)", pack_masks_reference, check_pack_masks,
@@ -419,18 +413,19 @@ _pack_masks = define(
 def box_matches_(
     state: Tensor,
     ious: Tensor | None,
-    boxes: Tensor,
-    labels: Tensor,
-    confidences: Tensor,
-    truth_boxes: Tensor,
-    truth_labels: Tensor,
-    crowds: Tensor,
-    areas: Tensor,
-    layout: Tensor,
+    boxes: list[Tensor],
+    labels: list[Tensor],
+    scores: list[Tensor],
+    truth_boxes: list[Tensor],
+    truth_labels: list[Tensor],
+    crowds: list[Tensor],
+    areas: list[Tensor],
+    numbers: list[int],
     thresholds: list[float],
     ranges: list[float],
     max_dets: int,
     by_class: bool = True,
+    box_format: int = 0,
 ) -> None:
     """Match the detections of each image with its ground truths, and write a row for each of them.
 
@@ -448,42 +443,42 @@ def box_matches_(
             where it counts in range a.
         ious: optional float64, as many as pairs in all images: the IoU ``[D, G]`` of each class of
             an image, one class after another from the first pair of the image on.
-        boxes: any real dtype ``[D, 4]``, ``(x, y, width, height)``.
-        labels: int64 ``[D]``.
-        confidences: float64 ``[D]``.
-        truth_boxes: any real dtype ``[G, 4]``.
-        truth_labels: int64 ``[G]``.
-        crowds: bool ``[G]``.
-        areas: float64 ``[G]``; where it is not above 0, width times height stands for it.
-        layout: int64 ``[I, 4]``: for each image its detections, ground truths, number, and (for
-            masks) words.
+        boxes: of each image real numbers ``[d, 4]``, brought to (x, y, width, height) in their own
+            dtype. An image without detections may have tensors of any dtype here and below.
+        labels: integers ``[d]``.
+        scores: floats ``[d]``.
+        truth_boxes: real numbers ``[g, 4]``.
+        truth_labels: integers ``[g]``.
+        crowds: numbers ``[g]``, 0 for what is no crowd; an empty list if there are none.
+        areas: numbers ``[g]``; where one is not above 0, width times height stands for it. An empty
+            list if none is given.
+        numbers: of the images.
         thresholds: T of IoU.
         ranges: lowest and highest area of each range, at most 64 pairs.
         max_dets: how many detections of a class and image are matched.
         by_class: whether only those of one class can match.
+        box_format: the place in ``BOX_FORMATS``: "xyxy", "xywh", "cxcywh".
 
     Raises:
-        ValueError: shapes, dtypes or devices do not fit.
+        ValueError: shapes, dtypes or devices do not fit; the first such image is named.
         RuntimeError: a box is not finite or has a negative side, or a score is NaN; the state is
             unchanged.
 
-    Cost: reads each box once; for each class of an image ``D * G`` IoU.
+    Cost: reads each box once; for each class of an image ``d * g`` IoU.
 
     >>> import torch
     >>> from fastmetrics.ops import box_matches_
     >>> from fastmetrics.ops.box_matches import BITS
-    >>> box, one = torch.tensor([[0.0, 0.0, 4.0, 4.0]]), torch.ones(1, dtype=torch.int64)
-    >>> rows, layout = torch.zeros(2, 6, dtype=torch.int64), torch.tensor([[1, 1, 0, 0]])
-    >>> score, area = torch.tensor([0.5]).double(), torch.zeros(1).double()
-    >>> crowd = torch.tensor([False])
-    >>> box_matches_(rows, None, box, one, score, box, one, crowd, area, layout, [0.5], [0, 1e9], 9)
+    >>> box, one = [torch.tensor([[0.0, 0.0, 4.0, 4.0]])], [torch.tensor([1])]
+    >>> rows, score = torch.zeros(2, 6, dtype=torch.int64), [torch.tensor([0.5])]
+    >>> box_matches_(rows, None, box, one, score, box, one, [], [], [0], [0.5], [0, 1e9], 9)
     >>> rows[:, BITS:]
     tensor([[1, 0],
             [1, 0]])
     """
     _box_matches(
-        state, ious, boxes, labels, confidences, truth_boxes, truth_labels, crowds, areas, layout,
-        thresholds, ranges, max_dets, by_class,
+        state, ious, boxes, labels, scores, truth_boxes, truth_labels, crowds, areas, numbers,
+        thresholds, ranges, max_dets, by_class, box_format,
     )  # fmt: skip
 
 
@@ -491,36 +486,37 @@ def mask_matches_(
     state: Tensor,
     ious: Tensor | None,
     masks: Tensor,
-    labels: Tensor,
-    confidences: Tensor,
+    labels: list[Tensor],
+    scores: list[Tensor],
     truth_masks: Tensor,
-    truth_labels: Tensor,
-    crowds: Tensor,
-    areas: Tensor,
-    layout: Tensor,
+    truth_labels: list[Tensor],
+    crowds: list[Tensor],
+    areas: list[Tensor],
+    numbers: list[int],
     thresholds: list[float],
     ranges: list[float],
     max_dets: int,
-    by_class: bool = True,
+    by_class: bool,
+    words: list[int],
 ) -> None:
     """Do as :func:`box_matches_` for masks.
 
     Args:
         state: as there.
         ious: as there.
-        masks: int64: the words of all masks, as :func:`pack_masks_` writes them; those of image i
-            have ``layout[i, 3]`` each.
+        masks: int64: the words of all masks, as :func:`pack_masks_` writes them.
         labels: as there.
-        confidences: as there.
+        scores: as there.
         truth_masks: as ``masks``.
         truth_labels: as there.
         crowds: as there.
-        areas: as there; where it is not above 0, the number of pixels stands for it.
-        layout: as there.
+        areas: as there; where one is not above 0, the number of pixels stands for it.
+        numbers: as there.
         thresholds: as there.
         ranges: as there.
         max_dets: as there.
         by_class: as there.
+        words: of a mask of each image.
 
     Raises:
         ValueError: shapes, dtypes or devices do not fit.
@@ -530,17 +526,15 @@ def mask_matches_(
 
     >>> import torch
     >>> from fastmetrics.ops import mask_matches_
-    >>> bits, one = torch.tensor([0b1111]), torch.ones(1, dtype=torch.int64)
-    >>> rows, layout = torch.zeros(2, 6, dtype=torch.int64), torch.tensor([[1, 1, 0, 1]])
-    >>> score, area = torch.tensor([0.5]).double(), torch.zeros(1).double()
-    >>> no = torch.tensor([False])
-    >>> mask_matches_(rows, None, bits, one, score, bits, one, no, area, layout, [0.5], [0, 9], 9)
+    >>> bits, one, score = torch.tensor([0b1111]), [torch.tensor([1])], [torch.tensor([0.5])]
+    >>> rows, rule = torch.zeros(2, 6, dtype=torch.int64), ([0.5], [0, 9], 9, True)
+    >>> mask_matches_(rows, None, bits, one, score, bits, one, [], [], [0], *rule, [1])
     >>> rows[0, 4]
     tensor(1)
     """
     _mask_matches(
-        state, ious, masks, labels, confidences, truth_masks, truth_labels, crowds, areas, layout,
-        thresholds, ranges, max_dets, by_class,
+        state, ious, masks, labels, scores, truth_masks, truth_labels, crowds, areas, numbers,
+        thresholds, ranges, max_dets, by_class, words,
     )  # fmt: skip
 
 

@@ -1,48 +1,35 @@
-"""Batches of images with boxes or masks, as lists of dictionaries, made flat for the ops.
+"""Batches of images with boxes or masks, as lists of dictionaries, made columns for the ops.
 
-The checks look at whole columns, which is fast; only when one fails does :func:`_blame` go through
-the images for the one to name.
+A column holds one value of all images, such as their boxes. Kernels look at what they read; only
+where one refuses, or on another device, :func:`check_columns` goes through the images for the one
+to name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from fastmetrics.ops.box_matches import pack_masks_, words_for
-from fastmetrics.ops.checks import LABEL_DTYPES, SCORE_DTYPES
+from fastmetrics.ops.checks import LABEL_DTYPES, SCORE_DTYPES, WEIGHT_DTYPES
 from fastmetrics.ops.run_lengths import decoded
 
 BOX_FORMATS = ("xyxy", "xywh", "cxcywh")
 KEYS = {"bbox": "boxes", "segm": "masks"}
 
 Images = Sequence[Mapping[str, Any]]
-# Says what is wrong with one value, or returns None.
-Fault = Callable[[Any], str | None]
-Convert = Callable[[Tensor], Tensor]
+Columns = Mapping[str, Sequence[Any]]
 
-
-@dataclass(frozen=True)
-class Detections:
-    """The flat form of one side of a batch.
-
-    Attributes:
-        sizes: how many each image has.
-        labels: int64 ``[D]``.
-        boxes: ``[D, 4]``, or None.
-        masks: contiguous masks ``[N, H, W]`` of each image, or None.
-        scores: float64 ``[D]``, or None.
-    """
-
-    sizes: list[int]
-    labels: Tensor
-    boxes: Tensor | None = None
-    masks: list[Tensor] | None = None
-    scores: Tensor | None = None
+# By key what the tensor of an image holds, its dtypes, and its shape behind the axis of objects.
+_FORMS: dict[str, tuple[str, frozenset[torch.dtype], tuple[int, ...]]] = {
+    "boxes": ("real numbers (N, 4)", WEIGHT_DTYPES - {torch.bool}, (4,)),
+    "labels": ("integers (N,)", LABEL_DTYPES, ()),
+    "scores": ("floats (N,)", SCORE_DTYPES, ()),
+    "iscrowd": ("real numbers (N,)", WEIGHT_DTYPES, ()),
+    "area": ("real numbers (N,)", WEIGHT_DTYPES, ()),
+}
 
 
 def check_images(preds: Any, target: Any) -> None:
@@ -59,139 +46,89 @@ def check_images(preds: Any, target: Any) -> None:
         )
 
 
-def flatten(
-    name: str, images: Images, iou_types: Sequence[str], convert: Convert, *, scores: bool = False
-) -> Detections:
-    """Return the flat form of ``preds`` or ``target``.
-
-    Args:
-        name: which of the two, for errors.
-        images: one dictionary for each image.
-        iou_types: "bbox", "segm" or both: what must be there.
-        convert: brings boxes ``[N, 4]`` into another form.
-        scores: whether scores must be there.
+def columns(name: str, images: Images, keys: Sequence[str]) -> dict[str, list[Any]]:
+    """Return the values of ``preds`` or ``target`` by key, as they are.
 
     Raises:
-        ValueError: a key is missing, a value is no tensor, or has another shape, dtype or length
-            than it must have; the first such image is named.
+        ValueError: an image is no dictionary, or lacks a key; the first such image is named.
     """
-    keys = [*(KEYS[each] for each in iou_types), "labels", *(["scores"] if scores else [])]
-    columns = {key: _column(name, images, key) for key in keys}
-    sizes = {key: _sizes(name, key, column) for key, column in columns.items()}
-    first = sizes["labels"]
-    for key in keys:
-        if sizes[key] != first:
-            i = next(i for i, size in enumerate(sizes[key]) if size != first[i])
-            raise ValueError(
-                f"`{name}`: image {i}: `{key}` and `labels` must be of one length, got"
-                f" {sizes[key][i]} and {first[i]}."
-            )
-    return Detections(
-        first,
-        _labels(name, "labels", columns["labels"]),
-        _boxes(name, columns["boxes"], convert) if "boxes" in columns else None,
-        _masks(name, columns["masks"]) if "masks" in columns else None,
-        _scores(name, columns["scores"]) if scores else None,
-    )
-
-
-def _column(name: str, images: Images, key: str) -> list[Any]:
     try:
-        return [image[key] for image in images]
+        return {key: [image[key] for image in images] for key in keys}
     except (KeyError, TypeError, IndexError):
         for i, image in enumerate(images):
             if not isinstance(image, Mapping):
                 raise ValueError(
                     f"`{name}`: image {i}: must be a dictionary, got {type(image).__name__}."
                 ) from None
-            if key not in image:
-                raise ValueError(
-                    f"`{name}`: image {i}: needs `{key}`, got {sorted(image)}."
-                ) from None
+            for key in keys:
+                if key not in image:
+                    raise ValueError(
+                        f"`{name}`: image {i}: needs `{key}`, got {sorted(image)}."
+                    ) from None
         raise
 
 
-def _blame(name: str, key: str, column: Sequence[Any], fault: Fault) -> None:
-    """Raise ``ValueError`` for the first value that something is wrong with."""
-    for i, value in enumerate(column):
-        text = fault(value)
-        if text is not None:
-            raise ValueError(f"`{name}`: image {i}: `{key}` must {text}.")
+def optional(images: Images, key: str, labels: Sequence[Tensor]) -> list[Any]:
+    """Return a column that images may lack, with 0 where they do; an empty one if all lack it."""
+    column = [image.get(key) for image in images]
+    given = next((value for value in column if value is not None), None)
+    if given is None:
+        return []
+    dtype = getattr(given, "dtype", None)
+    column = [
+        torch.zeros(own.numel(), dtype=dtype, device=own.device) if value is None else value
+        for value, own in zip(column, labels, strict=True)
+    ]
+    return [x.flatten() if isinstance(x, Tensor) and x.ndim != 1 else x for x in column]
 
 
-def _form(value: Any) -> str:
-    return f"{value.dtype} {tuple(value.shape)}"
+def _fault(key: str, value: Any, size: int | None) -> str | None:
+    """Say what is wrong with the value of an image with so many objects."""
+    words, dtypes, shape = _FORMS[key]
+    if not isinstance(value, Tensor):
+        return f"`{key}` must be a tensor, got {type(value).__name__}."
+    if not value.ndim:
+        return f"`{key}` must have an axis of objects, got a scalar."
+    count = value.shape[0]
+    if count and (value.dtype not in dtypes or value.shape[1:] != shape):
+        return f"`{key}` must hold {words}, got {value.dtype} {tuple(value.shape)}."
+    if size is not None and count != size:
+        return f"`{key}` and `labels` must be of one length, got {count} and {size}."
+    return None  # one without objects may have any dtype
 
 
-def _sizes(name: str, key: str, column: list[Any]) -> list[int]:
-    def fault(value: Any) -> str | None:
-        if key == "masks" and isinstance(value, (list, tuple)):
-            return None
-        if not isinstance(value, Tensor):
-            return f"be a tensor, got {type(value).__name__}"
-        return None if value.ndim else "have an axis of objects, got a scalar"
+def check_columns(name: str, given: Columns) -> None:
+    """Raise ``ValueError`` for the first image whose columns do not hold what they must.
 
-    try:
-        return [value.size(0) for value in column]
-    except (AttributeError, IndexError, TypeError):
-        _blame(name, key, column, fault)
-        return [len(value) for value in column]
+    Args:
+        name: ``preds`` or ``target``.
+        given: columns of boxes and of numbers, with those of ``labels``.
+    """
+    sizes = [x.shape[0] if isinstance(x, Tensor) and x.ndim else None for x in given["labels"]]
+    for key, column in given.items():
+        _, dtypes, shape = _FORMS[key]
+        for i, (value, size) in enumerate(zip(column, sizes, strict=True)):
+            if getattr(value, "dtype", None) in dtypes and value.shape == (size, *shape):
+                continue  # as nearly all are
+            text = _fault(key, value, size)
+            if text is not None:
+                raise ValueError(f"`{name}`: image {i}: {text}")
 
 
-def _one_tensor(name: str, key: str, column: list[Tensor], fault: Fault) -> Tensor:
-    """Return the values of all images, which have one dtype and go together."""
+def joined(column: Sequence[Tensor]) -> Tensor:
+    """Return the values of all images one after another."""
     if len({value.dtype for value in column}) > 1:
-        _blame(name, key, column, fault)
         # An empty list is float32 unless somebody says otherwise.
         column = [value for value in column if value.numel()] or column[:1]
-    try:
-        flat = torch.cat(column) if column else torch.empty(0)
-    except (RuntimeError, TypeError):
-        _blame(name, key, column, fault)
-        raise
-    if flat.numel() and fault(flat):
-        _blame(name, key, column, fault)
-    return flat
-
-
-def _labels(name: str, key: str, column: list[Tensor]) -> Tensor:
-    def fault(value: Tensor) -> str | None:
-        if value.numel() and (value.dtype not in LABEL_DTYPES or value.ndim != 1):
-            return f"hold integers (N,), got {_form(value)}"
-        return None
-
-    flat = _one_tensor(name, key, column, fault)
-    return flat if flat.dtype is torch.int64 and flat.ndim == 1 else flat.long().flatten()
-
-
-def _scores(name: str, column: list[Tensor]) -> Tensor:
-    def fault(value: Tensor) -> str | None:
-        if value.numel() and (value.dtype not in SCORE_DTYPES or value.ndim != 1):
-            return f"hold floats (N,), got {_form(value)}"
-        return None
-
-    flat = _one_tensor(name, "scores", column, fault).double()
-    return flat if flat.ndim == 1 else flat.flatten()
-
-
-def _boxes(name: str, column: list[Tensor], convert: Convert) -> Tensor:
-    def fault(value: Tensor) -> str | None:
-        real = value.dtype in SCORE_DTYPES or value.dtype in LABEL_DTYPES - {torch.bool}
-        if value.numel() and (not real or value.ndim != 2 or value.shape[1] != 4):
-            return f"hold real numbers (N, 4), got {_form(value)}"
-        return None
-
-    if len({value.dtype for value in column}) > 1:
-        _blame(name, "boxes", column, fault)
-        column = [convert(value) for value in column if value.numel()]
-        return torch.cat(column)
-    return convert(_one_tensor(name, "boxes", column, fault).reshape(-1, 4))
+    return torch.cat([*column])
 
 
 def to_xyxy(boxes: Tensor, box_format: str) -> Tensor:
-    """Return boxes ``[N, 4]`` as two corners, worked out in their own dtype."""
+    """Return boxes ``[N, 4]`` as two corners, worked out in their own dtype; halves in float32."""
     if box_format == "xyxy":
         return boxes
+    if box_format == "cxcywh" and not boxes.is_floating_point():
+        boxes = boxes.float()
     place, size = boxes[:, :2], boxes[:, 2:]
     if box_format == "xywh":
         return torch.cat((place, place + size), 1)
@@ -209,76 +146,37 @@ def to_xywh(boxes: Tensor, box_format: str) -> Tensor:
     return converted
 
 
-def _masks(name: str, column: list[Any]) -> list[Tensor]:
-    def fault(value: Any) -> str | None:
-        if not isinstance(value, Tensor):  # run lengths
-            return None
-        good = value.dtype in (torch.bool, torch.uint8) and value.ndim == 3
-        if value.numel() and not good:
-            return f"be bool or uint8 (N, H, W), got {_form(value)}"
-        return None
-
-    _blame(name, "masks", column, fault)
-    return [
-        (value if value.ndim == 3 else value.new_zeros(0, 0, 0, dtype=torch.bool)).contiguous()
-        if isinstance(value, Tensor)
-        else decoded(f"`{name}`: image {i}: `masks`", value)
-        for i, value in enumerate(column)
-    ]
-
-
-def mask_words(found: list[Tensor], truth: list[Tensor]) -> list[int]:
-    """Return how many words a mask of each image takes.
+def checked_masks(name: str, column: Sequence[Any], labels: Sequence[Tensor]) -> list[Tensor]:
+    """Return contiguous masks ``[N, H, W]`` of each image, also of run lengths.
 
     Raises:
-        ValueError: detections and ground truths of an image have masks of different shapes.
+        ValueError: one has another dtype, shape or length than it must have; its image is named.
     """
-    words = []
-    for i, (ours, theirs) in enumerate(zip(found, truth, strict=True)):
-        if len(ours) and len(theirs) and ours.shape[1:] != theirs.shape[1:]:
+    masks = []
+    for i, (value, own) in enumerate(zip(column, labels, strict=True)):
+        where = f"`{name}`: image {i}: `masks`"
+        if not isinstance(value, (Tensor, list, tuple)):
+            raise ValueError(f"{where} must be a tensor, got {type(value).__name__}.")
+        mask = value if isinstance(value, Tensor) else decoded(where, value).to(own.device)
+        if mask.numel() and (mask.dtype not in (torch.bool, torch.uint8) or mask.ndim != 3):
             raise ValueError(
-                f"image {i}: `masks` of `preds` and `target` must have one shape (H, W), got"
-                f" {tuple(ours.shape[1:])} and {tuple(theirs.shape[1:])}."
+                f"{where} must be bool or uint8 (N, H, W), got {mask.dtype} {tuple(mask.shape)}."
             )
-        height, width = (ours if len(ours) else theirs).shape[1:]
-        words.append(words_for(height * width))
-    return words
-
-
-def packed_masks(masks: list[Tensor], device: torch.device) -> Tensor:
-    """Return masks as words."""
-    total = sum(len(each) * words_for(each.shape[1] * each.shape[2]) for each in masks)
-    state = torch.zeros(total, dtype=torch.int64, device=device)
-    pack_masks_(state, masks)
-    return state
-
-
-def optional(name: str, images: Images, key: str, sizes: list[int]) -> Tensor | None:
-    """Return a column ``[G]`` that images may lack, 0 where they do; None if all lack it.
-
-    Raises:
-        ValueError: one has another length than the image has ground truths.
-    """
-    column = [image.get(key) for image in images]
-    if all(value is None for value in column):
-        return None
-
-    def fault(value: Any) -> str | None:
-        return None if isinstance(value, Tensor) else f"be a tensor, got {type(value).__name__}"
-
-    _blame(name, key, [torch.zeros(0) if value is None else value for value in column], fault)
-    filled = [
-        torch.zeros(size, dtype=torch.float64) if value is None else value.double().flatten()
-        for value, size in zip(column, sizes, strict=True)
-    ]
-    for i, (value, size) in enumerate(zip(filled, sizes, strict=True)):
-        if len(value) != size:
+        if mask.shape[:1] != own.shape[:1]:
             raise ValueError(
-                f"`{name}`: image {i}: `{key}` and `labels` must be of one length, got"
-                f" {len(value)} and {size}."
+                f"{where} and `labels` must be of one length, got {len(value)} and {len(own)}."
             )
-    device = next(value.device for value in column if value is not None)
-    return torch.cat([value.to(device) for value in filled])
+        if mask.ndim != 3:
+            mask = mask.new_zeros(0, 0, 0, dtype=torch.bool)
+        masks.append(mask.contiguous())
+    return masks
+
+
+def on_cpu(column: Sequence[Tensor]) -> list[Tensor]:
+    """Return the tensors of a column on the CPU, by one copy if they have one dtype."""
+    if len({value.dtype for value in column}) > 1:
+        return [value.cpu() for value in column]
+    return [*torch.cat([*column]).cpu().split([value.shape[0] for value in column])]
 
 
 def numbers_of(images: Images) -> list[int]:

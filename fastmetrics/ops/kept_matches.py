@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -18,18 +17,21 @@ from fastmetrics.ops.box_matches import (
     RANK,
     box_matches_,
     mask_matches_,
+    pack_masks_,
     row_width,
+    words_for,
 )
 from fastmetrics.ops.detections import (
-    Detections,
+    BOX_FORMATS,
+    KEYS,
     Images,
+    check_columns,
     check_images,
-    flatten,
-    mask_words,
+    checked_masks,
+    columns,
     numbers_of,
+    on_cpu,
     optional,
-    packed_masks,
-    to_xywh,
 )
 from fastmetrics.utilities.data import dim_zero_cat
 
@@ -104,49 +106,39 @@ class Matches(Statistic):
     ) -> None:
         """Match one batch of images."""
         check_images(preds, target)
-        with torch.no_grad():
-            self._add(states, preds, target)
-
-    def _add(self, states: States, preds: Images, target: Images) -> None:
-        convert = functools.partial(to_xywh, box_format=self.box_format)
-        found = flatten("preds", preds, self.iou_types, convert, scores=True)
-        truth = flatten("target", target, self.iou_types, convert)
         if not preds:
             return
-        batch = FlatBatch(found, truth, target)
+        batch = _Batch(self.iou_types, preds, target)
         new: dict[str, Tensor] = {}
         for name, (iou_type, by_class) in self.groupings.items():
             keeps = self.keeps_ious and name == iou_type
             ious = batch.new_ious() if keeps else None
-            rows = batch.match(self, iou_type, by_class, ious)
-            new[name] = rows
+            new[name] = rows = batch.match(self, iou_type, by_class, ious)
             if ious is not None:
                 new |= self._matrices(iou_type, batch, rows, ious)
         for name, tensor in new.items():
-            on_device = tensor if batch.device == CPU else tensor.to(batch.device)
-            states.values[name].append(on_device)
+            states.values[name].append(tensor.to(batch.device))
 
     def _matrices(
-        self, iou_type: str, batch: FlatBatch, rows: Tensor, ious: Tensor
+        self, iou_type: str, batch: _Batch, rows: Tensor, ious: Tensor
     ) -> dict[str, Tensor]:
         """Return the IoU of a batch one after another, and what they are of."""
-        found = rows[: len(batch.found.labels)]
-        labels = batch.found.labels.tolist(), batch.truth.labels.tolist()
-        kept = (found[:, RANK] < self.max_dets).tolist()
-        pairs, pieces, start, d, g = [], [], 0, 0, 0
-        for num_found, num_truth in zip(batch.found.sizes, batch.truth.sizes, strict=True):
-            own = [0 if self.together else labels[0][i] for i in range(d, d + num_found) if kept[i]]
-            wanted = [0 if self.together else x for x in labels[1][g : g + num_truth]]
-            sizes = Counter(own), Counter(wanted)
-            pairs.append((-1, -1, -1))
+        kept = (rows[: sum(batch.sizes[0]), RANK] < self.max_dets).split(batch.sizes[0])
+        pairs, pieces, start = [], [], 0
+        both = zip(batch.found["labels"], kept, batch.truth["labels"], strict=True)
+        for found, own, truth in both:
+            sizes = [Counter(self._classes_of(labels)) for labels in (found[own], truth)]
             shapes = [(k, n, sizes[1][k]) for k, n in sorted(sizes[0].items()) if sizes[1][k]]
-            pairs += shapes
+            pairs += [(-1, -1, -1), *shapes]
             pieces.append(ious[start : start + sum(n * m for _, n, m in shapes)])
-            start, d, g = start + num_found * num_truth, d + num_found, g + num_truth
+            start += len(found) * len(truth)
         return {
             f"{iou_type}_ious": torch.cat(pieces),
             f"{iou_type}_pairs": torch.tensor(pairs, dtype=torch.int64),
         }
+
+    def _classes_of(self, labels: Tensor) -> list[int]:
+        return [0 if self.together else int(label) for label in labels.tolist()]
 
     def rows_of(self, states: States, name: str) -> Tensor:
         """Return all rows under one name, on the CPU."""
@@ -177,14 +169,14 @@ class Matches(Statistic):
         classes = [0] if self.together else self.classes(states).tolist()
         found: dict[tuple[int, int], Tensor | list[Tensor]] = {}
         image, start = -1, 0
-        for label, rows, columns in pairs.tolist():
-            if rows < 0:
+        for label, height, width in pairs.tolist():
+            if height < 0:
                 image += 1
                 found |= {(image, k): [] for k in classes}
                 continue
-            part = values[start : start + rows * columns]
-            found[image, label] = part.view(rows, columns).float()
-            start += rows * columns
+            part = values[start : start + height * width]
+            found[image, label] = part.view(height, width).float()
+            start += height * width
         return found
 
     @property
@@ -204,69 +196,114 @@ class Matches(Statistic):
             check_form(name, tensor, ("N", width), torch.int64)
 
 
-class FlatBatch:
-    """Both sides of a batch, on the CPU: matching goes from one detection to the next.
+class _Batch:
+    """Both sides of a batch as columns on the CPU: matching goes from one detection to the next.
 
     A batch on another device is copied here once, whatever its number of images.
+
+    Attributes:
+        found: the columns of ``preds``.
+        truth: those of ``target``.
+        sizes: how many detections, and ground truths, each image has.
+        device: of the images.
     """
 
-    def __init__(self, found: Detections, truth: Detections, target: Images) -> None:
-        self.found, self.truth = found, truth
-        self.device = found.labels.device
-        self.target = target
-        sizes = truth.sizes
-        crowds, areas = (optional("target", target, key, sizes) for key in ("iscrowd", "area"))
-        count = sum(sizes)
-        self.crowds = torch.zeros(count, dtype=torch.bool) if crowds is None else crowds != 0
-        self.areas = torch.zeros(count, dtype=torch.float64) if areas is None else areas
-        self.words = [0] * len(sizes)
-        self.masks: tuple[Tensor | None, Tensor | None] = None, None
-        if found.masks is not None and truth.masks is not None:
-            self.words = mask_words(found.masks, truth.masks)
-            self.masks = (
-                packed_masks(found.masks, self.device),
-                packed_masks(truth.masks, self.device),
-            )
-            if found.boxes is not None:  # then masks say how large objects are, as upstream
-                self.areas = self._areas_of_masks(truth.masks)
-        self.layout = torch.tensor(
-            [*zip(found.sizes, sizes, numbers_of(target), self.words, strict=True)],
-            dtype=torch.int64,
-        )
+    def __init__(self, iou_types: Sequence[str], preds: Images, target: Images) -> None:
+        keys = [KEYS[each] for each in iou_types]
+        self.found = columns("preds", preds, (*keys, "labels", "scores"))
+        self.truth = columns("target", target, (*keys, "labels"))
+        labels = self.found["labels"], self.truth["labels"]
+        try:
+            self.device: torch.device = labels[0][0].device
+            self.sizes = [[each.numel() for each in side] for side in labels]
+        except AttributeError:
+            self._check()
+            raise
+        self.truth |= {key: optional(target, key, labels[1]) for key in ("iscrowd", "area")}
+        self.numbers = numbers_of(target)
+        if "masks" in keys or self.device != CPU:
+            self._check()
+        if "masks" in keys:
+            self._pack_masks("boxes" in keys)
+        if self.device != CPU:
+            for side in (self.found, self.truth):
+                side |= {key: on_cpu(column) for key, column in side.items() if column}
 
-    def _areas_of_masks(self, masks: Sequence[Tensor]) -> Tensor:
-        sums = [(each != 0).flatten(1).sum(1).double().to(self.areas.device) for each in masks]
-        return torch.where(self.areas > 0, self.areas, torch.cat(sums))
+    def _check(self) -> None:
+        for name, side in (("preds", self.found), ("target", self.truth)):
+            check_columns(name, {key: x for key, x in side.items() if x and key != "masks"})
+
+    def _pack_masks(self, with_boxes: bool) -> None:
+        found, truth = (
+            checked_masks(name, side.pop("masks"), side["labels"])
+            for name, side in (("preds", self.found), ("target", self.truth))
+        )
+        self.words = _mask_words(found, truth)
+        self.masks = [_packed(masks, self.device).to(CPU) for masks in (found, truth)]
+        if with_boxes:  # then masks say how large objects are, as upstream
+            areas = [(each != 0).flatten(1).sum(1) for each in truth]
+            given = self.truth["area"] or areas
+            self.truth["area"] = [
+                torch.where(x > 0, x.double(), y.double())
+                for x, y in zip(given, areas, strict=True)
+            ]
 
     def new_ious(self) -> Tensor:
         """Return memory for the IoU of all pairs."""
-        pairs = zip(self.found.sizes, self.truth.sizes, strict=True)
-        return torch.zeros(sum(d * g for d, g in pairs), dtype=torch.float64)
+        pairs = sum(d * g for d, g in zip(*self.sizes, strict=True))
+        return torch.zeros(pairs, dtype=torch.float64)
 
     def match(
         self, statistic: Matches, iou_type: str, by_class: bool, ious: Tensor | None
     ) -> Tensor:
         """Return the rows of the batch."""
         found, truth = self.found, self.truth
-        op: Callable[..., None] = box_matches_ if iou_type == "bbox" else mask_matches_
-        ours, theirs = (found.boxes, truth.boxes) if iou_type == "bbox" else self.masks
-        assert ours is not None and theirs is not None and found.scores is not None
-        rows = torch.empty(
-            len(found.labels) + len(truth.labels),
-            row_width(len(statistic.thresholds), len(RANGES)),
-            dtype=torch.int64,
-        )
-        inputs = [ours, found.labels, found.scores, theirs, truth.labels, self.crowds, self.areas]
-        if self.device != CPU:
-            inputs = [tensor.to(CPU) for tensor in inputs]
+        width = row_width(len(statistic.thresholds), len(RANGES))
+        rows = torch.empty(sum(map(sum, self.sizes)), width, dtype=torch.int64)
+        boxes = iou_type == "bbox"
+        op: Callable[..., None] = box_matches_ if boxes else mask_matches_
+        shapes: Sequence[Any] = (found["boxes"], truth["boxes"]) if boxes else self.masks
         op(
             rows,
             ious,
-            *inputs,
-            self.layout,
+            shapes[0],
+            found["labels"],
+            found["scores"],
+            shapes[1],
+            truth["labels"],
+            truth["iscrowd"],
+            truth["area"],
+            self.numbers,
             [*statistic.thresholds],
             _BOUNDS,
             statistic.max_dets,
             by_class,
+            BOX_FORMATS.index(statistic.box_format) if boxes else self.words,
         )
         return rows
+
+
+def _mask_words(found: list[Tensor], truth: list[Tensor]) -> list[int]:
+    """Return how many words a mask of each image takes.
+
+    Raises:
+        ValueError: detections and ground truths of an image have masks of different shapes.
+    """
+    words = []
+    for i, (ours, theirs) in enumerate(zip(found, truth, strict=True)):
+        if len(ours) and len(theirs) and ours.shape[1:] != theirs.shape[1:]:
+            raise ValueError(
+                f"image {i}: `masks` of `preds` and `target` must have one shape (H, W), got"
+                f" {tuple(ours.shape[1:])} and {tuple(theirs.shape[1:])}."
+            )
+        height, width = (ours if len(ours) else theirs).shape[1:]
+        words.append(words_for(height * width))
+    return words
+
+
+def _packed(masks: list[Tensor], device: torch.device) -> Tensor:
+    """Return masks as words."""
+    total = sum(len(each) * words_for(each.shape[1] * each.shape[2]) for each in masks)
+    words = torch.zeros(total, dtype=torch.int64, device=device)
+    pack_masks_(words, masks)
+    return words

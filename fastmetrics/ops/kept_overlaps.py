@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,14 @@ from typing_extensions import override
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, check_form, frozen
 from fastmetrics.ops.box_overlaps import CIOU, box_overlaps_
-from fastmetrics.ops.detections import Images, check_images, flatten, to_xyxy
+from fastmetrics.ops.detections import (
+    Images,
+    check_columns,
+    check_images,
+    columns,
+    joined,
+    to_xyxy,
+)
 from fastmetrics.utilities.data import dim_zero_cat
 
 _LISTS = ("truth_labels", "truth_sums", "found_labels")
@@ -73,28 +79,34 @@ class Overlaps(Statistic):
     ) -> None:
         """Add one batch of images."""
         check_images(preds, target)
-        convert = functools.partial(to_xyxy, box_format=self.box_format)
-        found = flatten("preds", preds, ("bbox",), convert)
-        truth = flatten("target", target, ("bbox",), convert)
+        found = columns("preds", preds, ("boxes", "labels"))
+        truth = columns("target", target, ("boxes", "labels"))
+        check_columns("preds", found)
+        check_columns("target", truth)
         if not preds:
             return
-        assert found.boxes is not None and truth.boxes is not None
-        pairs = _Pairs(found.sizes, truth.sizes, found.labels.device)
-        values = torch.zeros(pairs.count, dtype=torch.float64, device=found.boxes.device)
-        box_overlaps_(values, found.boxes, truth.boxes, pairs.rows, pairs.columns, self.kind)
-        rounded = values.to(value_dtype(found.boxes, truth.boxes))
+        boxes, others = (
+            to_xyxy(joined(side["boxes"]).reshape(-1, 4), self.box_format)
+            for side in (found, truth)
+        )
+        ours, theirs = (joined(side["labels"]).long() for side in (found, truth))
+        sizes = [[each.numel() for each in side["labels"]] for side in (found, truth)]
+        pairs = _Pairs(sizes[0], sizes[1], ours.device)
+        values = torch.zeros(pairs.count, dtype=torch.float64, device=boxes.device)
+        box_overlaps_(values, boxes, others, pairs.rows, pairs.columns, self.kind)
+        rounded = values.to(value_dtype(boxes, others))
         counts = rounded != invalid_value(self.kind)
         if self.threshold is not None:
             counts &= ~(rounded < self.threshold)
         if self.respect_labels:
-            counts &= found.labels[pairs.rows] == truth.labels[pairs.columns]
+            counts &= ours[pairs.rows] == theirs[pairs.columns]
         each = torch.stack((torch.where(counts, rounded, 0).double(), counts.double()), 1)
         lonely = pairs.lonely(self.respect_labels)
         states.values["sums"] += each.sum(0)
         states.values["sums"][1] += lonely
         if self.by_class:
             sums = pairs.of_truths(each, self.respect_labels)
-            for name, tensor in zip(_LISTS, (truth.labels, sums, found.labels), strict=True):
+            for name, tensor in zip(_LISTS, (theirs, sums, ours), strict=True):
                 states.values[name].append(tensor)
 
     def read(self, states: States) -> Tensor:

@@ -14,6 +14,7 @@ from pycocotools import mask as mask_tools
 
 from fastmetrics.detection import MeanAveragePrecision
 from fastmetrics.functional.detection import mean_average_precision
+from fastmetrics.ops import kept_matches
 from tests.detection.coco import evaluated, made_up
 
 CURVES = ("precision", "recall", "scores")
@@ -215,6 +216,36 @@ def test_empty_lists_of_any_dtype():
             if not len(image["labels"]):
                 images[i] = odd if i % 2 else empty
     same(whole, mean_average_precision(preds, target))
+
+
+@pytest.mark.parametrize("images", [2, 9])
+def test_a_batch_elsewhere_comes_by_one_copy_of_each_column(monkeypatch, images):
+    preds, target = made_up(13, images=images, classes=5)
+    target[0]["iscrowd"] = torch.zeros(len(target[0]["labels"]), dtype=torch.int64)
+    metric, whole = MeanAveragePrecision(), mean_average_precision(preds, target)
+    copies, copy = [], torch.Tensor.cpu
+    with monkeypatch.context() as patch:
+        patch.setattr(kept_matches, "CPU", torch.device("meta"))  # where these images are not
+        patch.setattr(torch.Tensor, "cpu", lambda tensor: copies.append(tensor) or copy(tensor))
+        metric.update(preds, target)
+    assert len(copies) == 6 + any("area" in image for image in target)
+    same(whole, {key: value.squeeze() for key, value in metric.compute().items()})
+
+
+@pytest.mark.parametrize("iou_type", ["bbox", "segm"])
+def test_images_as_they_lie_in_memory(iou_type):
+    """Columns of wider tensors, labels and scores of any width, with gradients."""
+    preds, target = made_up(14, masks=16)
+    whole = mean_average_precision(preds, target, iou_type=iou_type)
+    for images in (preds, target):
+        for image in images:
+            count = len(image["labels"])
+            wide = torch.cat((image["boxes"], torch.ones(count, 3)), 1).requires_grad_()
+            image["boxes"], image["labels"] = wide[:, :4], image["labels"].to(torch.int16)
+            image["masks"] = image["masks"].repeat(1, 1, 2)[:, :, : image["masks"].shape[2]]
+    for image in preds:
+        image["scores"] = torch.stack((image["scores"].double(),) * 2, 1)[:, 1]
+    same(whole, mean_average_precision(preds, target, iou_type=iou_type))
 
 
 BOX = torch.tensor([[0.0, 0.0, 4.0, 4.0]])

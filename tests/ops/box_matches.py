@@ -16,17 +16,17 @@ from pycocotools.cocoeval import COCOeval
 from torch import Tensor
 
 from fastmetrics.ops.box_matches import row_width
+from fastmetrics.ops.detections import BOX_FORMATS
 from tests.detection.coco import made_up
 from tests.ops.inputs import INF, NAN, Draw
 from tests.ops.laws import Answer, Call, Tested
 from tests.ops.refusals import META, ints, plain, zeros
 
+PLAIN = {"dtype": torch.float32, "box_format": 0}
 AREAS = [0.0, 1e10, 0.0, 1024.0, 1024.0, 9216.0, 9216.0, 1e10]
 SIDE = 12  # of masks
-
-
-def _flat(images: list[dict[str, Any]], key: str, default: Tensor) -> Tensor:
-    return torch.cat([image.get(key, default[: len(image["labels"])]) for image in images])
+WORDS = -(-(SIDE * SIDE) // 64)
+BOX_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int32, torch.int64)
 
 
 def make(seed: int, **options: Any) -> Call:
@@ -34,43 +34,52 @@ def make(seed: int, **options: Any) -> Call:
     masks = draw("masks", 0, SIDE)
     thresholds = draw("thresholds", [0.5], [0.5, 0.75], [0.1 * i for i in range(17)], [0.9, 0.3])
     images, tied = draw("images", 1, 4), draw("tied", False, True)
-    dtype = draw("dtype", torch.float32, torch.float64, torch.int32)
+    dtype = draw("dtype", *BOX_DTYPES)
+    box_format = draw("box_format", *range(len(BOX_FORMATS)))
     max_dets, by_class = draw("max_dets", 100, 2), draw("by_class", True, False)
     keeps, numbered = draw("keeps", True, False), draw("numbered", True, False)
-    preds, target = made_up(seed, images, masks=masks, tied=tied)
+    optional = draw("optional", True, False)
+    preds, target = made_up(seed, images, masks=masks, tied=tied, extras=optional)
     draw.done()
-    nothing = torch.zeros(1000, dtype=torch.float64)
     sizes = [(len(p["labels"]), len(t["labels"])) for p, t in zip(preds, target, strict=True)]
-    words = -(-(SIDE * SIDE) // 64) if masks else 0
-    layout = [(*size, 7 - i if numbered else 0, words) for i, size in enumerate(sizes)]
-    found, truth = sum(d for d, _ in sizes), sum(g for _, g in sizes)
     width = row_width(len(thresholds), len(AREAS) // 2)
-    pairs = zeros(sum(d * g for d, g in sizes)) if keeps else None
+    shapes = [_shapes(side, masks, dtype, box_format) for side in (preds, target)]
     kind = "masks" if masks else "boxes"
     arguments = {
-        "state": torch.full((found + truth, width), -1, dtype=torch.int64),
-        "ious": pairs,
-        kind: _shapes(preds, kind, dtype),
-        "labels": torch.cat([image["labels"] for image in preds]),
-        "confidences": torch.cat([image["scores"].double() for image in preds]),
-        f"truth_{kind}": _shapes(target, kind, dtype),
-        "truth_labels": torch.cat([image["labels"] for image in target]),
-        "crowds": _flat(target, "iscrowd", nothing) != 0,
-        "areas": _flat(target, "area", nothing).double(),
-        "layout": torch.tensor(layout),
+        "state": torch.full((sum(map(sum, sizes)), width), -1, dtype=torch.int64),
+        "ious": zeros(sum(d * g for d, g in sizes)) if keeps else None,
+        kind: shapes[0],
+        "labels": [image["labels"] for image in preds],
+        "scores": [image["scores"] for image in preds],
+        f"truth_{kind}": shapes[1],
+        "truth_labels": [image["labels"] for image in target],
+        "crowds": _filled(target, "iscrowd") if optional else [],
+        "areas": _filled(target, "area") if optional else [],
+        "numbers": [7 - i if numbered else 0 for i in range(images)],
         "thresholds": thresholds,
         "ranges": AREAS,
         "max_dets": max_dets,
         "by_class": by_class,
+        **({"words": [WORDS] * images} if masks else {"box_format": box_format}),
     }
     return Call(f"{kind[:-1] if masks else 'box'}_matches_", arguments)
 
 
-def _shapes(images: list[dict[str, Any]], kind: str, dtype: torch.dtype) -> Tensor:
-    if kind == "boxes":
-        boxes = torch.cat([image["boxes"] for image in images])
-        return torch.cat((boxes[:, :2], boxes[:, 2:] - boxes[:, :2]), 1).to(dtype)
-    return packed([_square(image["masks"]) for image in images])
+def _filled(images: list[dict[str, Any]], key: str) -> list[Tensor]:
+    return [image.get(key, torch.zeros(len(image["labels"]))) for image in images]
+
+
+def _shapes(
+    images: list[dict[str, Any]], masks: int, dtype: torch.dtype, box_format: int
+) -> list[Tensor] | Tensor:
+    if masks:
+        return packed([_square(image["masks"]) for image in images])
+    found = []
+    for corners in (image["boxes"] for image in images):
+        place, size = corners[:, :2], corners[:, 2:] - corners[:, :2]
+        parts = ((place, corners[:, 2:]), (place, size), (place + size / 2, size))[box_format]
+        found.append(torch.cat(parts, 1).to(dtype))
+    return found
 
 
 def _square(masks: Tensor) -> Tensor:
@@ -87,40 +96,69 @@ def packed(masks: list[Tensor]) -> Tensor:
     return torch.from_numpy(np.concatenate(words))
 
 
-def _annotation(call: Call, side: str, i: int, words: int, start: int) -> dict[str, Any]:
+def corner_and_size(boxes: Tensor, box_format: int) -> Tensor:
+    """Boxes as the tools take them, worked out by torch in the dtype of the boxes."""
+    first, second = boxes[:, :2], boxes[:, 2:]
+    if box_format == 2:
+        half = second * 0.5
+        first, second = first - half, first + half
+    return torch.cat((first, second if box_format == 1 else second - first), 1).double()
+
+
+def _columns(call: Call, side: str, i: int) -> dict[str, Any]:
+    """What one side of image i has, as lists."""
     prefix = "" if side == "found" else "truth_"
-    each: dict[str, Any] = {"iscrowd": 0}
-    each["category_id"] = int(call[f"{prefix}labels"][i]) if call["by_class"] else 0
-    if call.op == "box_matches_":
-        each["bbox"] = call[f"{prefix}boxes"][i].double().tolist()
-        each["area"] = each["bbox"][2] * each["bbox"][3]
-    else:
-        bits = call[f"{prefix}masks"][start : start + words].numpy().view(np.uint8)
-        mask = np.unpackbits(bits, bitorder="little")[: SIDE * SIDE].reshape(SIDE, SIDE)
-        each["segmentation"] = mask_tools.encode(np.asfortranarray(mask))
-        each["area"] = int(mask.sum())
+    labels = call[f"{prefix}labels"][i].tolist()
+    nothing = [0] * len(labels)
+    found: dict[str, Any] = {"labels": labels, "crowds": nothing, "areas": nothing}
     if side == "found":
-        return each | {"score": float(call["confidences"][i])}
-    area = float(call["areas"][i])
-    return each | {"iscrowd": int(call["crowds"][i]), "area": area if area > 0 else each["area"]}
+        found["scores"] = call["scores"][i].double().tolist()
+    else:
+        found |= {key: call[key][i].tolist() for key in ("crowds", "areas") if call[key]}
+    if call.op == "box_matches_":
+        boxes = corner_and_size(call[f"{prefix}boxes"][i], call["box_format"])
+        found["shapes"] = boxes.tolist()
+    else:
+        start = sum(map(len, call[f"{prefix}labels"][:i])) * WORDS
+        words = call[f"{prefix}masks"][start : start + len(labels) * WORDS].view(-1, WORDS)
+        bits = np.unpackbits(words.numpy().view(np.uint8), 1, bitorder="little")
+        found["shapes"] = [*bits[:, : SIDE * SIDE].reshape(-1, SIDE, SIDE)]
+    return found
+
+
+def _annotations(call: Call, side: str) -> list[dict[str, Any]]:
+    """What the tools read; ids say where a detection or ground truth lies."""
+    found: list[dict[str, Any]] = []
+    for image in range(len(call["numbers"])):
+        columns = _columns(call, side, image)
+        for i, (label, shape) in enumerate(zip(columns["labels"], columns["shapes"], strict=True)):
+            each = {"id": len(found) + 1, "image_id": image, "iscrowd": int(columns["crowds"][i])}
+            each["category_id"] = label if call["by_class"] else 0
+            if call.op == "box_matches_":
+                each |= {"bbox": shape, "area": shape[2] * shape[3]}
+            else:
+                code = mask_tools.encode(np.asfortranarray(shape))
+                each |= {"segmentation": code, "area": int(shape.sum())}
+            if columns["areas"][i] > 0:
+                each["area"] = columns["areas"][i]
+            if side == "found":
+                each["score"] = columns["scores"][i]
+            found.append(each)
+    return found
 
 
 def _tool(call: Call) -> COCOeval:
-    """The tools after their evaluation; ids say where a detection or ground truth lies."""
+    """The tools after their evaluation."""
     sides = []
-    for side, column in (("truth", 1), ("found", 0)):
-        annotations, place, start = [], 0, 0
-        for number, sizes in enumerate(call["layout"].tolist()):
-            for _ in range(sizes[column]):
-                each = _annotation(call, side, place, sizes[3], start)
-                annotations.append({**each, "id": place + 1, "image_id": number})
-                place, start = place + 1, start + sizes[3]
+    labels = {
+        int(x) for column in ("labels", "truth_labels") for each in call[column] for x in each
+    }
+    for side in ("truth", "found"):
         tool = COCO()
-        labels = [*call["labels"].tolist(), *call["truth_labels"].tolist()]
         tool.dataset = {
-            "images": [{"id": i, "height": 1, "width": 1} for i in range(len(call["layout"]))],
-            "annotations": annotations,
-            "categories": [{"id": k} for k in ({*labels} if call["by_class"] else {0})],
+            "images": [{"id": i, "height": 1, "width": 1} for i in range(len(call["numbers"]))],
+            "annotations": _annotations(call, side),
+            "categories": [{"id": k} for k in (labels if call["by_class"] else {0})],
         }
         with contextlib.redirect_stdout(io.StringIO()):
             tool.createIndex()
@@ -135,14 +173,11 @@ def _tool(call: Call) -> COCOeval:
 
 
 def oracle(call: Call) -> Answer:
-    for name in ("boxes", "truth_boxes"):
-        if name in call.arguments and bool(_wrong(call[name].double()).any()):
-            column = 0 if name == "boxes" else 1
-            place = int(_wrong(call[name].double()).int().argmax())
-            image = int((call["layout"][:, column].cumsum(0) <= place).sum())
-            text = f"image {image}: `boxes` must be finite, with no negative side."
-            return Answer({"state": call["state"], "ious": call["ious"]}, text)
-    tool, found = _tool(call), len(call["labels"])
+    for i in range(len(call["numbers"])):
+        text = _wrong(call, i)
+        if text:
+            return Answer({"state": call["state"], "ious": call["ious"]}, f"image {i}: {text}")
+    tool, found = _tool(call), sum(map(len, call["labels"]))
     width = call["state"].shape[1]
     words = (width - 4) // 2
     bits = np.zeros((len(call["state"]), 2, words * 64), dtype=bool)
@@ -160,29 +195,32 @@ def oracle(call: Call) -> Answer:
     return Answer({"state": state, "ious": _matrices(call, tool)})
 
 
-def _wrong(boxes: Tensor) -> Tensor:
-    return ~boxes.isfinite().all(1) | (boxes[:, 2:] < 0).any(1)
+def _wrong(call: Call, i: int) -> str | None:
+    if bool(call["scores"][i].isnan().any()):
+        return "`scores` must not be NaN."
+    for name in ("boxes", "truth_boxes") if call.op == "box_matches_" else ():
+        boxes = corner_and_size(call[name][i].reshape(-1, 4), call["box_format"])
+        if not bool(boxes.isfinite().all()) or bool((boxes[:, 2:] < 0).any()):
+            return "`boxes` must be finite, with no negative side."
+    return None
 
 
 def _heads(call: Call) -> Tensor:
     """Score, class, number of the image, and place."""
     rows: list[list[int]] = []
-    d = 0
-    for num_found, _, number, _ in call["layout"].tolist():
-        labels = call["labels"][d : d + num_found].tolist()
-        scores = call["confidences"][d : d + num_found].tolist()
-        for i, (label, score) in enumerate(zip(labels, scores, strict=True)):
+    for i, number in enumerate(call["numbers"]):
+        columns = _columns(call, "found", i)
+        pairs = [*zip(columns["labels"], columns["scores"], strict=True)]
+        for j, (label, score) in enumerate(pairs):
             before = [
-                j
-                for j, (other, value) in enumerate(zip(labels, scores, strict=True))
-                if (other == label or not call["by_class"]) and (-value, j) < (-score, i)
+                k
+                for k, (other, value) in enumerate(pairs)
+                if (other == label or not call["by_class"]) and (-value, k) < (-score, j)
             ]
             (code,) = struct.unpack("<q", struct.pack("<d", score))
             rows.append([code, label, number, len(before)])
-        d += num_found
-    numbers = [n for _, g, n, _ in call["layout"].tolist() for _ in range(g)]
-    for label, number in zip(call["truth_labels"].tolist(), numbers, strict=True):
-        rows.append([0, label, number, -1])
+    for labels, number in zip(call["truth_labels"], call["numbers"], strict=True):
+        rows += [[0, int(label), number, -1] for label in labels]
     return torch.tensor(rows, dtype=torch.int64).view(-1, 4)
 
 
@@ -190,25 +228,41 @@ def _matrices(call: Call, tool: COCOeval) -> Tensor | None:
     if call["ious"] is None:
         return None
     values, start = call["ious"].clone(), 0
-    for image, (d, g, _, _) in enumerate(call["layout"].tolist()):
+    for image, (ours, theirs) in enumerate(zip(call["labels"], call["truth_labels"], strict=True)):
         place = start
         for label in sorted({k for i, k in tool.ious if i == image}):
             own = np.asarray(tool.ious[image, label], dtype=np.float64).flatten()
             values[place : place + len(own)] = torch.from_numpy(own)
             place += len(own)
-        start += d * g
+        start += len(ours) * len(theirs)
     return values
+
+
+def changed(call: Call, name: str, image: int, value: Any) -> list[Any]:
+    """A column with another value of one image."""
+    return [value if i == image else each for i, each in enumerate(call[name])]
+
+
+COLUMNS = ("boxes", "labels", "scores", "truth_boxes", "truth_labels", "crowds", "areas")
 
 
 def odd_boxes() -> Iterator[Call]:
     for seed in range(16):
         yield make(seed, masks=0)
+    for dtype in BOX_DTYPES:  # what is worked out in one dtype, and the sizes that wrap in int8
+        for box_format in range(len(BOX_FORMATS)):
+            yield make(5, masks=0, images=4, dtype=dtype, box_format=box_format)
     call = good()
-    for value in (NAN, INF, -INF, -1.0):  # of a width
-        for name, place in (("boxes", -1), ("truth_boxes", 0)):
-            boxes = call[name].clone()
-            boxes[place, 2] = value
-            yield call.but(**{name: boxes})
+    for value in (NAN, INF, -INF, -1e9):  # of a side
+        for name, image in (("boxes", 3), ("truth_boxes", 0)):
+            boxes = call[name][image].clone()
+            boxes[-1, 2] = value
+            yield call.but(**{name: changed(call, name, image, boxes)})
+    scores = call["scores"][1].clone()
+    scores[0] = NAN
+    yield call.but(scores=changed(call, "scores", 1, scores))
+    yield call.changed(COLUMNS, lambda tensor: torch.stack((tensor, tensor), -1)[..., 0])
+    yield call.but(labels=[each.int() for each in call["labels"]])
 
 
 def odd_masks() -> Iterator[Call]:
@@ -217,35 +271,41 @@ def odd_masks() -> Iterator[Call]:
 
 
 def good() -> Call:
-    return make(3, masks=0, images=4, dtype=torch.float32, keeps=True, max_dets=100)
+    return make(3, masks=0, images=4, keeps=True, max_dets=100, optional=True, **PLAIN)
+
+
+def good_masks() -> Call:
+    return make(3, masks=SIDE, images=4, keeps=True, max_dets=100, optional=True)
 
 
 def refusals(call: Call) -> Any:
-    """Of all that the two ops have in common."""
-    rows, truths = len(call["labels"]), len(call["truth_labels"])
+    """Of all that the two ops have in common; the image is named."""
+
+    def other(name: str, change: Any) -> dict[str, Any]:
+        return {name: changed(call, name, 1, change(call[name][1]))}
+
     return (
         ({"state": call["state"][1:]}, "`state` must be contiguous int64"),
         ({"state": call["state"].int()}, "`state` must be contiguous int64"),
         ({"ious": call["ious"].float()}, "`ious` must be contiguous float64"),
-        ({"labels": call["labels"].int()}, f"`labels` must be contiguous int64 ({rows},)"),
-        ({"confidences": zeros(rows + 1)}, f"`confidences` must be contiguous float64 ({rows},)"),
-        ({"truth_labels": call["truth_labels"].float()}, "`truth_labels` must be contiguous int64"),
-        ({"crowds": call["crowds"].long()}, f"`crowds` must be contiguous bool ({truths},)"),
-        ({"areas": call["areas"].float()}, f"`areas` must be contiguous float64 ({truths},)"),
-        ({"layout": call["layout"][:, :3]}, "`layout` must be contiguous int64"),
+        (other("labels", Tensor.float), "`preds`: image 1: `labels` must hold integers (N,)"),
+        (other("labels", lambda x: x[0]), "`preds`: image 1: `labels` must have an axis"),
+        (other("scores", Tensor.long), "`preds`: image 1: `scores` must hold floats (N,)"),
+        (other("scores", lambda x: x[1:]), "image 1: `scores` and `labels` must be of one length"),
+        (other("truth_labels", Tensor.float), "`target`: image 1: `labels` must hold integers"),
+        (other("crowds", lambda x: x[None]), "`target`: image 1: `iscrowd` must hold real"),
+        (other("areas", lambda x: x * 1j), "`target`: image 1: `area` must hold real numbers"),
+        (other("areas", lambda x: x.to(META)), "must be on the device of the state"),
+        ({"areas": call["areas"][1:]}, "`target`: `area` must be of 4 images, got 3"),
         ({"thresholds": []}, "`thresholds` must hold at least one"),
         ({"ranges": [0.0]}, "`ranges` must hold 1 to 64 pairs, got 1 numbers"),
         ({"max_dets": -1}, "`max_dets` must be at least 0, got -1"),
-        ({"areas": call["areas"].to(META)}, "must be on the device of the state"),
     )
 
 
 def guards(call: Call) -> tuple[dict[str, Any], ...]:
-    more = call["layout"].clone()
-    more[0, 0] += 1
-    less = call["layout"].clone()
-    less[0, 1] = -1
-    return {"layout": more}, {"layout": less}, {"ious": zeros(1)}
+    numbers = call["numbers"]
+    return {"numbers": numbers[1:]}, {"ious": zeros(1)}, {"scores": call["scores"][1:]}
 
 
 COMMON: dict[str, Any] = {
@@ -265,16 +325,19 @@ BOX_MATCHES = Tested(
     good=good,
     refusals=lambda: plain(
         *refusals(good()),
-        ({"boxes": good()["boxes"][:, :3]}, "`boxes` must be contiguous real"),
-        ({"truth_boxes": good()["truth_boxes"] * 1j}, "`truth_boxes` must be contiguous real"),
+        (
+            {"boxes": changed(good(), "boxes", 3, good()["boxes"][3][:, :3])},
+            "`preds`: image 3: `boxes` must hold real numbers (N, 4), got torch.float32",
+        ),
+        (
+            {"truth_boxes": changed(good(), "truth_boxes", 0, good()["truth_boxes"][0] > 0)},
+            "`target`: image 0: `boxes` must hold real numbers (N, 4), got torch.bool",
+        ),
+        ({"box_format": 3}, "`box_format` must be the place of a format, got 3"),
     ),
     guards=guards(good()),
     **COMMON,
 )
-
-
-def good_masks() -> Call:
-    return make(3, masks=SIDE, images=4, keeps=True, max_dets=100)
 
 
 MASK_MATCHES = Tested(
@@ -287,6 +350,7 @@ MASK_MATCHES = Tested(
         *refusals(good_masks()),
         ({"masks": good_masks()["masks"].int()}, "`masks` must be contiguous int64"),
         ({"truth_masks": good_masks()["truth_masks"][None]}, "`truth_masks` must be contiguous"),
+        ({"words": [-1] * 4}, "`words` must be those of a mask of each image"),
     ),
     guards=(*guards(good_masks()), {"masks": ints(1)}),
     **COMMON,

@@ -127,10 +127,14 @@ def curves_of(
     return curves
 
 
-def _mean(values: Tensor) -> Tensor:
-    """Return the mean of those values that are known, -1 if none is."""
-    known = values[values > -1]
-    return known.mean().float() if known.numel() else torch.tensor(-1.0)
+def _over_classes(values: Tensor) -> Tensor:
+    """Return means ``[A, ...]`` over those classes K whose values are known, -1 if none is.
+
+    Whether anything is known depends on class and range of areas alone.
+    """
+    known = values > -1
+    sums, counts = torch.where(known, values, 0).sum(0), known.sum(0)
+    return torch.where(counts > 0, sums / counts, -1)
 
 
 def _mean_of_classes(values: Tensor) -> Tensor:
@@ -142,21 +146,23 @@ def summary(
     curves: Curves, thresholds: Sequence[float], limits: Sequence[int]
 ) -> dict[str, Tensor]:
     """Return the twelve means of COCO, float32 scalars, -1 where nothing is known."""
-    # Whether anything is known depends on class and area alone, so recalls can be averaged first.
-    precision, recall = curves.precision[:, :, -1].mean(-1), curves.recall
+    precision = _over_classes(curves.precision[:, :, -1].mean(-1))
+    recall = _over_classes(curves.recall).mean(-1)
 
     def at(threshold: float) -> Tensor:
-        return precision[:, 0, [i for i, t in enumerate(thresholds) if t == threshold]]
+        places = [i for i, t in enumerate(thresholds) if t == threshold]
+        return precision[0, places].mean() if places else torch.tensor(-1.0)
 
-    sizes = [*RANGES][1:]
-    return {
-        "map": _mean(precision[:, 0]),
-        "map_50": _mean(at(0.5)),
-        "map_75": _mean(at(0.75)),
-        **{f"map_{size}": _mean(precision[:, a]) for a, size in enumerate(sizes, 1)},
-        **{f"mar_{limit}": _mean(recall[:, 0, m]) for m, limit in enumerate(limits)},
-        **{f"mar_{size}": _mean(recall[:, a, -1]) for a, size in enumerate(sizes, 1)},
+    areas, sizes = precision.mean(-1), [*enumerate(RANGES)][1:]
+    values = {
+        "map": areas[0],
+        "map_50": at(0.5),
+        "map_75": at(0.75),
+        **{f"map_{size}": areas[a] for a, size in sizes},
+        **{f"mar_{limit}": recall[0, m] for m, limit in enumerate(limits)},
+        **{f"mar_{size}": recall[a, -1] for a, size in sizes},
     }
+    return {name: value.float() for name, value in values.items()}
 
 
 def _as_upstream(curve: Tensor) -> Tensor:
@@ -209,7 +215,7 @@ def precision_over_recall(
 
 def warn_of_many(preds: Images, limit: int) -> None:
     """Warn if an image has more detections than are matched."""
-    if any(image["labels"].size(0) > limit for image in preds):
+    if any([image["labels"].numel() > limit for image in preds]):
         rank_zero_warn(
             f"An image has more than {limit} detections: of those of a class, the ones with the"
             " lowest scores do not count. `max_detection_thresholds` sets the limit;"
