@@ -26,7 +26,7 @@ from fastmetrics.utilities.data import map_tensors, normal_tensor
 
 # Of rows, and of cells: as many as fit into so many bytes, within these limits.
 MEMORY = 2**25
-MOST_ROWS, LEAST_ROWS = 2**17, 2**12
+MOST_ROWS, LEAST_ROWS = 2**18, 2**12
 MOST_CELLS, LEAST_CELLS = 2**15, 2**8
 _BYTES_OF_SCORE, _BYTES_OF_CELL = 5, 32
 

@@ -716,7 +716,7 @@ def test_bounds_of_a_million_scores_are_narrow(name, rare):
         assert low <= value <= high
         assert low <= ranked.compute() <= high
         assert high - low < 1e-3
-    assert len(ranked.state_bytes()) < 2**21
+    assert len(ranked.state_bytes()) < 2.5e6
 
 
 def test_bounds_of_ranks_with_ranges_of_their_own_are_narrow():
