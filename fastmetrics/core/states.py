@@ -31,8 +31,9 @@ State = Tensor | list[Tensor]
 next_version = itertools.count(1).__next__
 
 
-# All states but those of one batch, by identity: what a compiled region holds of them.
+# All states but those of one batch, by number: what a compiled region holds of them.
 ALIVE: WeakValueDictionary[int, States] = WeakValueDictionary()
+next_number = itertools.count(1).__next__
 
 
 def _is_zero(default: State) -> bool:
@@ -79,6 +80,7 @@ class States:
     Attributes:
         values: the states by name; whoever adds a batch writes here.
         batch: whether they hold one batch of ``forward``, to be joined to others.
+        number: of all states that are none of one batch.
         defaults: what a reset returns to, by name.
         reductions: how each merges, by name.
         count: the number of updates that were counted.
@@ -103,6 +105,7 @@ class States:
         "home",
         "left",
         "lock",
+        "number",
         "reductions",
         "scratch",
         "shared",
@@ -119,7 +122,8 @@ class States:
         self.values: dict[str, Any] = {} if values is None else values
         self.batch = batch
         if not (batch or is_dynamo_compiling()):
-            ALIVE[id(self)] = self
+            self.number = next_number()
+            ALIVE[self.number] = self
         self.defaults: dict[str, State] = {}
         self.reductions: dict[str, Reduction] = {}
         self.count = 0
@@ -405,7 +409,7 @@ class States:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what a copy or a file needs: no memory that is not in use."""
-        left_out = ("__weakref__", "home", "scratch", "spare", "version", "wide", "zeros")
+        left_out = {"__weakref__", "home", "number", "scratch", "spare", "version", "wide", "zeros"}
         state = {n: getattr(self, n) for n in self.__slots__ if n not in left_out}
         with self.lock:
             for name in ("values", "defaults"):

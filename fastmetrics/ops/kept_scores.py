@@ -37,8 +37,7 @@ from fastmetrics.utilities.recording import is_recorded
 # A label that does not count, where labels take a byte.
 LEFT_OUT_BYTE = 255
 
-
-# Who kept scores, by identity: what a compiled region holds of them.
+# Who keeps scores, by identity: what a compiled region holds of them.
 _KEEPERS: WeakValueDictionary[int, Kept] = WeakValueDictionary()
 
 # A compiled region sees neither the lists nor their growth, which would compile it anew. Memory
@@ -201,7 +200,7 @@ class Kept(Scores):
     def _append_later(self, states: States, rows: tuple[Tensor, ...]) -> None:
         """Add rows when the compiled region runs."""
         torch.ops.fastmetrics.append_rows_.default(
-            states.values["events"], id(self), id(states), list(rows)
+            states.values["events"], id(self), states.number, list(rows)
         )
 
     def shrink(self, states: States, dtype: torch.dtype) -> None:

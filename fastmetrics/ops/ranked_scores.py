@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -124,18 +125,23 @@ class Ranked(Kept):
         parts = [Cells(*(x[:, place, column] for x in cells)) for cells in held]
         static_shape = not is_readable(events)
         parts += map(known_cells, self.weighted_points(samples, column, static_shape))
-        size = (self.most_cells, 2)
-        device = events.device
-        merged = Cells(
-            normal_tensor(lambda: torch.zeros(size, dtype=torch.int64, device=device)),
-            normal_tensor(lambda: torch.zeros(size, dtype=torch.float64, device=device)),
-        )
+        if parts and len(parts[0].images) == self.most_cells:  # what the last merge has left
+            merged = self._copied(parts.pop(0))
+        else:
+            nothing = torch.zeros((), dtype=torch.int64, device=events.device)
+            merged = self._copied(Cells(nothing, nothing.double()))
         for images, counts in parts:
             merge_cells_(*merged, images.contiguous(), counts.contiguous())
         if samples.preds:
             curve = self.sorted_curve(states, samples, column, static_shape)
             merge_points_(*merged, curve.fps, curve.tps, curve.thresholds.double())
         return merged
+
+    def _copied(self, cells: Cells) -> Cells:
+        """Return cells in memory of their own, which a merge may change; one stands for all."""
+        copies = (x.expand(self.most_cells, 2).clone for x in cells)
+        form = {"memory_format": torch.contiguous_format}
+        return Cells(*(normal_tensor(partial(copy, **form)) for copy in copies))
 
     @override
     def counted(
