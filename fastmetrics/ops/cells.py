@@ -246,11 +246,11 @@ def merge_points_(
 
     >>> import torch
     >>> from fastmetrics.ops import merge_points_
-    >>> cells, counts = torch.zeros(2, 2, dtype=torch.int64), torch.zeros(2, 2).double()
-    >>> thresholds = torch.tensor([0.9, 0.75, -0.5]).double()
-    >>> reached = torch.tensor([[0, 1], [1, 1], [2, 1]]).double()
+    >>> cells, counts = torch.zeros(3, 2, dtype=torch.int64), torch.zeros(3, 2).double()
+    >>> thresholds = torch.tensor([0.9, 0.75, -0.5, -0.75]).double()
+    >>> reached = torch.tensor([[0, 1], [1, 1], [2, 1], [3, 1]]).double()
     >>> merge_points_(cells, counts, *reached.T.contiguous(), thresholds)
     >>> counts.tolist()
-    [[1.0, 0.0], [1.0, 1.0]]
+    [[2.0, 0.0], [1.0, 0.0], [0.0, 1.0]]
     """
     _merge_points(cells, counts, fps, tps, thresholds)
