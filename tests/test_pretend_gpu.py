@@ -18,6 +18,7 @@ import fastmetrics
 from fastmetrics import ops
 from fastmetrics.ops import faults
 from fastmetrics.ops.co_moments import NUM_COLUMNS
+from tests.classification.test_curve_modes import few
 from tests.every import metrics, of_tensors
 from tests.pretend_gpu import DEVICE, pretend_gpu
 from tools import aot
@@ -51,6 +52,19 @@ def test_updates_never_wait(case, references):
         if "weight" in inspect.signature(metric.update).parameters:
             metric.update(*inputs, weight=torch.empty(30, device=DEVICE))
     assert not waits
+
+
+@pytest.mark.parametrize(
+    "case", [case for case in CASES if case.name.endswith("AUROC-ranked")], ids=repr
+)
+def test_scores_become_cells_without_waiting(case):
+    metric, inputs = case.make().to(DEVICE), inputs_of(case, 30)
+    with few(50, 16), pretend_gpu() as (waits, _):
+        for _ in range(4):
+            metric.update(*inputs)
+        metric.update(*inputs, weight=torch.empty(30, device=DEVICE))
+    assert not waits
+    assert sum(map(len, metric.cells)) == 16
 
 
 @pytest.mark.parametrize("task", ["Binary", "Multiclass", "Multilabel"])

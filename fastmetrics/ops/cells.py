@@ -130,10 +130,10 @@ def merge_cells_reference(cells: Tensor, counts: Tensor, more: Tensor, more_coun
     order = order[empty[order].long().sort(stable=True).indices]  # what counts nothing comes last
     images, numbers, level, leaf, empty = (x[order] for x in (images, numbers, level, leaf, empty))
     total = numbers.sum(0)
-    halved = [_FIRST * room * 0.5**i for i in range(_HALVINGS + 1)]
-    shares = torch.tensor([torch.inf, *halved], dtype=torch.float64, device=cells.device)
+    halvings = torch.arange(-1, _HALVINGS + 1, dtype=torch.float64, device=cells.device)
+    ks = torch.where(halvings < 0, torch.inf, _FIRST * room * 0.5**halvings)
     # The heavy nodes above a cell, and perhaps its own: those of the first levels.
-    heavy = torch.zeros(len(shares), len(level), dtype=torch.int64, device=cells.device)
+    heavy = torch.zeros(len(ks), len(level), dtype=torch.int64, device=cells.device)
     for depth in range(_BITS + 1):
         inside = (level >= depth) & ~empty
         node = _nodes(leaf, torch.full_like(level, depth))
@@ -141,7 +141,7 @@ def merge_cells_reference(cells: Tensor, counts: Tensor, more: Tensor, more_coun
         new[:1] = True
         place = new.cumsum(0) - 1
         held = numbers.new_zeros(numbers.shape).index_add_(0, place, numbers)[place]
-        heavy += ((held * shares[:, None, None] > total).any(-1)) & inside
+        heavy += ((held * ks[:, None, None] > total).any(-1)) & inside
     chosen = heavy.minimum(level)
     node = _nodes(leaf, chosen)
     new = (chosen != chosen.roll(1, -1)) | (node != node.roll(1, -1))
