@@ -10,8 +10,8 @@ A score at or above a threshold counts as positive. Shared arguments, for this m
   others.
 - ``thresholds``: None for every distinct score; an integer T of at least 2 for
   ``linspace(0, 1, T)``, a list of floats in ``[0, 1]`` or a tensor with one axis; ``"auto"`` for
-  the scores cut to their leading bits (16, fewer with more than 64 classes), which takes constant
-  memory.
+  every distinct score in constant memory: metrics merge scores that lie close together once they
+  have kept many, 262,144 of binary ones and fewer of many classes.
 - ``num_classes``, ``num_labels``: integers of at least 2.
 - ``ignore_index``: integer or None; elements with this target are left out.
 - ``validate_args``: check the arguments and the labels; False skips both.
