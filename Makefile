@@ -8,8 +8,9 @@ VENV   ?= .venv
 PY      := $(VENV)/bin/python
 PIP      = $(PY) -m pip --disable-pip-version-check --quiet
 SOURCES := $(wildcard csrc/*) CMakeLists.txt pyproject.toml
-# Wide machines would start more torch processes than their memory likes.
-XDIST   ?= -n auto --maxprocesses 8
+# Wide machines would start more torch processes than their memory likes. Whoever has no test left takes
+# half of another's: the longest ones stand together, and one process had them all.
+XDIST   ?= -n auto --maxprocesses 8 --dist worksteal
 BENCH   ?=
 GPU_CHECK ?=
 
