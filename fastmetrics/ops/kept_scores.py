@@ -44,7 +44,7 @@ _KEEPERS: WeakValueDictionary[int, Kept] = WeakValueDictionary()
 # that a CUDA graph would write again holds the rows of one batch.
 LIBRARY.define(
     "append_rows_(Tensor(a!) events, int statistic, int states, Tensor[] rows) -> ()",
-    tags=(torch.Tag.cudagraph_unsafe,),
+    tags=tuple(tag for name, tag in torch.Tag.__members__.items() if name == "cudagraph_unsafe"),
 )
 
 
