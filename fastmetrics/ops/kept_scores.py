@@ -214,18 +214,18 @@ class Kept(Scores):
         dtype: torch.dtype,
         device: torch.device,
     ) -> SpareRows:
-        """Return memory with ``count`` free rows.
-
-        New memory has twice the rows of the last tensors, so that what is left early wastes
-        little; the first batch gets no more than it needs.
-        """
+        """Return memory with ``count`` free rows; the first batch gets no more than it needs."""
         chunks = states.values[names[0]]
         if not chunks or states.batch or not states.grows:
             return self._new_memory(count, len(names) > 2, dtype, device)
         rows: SpareRows | None = states.spare.get(names[0])
         if rows is not None and rows.has_room(chunks[-1], count, dtype):
             return rows
-        return self._new_memory(max(count, 2 * len(chunks[-1])), len(names) > 2, dtype, device)
+        return self._new_memory(max(count, self.room(chunks)), len(names) > 2, dtype, device)
+
+    def room(self, chunks: list[Tensor]) -> int:
+        """Return how many rows to make room for behind these: what is left early wastes little."""
+        return 2 * len(chunks[-1])
 
     def _new_memory(
         self, size: int, weighted: bool, dtype: torch.dtype, device: torch.device

@@ -97,6 +97,10 @@ class Ranked(Kept):
             check_form(name, tensor, shape, dtype)
 
     @override
+    def room(self, chunks: list[Tensor]) -> int:
+        return min(super().room(chunks), self.most_rows - sum(map(len, chunks)))
+
+    @override
     def shrink(self, states: States, dtype: torch.dtype) -> None:
         """Turn all rows into cells."""
         values = states.values

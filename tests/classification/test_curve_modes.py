@@ -717,6 +717,10 @@ def test_bounds_of_a_million_scores_are_narrow(name, rare):
         assert low <= ranked.compute() <= high
         assert high - low < 1e-3
     assert len(ranked.state_bytes()) < 2.5e6
+    ranked.reset()
+    for start in range(0, 260_000, 10_000):
+        ranked.update(preds[start : start + 10_000].float(), target[start : start + 10_000])
+    assert memory_per_row(ranked) < 1.01
 
 
 def test_bounds_of_ranks_with_ranges_of_their_own_are_narrow():
