@@ -97,22 +97,13 @@ struct Sum {
   }
 };
 
-// Distinct scores by ascending image. What lies at or above each comes as points of a curve have
-// it.
+// Distinct scores by ascending image, and what lies at or above each, and above all.
 struct Points {
   std::vector<uint64_t> images;
-  const double* fps = nullptr;
-  const double* tps = nullptr;
+  std::vector<Sum> reached = std::vector<Sum>(1);
 
   size_t size() const { return images.size(); }
-  // What [begin, end) holds; curves descend.
-  Sum sum(size_t begin, size_t end) const {
-    const auto at = [&](size_t i) { return i < size() ? above(size() - 1 - i) : Sum{}; };
-    return at(begin) - at(end);
-  }
-
- private:
-  Sum above(size_t i) const { return {fps[i], tps[i]}; }
+  Sum sum(size_t begin, size_t end) const { return reached[begin] - reached[end]; }
 };
 
 // Neighbours among the cells and among the points: what lies below one node.
@@ -294,10 +285,14 @@ void merge_points_cpu(Tensor cells, Tensor counts, const Tensor& fps, const Tens
   }
   std::vector<Cell> all;
   append(cells, counts, all);
-  Points points{std::vector<uint64_t>(size), static_cast<const double*>(fps.const_data_ptr()),
-                static_cast<const double*>(tps.const_data_ptr())};
+  const auto* lower = static_cast<const double*>(fps.const_data_ptr());
+  const auto* higher = static_cast<const double*>(tps.const_data_ptr());
   const auto* scores = static_cast<const double*>(thresholds.const_data_ptr());
-  std::transform(scores, scores + size, points.images.rbegin(), image_of);
+  Points points{std::vector<uint64_t>(size), std::vector<Sum>(size + 1)};
+  for (int64_t i = 0; i < size; ++i) {
+    points.images[size - 1 - i] = image_of(scores[i]);
+    points.reached[size - 1 - i] = {lower[i], higher[i]};
+  }
   require(std::is_sorted(points.images.begin(), points.images.end()), "`thresholds` must descend.");
   merge(cells, counts, all, points);
 }
