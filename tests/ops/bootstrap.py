@@ -12,7 +12,7 @@ from torch import Tensor
 
 from tests.ops import oracles, refusals
 from tests.ops.inputs import SHAPES, Draw, class_batch, new_state, some_events, spoil
-from tests.ops.laws import Answer, Call, Tested
+from tests.ops.laws import Answer, Call, Tested, tested_whole
 from tests.ops.refusals import ints, table
 from tests.ops.stat_scores import CLASSES, DTYPES, telling_scores
 
@@ -193,16 +193,10 @@ def weights_oracle(call: Call) -> Answer:
     return Answer({"state": state, "seen": seen})
 
 
-WEIGHTS = Tested(
+WEIGHTS = tested_whole(
     "bootstrap_weights_",
     make_weights,
     weights_oracle,
-    shapes=(),
-    empty=(),
-    batch=(),
-    layouts=(),
-    many=0,
-    adds_up=False,
     odd=lambda: (
         make_weights(seed, samples=samples, replicas=replicas)
         for seed, (samples, replicas) in enumerate(

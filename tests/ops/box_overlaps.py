@@ -10,7 +10,7 @@ import torch
 
 from fastmetrics.ops.box_overlaps import CIOU, DIOU, EPS, GIOU, IOU, KINDS
 from tests.ops.inputs import ALL_DTYPES, LAYOUTS, Draw
-from tests.ops.laws import Answer, Call, Tested
+from tests.ops.laws import Answer, Call, tested_whole
 from tests.ops.refusals import META, ints, plain, zeros
 
 REAL = tuple(dtype for dtype in ALL_DTYPES if dtype is not torch.bool)
@@ -98,17 +98,11 @@ def good() -> Call:
     return make(0, dtype=torch.float32, other_dtype=torch.float32, **options)
 
 
-BOX_OVERLAPS = Tested(
+BOX_OVERLAPS = tested_whole(
     "box_overlaps_",
     make,
     oracle,
     variants=tuple({"kind": kind} for kind in KINDS),
-    shapes=(),
-    empty=(),
-    batch=(),
-    layouts=(),
-    many=0,
-    adds_up=False,
     rtol=1e-13,
     atol=1e-14,
     odd=lambda: (make(seed, kind=KINDS[seed % 4]) for seed in range(24)),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tests.ops.inputs import Draw
-from tests.ops.laws import Answer, Call, Tested
+from tests.ops.laws import Answer, Call, tested_whole
 from tests.ops.refusals import META, ints, plain, zeros
 
 SPREADS = {
@@ -148,32 +148,20 @@ def refusals() -> Any:
     )
 
 
-MERGE_CELLS = Tested(
+MERGE_CELLS = tested_whole(
     "merge_cells_",
     make,
     oracle,
-    shapes=(),
-    empty=(),
-    batch=(),
-    layouts=(),
-    many=0,
-    adds_up=False,
     odd=lambda: (make(seed) for seed in range(40)),
     good=good,
     refusals=refusals,
     guards=({"more": ints(40)}, {"counts": ints(5, 2)}, {"cells": ints(3, 2)}),
 )
 
-MERGE_POINTS = Tested(
+MERGE_POINTS = tested_whole(
     "merge_points_",
     make_points,
     points_oracle,
-    shapes=(),
-    empty=(),
-    batch=(),
-    layouts=(),
-    many=0,
-    adds_up=False,
     odd=lambda: (make_points(seed) for seed in range(40)),
     good=lambda: make_points(1, room=5, size=40, special=False, repeats=False),
     refusals=lambda: plain(

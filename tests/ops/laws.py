@@ -179,6 +179,12 @@ class Tested:
     """Of the samples, those that opcheck traces."""
 
 
+tested_whole = functools.partial(
+    Tested, shapes=(), empty=(), batch=(), layouts=(), many=0, adds_up=False
+)
+"""An op without samples that could be split or joined: its `odd` gives whole calls of all kinds."""
+
+
 @functools.cache
 def every_op() -> dict[str, Tested]:
     stems = sorted({f.__module__.rsplit(".", 1)[-1] for f in REFERENCES.values()})

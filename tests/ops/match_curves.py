@@ -10,7 +10,7 @@ import torch
 
 from fastmetrics.ops.box_matches import row_width
 from tests.ops.inputs import Draw
-from tests.ops.laws import Answer, Call, Tested
+from tests.ops.laws import Answer, Call, tested_whole
 from tests.ops.refusals import META, ints, plain, zeros
 
 
@@ -117,16 +117,10 @@ def refusals() -> Any:
     )
 
 
-MATCH_CURVES = Tested(
+MATCH_CURVES = tested_whole(
     "match_curves_",
     make,
     oracle,
-    shapes=(),
-    empty=(),
-    batch=(),
-    layouts=(),
-    many=0,
-    adds_up=False,
     odd=lambda: (make(seed) for seed in range(12)),
     good=good,
     refusals=refusals,
