@@ -251,7 +251,7 @@ class States:
         lists: list[list[Tensor]] = []
         ends: list[list[Tensor]] = []
         values, home = self.values, self.home
-        compiling = is_compiling()  # which does not know of all gradients, but that these have none
+        compiling = is_compiling()  # which does not know whether numbers have gradients
         for name, part in batch.values.items():
             if name in but:
                 continue

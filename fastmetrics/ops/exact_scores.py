@@ -121,14 +121,15 @@ class Exact(Kept):
         check_form(name, value, shape if counted else tuple(default.shape), torch.int64)
 
     @override
-    def counted(
-        self, states: States, column: int | None, static_shape: bool = False
-    ) -> list[TiedScores]:
+    def made(self, states: States) -> list[tuple[torch.dtype, Tensor]]:
         found = [(dtype, states.values.get(name)) for dtype, name in self.COUNTED.items()]
+        return [(dtype, counts) for dtype, counts in found if counts is not None and counts.ndim]
+
+    @override
+    def counted(self, states: States, column: int | None, static_shape: bool) -> list[TiedScores]:
         return [
             _points_of_counts(dtype, counts[0], column, static_shape)
-            for dtype, counts in found
-            if counts is not None and counts.ndim
+            for dtype, counts in self.made(states)
         ]
 
     # Other programs keep scores as probabilities, and labels in other dtypes, which tells them
@@ -249,22 +250,19 @@ class Exact(Kept):
         return pairs, totals
 
 
-def image_values(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    """Return the lowest score of ``dtype`` in each bin of `score_image_histogram_`; NaN first."""
+def image_values(dtype: torch.dtype, device: torch.device) -> Tensor:
+    """Return the 16-bit score in each bin of `score_image_histogram_`; NaN first."""
     if torch.compiler.is_compiling():  # which does not trace into a cache
-        return _work_out_values(bits, dtype, device)
+        return _work_out_values(dtype, device)
     if is_traced():
-        return unrecorded(lambda: _kept_values(bits, dtype, device))
-    return _kept_values(bits, dtype, device)
+        return unrecorded(lambda: _kept_values(dtype, device))
+    return _kept_values(dtype, device)
 
 
-def _work_out_values(bits: int, dtype: torch.dtype, device: torch.device) -> Tensor:
-    width = 8 * dtype.itemsize
-    image = torch.arange(2**bits, device=device) << (width - bits)
-    sign = 1 << (width - 1)
-    pattern = torch.where(image >= sign, image - sign, (2 * sign - 1 - image) - 2 * sign)
-    values = pattern.to(torch.int16 if width == 16 else torch.int32).view(dtype)
-    values = values.nan_to_num(-torch.inf, torch.inf, -torch.inf)
+def _work_out_values(dtype: torch.dtype, device: torch.device) -> Tensor:
+    image, sign = torch.arange(2**MOST_IMAGE_BITS, device=device), 2 ** (MOST_IMAGE_BITS - 1)
+    pattern = torch.where(image >= sign, image - sign, -1 - image)
+    values = pattern.to(torch.int16).view(dtype).nan_to_num(-torch.inf, torch.inf, -torch.inf)
     values[0] = torch.nan
     return values
 
@@ -286,5 +284,5 @@ def _points_of_counts(
 ) -> TiedScores:
     """Return the points of counted scores ``[C, 2, 65536]`` of one class, or of all of them."""
     table = counts.sum(0) if column is None else counts[column]
-    values = image_values(MOST_IMAGE_BITS, dtype, counts.device)
+    values = image_values(dtype, counts.device)
     return occupied(table, values, static_shape)

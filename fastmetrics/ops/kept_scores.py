@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -93,6 +93,7 @@ class Kept(Scores):
     PLAIN: ClassVar = ("preds", "target")
     WEIGHTED: ClassVar = ("weighted_preds", "weighted_target", "weights")
     MADE: ClassVar[tuple[str, ...]] = ()  # of many rows, by a subclass
+    batches: ClassVar[tuple[tuple[str, ...], ...]] = (PLAIN, WEIGHTED)
 
     def __post_init__(self) -> None:
         """Let compiled regions find the statistic."""
@@ -109,11 +110,6 @@ class Kept(Scores):
     @override
     def rows(self) -> None:
         return None
-
-    @property
-    @override
-    def batches(self) -> tuple[tuple[str, ...], ...]:  # type: ignore[override]  # a constant
-        return self.PLAIN, self.WEIGHTED
 
     @override
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
@@ -340,7 +336,7 @@ class Kept(Scores):
     @override
     def areas(self, states: States, *, micro: bool, precision: bool) -> Areas | None:
         """Return the areas by sorting; None where points of several kinds must be joined."""
-        if chunks_of(states.values["weights"]) or self.counted(states, None):
+        if chunks_of(states.values["weights"]) or self.made(states):
             return None
         preds, target, _ = self.samples(states)
         size = 1 if micro else self.num_classes
@@ -369,10 +365,12 @@ class Kept(Scores):
             curves.append(self.with_probabilities(states, curve))
         return curves[0] if micro else curves
 
-    def counted(
-        self, states: States, column: int | None, static_shape: bool = False
-    ) -> list[TiedScores]:
-        """Return what stands for rows that are no longer there, of one column or of all."""
+    def made(self, states: States) -> Sequence[Any]:
+        """Return what stands for rows that are no longer there, if anything does."""
+        return ()
+
+    def counted(self, states: States, column: int | None, static_shape: bool) -> list[TiedScores]:
+        """Return that as points, of one column or of all."""
         return []
 
     def points(

@@ -20,7 +20,7 @@ from fastmetrics.ops.cells import (
     score_of_image,
 )
 from fastmetrics.ops.counted import choose_interpretation, is_readable
-from fastmetrics.ops.kept_scores import Kept, Samples
+from fastmetrics.ops.kept_scores import Kept, Samples, chunks_of
 from fastmetrics.ops.scores import Curve, Curves, TiedScores
 from fastmetrics.ops.thresholds import RANKED
 from fastmetrics.utilities.data import map_tensors, normal_tensor
@@ -34,8 +34,8 @@ _BYTES_OF_SCORE, _BYTES_OF_CELL = 5, 32
 
 def _fitting(size: int, least: int, most: int) -> int:
     """Return the greatest power of two of things of so many bytes that fit."""
-    fitting = 2 ** ((MEMORY // size).bit_length() - 1) if size <= MEMORY else 1
-    return min(max(fitting, least), most)
+    fitting = max(MEMORY // size, 1).bit_length() - 1
+    return min(max(1 << fitting, least), most)
 
 
 @frozen(kw_only=True)
@@ -51,6 +51,7 @@ class Ranked(Kept):
     """
 
     MADE = CELLS = ("cells", "cell_counts")
+    batches = (*Kept.batches, CELLS)
 
     @property
     @override
@@ -77,11 +78,6 @@ class Ranked(Kept):
     @override
     def reductions(self) -> Mapping[str, Any]:
         return {**super().reductions, **dict.fromkeys(self.CELLS, "cat")}
-
-    @property
-    @override
-    def batches(self) -> tuple[tuple[str, ...], ...]:  # type: ignore[override]  # a constant
-        return self.PLAIN, self.WEIGHTED, self.CELLS
 
     @override
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
@@ -148,11 +144,9 @@ class Ranked(Kept):
         return Cells(*(normal_tensor(partial(copy, **form)) for copy in copies))
 
     @override
-    def counted(
-        self, states: States, column: int | None, static_shape: bool = False
-    ) -> list[TiedScores]:
+    def counted(self, states: States, column: int | None, static_shape: bool) -> list[TiedScores]:
         found = []
-        for images, counts in self._held(states):
+        for images, counts in self.made(states):
             if column is None:
                 images, counts = images.flatten(0, 1), counts.flatten(0, 1)
             else:
@@ -163,28 +157,27 @@ class Ranked(Kept):
             found.append(TiedScores(score_of_image(images[:, 0]), *counts.unbind(1)))
         return found
 
-    def _held(self, states: States) -> list[Cells]:
+    @override
+    def made(self, states: States) -> list[Cells]:
         """Return the cells ``[K, C, 2]`` of the interpretation that holds."""
-        held = [states.values.get(name, []) for name in self.CELLS]
-        chunks = [[x] if isinstance(x, Tensor) else x for x in held]
+        held = (chunks_of(states.values.get(name, [])) for name in self.CELLS)
         events = states.values["events"]
         return [
             Cells(*(choose_interpretation(x, events, dim=1) for x in cells))
-            for cells in zip(*chunks, strict=True)
-            if cells[0].numel()
+            for cells in zip(*held, strict=True)
         ]
 
     @override
     def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:
         curves = super().curves(states, micro=micro, static_shape=static_shape)
-        if not self._held(states):
+        if not self.made(states):
             return curves
         # Cells have scores in float64, whatever those of the rows.
         return _narrow(curves) if isinstance(curves, Curve) else [_narrow(x) for x in curves]
 
     @override
     def cells(self, states: States, *, micro: bool) -> list[Cells] | None:
-        held = self._held(states)
+        held = self.made(states)
         if not held:
             return None
         samples = self.samples(states)
