@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fastmetrics.ops.surface import CHESSBOARD, EUCLIDEAN, NUM_COLUMNS, TAXICAB
 from tests.ops.inputs import LAYOUTS
-from tests.ops.laws import Answer, Call, Tested
+from tests.ops.laws import Answer, Call, tested_whole
 from tests.ops.refusals import META, plain, zeros
 
 METRICS = (EUCLIDEAN, CHESSBOARD, TAXICAB)
@@ -109,16 +109,10 @@ def good() -> Call:
 
 MASK = good()["preds"]
 
-SURFACE_DISTANCES = Tested(
+SURFACE_DISTANCES = tested_whole(
     "surface_distances_",
     make,
     oracle,
-    shapes=(),
-    empty=(),
-    layouts=(),
-    many=0,
-    batch=(),
-    adds_up=False,
     rtol=1e-12,
     odd=odd,
     good=good,
@@ -162,16 +156,10 @@ def odd_transforms() -> Iterator[Call]:
     yield transform_of(torch.zeros(0, 3, dtype=torch.bool), [1.0], EUCLIDEAN)
 
 
-DISTANCE_TRANSFORM = Tested(
+DISTANCE_TRANSFORM = tested_whole(
     "distance_transform_",
     make_transform,
     transform_oracle,
-    shapes=(),
-    empty=(),
-    layouts=(),
-    many=0,
-    batch=(),
-    adds_up=False,
     rtol=1e-12,
     odd=odd_transforms,
     good=lambda: transform_of(MASK, [1.0, 1.0], EUCLIDEAN),
