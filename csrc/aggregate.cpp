@@ -9,6 +9,7 @@
 #include <immintrin.h>
 #endif
 
+#include "op.h"
 #include "parallel.h"
 #include "reals.h"
 #include "simd.h"
@@ -244,8 +245,8 @@ void aggregate_value_cpu(Tensor state, double value, double weight, int64_t redu
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("aggregate_", TORCH_BOX(&aggregate_cpu));
-  library.impl("aggregate_value_", TORCH_BOX(&aggregate_value_cpu));
+  register_op<aggregate_cpu>(library, "aggregate_");
+  register_op<aggregate_value_cpu>(library, "aggregate_value_");
 }
 
 }  // namespace fastmetrics

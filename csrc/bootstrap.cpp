@@ -10,6 +10,7 @@
 
 #include "classes.h"
 #include "job.h"
+#include "op.h"
 
 namespace fastmetrics {
 
@@ -221,8 +222,8 @@ void bootstrap_weights_cpu(Tensor state, Tensor seen, const std::optional<Tensor
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("bootstrap_counts_", TORCH_BOX(&bootstrap_counts_cpu));
-  library.impl("bootstrap_weights_", TORCH_BOX(&bootstrap_weights_cpu));
+  register_op<bootstrap_counts_cpu>(library, "bootstrap_counts_");
+  register_op<bootstrap_weights_cpu>(library, "bootstrap_weights_");
 }
 
 }  // namespace fastmetrics

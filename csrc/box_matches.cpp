@@ -17,6 +17,7 @@
 #include <type_traits>
 #include <vector>
 
+#include "op.h"
 #include "parallel.h"
 #include "reals.h"
 #include "simd.h"
@@ -739,9 +740,9 @@ void pack_masks_cpu(Tensor state, Tensors tensors) {
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("box_matches_", TORCH_BOX(&box_matches_cpu));
-  library.impl("mask_matches_", TORCH_BOX(&mask_matches_cpu));
-  library.impl("pack_masks_", TORCH_BOX(&pack_masks_cpu));
+  register_op<box_matches_cpu>(library, "box_matches_");
+  register_op<mask_matches_cpu>(library, "mask_matches_");
+  register_op<pack_masks_cpu>(library, "pack_masks_");
 }
 
 }  // namespace fastmetrics

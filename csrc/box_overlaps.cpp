@@ -7,6 +7,7 @@
 #include <numbers>
 #include <vector>
 
+#include "op.h"
 #include "parallel.h"
 #include "reals.h"
 
@@ -138,7 +139,7 @@ void box_overlaps_cpu(Tensor state, const Tensor& boxes, const Tensor& others,
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("box_overlaps_", TORCH_BOX(&box_overlaps_cpu));
+  register_op<box_overlaps_cpu>(library, "box_overlaps_");
 }
 
 }  // namespace fastmetrics

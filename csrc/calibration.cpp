@@ -5,6 +5,7 @@
 
 #include "fusible.h"
 #include "labels.h"
+#include "op.h"
 #include "parallel.h"
 #include "scores.h"
 #include "values.h"
@@ -449,7 +450,7 @@ void calibration_bins_cpu(Tensor state, Tensor events, const Tensor& preds, cons
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("calibration_bins_", TORCH_BOX(&calibration_bins_cpu));
+  register_op<calibration_bins_cpu>(library, "calibration_bins_");
   fuse<calibration_bins_job>("calibration_bins_");
 }
 

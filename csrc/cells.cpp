@@ -15,6 +15,7 @@
 #include <limits>
 #include <vector>
 
+#include "op.h"
 #include "stable.h"
 
 namespace fastmetrics {
@@ -300,8 +301,8 @@ void merge_points_cpu(Tensor cells, Tensor counts, const Tensor& fps, const Tens
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("merge_cells_", TORCH_BOX(&merge_cells_cpu));
-  library.impl("merge_points_", TORCH_BOX(&merge_points_cpu));
+  register_op<merge_cells_cpu>(library, "merge_cells_");
+  register_op<merge_points_cpu>(library, "merge_points_");
 }
 
 }  // namespace fastmetrics

@@ -12,6 +12,7 @@
 #endif
 
 #include "fusible.h"
+#include "op.h"
 #include "simd.h"
 
 namespace fastmetrics {
@@ -729,9 +730,9 @@ void merge_co_moments_cpu(Tensor state, const Tensor& others) {
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("co_moments_", TORCH_BOX(&co_moments_cpu));
+  register_op<co_moments_cpu>(library, "co_moments_");
   fuse<co_moments_job>("co_moments_");
-  library.impl("merge_co_moments_", TORCH_BOX(&merge_co_moments_cpu));
+  register_op<merge_co_moments_cpu>(library, "merge_co_moments_");
 }
 
 }  // namespace fastmetrics

@@ -1,6 +1,7 @@
 // confusion_ (multiclass) and label_confusion_ (one two-by-two table per label or group).
 #include "classes.h"
 #include "fusible.h"
+#include "op.h"
 #include "thresholds.h"
 
 namespace fastmetrics {
@@ -390,9 +391,9 @@ void label_confusion_cpu(Tensor state, Tensor events, const Tensor& preds, const
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("confusion_", TORCH_BOX(&confusion_cpu));
+  register_op<confusion_cpu>(library, "confusion_");
   fuse<confusion_job>("confusion_");
-  library.impl("label_confusion_", TORCH_BOX(&label_confusion_cpu));
+  register_op<label_confusion_cpu>(library, "label_confusion_");
   fuse<label_confusion_job>("label_confusion_");
 }
 

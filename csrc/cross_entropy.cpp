@@ -11,6 +11,7 @@
 #include <limits>
 
 #include "losses.h"
+#include "op.h"
 #include "scores.h"
 #include "values.h"
 
@@ -117,7 +118,7 @@ void cross_entropy_sums_cpu(Tensor state, Tensor events, const Tensor& preds, co
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("cross_entropy_sums_", TORCH_BOX(&cross_entropy_sums_cpu));
+  register_op<cross_entropy_sums_cpu>(library, "cross_entropy_sums_");
 }
 
 }  // namespace fastmetrics

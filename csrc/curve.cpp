@@ -21,6 +21,7 @@
 #include <immintrin.h>
 #endif
 
+#include "op.h"
 #include "simd.h"
 #include "sorting.h"
 #include "stable.h"
@@ -708,8 +709,8 @@ void curve_points_cpu(Tensor fps, Tensor tps, Tensor thresholds, Tensor count,
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("curve_points_", TORCH_BOX(&curve_points_cpu));
-  library.impl("curve_areas_", TORCH_BOX(&curve_areas_cpu));
+  register_op<curve_points_cpu>(library, "curve_points_");
+  register_op<curve_areas_cpu>(library, "curve_areas_");
 }
 
 }  // namespace fastmetrics

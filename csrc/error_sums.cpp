@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "fusible.h"
+#include "op.h"
 #include "scores.h"
 
 #define FM_KERNELS "error_sums.inl"
@@ -439,7 +440,7 @@ void error_sums_cpu(Tensor state, const Tensor& preds, const Tensor& target,
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("error_sums_", TORCH_BOX(&error_sums_cpu));
+  register_op<error_sums_cpu>(library, "error_sums_");
   fuse<error_sums_job>("error_sums_");
 }
 

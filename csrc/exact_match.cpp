@@ -1,5 +1,6 @@
 // exact_match_ and label_exact_match_: items whose every position is right, and items.
 #include "classes.h"
+#include "op.h"
 #include "thresholds.h"
 
 namespace fastmetrics {
@@ -184,8 +185,8 @@ void label_exact_match_cpu(Tensor state, Tensor events, const Tensor& preds, con
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("exact_match_", TORCH_BOX(&exact_match_cpu));
-  library.impl("label_exact_match_", TORCH_BOX(&label_exact_match_cpu));
+  register_op<exact_match_cpu>(library, "exact_match_");
+  register_op<label_exact_match_cpu>(library, "label_exact_match_");
 }
 
 }  // namespace fastmetrics

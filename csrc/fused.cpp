@@ -3,6 +3,7 @@
 #include <bit>
 
 #include "fusible.h"
+#include "op.h"
 
 namespace fastmetrics {
 namespace {
@@ -78,8 +79,6 @@ void fused_cpu(std::vector<Tensor> states, std::vector<Tensor> events, std::vect
 
 }  // namespace
 
-STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("fused_", TORCH_BOX(&fused_cpu));
-}
+STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) { register_op<fused_cpu>(library, "fused_"); }
 
 }  // namespace fastmetrics

@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "losses.h"
+#include "op.h"
 #include "scores.h"
 #include "values.h"
 
@@ -158,7 +159,7 @@ void hinge_sums_cpu(Tensor state, Tensor events, const Tensor& preds, const Tens
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("hinge_sums_", TORCH_BOX(&hinge_sums_cpu));
+  register_op<hinge_sums_cpu>(library, "hinge_sums_");
 }
 
 }  // namespace fastmetrics

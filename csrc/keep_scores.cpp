@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "labels.h"
+#include "op.h"
 #include "parallel.h"
 #include "scores.h"
 
@@ -213,7 +214,7 @@ void keep_scores_cpu(Tensor state, Tensor events, const Tensor& preds, const Ten
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("keep_scores_", TORCH_BOX(&keep_scores_cpu));
+  register_op<keep_scores_cpu>(library, "keep_scores_");
 }
 
 }  // namespace fastmetrics

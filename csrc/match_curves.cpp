@@ -10,6 +10,7 @@
 #include <limits>
 #include <vector>
 
+#include "op.h"
 #include "parallel.h"
 #include "sorting.h"
 
@@ -243,7 +244,7 @@ void match_curves_cpu(Tensor precision, Tensor recall, std::optional<Tensor> con
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("match_curves_", TORCH_BOX(&match_curves_cpu));
+  register_op<match_curves_cpu>(library, "match_curves_");
 }
 
 }  // namespace fastmetrics

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "direct.h"
 #include "simd.h"
 #include "strings.h"
 
@@ -38,6 +39,7 @@ PYBIND11_MODULE(_C, module) {
   module.def(
       "simd_level", [] { return fastmetrics::simd_name(fastmetrics::simd_level()); },
       "Instruction set chosen when the module was loaded.");
+  fastmetrics::bind_direct(module);
   fastmetrics::bind_chrf(module);
   fastmetrics::bind_edits(module);
   fastmetrics::bind_extended_edits(module);

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "op.h"
 #include "parallel.h"
 
 namespace fastmetrics {
@@ -325,7 +326,7 @@ void panoptic_cpu(Tensor state, Tensor events, const Tensor& preds, const Tensor
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("panoptic_", TORCH_BOX(&panoptic_cpu));
+  register_op<panoptic_cpu>(library, "panoptic_");
 }
 
 }  // namespace fastmetrics

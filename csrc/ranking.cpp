@@ -10,6 +10,7 @@
 #endif
 
 #include "labels.h"
+#include "op.h"
 #include "parallel.h"
 #include "scores.h"
 
@@ -271,7 +272,7 @@ void ranking_sums_cpu(Tensor state, Tensor events, const Tensor& preds, const Te
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("ranking_sums_", TORCH_BOX(&ranking_sums_cpu));
+  register_op<ranking_sums_cpu>(library, "ranking_sums_");
 }
 
 }  // namespace fastmetrics

@@ -14,6 +14,7 @@
 #include <utility>
 #include <vector>
 
+#include "op.h"
 #include "simd.h"
 #include "sorting.h"
 #include "stable.h"
@@ -521,8 +522,8 @@ void rank_orders_cpu(Tensor orders, Tensor triples, std::vector<Tensor> preds,
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("rank_moments_", TORCH_BOX(&rank_moments_cpu));
-  library.impl("rank_orders_", TORCH_BOX(&rank_orders_cpu));
+  register_op<rank_moments_cpu>(library, "rank_moments_");
+  register_op<rank_orders_cpu>(library, "rank_orders_");
 }
 
 }  // namespace fastmetrics

@@ -9,6 +9,7 @@
 #include <immintrin.h>
 #endif
 
+#include "op.h"
 #include "parallel.h"
 #include "reals.h"
 #include "simd.h"
@@ -337,7 +338,7 @@ void row_similarity_cpu(Tensor state, const Tensor& preds, const Tensor& target,
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("row_similarity_", TORCH_BOX(&row_similarity_cpu));
+  register_op<row_similarity_cpu>(library, "row_similarity_");
 }
 
 }  // namespace fastmetrics

@@ -8,6 +8,7 @@
 
 #include "fusible.h"
 #include "labels.h"
+#include "op.h"
 #include "scores.h"
 #include "values.h"
 
@@ -713,9 +714,9 @@ void score_image_histogram_cpu(Tensor state, Tensor events, const Tensor& preds,
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("score_histogram_", TORCH_BOX(&score_histogram_cpu));
+  register_op<score_histogram_cpu>(library, "score_histogram_");
   fuse<score_histogram_job>("score_histogram_");
-  library.impl("score_image_histogram_", TORCH_BOX(&score_image_histogram_cpu));
+  register_op<score_image_histogram_cpu>(library, "score_image_histogram_");
 }
 
 }  // namespace fastmetrics

@@ -1,9 +1,7 @@
 // The project's view of the libtorch stable ABI: aliases, scalar types, strided geometry, errors.
 #pragma once
 
-#include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
-#include <torch/csrc/stable/tensor.h>
 
 #include <array>
 #include <cstdint>
@@ -12,10 +10,9 @@
 #include <stdexcept>
 #include <string>
 
-namespace fastmetrics {
+#include "tensor.h"
 
-using torch::headeronly::ScalarType;
-using torch::stable::Tensor;
+namespace fastmetrics {
 
 // Columns of the `events` tensor; fastmetrics/ops/faults.py documents them.
 enum Event : int64_t { kInvalid = 0, kNan = 1, kOutside = 2, kBadWeight = 3 };
@@ -77,13 +74,6 @@ auto with_label_type(ScalarType type, F&& f) {
       return f(uint8_t{});
     default:
       unsupported_dtype("a label tensor");
-  }
-}
-
-// Memory safety only; the Python side has checked the metadata and worded the errors.
-inline void require(bool ok, const char* message) {
-  if (!ok) {
-    throw std::invalid_argument(message);
   }
 }
 

@@ -1,6 +1,7 @@
 // stat_scores_: per-class counts (tp, fp, tn, fn).
 #include "classes.h"
 #include "fusible.h"
+#include "op.h"
 
 namespace fastmetrics {
 namespace {
@@ -280,7 +281,7 @@ void stat_scores_cpu(Tensor state, Tensor events, const Tensor& preds, const Ten
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("stat_scores_", TORCH_BOX(&stat_scores_cpu));
+  register_op<stat_scores_cpu>(library, "stat_scores_");
   fuse<stat_scores_job>("stat_scores_");
 }
 

@@ -15,6 +15,7 @@
 #include <limits>
 #include <vector>
 
+#include "op.h"
 #include "parallel.h"
 
 namespace fastmetrics {
@@ -466,8 +467,8 @@ void distance_transform_cpu(Tensor state, const Tensor& masks, std::vector<doubl
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("surface_distances_", TORCH_BOX(&surface_distances_cpu));
-  library.impl("distance_transform_", TORCH_BOX(&distance_transform_cpu));
+  register_op<surface_distances_cpu>(library, "surface_distances_");
+  register_op<distance_transform_cpu>(library, "distance_transform_");
 }
 
 }  // namespace fastmetrics

@@ -14,6 +14,7 @@
 #include <immintrin.h>
 #endif
 
+#include "op.h"
 #include "parallel.h"
 #include "simd.h"
 
@@ -156,7 +157,7 @@ void tensor_stats_cpu(Tensor state, std::vector<Tensor> tensors) {
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("tensor_stats_", TORCH_BOX(&tensor_stats_cpu));
+  register_op<tensor_stats_cpu>(library, "tensor_stats_");
 }
 
 }  // namespace fastmetrics

@@ -11,6 +11,7 @@
 #include <limits>
 #include <vector>
 
+#include "op.h"
 #include "parallel.h"
 #include "reals.h"
 #include "simd.h"
@@ -246,8 +247,8 @@ void merge_top_samples_cpu(Tensor state, const Tensor& others) {
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
-  library.impl("top_samples_", TORCH_BOX(&top_samples_cpu));
-  library.impl("merge_top_samples_", TORCH_BOX(&merge_top_samples_cpu));
+  register_op<top_samples_cpu>(library, "top_samples_");
+  register_op<merge_top_samples_cpu>(library, "merge_top_samples_");
 }
 
 }  // namespace fastmetrics

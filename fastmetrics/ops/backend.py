@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fastmetrics.ops.define import CHECKS, LIBRARY, REFERENCES, WITHOUT_TRITON
+from fastmetrics.ops.define import CHECKS, DIRECT, LIBRARY, REFERENCES, WITHOUT_TRITON
 
 CHOICES = ("auto", "reference", "native", "triton")
 GPU_KEYS = ("CUDA", "XPU")
@@ -60,10 +60,25 @@ def _load_native() -> None:
     try:
         native = importlib.import_module("fastmetrics._C")
         native_reason = "compiled module loaded"
+        _load_direct(native)
     except ImportError as error:
         if choice == "native":
             raise
         native_reason = f"no compiled module ({error})"
+
+
+def _load_direct(module: ModuleType) -> None:
+    """Let ops on plain tensors go round the dispatcher, unless somebody watches it."""
+    dlpack = getattr(Tensor, "__dlpack_c_exchange_api__", None)
+    if dlpack is not None:
+        watchers = [
+            torch._C._len_torch_dispatch_stack,  # type: ignore[attr-defined]  # not in the stubs
+            torch._C._len_torch_function_stack,
+            torch._C._functorch.peek_interpreter_stack,
+            torch._C._get_tracing_state,
+            torch._C._autograd._profiler_enabled,
+        ]
+        DIRECT.update(module.direct_ops(dlpack, [Tensor, torch.nn.Parameter], watchers))
 
 
 def _load_triton() -> None:

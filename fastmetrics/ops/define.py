@@ -20,10 +20,18 @@ CHECKS: dict[str, Callable[..., None]] = {}
 # Of the few ops whose CPU kernel refuses a value without saying which: what says it.
 EXPLANATIONS: dict[str, Callable[..., None]] = {}
 
+# What runs an op on plain tensors of a CPU without torch's dispatcher, where that is known: True
+# once it has, False if it cannot say or must not.
+DIRECT: dict[str, Callable[..., bool]] = {}
+
 # Ops that `compute` runs once over what a metric has kept, rather than `update` over every batch.
 COMPUTE_OPS: set[str] = set()
 # Ops that GPUs run by the reference: torch's own device kernels do the work there.
 WITHOUT_TRITON: set[str] = set()
+
+
+def _never(*args: Any) -> bool:
+    return False
 
 
 def _register_fake(name: str, check: Callable[..., None]) -> None:
@@ -70,6 +78,7 @@ def define(
     _register_fake(f"fastmetrics::{name}", check)
     REFERENCES[name] = reference
     CHECKS[name] = check
+    DIRECT[name] = _never
     if in_compute:
         COMPUTE_OPS.add(name)
     if not triton:
@@ -78,7 +87,7 @@ def define(
         EXPLANATIONS[name] = explain
     handle = getattr(torch.ops.fastmetrics, name).default
     # What the handle calls. Regions that torch compiles know only the handle.
-    direct = handle._op
+    dispatched = handle._op
     names = [argument.name for argument in handle._schema.arguments]
     if fusible_axes is not None:
         add_family(name, handle._schema, fusible_axes)
@@ -87,8 +96,8 @@ def define(
         try:
             if is_dynamo_compiling():
                 handle(*args)
-            else:
-                direct(*args)
+            elif not DIRECT[name](*args):
+                dispatched(*args)
         except (ValueError, RuntimeError):
             refuse_mapped(name, args)
             try:

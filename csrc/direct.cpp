@@ -1,0 +1,239 @@
+// What a direct call reads off its arguments, and the functions that Python calls.
+#include "direct.h"
+
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+namespace fastmetrics {
+namespace {
+
+// DLPack, as its specification lays it out (version 1; dmlc.github.io/dlpack).
+struct DLDataType {
+  uint8_t code;
+  uint8_t bits;
+  uint16_t lanes;
+};
+struct DLTensor {
+  void* data;
+  int32_t device_type;
+  int32_t device_id;
+  int32_t ndim;
+  DLDataType dtype;
+  int64_t* shape;
+  int64_t* strides;
+  uint64_t byte_offset;
+};
+struct DLPackExchangeAPI {
+  uint32_t major;
+  uint32_t minor;
+  void* previous;
+  void* managed_tensor_allocator;
+  void* managed_tensor_from_py_object_no_sync;
+  void* managed_tensor_to_py_object_no_sync;
+  int (*dltensor_from_py_object_no_sync)(void* object, DLTensor* out);
+  void* current_work_stream;
+};
+constexpr int32_t kCpu = 1;
+
+// What torch says once, when the module is loaded; the objects live as long as the process.
+struct Torch {
+  const DLPackExchangeAPI* dlpack = nullptr;
+  std::vector<PyTypeObject*> tensor_types;  // those whose objects are nothing but tensors
+  std::vector<PyObject*> watchers;
+  PyObject* is_neg = nullptr;
+};
+Torch torch_says;
+
+ScalarType scalar_type(DLDataType type) {
+  switch (type.code << 8 | type.bits) {
+    case 0x008:
+      return ScalarType::Char;
+    case 0x010:
+      return ScalarType::Short;
+    case 0x020:
+      return ScalarType::Int;
+    case 0x040:
+      return ScalarType::Long;
+    case 0x108:
+      return ScalarType::Byte;
+    case 0x210:
+      return ScalarType::Half;
+    case 0x220:
+      return ScalarType::Float;
+    case 0x240:
+      return ScalarType::Double;
+    case 0x410:
+      return ScalarType::BFloat16;
+    case 0x608:
+      return ScalarType::Bool;
+    default:
+      return ScalarType::Undefined;
+  }
+}
+
+bool is_plain(PyObject* object) {
+  for (const PyTypeObject* type : torch_says.tensor_types) {
+    if (Py_TYPE(object) == type) {
+      return true;
+    }
+  }
+  return false;
+}
+
+// Whether a bit of the tensor says that its elements are to be read with the other sign.
+bool is_negated(PyObject* tensor) {
+  PyObject* answer = PyObject_CallMethodNoArgs(tensor, torch_says.is_neg);
+  PyErr_Clear();
+  Py_XDECREF(answer);
+  return answer != Py_False;
+}
+
+// Whether something is to see the op, or to have another one in its place: a mode, a transform, a
+// tracer, a profiler.
+bool is_watched() {
+  for (PyObject* watcher : torch_says.watchers) {
+    PyObject* answer = PyObject_CallNoArgs(watcher);
+    const int watches = answer == nullptr ? 1 : PyObject_IsTrue(answer);
+    Py_XDECREF(answer);
+    if (watches != 0) {
+      PyErr_Clear();
+      return true;
+    }
+  }
+  return false;
+}
+
+PyObject* call(PyObject* op, PyObject* const* arguments, Py_ssize_t count) {
+  bool done = false;
+  if (!is_watched()) {
+    try {
+      DirectCall direct(arguments, count);
+      done = static_cast<const DirectOp*>(PyCapsule_GetPointer(op, nullptr))->run(direct);
+    } catch (const std::exception&) {
+      // The state is as it was. The same call through the dispatcher says what is wrong.
+    }
+  }
+  return PyBool_FromLong(done);
+}
+
+}  // namespace
+
+DirectCall::~DirectCall() {
+  if (lock_ != nullptr) {
+    PyEval_RestoreThread(lock_);
+  }
+  for (PyObject* object : held_) {
+    Py_DECREF(object);
+  }
+}
+
+bool DirectCall::start() {
+  if (understood_ && next_ == end_) {
+    lock_ = PyEval_SaveThread();
+    return true;
+  }
+  return false;
+}
+
+bool DirectCall::read(PyObject* given, Tensor& tensor) {
+  DLTensor found;
+  if (!is_plain(given) || torch_says.dlpack->dltensor_from_py_object_no_sync(given, &found) != 0) {
+    PyErr_Clear();
+    return false;
+  }
+  const ScalarType type = scalar_type(found.dtype);
+  const bool is_float = found.dtype.code == 2 || found.dtype.code == 4;
+  if (found.device_type != kCpu || type == ScalarType::Undefined || found.byte_offset != 0 ||
+      (is_float && is_negated(given))) {
+    return false;
+  }
+  tensor = Tensor(found.data, found.shape, found.strides, found.ndim, type, found.dtype.bits / 8);
+  return found.data != nullptr || tensor.numel() == 0;
+}
+
+bool DirectCall::read(PyObject* given, int64_t& number) {
+  if (!PyLong_Check(given)) {
+    return false;
+  }
+  number = PyLong_AsLongLong(given);
+  const bool fits = number != -1 || PyErr_Occurred() == nullptr;
+  PyErr_Clear();
+  return fits;
+}
+
+bool DirectCall::read(PyObject* given, double& number) {
+  if (!PyFloat_Check(given)) {
+    return false;
+  }
+  number = PyFloat_AS_DOUBLE(given);
+  return true;
+}
+
+bool DirectCall::read(PyObject* given, bool& flag) {
+  flag = given == Py_True;
+  return PyBool_Check(given);
+}
+
+template <class T>
+bool DirectCall::read(PyObject* given, std::optional<T>& value) {
+  return given == Py_None || read(given, value.emplace());
+}
+
+template <class T>
+bool DirectCall::read(PyObject* given, std::vector<T>& values) {
+  if (!PyList_CheckExact(given)) {
+    return false;
+  }
+  values.resize(PyList_GET_SIZE(given));
+  for (size_t i = 0; i < values.size(); ++i) {
+    PyObject* item = PyList_GET_ITEM(given, i);
+    held_.push_back(Py_NewRef(item));
+    if (!read(item, values[i])) {
+      return false;
+    }
+  }
+  return true;
+}
+
+template bool DirectCall::read(PyObject*, std::optional<int64_t>&);
+template bool DirectCall::read(PyObject*, std::optional<Tensor>&);
+template bool DirectCall::read(PyObject*, std::vector<int64_t>&);
+template bool DirectCall::read(PyObject*, std::vector<double>&);
+template bool DirectCall::read(PyObject*, std::vector<Tensor>&);
+
+namespace py = pybind11;
+
+void bind_direct(py::module_& module) {
+  module.def(
+      "direct_ops",
+      [](const py::capsule& dlpack, const std::vector<py::type>& tensor_types,
+         const std::vector<py::function>& watchers) {
+        py::dict functions;
+        const auto* table = static_cast<const DLPackExchangeAPI*>(dlpack.get_pointer());
+        if (table->major != 1 || table->dltensor_from_py_object_no_sync == nullptr) {
+          return functions;
+        }
+        torch_says = {table, {}, {}, PyUnicode_InternFromString("is_neg")};
+        for (py::type type : tensor_types) {
+          torch_says.tensor_types.push_back(reinterpret_cast<PyTypeObject*>(type.release().ptr()));
+        }
+        for (py::function watcher : watchers) {
+          torch_says.watchers.push_back(watcher.release().ptr());
+        }
+        static PyMethodDef method{"direct", (PyCFunction)(void*)&call, METH_FASTCALL,
+                                  "Run the op; False, and nothing done, unless it can."};
+        for (DirectOp& op : direct_ops()) {
+          const auto self = py::reinterpret_steal<py::object>(PyCapsule_New(&op, nullptr, nullptr));
+          functions[op.name] =
+              py::reinterpret_steal<py::object>(PyCFunction_New(&method, self.ptr()));
+        }
+        return functions;
+      },
+      py::arg("dlpack"), py::arg("tensor_types"), py::arg("watchers"),
+      "Functions that run ops without the dispatcher, by name; none where DLPack is another.\n\n"
+      "dlpack: the table of functions of the tensors.\n"
+      "tensor_types: the classes whose objects are nothing but tensors.\n"
+      "watchers: functions that answer with something true where an op has to be seen.");
+}
+
+}  // namespace fastmetrics

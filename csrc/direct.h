@@ -1,0 +1,70 @@
+// Ops called without torch's dispatcher, which takes longer than a small batch: 2 of 3
+// microseconds.
+//
+// Python hands over the arguments as they are, and DLPack's table of C functions, which torch has
+// for its tensors, says where their elements lie. What such a call does not understand, or a kernel
+// refuses, goes the long way, where errors are worded: fastmetrics/ops/define.py.
+#pragma once
+
+#include <optional>
+#include <string_view>
+#include <vector>
+
+#include "tensor.h"
+
+struct _object;
+struct _ts;
+namespace pybind11 {
+class module_;
+}
+
+namespace fastmetrics {
+
+// The arguments of one call, read in order.
+class DirectCall {
+ public:
+  DirectCall(_object* const* arguments, int64_t count) : next_(arguments), end_(next_ + count) {}
+  DirectCall(const DirectCall&) = delete;
+  DirectCall& operator=(const DirectCall&) = delete;
+  ~DirectCall();  // takes the lock of the interpreter back
+
+  template <class T>
+  T next() {
+    T value{};
+    understood_ = understood_ && next_ != end_ && read(*next_++, value);
+    return value;
+  }
+
+  // Whether every argument was understood; gives the lock of the interpreter away if so.
+  bool start();
+
+ private:
+  bool read(_object* given, Tensor& tensor);
+  bool read(_object* given, int64_t& number);
+  bool read(_object* given, double& number);
+  bool read(_object* given, bool& flag);
+  template <class T>
+  bool read(_object* given, std::optional<T>& value);
+  template <class T>
+  bool read(_object* given, std::vector<T>& values);
+
+  _object* const* next_;
+  _object* const* end_;
+  bool understood_ = true;
+  std::vector<_object*> held_;  // items of lists, which other threads may change meanwhile
+  _ts* lock_ = nullptr;
+};
+
+struct DirectOp {
+  const char* name;
+  bool (*run)(DirectCall& call);
+};
+
+inline std::vector<DirectOp>& direct_ops() {
+  static std::vector<DirectOp> ops;
+  return ops;
+}
+
+void bind_direct(pybind11::module_& module);
+
+}  // namespace fastmetrics
