@@ -4,6 +4,10 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
 namespace fastmetrics {
 namespace {
 
@@ -23,17 +27,33 @@ struct DLTensor {
   int64_t* strides;
   uint64_t byte_offset;
 };
+struct DLManagedTensorVersioned {
+  uint32_t major;
+  uint32_t minor;
+  void* manager_ctx;
+  void (*deleter)(DLManagedTensorVersioned* self);
+  uint64_t flags;
+  DLTensor dl_tensor;
+};
 struct DLPackExchangeAPI {
   uint32_t major;
   uint32_t minor;
   void* previous;
   void* managed_tensor_allocator;
   void* managed_tensor_from_py_object_no_sync;
-  void* managed_tensor_to_py_object_no_sync;
+  int (*managed_tensor_to_py_object_no_sync)(DLManagedTensorVersioned* tensor, void** out);
   int (*dltensor_from_py_object_no_sync)(void* object, DLTensor* out);
   void* current_work_stream;
 };
 constexpr int32_t kCpu = 1;
+constexpr DLDataType kFloat32{2, 32, 1};
+constexpr DLDataType kFloat64{2, 64, 1};
+
+// A tensor without axes, of our own.
+struct Scalar {
+  DLManagedTensorVersioned managed;
+  double value;  // or a float, in its place
+};
 
 // What torch says once, when the module is loaded; the objects live as long as the process.
 struct Torch {
@@ -104,27 +124,102 @@ bool is_watched() {
 }
 
 PyObject* call(PyObject* op, PyObject* const* arguments, Py_ssize_t count) {
-  bool done = false;
   if (!is_watched()) {
     try {
       DirectCall direct(arguments, count);
-      done = static_cast<const DirectOp*>(PyCapsule_GetPointer(op, nullptr))->run(direct);
+      if (static_cast<const DirectOp*>(PyCapsule_GetPointer(op, nullptr))->run(direct)) {
+        return direct.answer();
+      }
     } catch (const std::exception&) {
       // The state is as it was. The same call through the dispatcher says what is wrong.
     }
   }
-  return PyBool_FromLong(done);
+  Py_RETURN_FALSE;
+}
+
+// number(value, is_double): without axes, float32 or float64; None where torch has to make it.
+PyObject* number(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  if (count != 2 || !PyFloat_Check(arguments[0]) || is_watched()) {
+    Py_RETURN_NONE;
+  }
+  const bool is_double = arguments[1] == Py_True;
+  auto* made = new Scalar{};
+  const double value = PyFloat_AS_DOUBLE(arguments[0]);
+  const float rounded = static_cast<float>(value);  // to infinity, too, as a tensor does
+  is_double ? std::memcpy(&made->value, &value, sizeof(value))
+            : std::memcpy(&made->value, &rounded, sizeof(rounded));
+  static int64_t no_axes = 0;
+  made->managed = {
+      torch_says.dlpack->major,
+      torch_says.dlpack->minor,
+      made,
+      [](DLManagedTensorVersioned* self) { delete static_cast<Scalar*>(self->manager_ctx); },
+      0,
+      {&made->value, kCpu, 0, 0, is_double ? kFloat64 : kFloat32, &no_axes, &no_axes, 0}};
+  void* object = nullptr;
+  if (torch_says.dlpack->managed_tensor_to_py_object_no_sync(&made->managed, &object) != 0) {
+    PyErr_Clear();
+    Py_RETURN_NONE;
+  }
+  return static_cast<PyObject*>(object);
 }
 
 }  // namespace
 
 DirectCall::~DirectCall() {
-  if (lock_ != nullptr) {
-    PyEval_RestoreThread(lock_);
-  }
+  take_lock();
   for (PyObject* object : held_) {
     Py_DECREF(object);
   }
+}
+
+void DirectCall::take_lock() {
+  if (lock_ != nullptr) {
+    PyEval_RestoreThread(lock_);
+    lock_ = nullptr;
+  }
+}
+
+PyObject* DirectCall::answer() {
+  take_lock();
+  if (num_fresh_ == 0) {
+    Py_RETURN_TRUE;
+  }
+  PyObject* lists = PyTuple_New(num_fresh_);
+  for (size_t i = 0; i < num_fresh_; ++i) {
+    const Fresh& state = fresh_[i];
+    PyObject* numbers = PyList_New(state.elements);
+    PyTuple_SET_ITEM(lists, i, numbers);
+    for (int64_t k = 0; k < state.elements; ++k) {
+      PyList_SET_ITEM(numbers, k,
+                      state.is_float ? PyFloat_FromDouble(std::bit_cast<double>(state.data[k]))
+                                     : PyLong_FromLongLong(state.data[k]));
+    }
+  }
+  return lists;
+}
+
+bool DirectCall::read_fresh(PyObject* given, Tensor& tensor) {
+  const size_t axes = PyTuple_GET_SIZE(given) - 1;
+  if (num_fresh_ == fresh_.size() || axes > Fresh::kMaxAxes) {
+    return false;
+  }
+  Fresh& state = fresh_[num_fresh_++];
+  state.is_float = PyTuple_GET_ITEM(given, 0) == Py_True;
+  for (size_t axis = axes; axis-- > 0;) {
+    const int64_t size = PyLong_AsLongLong(PyTuple_GET_ITEM(given, axis + 1));
+    if (size <= 0 || size > Fresh::kMaxElements || state.elements * size > Fresh::kMaxElements) {
+      PyErr_Clear();
+      return false;
+    }
+    state.shape[axis] = size;
+    state.strides[axis] = state.elements;
+    state.elements *= size;
+  }
+  std::fill_n(state.data.begin(), state.elements, 0);
+  tensor = Tensor(state.data.data(), state.shape.data(), state.strides.data(), axes,
+                  state.is_float ? ScalarType::Double : ScalarType::Long, sizeof(int64_t));
+  return true;
 }
 
 bool DirectCall::start() {
@@ -136,6 +231,9 @@ bool DirectCall::start() {
 }
 
 bool DirectCall::read(PyObject* given, Tensor& tensor) {
+  if (PyTuple_CheckExact(given) && PyTuple_GET_SIZE(given) > 0) {
+    return read_fresh(given, tensor);
+  }
   DLTensor found;
   if (!is_plain(given) || torch_says.dlpack->dltensor_from_py_object_no_sync(given, &found) != 0) {
     PyErr_Clear();
@@ -205,13 +303,13 @@ namespace py = pybind11;
 
 void bind_direct(py::module_& module) {
   module.def(
-      "direct_ops",
+      "direct",
       [](const py::capsule& dlpack, const std::vector<py::type>& tensor_types,
          const std::vector<py::function>& watchers) {
-        py::dict functions;
         const auto* table = static_cast<const DLPackExchangeAPI*>(dlpack.get_pointer());
+        py::dict ops;
         if (table->major != 1 || table->dltensor_from_py_object_no_sync == nullptr) {
-          return functions;
+          return std::pair(ops, py::object(py::none()));
         }
         torch_says = {table, {}, {}, PyUnicode_InternFromString("is_neg")};
         for (py::type type : tensor_types) {
@@ -220,18 +318,25 @@ void bind_direct(py::module_& module) {
         for (py::function watcher : watchers) {
           torch_says.watchers.push_back(watcher.release().ptr());
         }
-        static PyMethodDef method{"direct", (PyCFunction)(void*)&call, METH_FASTCALL,
-                                  "Run the op; False, and nothing done, unless it can."};
+        static PyMethodDef methods[] = {
+            {"run", (PyCFunction)(void*)&call, METH_FASTCALL,
+             "Run the op; False, and nothing done, unless it can."},
+            {"number", (PyCFunction)(void*)&number, METH_FASTCALL,
+             "Make a scalar of a float, float32 or, with `is_double`, float64; None unless it "
+             "can."},
+        };
+        const auto made = [](PyMethodDef& method, PyObject* self) {
+          return py::reinterpret_steal<py::object>(PyCFunction_New(&method, self));
+        };
         for (DirectOp& op : direct_ops()) {
           const auto self = py::reinterpret_steal<py::object>(PyCapsule_New(&op, nullptr, nullptr));
-          functions[op.name] =
-              py::reinterpret_steal<py::object>(PyCFunction_New(&method, self.ptr()));
+          ops[op.name] = made(methods[0], self.ptr());
         }
-        return functions;
+        return std::pair(ops, made(methods[1], nullptr));
       },
       py::arg("dlpack"), py::arg("tensor_types"), py::arg("watchers"),
-      "Functions that run ops without the dispatcher, by name; none where DLPack is another.\n\n"
-      "dlpack: the table of functions of the tensors.\n"
+      "Functions that run ops without the dispatcher, by name, and one that makes scalars.\n\n"
+      "dlpack: the table of functions of the tensors; none of ours where it is another.\n"
       "tensor_types: the classes whose objects are nothing but tensors.\n"
       "watchers: functions that answer with something true where an op has to be seen.");
 }

@@ -2,10 +2,13 @@
 // microseconds.
 //
 // Python hands over the arguments as they are, and DLPack's table of C functions, which torch has
-// for its tensors, says where their elements lie. What such a call does not understand, or a kernel
-// refuses, goes the long way, where errors are worded: fastmetrics/ops/define.py.
+// for its tensors, says where their elements lie. In the place of a state may stand what it would
+// be made of, `(is_float, *shape)`: then it is made here, of zeros, and the call returns its
+// numbers. What a call does not understand, or a kernel refuses, goes the long way, where errors
+// are worded: fastmetrics/ops/define.py.
 #pragma once
 
+#include <array>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -37,8 +40,24 @@ class DirectCall {
 
   // Whether every argument was understood; gives the lock of the interpreter away if so.
   bool start();
+  // What Python gets once the kernel has run: True, or a list of numbers for each state made here.
+  _object* answer();
 
  private:
+  // The state of one batch, float64 or int64.
+  struct Fresh {
+    static constexpr int64_t kMaxAxes = 4;
+    static constexpr int64_t kMaxElements = 128;
+
+    bool is_float = false;
+    int64_t elements = 1;
+    std::array<int64_t, kMaxAxes> shape;
+    std::array<int64_t, kMaxAxes> strides;
+    std::array<int64_t, kMaxElements> data;  // doubles as their bits
+  };
+
+  void take_lock();
+  bool read_fresh(_object* given, Tensor& tensor);
   bool read(_object* given, Tensor& tensor);
   bool read(_object* given, int64_t& number);
   bool read(_object* given, double& number);
@@ -51,6 +70,8 @@ class DirectCall {
   _object* const* next_;
   _object* const* end_;
   bool understood_ = true;
+  std::array<Fresh, 2> fresh_;
+  size_t num_fresh_ = 0;
   std::vector<_object*> held_;  // items of lists, which other threads may change meanwhile
   _ts* lock_ = nullptr;
 };

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.ops.define import CHECKS, DIRECT, LIBRARY, REFERENCES, WITHOUT_TRITON
+from fastmetrics.utilities import data
 
 CHOICES = ("auto", "reference", "native", "triton")
 GPU_KEYS = ("CUDA", "XPU")
@@ -68,17 +69,17 @@ def _load_native() -> None:
 
 
 def _load_direct(module: ModuleType) -> None:
-    """Let ops on plain tensors go round the dispatcher, unless somebody watches it."""
+    """Let small work on plain tensors go round the dispatcher, unless somebody watches it."""
     dlpack = getattr(Tensor, "__dlpack_c_exchange_api__", None)
     if dlpack is not None:
         watchers = [
             torch._C._len_torch_dispatch_stack,  # type: ignore[attr-defined]  # not in the stubs
             torch._C._len_torch_function_stack,
-            torch._C._functorch.peek_interpreter_stack,
             torch._C._get_tracing_state,
             torch._C._autograd._profiler_enabled,
         ]
-        DIRECT.update(module.direct_ops(dlpack, [Tensor, torch.nn.Parameter], watchers))
+        ops, data.number = module.direct(dlpack, [Tensor, torch.nn.Parameter], watchers)
+        DIRECT.update(ops)
 
 
 def _load_triton() -> None:

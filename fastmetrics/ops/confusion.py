@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from fastmetrics.core.statistic import View, frozen
 from fastmetrics.ops.checks import check_label_dtype, raise_first_invalid, shape_text
 from fastmetrics.ops.counted import COUNTS, Counts, CountStatistic, choose_interpretation
 from fastmetrics.ops.define import define
-from fastmetrics.ops.faults import INVALID
+from fastmetrics.ops.faults import INVALID, OUTSIDE
 from fastmetrics.ops.inputs import (
     LOGITS,
     PROBS,
@@ -338,6 +338,7 @@ class LabelTables(CountStatistic):
     input: str = "auto"
 
     op = staticmethod(_label_confusion)
+    top_k: ClassVar[None] = None  # each label is predicted or not
 
     @property
     @override
@@ -371,9 +372,15 @@ class LabelTables(CountStatistic):
         """
         return choose_interpretation(self.counts_of(states), states.values["events"])
 
+    def rows_of(self, counts: list[int], events: list[int]) -> list[tuple[int, ...]]:
+        """Return tp, fp, tn and fn of each label, of :meth:`numbers`."""
+        end = len(counts) if events[OUTSIDE] or self.input != "auto" else len(counts) // 2
+        firsts = range(end - 4 * self.num_labels, end, 4)
+        return [tuple(counts[first + column] for column in TABLE_ORDER) for first in firsts]
+
     def read(self, states: States) -> Counts:
         """Return the counts of each label, samplewise with a leading ``[N]``."""
-        return Counts(LabelTables.matrix(self, states).flatten(-2), TABLE_ORDER)
+        return Counts(self.counts_of(states), TABLE_ORDER, events=states.values["events"])
 
     @override
     def views(self) -> Mapping[str, View]:
@@ -474,8 +481,8 @@ class GroupTables(CountStatistic):
 
     def read(self, states: States) -> Counts:
         """Return the counts of each group, ``[G]``."""
-        tables = choose_interpretation(states.values["counts"], states.values["events"])
-        return Counts(tables.flatten(-2), TABLE_ORDER)
+        values = states.values
+        return Counts(values["counts"], TABLE_ORDER, events=values["events"])
 
     @override
     def views(self) -> Mapping[str, View]:

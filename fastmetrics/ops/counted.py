@@ -13,7 +13,8 @@ from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, View, check_form
-from fastmetrics.ops.faults import NAN_AS_TORCH, OUTSIDE, new_events, raise_events
+from fastmetrics.ops.define import DIRECT
+from fastmetrics.ops.faults import NAN_AS_TORCH, NUM_EVENTS, OUTSIDE, new_events, raise_events
 from fastmetrics.utilities.data import normal_tensor
 from fastmetrics.utilities.recording import is_recorded
 
@@ -55,15 +56,25 @@ class Counts:
     """True and false positives and negatives of each class, by name.
 
     Attributes:
-        table: ``[..., C, 4]``, as a statistic keeps it.
+        state: ``[..., C, 4]`` as a statistic keeps it, or ``[..., H, C, 2, 2]`` beside ``events``.
         order: the columns of ``table`` that hold tp, fp, tn and fn.
         top_k: how many classes are predicted for each sample; None for labels, of which each is
             predicted or not.
+        events: what says which of H interpretations of scores to read.
     """
 
-    table: Tensor
+    state: Tensor
     order: tuple[int, int, int, int]
     top_k: int | None = None
+    events: Tensor | None = None
+
+    @property
+    def table(self) -> Tensor:
+        """The counts, ``[..., C, 4]``."""
+        if self.events is not None:
+            self.state = choose_interpretation(self.state, self.events).flatten(-2)
+            self.events = None
+        return self.state
 
     @property
     def tp(self) -> Tensor:
@@ -96,10 +107,16 @@ class Counts:
 
         None unless the classes are few, and the host can look at them for free.
         """
-        table = self.table
-        if table.ndim != 2 or not is_few(table):
-            return None
-        rows = table.tolist()
+        state, events = self.state, self.events
+        if events is None:
+            if state.ndim != 2 or not is_few(state):
+                return None
+            rows = state.tolist()
+        else:  # numbers are chosen among in less time than tensors
+            if state.ndim != 4 or state.shape[1] > _FEW or not is_readable(state):
+                return None
+            chosen = len(state) > 1 and events.tolist()[OUTSIDE] > 0
+            rows = [first + second for first, second in state.tolist()[chosen]]
         return rows if self.order == IN_ORDER else [*map(itemgetter(*self.order), rows)]
 
     def micro(self, keepdim: bool = False) -> Counts:
@@ -174,7 +191,6 @@ class CountStatistic(Statistic):
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
         if self.samplewise:
             return {"counts": [], "events": new_events(device)}
-        # The shape as separate numbers: in one piece it takes torch half as long again.
         counts = torch.zeros(*self.shape, dtype=self.dtype, device=device)
         return {"counts": counts, "events": new_events(device)}
 
@@ -209,6 +225,16 @@ class CountStatistic(Statistic):
     def report(self, owner: str, states: States) -> None:
         if self.validate_args:
             raise_events(owner, states.values["events"], self.nan_treatment)
+
+    def numbers(self) -> Callable[[Tensor, Tensor], Any]:
+        """Return what counts a batch as numbers, those of ``counts`` and of ``events``, in order.
+
+        Its answer is false where tensors must do. Nothing is reported.
+        """
+        count = DIRECT[self.op.__name__]
+        counts, events = (self.dtype.is_floating_point, *self.shape), (False, NUM_EVENTS)
+        arguments = self.arguments()
+        return lambda preds, target: count(counts, events, preds, target, None, *arguments)
 
     def write(self, states: States, index: Any, value: Any) -> None:
         """Set ``counts[index]``; the counts become floats where the value is one."""

@@ -30,7 +30,7 @@ from typing_extensions import override
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, View, frozen
 from fastmetrics.ops.checks import check_devices, check_real, check_weight, shape_text
-from fastmetrics.ops.define import define
+from fastmetrics.ops.define import DIRECT, define
 from fastmetrics.ops.differences import difference
 from fastmetrics.ops.faults import report_weight_sums, weight_or_nan
 from fastmetrics.utilities.checks import check_int
@@ -394,6 +394,11 @@ class ErrorSums(Statistic):
         if self.columns_only and preds.ndim != 1:
             check_columns(_NAME, preds, self.num_outputs)
         _error_sums(states.values["sums"], preds, target, weight, self.terms, self.p, self.power)
+
+    def numbers(self, preds: Tensor, target: Tensor) -> Any:
+        """Return the sums of a batch as numbers, in a tuple; false where tensors must do."""
+        shape = (True, self.num_outputs, num_columns(self.terms))
+        return DIRECT[_NAME](shape, preds, target, None, self.terms, self.p, self.power)
 
     @override
     def with_gradients(

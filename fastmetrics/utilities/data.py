@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from fastmetrics.utilities import compute
 from fastmetrics.utilities.fallback import names_of_others
@@ -20,6 +21,7 @@ __all__ = ["dim_zero_cat", "dim_zero_max", "dim_zero_mean", "dim_zero_min", "dim
 METRIC_EPS = 1e-6
 
 _CPU = torch.device("cpu")
+_FLOATS = (torch.float32, torch.float64)
 
 Made = TypeVar("Made")
 
@@ -221,8 +223,17 @@ def makes_plain_tensors() -> bool:
     return not is_recorded() and type(torch.empty(0, device="cpu")) is Tensor
 
 
+# Makes the tensor of a float in half of torch's time, where that is known; None where torch has to,
+# as under a mode.
+number: Callable[[float, bool], Tensor | None] | None = None
+
+
 def scalar(value: float, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return a number as a tensor without axes; it is rounded as tensors are, to infinity too."""
+    if number is not None and not is_dynamo_compiling() and dtype in _FLOATS:
+        made = number(value, dtype is torch.float64)
+        if made is not None:
+            return made
     try:
         return torch.scalar_tensor(value, dtype=dtype, device=_CPU)  # a third of tensor()'s time
     except RuntimeError:  # beyond the largest number

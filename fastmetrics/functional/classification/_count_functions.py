@@ -12,11 +12,19 @@ from typing import Any, Protocol, TypeVar, cast
 from torch import Tensor
 
 from fastmetrics.core.states import States
-from fastmetrics.functional._declare import Value, counted, declared, planned, without_self
+from fastmetrics.functional._declare import (
+    Shortcut,
+    Value,
+    counted,
+    declared,
+    planned,
+    without_self,
+)
 from fastmetrics.functional.classification._arguments import explained
-from fastmetrics.functional.classification._ratio import Formula
+from fastmetrics.functional.classification._ratio import Formula, Ratio
 from fastmetrics.functional.classification._tasks import TASKS, function_of_task
 from fastmetrics.ops.confusion import BinaryTable, LabelTables
+from fastmetrics.ops.faults import NAN
 from fastmetrics.ops.stat_scores import ClassCounts
 from fastmetrics.utilities.checks import (
     AVERAGES,
@@ -313,9 +321,30 @@ def _of_batch(
         def read(statistic: ClassCounts | LabelTables, states: States) -> Tensor:
             return formula(statistic.read(states), average, zero_division)
 
-        return counted(name, statistic, read)
+        shortcut = None
+        if isinstance(formula, Ratio) and not statistic.samplewise:
+            shortcut = _by_numbers(formula, statistic, average, zero_division)
+        return counted(name, statistic, read, shortcut)
 
     return _shown(planned(signature, name, plan), task, name, summary, needs, shows, depth)
+
+
+def _by_numbers(
+    formula: Ratio,
+    statistic: ClassCounts | LabelTables,
+    average: str | None,
+    zero_division: float,
+) -> Shortcut:
+    count = statistic.numbers()
+
+    def value(preds: Tensor, target: Tensor) -> Tensor | None:
+        found = count(preds, target)
+        if not found or found[1][NAN]:  # of which a report tells
+            return None
+        rows = statistic.rows_of(*found)
+        return formula.of_rows(rows, statistic.top_k, average, zero_division)
+
+    return value
 
 
 def _of_task(

@@ -52,16 +52,13 @@ class Ratio:
         ``tp + fn``; None and ``"none"`` keep the classes apart. Where ``zero_division`` is NaN,
         undefined classes are left out of the mean.
         """
+        rows = counts.rows()
+        if rows is not None:
+            return self.of_rows(rows, counts.top_k, average, zero_division)
         if self.zero_division is not None:
             zero_division = self.zero_division
         labels = counts.top_k is None
         targeted = self.top_k_aware and counts.top_k != 1
-        rows = counts.rows()
-        if rows is not None:
-            value = self._of_rows(rows, average, zero_division, labels, targeted)
-            if isinstance(value, list):
-                return torch.tensor(value, dtype=torch.float32)
-            return scalar(value)
         if average == "micro":
             counts = counts.micro()
         tp, fp, tn, fn = counts.columns(torch.float64)
@@ -80,6 +77,22 @@ class Ratio:
             score = score.nan_to_num(0.0)
             return divide((score * weight).sum(-1), weight.sum(-1), zero_division).float()
         return divide((score * weight).sum(-1), weight.sum(-1)).float()
+
+    def of_rows(
+        self,
+        rows: Sequence[Sequence[float]],
+        top_k: int | None,
+        average: str | None,
+        zero_division: float = 0.0,
+    ) -> Tensor:
+        """Return the same of numbers: of tp, fp, tn and fn of each class."""
+        if self.zero_division is not None:
+            zero_division = self.zero_division
+        targeted = self.top_k_aware and top_k != 1
+        value = self._of_rows(rows, average, zero_division, top_k is None, targeted)
+        if isinstance(value, list):
+            return torch.tensor(value, dtype=torch.float32)
+        return scalar(value)
 
     def _of_rows(
         self,

@@ -30,15 +30,18 @@ Sensing of Environment 62 (1997).
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 
-from fastmetrics.functional._declare import Read, planned_by
+from fastmetrics.functional._declare import Read, Shortcut, planned_by
 from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
 from fastmetrics.ops.counted import TINY, is_readable
+from fastmetrics.ops.faults import NAN
 from fastmetrics.utilities.checks import NORMALIZATIONS, check_choice
 from fastmetrics.utilities.prints import rank_zero_warn
 
@@ -77,15 +80,31 @@ def of_matrix(
         check: raises ``ValueError`` unless these are in range.
     """
 
-    def plan(**own: Any) -> tuple[Confusion | LabelTables, Read]:
+    def plan(**own: Any) -> tuple[Confusion | LabelTables, Read, Shortcut | None]:
         statistic = tables_of(own)
         if statistic.validate_args:
             if check is not None:
                 check(**own)
             statistic.check()
-        return statistic, lambda tables, states: value(tables.matrix(states), **own)
+        shortcut = None
+        if isinstance(statistic, BinaryTable):
+            shortcut = _by_numbers(statistic, functools.partial(value, **own))
+        return statistic, lambda tables, states: value(tables.matrix(states), **own), shortcut
 
     return planned_by(plan)
+
+
+def _by_numbers(statistic: BinaryTable, value: Callable[[Tensor], Tensor]) -> Shortcut:
+    count = statistic.numbers()
+
+    def value_of_batch(preds: Tensor, target: Tensor) -> Tensor | None:
+        found = count(preds, target)
+        if not found or found[1][NAN]:  # of which a report tells
+            return None
+        [(tp, fp, tn, fn)] = statistic.rows_of(*found)
+        return value(torch.tensor([[tn, fp], [fn, tp]]))
+
+    return value_of_batch
 
 
 def normalize_matrix(matrix: Tensor, normalize: str | None) -> Tensor:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
-from fastmetrics.core.statistic import count_with_gradients
+from fastmetrics.core.statistic import count_with_gradients, wants_gradients
 from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops.counted import is_readable
 from fastmetrics.ops.error_sums import ErrorSums
@@ -31,6 +33,26 @@ def root_mean(error: N, weight: N) -> N:
     return value.sqrt() if isinstance(value, Tensor) else math.sqrt(value)
 
 
+def _checked_sums(terms: int, p: float = 1.0, power: float = 0.0) -> ErrorSums:
+    statistic = ErrorSums(terms, p=p, power=power)
+    statistic.check()
+    return statistic
+
+
+# Typed: True is no exponent, though it equals 1.
+_known_sums = functools.lru_cache(64, typed=True)(_checked_sums)
+
+
+def checked_sums(terms: int, **exponents: float) -> ErrorSums:
+    """Return the sums of terms with exponents, which are looked at when they are new."""
+    if not is_dynamo_compiling():
+        try:  # a context manager takes longer
+            return _known_sums(terms, **exponents)
+        except TypeError:  # of what has no hash
+            pass
+    return _checked_sums(terms, **exponents)
+
+
 def error_value(
     owner: str,
     statistic: ErrorSums,
@@ -40,6 +62,13 @@ def error_value(
     weight: Tensor | None,
 ) -> Tensor:
     """Return the value of one batch, whose positions are all one output."""
+    if weight is None and not is_dynamo_compiling() and not wants_gradients(preds, target):
+        found = statistic.numbers(preds, target)
+        if found:
+            try:
+                return scalar(formula(*found[0]), result_dtype(preds, target))
+            except (ValueError, ArithmeticError):  # which tensors do not raise
+                pass
     sums = count_with_gradients(statistic, owner, preds, target, weight).values["sums"]
     return value_of_sums(sums, formula, result_dtype(preds, target))
 

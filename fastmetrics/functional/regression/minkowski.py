@@ -10,8 +10,8 @@ import functools
 from torch import Tensor
 
 from fastmetrics.functional._public import public
-from fastmetrics.functional.regression._error_values import N, error_value
-from fastmetrics.ops.error_sums import POWER, ErrorSums
+from fastmetrics.functional.regression._error_values import N, checked_sums, error_value
+from fastmetrics.ops.error_sums import POWER
 
 __all__ = ["minkowski_distance"]
 
@@ -45,7 +45,6 @@ def minkowski_distance(preds: Tensor, targets: Tensor, p: float) -> Tensor:
     >>> minkowski_distance(preds, target, p=3)
     tensor(1.7517)
     """
-    statistic = ErrorSums(POWER, p=p)
-    statistic.check()
+    statistic = checked_sums(POWER, p=p)
     formula = functools.partial(distance, p=p)
     return error_value("minkowski_distance", statistic, formula, preds, targets, None)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from torch import Tensor
 
 from fastmetrics.functional._public import public
-from fastmetrics.functional.regression._error_values import N, error_value
-from fastmetrics.ops.error_sums import DEVIANCE, ErrorSums
+from fastmetrics.functional.regression._error_values import N, checked_sums, error_value
+from fastmetrics.ops.error_sums import DEVIANCE
 
 __all__ = ["tweedie_deviance_score"]
 
@@ -57,6 +57,5 @@ def tweedie_deviance_score(
     >>> tweedie_deviance_score(preds, targets, power=2)
     tensor(1.2083)
     """
-    statistic = ErrorSums(DEVIANCE, power=power)
-    statistic.check()
+    statistic = checked_sums(DEVIANCE, power=power)
     return error_value("tweedie_deviance_score", statistic, mean_deviance, preds, targets, weight)
