@@ -164,6 +164,8 @@ class _Aggregate(StatisticMetric, BaseAggregator):
         return self._value(self.aggregate)
 
     def _value(self, aggregate: Tensor) -> Tensor:
+        if is_readable(aggregate) and not aggregate.requires_grad:
+            return scalar(aggregate.tolist()[0], self.dtype)
         return aggregate[0].to(self.dtype)
 
     def _follow(self, value: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor:

@@ -207,8 +207,7 @@ class Metric(Stateful, Operators, ABC):
             return as_scalar(value.clone())
         for state in self._states.values.values():
             if isinstance(state, list) or (
-                state.dtype is value.dtype
-                and state.untyped_storage().data_ptr() == value.untyped_storage().data_ptr()
+                state.dtype is value.dtype and torch._C._is_alias_of(state, value)  # type: ignore[attr-defined]  # not in the stubs
             ):
                 value = value.clone()
                 break

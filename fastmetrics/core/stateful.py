@@ -47,11 +47,8 @@ UPSTREAM = "torchmetrics"
 # Public attributes that say nothing about what a metric counts, so that a metric may change them
 # and go on sharing its state.
 _NEUTRAL = frozenset({*SETTINGS, "training", "process_group", "dist_sync_fn"})
-
-
-# What a checkpoint calls that which a metric knows besides its states.
-EXTRAS = "_extras"
-
+_SIMPLE = (type(None), bool, int, float, str)  # never of a module, which takes longer to find out
+EXTRAS = "_extras"  # in a checkpoint, what a metric knows besides its states
 # What says which states a metric holds, and what its `compute` does about other processes.
 _POINTERS = ("_states", "_kept", "_to_sync", "_should_unsync")
 
@@ -558,7 +555,8 @@ class Stateful(Unscripted):
     def __setattr__(self, name: str, value: Any) -> None:
         if name in CONSTANTS:
             raise RuntimeError(f"`{name}` is a constant of {type(self).__name__}.")
-        states = self.__dict__.get("_states")
+        own = self.__dict__
+        states = own.get("_states")
         if states is not None:
             if name in states.defaults:  # never a parameter, buffer or submodule
                 states = self._private()
@@ -572,6 +570,11 @@ class Stateful(Unscripted):
                 return
             if states.shared and not (name.startswith("_") or name in _NEUTRAL):
                 self._leave()
+            if type(value) in _SIMPLE and not (
+                own["_parameters"] or own["_buffers"] or own["_modules"]
+            ):
+                object.__setattr__(self, name, value)
+                return
         super().__setattr__(name, value)
 
     def __hash__(self) -> int:

@@ -73,7 +73,7 @@ def _load_direct(module: ModuleType) -> None:
     dlpack = getattr(Tensor, "__dlpack_c_exchange_api__", None)
     if dlpack is not None:
         watchers = [
-            torch._C._len_torch_dispatch_stack,  # type: ignore[attr-defined]  # not in the stubs
+            torch._C._len_torch_dispatch_stack,
             torch._C._len_torch_function_stack,
             torch._C._get_tracing_state,
             torch._C._autograd._profiler_enabled,

@@ -115,8 +115,9 @@ class Counts:
         else:  # numbers are chosen among in less time than tensors
             if state.ndim != 4 or state.shape[1] > _FEW or not is_readable(state):
                 return None
-            chosen = len(state) > 1 and events.tolist()[OUTSIDE] > 0
-            rows = [first + second for first, second in state.tolist()[chosen]]
+            interpretations = state.tolist()
+            chosen = len(interpretations) > 1 and events.tolist()[OUTSIDE] > 0
+            rows = [first + second for first, second in interpretations[chosen]]
         return rows if self.order == IN_ORDER else [*map(itemgetter(*self.order), rows)]
 
     def micro(self, keepdim: bool = False) -> Counts:

@@ -113,8 +113,8 @@ class Ratio:
         """
         terms = self.terms
         if average == "micro":
-            columns = [sum(column) for column in zip(*rows, strict=True)]
-            numerator, denominator = terms(*columns)
+            counts = rows[0] if len(rows) == 1 else [*map(sum, zip(*rows, strict=True))]
+            numerator, denominator = terms(*counts)
             return float(numerator / denominator if denominator else zero_division)
         if average == "macro" and zero_division == zero_division:  # by far the most common
             total = weight = 0.0
