@@ -25,6 +25,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.absent import Absent
 from benchmarks.life import life
 from benchmarks.registry import quick_part, workloads
 from benchmarks.report import CONSOLE, Failure, print_wide, time_text
@@ -45,6 +46,8 @@ sys.path.insert(0, package)
 import fastmetrics
 assert os.path.realpath(fastmetrics.__file__).startswith(package), fastmetrics.__file__
 sys.path[0] = root
+from benchmarks import absent
+absent.allow()
 from benchmarks.against import serve
 serve(*arguments)
 """
@@ -218,6 +221,7 @@ def serve(source: str, threads: str) -> None:
     answers, sys.stdout = sys.stdout, sys.stderr
     module, _, name = source.partition(":")
     rows = {row.name: row for row in getattr(importlib.import_module(module), name)()}
+    Absent.running = True
     prepared: dict[str, Any] = {}
 
     def prepare(name: str) -> int:

@@ -124,19 +124,23 @@ def arrays(compute: Callable[..., Any]) -> Call:
 
 def bare(make: Callable[[], Any], name: str, *tail: Any) -> Call:
     """Time the op that a metric calls, on the states of that metric."""
-    return _on_states(make, getattr(torch.ops.fastmetrics, name).default, tail)
+    return _on_states(make, lambda: getattr(torch.ops.fastmetrics, name).default, tail)
 
 
 def reference(make: Callable[[], Any], name: str, *tail: Any) -> Call:
     """Time the plain torch twin of the op."""
-    return _on_states(make, REFERENCES[name], tail)
+    return _on_states(make, lambda: REFERENCES[name], tail)
 
 
-def _on_states(make: Callable[[], Any], op: Callable[..., None], tail: tuple[Any, ...]) -> Call:
+def _on_states(
+    make: Callable[[], Any], find_op: Callable[[], Callable[..., None]], tail: tuple[Any, ...]
+) -> Call:
     def start(inputs: Inputs) -> Started:
         metric = make().to(device_of(inputs))
         own = [x.to(device_of(inputs)) if isinstance(x, Tensor) else x for x in tail]
-        return Started(partial(op, metric.counts, metric.events, *inputs, *own), metric.compute)
+        return Started(
+            partial(find_op(), metric.counts, metric.events, *inputs, *own), metric.compute
+        )
 
     return start
 

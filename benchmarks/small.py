@@ -106,7 +106,7 @@ def _their_function(name: str, *batch: torch.Tensor, **arguments: Any) -> Any:
 
 
 def _made(root: Any, name: str, arguments: dict[str, Any]) -> Any:
-    home = root.classification if hasattr(root.classification, name) else root.regression
+    home = root.classification if name in root.classification.__all__ else root.regression
     return getattr(home, name)(**arguments)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import sys
@@ -16,7 +17,7 @@ pytest.importorskip("torchmetrics")
 
 from rich.console import Console
 
-from benchmarks import against, cuda, memory, page, plots, run
+from benchmarks import absent, against, cuda, memory, page, plots, run
 from benchmarks.calls import function
 from benchmarks.life import life
 from benchmarks.registry import quick_part, workloads
@@ -355,6 +356,27 @@ def test_what_only_the_new_commit_has_is_no_failure():
     assert found.missing == ["update/sub/2"]
     assert [one.ratio for one in found.results] == [1.0]
     assert not found.failures
+
+
+def test_names_that_an_older_commit_lacks_fail_only_where_they_are_used(tmp_path, monkeypatch):
+    package = tmp_path / "older"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "known.py").write_text("value = 1\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(sys, "meta_path", [*sys.meta_path])
+    monkeypatch.setattr(absent, "PACKAGE", "older")
+    monkeypatch.setattr(absent.Absent, "running", False)
+    older = importlib.import_module("older")
+    absent.allow()
+    known, lacking = (importlib.import_module(f"older.{name}") for name in ("known", "lacking"))
+    assert known.value == 1 and lacking.__all__ == []
+    for home in (older, known, lacking):
+        row = home.Metric(num_classes=3).update
+        monkeypatch.setattr(absent.Absent, "running", True)
+        with pytest.raises(LookupError, match=f"this commit has no {home.__name__}.Metric"):
+            row()
+        monkeypatch.setattr(absent.Absent, "running", False)
 
 
 @pytest.mark.skipif(not (against.ROOT / ".git").exists(), reason="builds a commit")
