@@ -13,10 +13,15 @@ namespace fastmetrics {
 
 using torch::headeronly::ScalarType;
 
+// Out of line: kernels ask in hundreds of places.
+[[noreturn, gnu::noinline]] inline void refuse(const char* message) {
+  throw std::invalid_argument(message);
+}
+
 // Memory safety only; the Python side has checked the metadata and worded the errors.
 inline void require(bool ok, const char* message) {
   if (!ok) {
-    throw std::invalid_argument(message);
+    refuse(message);
   }
 }
 

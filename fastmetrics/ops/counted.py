@@ -264,7 +264,7 @@ class CountStatistic(Statistic):
         if not isinstance(counts, list):
             return counts
         if counts:
-            return torch.cat(counts)
+            return torch.cat(counts) if len(counts) > 1 else counts[0]
         device = states.values["events"].device
         return torch.zeros((0, *self.shape), dtype=torch.int64, device=device)
 

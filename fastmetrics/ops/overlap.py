@@ -17,7 +17,7 @@ from fastmetrics.core.reductions import Merger
 from fastmetrics.core.states import Batch, States
 from fastmetrics.core.statistic import Statistic, check_form, frozen
 from fastmetrics.ops.confusion import TABLE_ORDER, Confusion, label_confusion_
-from fastmetrics.ops.counted import CountStatistic, is_readable
+from fastmetrics.ops.counted import TINY, CountStatistic, is_readable
 from fastmetrics.ops.faults import INVALID, new_events, raise_events
 from fastmetrics.ops.stat_scores import counts_of_matrix, stat_scores_
 from fastmetrics.utilities.checks import check_choice, check_int
@@ -223,6 +223,10 @@ class Areas(NamedTuple):
     preds: Tensor
     target: Tensor
 
+    def union(self) -> Tensor:
+        """Return the pixels that one or both have."""
+        return self.preds + self.target - self.common
+
 
 def areas_of(counts: Tensor, include_background: bool = True) -> Areas:
     """Return the areas, float64, in counts ``[N, C, 4]``; without class 0 if there are others."""
@@ -232,19 +236,26 @@ def areas_of(counts: Tensor, include_background: bool = True) -> Areas:
     return Areas(tp, tp + fp, tp + fn)
 
 
-def ratio(numerator: Tensor, denominator: Tensor, empty: float) -> Tensor:
-    """Return the quotient; ``empty`` where the denominator is 0."""
-    return torch.where(denominator == 0, empty, numerator / denominator.where(denominator != 0, 1))
+def ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """Return the quotient; 0 where the denominator is 0."""
+    return torch.where(denominator == 0, 0.0, numerator / denominator.where(denominator != 0, 1))
 
 
 def class_ious(areas: Areas) -> Tensor:
     """Return the intersection over union of each class; NaN where neither has any of it."""
-    return ratio(areas.common, areas.preds + areas.target - areas.common, torch.nan)
+    return areas.common / areas.union()
+
+
+def mean_ious(areas: Areas) -> Tensor:
+    """Return the mean of :func:`class_ious` over the classes of each image; NaN without any."""
+    union = areas.union()
+    ious = areas.common / union.clamp_min(TINY)
+    return ious.sum(-1) / union.sign().sum(-1)
 
 
 def class_dices(areas: Areas) -> Tensor:
     """Return the Dice score of each class; NaN where neither has any of it."""
-    return ratio(2 * areas.common, areas.preds + areas.target, torch.nan)
+    return 2 * areas.common / (areas.preds + areas.target)
 
 
 def generalized_dices(areas: Areas, weight_type: str) -> Tensor:
@@ -253,9 +264,9 @@ def generalized_dices(areas: Areas, weight_type: str) -> Tensor:
     Classes that an image does not have weigh nothing, but for "linear".
     """
     power = {"square": 2, "simple": 1, "linear": 0}[weight_type]
-    weights = ratio(torch.ones_like(areas.target), areas.target**power, 0.0)
+    weights = ratio(torch.ones_like(areas.target), areas.target**power)
     total = (weights * (areas.preds + areas.target)).sum(-1)
-    return ratio(2 * (weights * areas.common).sum(-1), total, 0.0)
+    return ratio(2 * (weights * areas.common).sum(-1), total)
 
 
 class Sums(NamedTuple):

@@ -12,11 +12,12 @@ from typing_extensions import Self, override
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Lists, Statistic, View, check_form, frozen, kept_lists
 from fastmetrics.ops.checks import check_devices, check_real, check_weight, shape_text
+from fastmetrics.ops.counted import is_readable
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import report_weight_sums, weight_or_nan
 from fastmetrics.ops.powers import exponent_of, times_power
 from fastmetrics.utilities.checks import check_choice
-from fastmetrics.utilities.data import dim_zero_cat
+from fastmetrics.utilities.data import dim_zero_cat, quotient, scalar
 from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["row_similarity_"]
@@ -239,13 +240,15 @@ class RowSimilarity(Statistic):
         sums = (rows * amounts).sum(), amounts.sum(), (ones * wide).sum()
         states.values["sums"] += torch.stack(sums)
 
-    def read(self, states: States, reduction: str | None) -> Tensor:
-        """Return the value: a float64 scalar, or that of each row ``[N]``."""
+    def read(self, states: States, reduction: str | None, dtype: torch.dtype) -> Tensor:
+        """Return the value: a scalar, or that of each row ``[N]``."""
         if self.keeps_rows:
-            return dim_zero_cat(states.values["measures"])
-        total: Tensor
-        total, count, _ = states.values["sums"].unbind()
-        return total / count if reduction == "mean" else total
+            return dim_zero_cat(states.values["measures"]).to(dtype)
+        sums: Tensor = states.values["sums"]
+        if is_readable(sums) and not sums.requires_grad:  # numbers take half the time of tensors
+            total, count, _ = sums.tolist()
+            return scalar(quotient(total, count) if reduction == "mean" else total, dtype)
+        return (sums[0] / sums[1] if reduction == "mean" else sums[0]).to(dtype)
 
     def is_wide(self, states: States) -> bool:
         """Whether any input was float64; not asked in compiled regions.

@@ -106,8 +106,8 @@ class RowMetric(DifferentiableMetric):
         self.reduction = reduction
 
     def _value(self, states: States) -> Tensor:
-        value = self.statistic.read(states, self.reduction)
-        return value.to(torch.float64 if self.statistic.is_wide(states) else self.dtype)
+        dtype = torch.float64 if self.statistic.is_wide(states) else self.dtype
+        return self.statistic.read(states, self.reduction, dtype)
 
 
 class DivergenceMetric(RowMetric):

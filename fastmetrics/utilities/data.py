@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from itertools import repeat
@@ -226,6 +227,13 @@ def makes_plain_tensors() -> bool:
 # Makes the tensor of a float in half of torch's time, where that is known; None where torch has to,
 # as under a mode.
 number: Callable[[float, bool], Tensor | None] | None = None
+
+
+def quotient(a: float, b: float) -> float:
+    """Divide as tensors do, also by zero."""
+    if b:
+        return a / b
+    return math.nan if not a or a != a else math.copysign(math.inf, a) * math.copysign(1.0, b)
 
 
 def scalar(value: float, dtype: torch.dtype = torch.float32) -> Tensor:

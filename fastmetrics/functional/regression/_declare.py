@@ -128,6 +128,6 @@ def divergence(
     ) -> Tensor:
         statistic = RowSimilarity.of(kinds[bool(log_prob)], reduction)
         states = count_with_gradients(statistic, name, p, q, weight)
-        return statistic.read(states, reduction).to(result_dtype(p, q))
+        return statistic.read(states, reduction, result_dtype(p, q))
 
     return declared(call, name, summary, arguments=_DIVERGENCES, example=example)

@@ -6,11 +6,13 @@ Source: Lin, A concordance correlation coefficient to evaluate reproducibility, 
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from fastmetrics.functional.regression._declare import PairFunction, correlation
 from fastmetrics.functional.regression._moment_values import any_wide, as_result
-from fastmetrics.functional.regression.pearson import defined_correlation
+from fastmetrics.functional.regression.pearson import correlation_of_one, defined_correlation
 from fastmetrics.ops.co_moments import (
     COUNT,
     EXPONENT_D,
@@ -28,6 +30,12 @@ __all__ = ["concordance_corrcoef"]
 
 def concordance_formula(moments: Tensor, wide: bool | None = None) -> Tensor:
     """Return the coefficients of ``moments`` ``[D, 18]``, ``[D]``."""
+    one = correlation_of_one(moments, "concordance_corrcoef", wide)
+    if one is not None:
+        number, row, is_wide = one
+        rest = row[MEAN_D] * row[MEAN_D] * row[WEIGHT] * ((row[COUNT] - 1) / row[COUNT])
+        agreement = 2 * number * math.sqrt(row[M2_X]) * math.sqrt(row[M2_Y])
+        return as_result(agreement / (row[M2_X] + row[M2_Y] + rest), is_wide).unsqueeze(0)
     count = moments[:, COUNT]
     x, y, bias = moments[:, M2_X], moments[:, M2_Y], moments[:, MEAN_D].square()
     is_wide = any_wide(moments, wide)

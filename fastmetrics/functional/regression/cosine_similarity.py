@@ -49,4 +49,4 @@ def cosine_similarity(
     """
     statistic = RowSimilarity.of(COSINE, reduction)
     states = count_with_gradients(statistic, "cosine_similarity", preds, target, weight)
-    return statistic.read(states, reduction).to(result_dtype(preds, target))
+    return statistic.read(states, reduction, result_dtype(preds, target))

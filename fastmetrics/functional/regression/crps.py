@@ -45,9 +45,8 @@ def sample_scores(owner: str, preds: Tensor, target: Tensor) -> Tensor:
     members = preds.shape[1]
     # Around the target the numbers are small, and nothing else depends on where zero lies.
     errors = difference(preds, target.unsqueeze(1)).sort(dim=1).values
-    rank = torch.arange(members, dtype=torch.float64, device=preds.device)
-    spread = (errors * (2.0 * rank - (members - 1))).sum(1)
-    return errors.abs().sum(1) / members - spread / members**2
+    ranks = torch.arange(1 - members, members, 2, dtype=torch.float64, device=preds.device)
+    return (errors.abs() * members - errors * ranks).sum(1) / members**2
 
 
 def score_sums(scores: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -90,6 +89,8 @@ def continuous_ranked_probability_score(
     tensor(0.4167)
     """
     scores = sample_scores("continuous_ranked_probability_score", preds, target)
+    if weight is None:
+        return scores.mean().to(result_dtype(preds, target))
     score, total = score_sums(scores, weight)
     report_weight_sums("continuous_ranked_probability_score", total.view(1, 1), 0)
     return (score / total).to(result_dtype(preds, target))

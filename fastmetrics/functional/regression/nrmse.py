@@ -6,6 +6,8 @@ Source: Shcherbakov and others, A survey of forecast error measures, World Appli
 
 from __future__ import annotations
 
+import math
+
 from torch import Tensor
 
 from fastmetrics.functional._public import public
@@ -15,11 +17,23 @@ from fastmetrics.functional.regression._moment_values import (
     as_result,
     by_residuals,
     count_moments,
+    few_rows,
 )
 from fastmetrics.functional.regression.r2 import squared_errors
-from fastmetrics.ops.co_moments import EXPONENT_Y, M2_Y, MAX_Y, MEAN_Y, MIN_Y, WEIGHT
+from fastmetrics.ops.co_moments import (
+    EXPONENT_Y,
+    M2_D,
+    M2_Y,
+    MAX_Y,
+    MEAN_D,
+    MEAN_Y,
+    MIN_Y,
+    WEIGHT,
+    WIDE,
+)
 from fastmetrics.ops.powers import times_power
 from fastmetrics.utilities.checks import check_choice, check_int
+from fastmetrics.utilities.data import quotient
 
 __all__ = ["normalized_root_mean_squared_error"]
 
@@ -32,8 +46,26 @@ def check_nrmse(normalization: str, num_outputs: int) -> None:
     check_int("num_outputs", num_outputs, 1)
 
 
+def _of_row(row: list[float], normalization: str) -> float:
+    weight, mean, spread = row[WEIGHT], row[MEAN_Y], row[M2_Y]
+    if normalization == "mean":
+        scale = mean
+    elif normalization == "range":
+        scale = row[MAX_Y] - row[MIN_Y]
+    elif normalization == "std":
+        scale = math.sqrt(quotient(spread, weight))
+    else:
+        scale = math.sqrt(spread + weight * mean * mean)
+    errors = row[M2_D] + weight * row[MEAN_D] * row[MEAN_D]
+    return quotient(math.sqrt(quotient(errors, weight)), scale)
+
+
 def nrmse_formula(moments: Tensor, normalization: str = "mean", wide: bool | None = None) -> Tensor:
     """Return the errors of ``moments`` ``[D, 18]``, ``[D]``."""
+    rows = few_rows(moments) if len(moments) == 1 else None
+    if rows:
+        wide = rows[0][WIDE] == 1 if wide is None else wide
+        return as_result(_of_row(rows[0], normalization), wide)
     weight = moments[:, WEIGHT]
     mean, spread = moments[:, MEAN_Y], moments[:, M2_Y]
     if normalization == "mean":

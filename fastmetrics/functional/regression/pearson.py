@@ -64,20 +64,33 @@ def defined_correlation(moments: Tensor, owner: str, wide: bool | None = None) -
     return torch.where(defined, (xy / spread).clamp(-1.0, 1.0), torch.nan)
 
 
+def correlation_of_one(
+    moments: Tensor, owner: str, wide: bool | None
+) -> tuple[float, list[float], bool] | None:
+    """Return the correlation of one output, its moments, and whether an input was float64.
+
+    None where tensors must do, or where the correlation is not defined.
+    """
+    rows = few_rows(moments) if moments.shape[0] == 1 else None
+    if rows is None:
+        return None
+    (row,) = rows
+    x, y, xy = row[M2_X], row[M2_Y], row[C_XY]
+    if not (0 < x < math.inf and 0 < y < math.inf and math.isfinite(xy)):
+        return None
+    is_wide = wide or row[WIDE] == 1
+    step = _FEWEST_STEPS * (_EPS64 if is_wide else 0.0 if row[WIDE] else _EPS32)
+    least_x, least_y = row[MEAN_X] * step, row[MEAN_Y] * step
+    if x < least_x * least_x * row[WEIGHT] or y < least_y * least_y * row[WEIGHT]:
+        _warn_of_rounding(owner)
+    return min(1.0, max(-1.0, xy / (math.sqrt(x) * math.sqrt(y)))), row, is_wide
+
+
 def pearson_formula(moments: Tensor, wide: bool | None = None) -> Tensor:
     """Return the correlation of ``moments`` ``[D, 18]``: a scalar for one output, else ``[D]``."""
-    rows = few_rows(moments) if moments.shape[0] == 1 else None
-    if rows is not None:
-        (row,) = rows
-        x, y, xy = (row[column] for column in (M2_X, M2_Y, C_XY))
-        if 0 < x < math.inf and 0 < y < math.inf and math.isfinite(xy):
-            wide = wide or row[WIDE] == 1
-            step = _FEWEST_STEPS * (_EPS64 if wide else 0.0 if row[WIDE] else _EPS32)
-            least_x, least_y = (row[mean] * step for mean in (MEAN_X, MEAN_Y))
-            if x < least_x * least_x * row[WEIGHT] or y < least_y * least_y * row[WEIGHT]:
-                _warn_of_rounding("pearson_corrcoef")
-            number = min(1.0, max(-1.0, xy / (math.sqrt(x) * math.sqrt(y))))
-            return as_result(number, wide)
+    one = correlation_of_one(moments, "pearson_corrcoef", wide)
+    if one is not None:
+        return as_result(one[0], one[2])
     value = defined_correlation(moments, "pearson_corrcoef", wide)
     return as_result(value.squeeze(), any_wide(moments, wide))
 

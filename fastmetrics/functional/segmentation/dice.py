@@ -12,7 +12,7 @@ from torch import Tensor
 
 from fastmetrics.core.states import States
 from fastmetrics.functional._declare import planned_by
-from fastmetrics.ops.overlap import Areas, Overlap, areas_of, class_dices, ratio
+from fastmetrics.ops.overlap import Areas, Overlap, areas_of, class_dices
 from fastmetrics.utilities.checks import AVERAGES, check_bool, check_choice
 
 __all__ = ["dice_score"]
@@ -23,14 +23,14 @@ AGGREGATION_LEVELS = ("samplewise", "global")
 def dice_formula(areas: Areas, average: str | None) -> Tensor:
     """Return the score of each row, or ``[N, C]`` without an average; NaN where nothing is."""
     if average == "micro":
-        common, *both = (area.sum(-1) for area in areas)
-        return ratio(2 * common, sum(both, torch.zeros_like(common)), torch.nan)
+        common, preds, target = (area.sum(-1) for area in areas)
+        return 2 * common / (preds + target)
     scores = class_dices(areas)
     if average == "macro":
         return scores.nanmean(-1)
     if average != "weighted":
         return scores
-    weights = ratio(areas.target, areas.target.sum(-1, keepdim=True), torch.nan)
+    weights = areas.target / areas.target.sum(-1, keepdim=True)
     return torch.where(scores.isnan().all(-1), torch.nan, (scores * weights).nansum(-1))
 
 

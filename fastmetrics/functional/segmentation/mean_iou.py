@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fastmetrics.core.states import States
 from fastmetrics.functional._declare import planned_by
-from fastmetrics.ops.overlap import Overlap, areas_of, class_ious
+from fastmetrics.ops.overlap import Overlap, areas_of, class_ious, mean_ious
 from fastmetrics.utilities.checks import check_bool
 
 __all__ = ["mean_iou"]
@@ -49,8 +49,9 @@ def _plan(
     check_mean_iou(num_classes, include_background, per_class, input_format)
 
     def read(statistic: Overlap, states: States) -> Tensor:
-        ious = class_ious(areas_of(statistic.counts_of(states), include_background))
-        return (ious.nan_to_num(-1.0) if per_class else ious.nanmean(-1)).float()
+        areas = areas_of(statistic.counts_of(states), include_background)
+        ious = class_ious(areas).nan_to_num(-1.0) if per_class else mean_ious(areas)
+        return ious.float()
 
     return _Images(num_classes, input_format), read
 
