@@ -49,8 +49,9 @@ def rates(
         total = total.unsqueeze(-1)
         if undefined is None:
             total = total.where(total != 0, 1.0)
-        parts = (counts,) if curve.grid else (torch.zeros_like(total), counts)
-        return torch.cat([(part / total).to(dtype) for part in parts], -1)
+        if not curve.grid:
+            counts = torch.cat([torch.zeros_like(total), counts], -1)
+        return (counts / total).to(dtype)
 
     return rate(curve.fps, curve.negatives), rate(curve.tps, curve.positives)
 
