@@ -17,6 +17,7 @@ from fastmetrics.ops.fused import *
 from fastmetrics.ops.hinge import *
 from fastmetrics.ops.keep_scores import *
 from fastmetrics.ops.match_curves import *
+from fastmetrics.ops.overlap import *
 from fastmetrics.ops.panoptic import *
 from fastmetrics.ops.ranking import *
 from fastmetrics.ops.ranks import *

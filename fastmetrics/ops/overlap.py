@@ -1,12 +1,12 @@
 """How far predicted and true segments overlap: counts of each class, of each image or of all.
 
-No op of its own: labels and scores are counted by `stat_scores_`, masks by `label_confusion_`.
+Labels and scores are counted by `stat_scores_`, masks by `label_confusion_`; `overlap_sums_` adds
+up the scores of images.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any, NamedTuple
 
 import torch
@@ -18,10 +18,15 @@ from fastmetrics.core.states import Batch, States
 from fastmetrics.core.statistic import Statistic, check_form, frozen
 from fastmetrics.ops.confusion import TABLE_ORDER, Confusion, label_confusion_
 from fastmetrics.ops.counted import TINY, CountStatistic, is_readable
+from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import INVALID, new_events, raise_events
 from fastmetrics.ops.stat_scores import counts_of_matrix, stat_scores_
 from fastmetrics.utilities.checks import check_choice, check_int
 from fastmetrics.utilities.data import normal_tensor
+
+__all__ = ["overlap_sums_"]
+
+_SUMS = "overlap_sums_"
 
 FORMATS = ("one-hot", "index", "mixed", "logits")
 WEIGHT_TYPES = ("square", "simple", "linear")
@@ -198,7 +203,10 @@ class Overlap(CountStatistic):
 
     def sums(self, states: States) -> Sums:
         """Return what the scores of the images, or those of all pixels, add up to."""
-        return sums_of(self.counts_of(states))
+        counts = self.counts_of(states)
+        sums = no_sums(counts.shape[1], counts.device)
+        overlap_sums_([*sums], counts)
+        return sums
 
     @override
     def read_from(self, other: Statistic, states: States) -> dict[str, Any] | None:
@@ -290,22 +298,85 @@ class Sums(NamedTuple):
 _OF_CLASSES = ("iou", "present", "dice")
 
 
-def sums_of(counts: Tensor) -> Sums:
-    """Return the sums of the scores of images with these counts ``[N, C, 4]``."""
+def no_sums(num_classes: int, device: torch.device | None = None) -> Sums:
+    """Return the sums of no image."""
+    return Sums(
+        torch.zeros(num_classes, dtype=torch.float64, device=device),
+        torch.zeros(num_classes, dtype=torch.int64, device=device),
+        torch.zeros(num_classes, dtype=torch.float64, device=device),
+        torch.zeros(2, 3, dtype=torch.float64, device=device),
+        torch.zeros((), dtype=torch.int64, device=device),
+    )
+
+
+def check_overlap_sums(states: list[Tensor], counts: Tensor) -> None:
+    """Metadata check of `overlap_sums_`, and its fake."""
+    if len(states) != len(Sums._fields):
+        raise ValueError(f"{_SUMS}: `states` must be {Sums._fields}, got {len(states)} tensors.")
+    sums = Sums(*states)
+    if len({tensor.device for tensor in (*sums, counts)}) > 1:
+        raise ValueError(f"{_SUMS}: all tensors must be on one device.")
+    if counts.ndim != 3 or counts.shape[2] != 4 or counts.dtype != torch.int64:
+        raise ValueError(
+            f"{_SUMS}: `counts` must be int64 (N, C, 4), got {counts.dtype} {tuple(counts.shape)}."
+        )
+    classes = counts.shape[1]
+    shapes = {"iou": (classes,), "present": (classes,), "dice": (classes,), "generalized": (2, 3)}
+    for name, tensor in sums._asdict().items():
+        wanted = torch.int64 if name in ("present", "images") else torch.float64
+        shape = shapes.get(name, ())
+        if tensor.shape != shape or tensor.dtype != wanted or not tensor.is_contiguous():
+            raise ValueError(
+                f"{_SUMS}: `{name}` must be contiguous {wanted} {shape}, got {tensor.dtype}"
+                f" {tuple(tensor.shape)}."
+            )
+
+
+def overlap_sums_reference(states: list[Tensor], counts: Tensor) -> None:
+    """Plain torch twin of the compiled kernel."""
+    iou, present, dice, generalized, images = states
     areas = areas_of(counts)
-    present = areas.preds + areas.target > 0
-    generalized = [
+    iou += class_ious(areas).nansum(0)
+    present += (areas.preds + areas.target > 0).sum(0)
+    dice += class_dices(areas).nansum(0)
+    values = [
         generalized_dices(areas_of(counts, background), kind).sum()
         for background in (True, False)
         for kind in WEIGHT_TYPES
     ]
-    return Sums(
-        class_ious(areas).nansum(0),
-        present.sum(0),
-        class_dices(areas).nansum(0),
-        torch.stack(generalized).view(2, 3),
-        torch.full((), len(counts), dtype=torch.int64, device=counts.device),
-    )
+    generalized += torch.stack(values).view(2, 3)
+    images += len(counts)
+
+
+_overlap_sums = define(
+    _SUMS,
+    "(Tensor(a!)[] states, Tensor counts)",
+    overlap_sums_reference,
+    check_overlap_sums,
+    triton=False,
+)
+
+
+def overlap_sums_(states: list[Tensor], counts: Tensor) -> None:
+    """Add the scores of images to their sums.
+
+    Args:
+        states: as in :class:`Sums`: ``iou`` and ``dice``, float64 ``[C]``; ``present``, int64
+            ``[C]``; ``generalized``, float64 ``[2, 3]``; ``images``, int64. Changed in place.
+        counts: int64 ``[N, C, 4]``, tp, fp, tn and fn of each image and class.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit. The states are unchanged.
+
+    >>> import torch
+    >>> from fastmetrics.ops import overlap_sums_
+    >>> from fastmetrics.ops.overlap import no_sums
+    >>> sums = no_sums(num_classes=2)
+    >>> overlap_sums_([*sums], torch.tensor([[[3, 1, 0, 0], [0, 0, 3, 1]]]))
+    >>> sums.iou.tolist(), sums.present.tolist()
+    ([0.75, 0.0], [1, 1])
+    """
+    _overlap_sums(states, counts)
 
 
 class AddClasses(Merger):
@@ -350,25 +421,21 @@ class ImageScores(Statistic):
 
     @override
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
-        no_image = torch.zeros(0, self.num_classes or 1, 4, dtype=torch.int64, device=device)
-        return {**sums_of(no_image)._asdict(), "events": new_events(device)}
+        return {**no_sums(self.num_classes or 1, device)._asdict(), "events": new_events(device)}
 
     @override
     def add(
         self, states: States, preds: Tensor, target: Tensor, weight: Tensor | None = None
     ) -> None:
-        batch = Batch({"counts": [], "events": states.values["events"]})
+        values = states.values
+        batch = Batch({"counts": [], "events": values["events"]})
         self.overlap.add(batch, preds, target, weight)
-        sums = self.overlap.sums(batch)._asdict()
-        totals = [states.values[name] for name in sums]
-        # In one step for an interrupt.
-        if all(total.shape == new.shape for total, new in zip(totals, sums.values(), strict=True)):
-            [*map(Tensor.add_, totals, sums.values())]
-        else:  # the first batch tells how many classes there are
-            both = zip(sums.items(), totals, strict=True)
-            states.values.update(
-                {k: normal_tensor(partial(torch.add, total, new)) for (k, new), total in both}
-            )
+        counts = self.overlap.counts_of(batch)
+        classes = counts.shape[1]
+        if classes != values["iou"].shape[0]:  # the first batch tells how many there are
+            grown = {name: values[name].expand(classes) for name in _OF_CLASSES}
+            values.update({name: normal_tensor(x.contiguous) for name, x in grown.items()})
+        overlap_sums_([*self.sums(states)], counts)
 
     @override
     def check_state(self, name: str, value: Tensor, default: Tensor) -> None:
