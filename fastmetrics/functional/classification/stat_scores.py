@@ -39,11 +39,15 @@ tasks, Information Processing & Management 45 (2009).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from operator import mul
+
 import torch
 from torch import Tensor
 
 from fastmetrics.functional.classification import _count_functions as counting
 from fastmetrics.ops.counted import Counts
+from fastmetrics.utilities.data import quotient
 
 __all__ = ["binary_stat_scores", "multiclass_stat_scores", "multilabel_stat_scores", "stat_scores"]
 
@@ -54,6 +58,9 @@ def stat_scores_formula(counts: Counts, average: str | None, zero_division: floa
     Sums keep the dtype of the counts, means are float32; ``"weighted"`` is NaN where there are no
     targets.
     """
+    rows = counts.rows()
+    if rows is not None:
+        return _of_rows(rows, average, counts.state.dtype)
     if average == "micro":
         counts = counts.micro()
     tp, fp, tn, fn = counts.columns()
@@ -65,6 +72,21 @@ def stat_scores_formula(counts: Counts, average: str | None, zero_division: floa
         return scores.mean(-2).float()
     support = scores[..., 4:]
     return ((scores * support).sum(-2) / support.sum(-2)).float()
+
+
+def _of_rows(rows: Sequence[Sequence[float]], average: str | None, dtype: torch.dtype) -> Tensor:
+    """Return the same of numbers, which are the counts of each class."""
+    if average == "micro" and len(rows) > 1:
+        rows = [[*map(sum, zip(*rows, strict=True))]]
+    scores = [(tp, fp, tn, fn, tp + fn) for tp, fp, tn, fn in rows]
+    if average == "micro":
+        return torch.tensor(scores[0], dtype=dtype)
+    if average in ("none", None):
+        return torch.tensor(scores, dtype=dtype)
+    weights = [1 if average == "macro" else row[-1] for row in scores]
+    total = sum(weights)
+    sums = [sum(map(mul, column, weights)) for column in zip(*scores, strict=True)]
+    return torch.tensor([quotient(x, total) for x in sums], dtype=torch.float32)
 
 
 binary_stat_scores: counting.BinaryFunction = counting.binary(

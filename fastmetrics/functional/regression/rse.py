@@ -41,8 +41,7 @@ def relative_squared_error_formula(
     rows = few_rows(moments)
     if rows:
         wide = rows[0][WIDE] == 1 if wide is None else wide
-        errors = [_of_row(row, squared, wide) for row in rows]
-        return as_result(sum(errors) / len(errors), wide)
+        return as_result(sum(_of_row(row, squared, wide) for row in rows) / len(rows), wide)
     wide = any_wide(moments, wide)
     total, weight = moments[:, M2_Y], moments[:, WEIGHT]
     smallest = _EPS64 if wide else _EPS32
