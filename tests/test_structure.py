@@ -143,9 +143,8 @@ def test_laws_of_the_tests(op):
         assert {call["weight"] is None for call in samples} == {True, False}
     if "groups" in names:
         assert any(call["groups"] is not None for call in samples)
-    inputs = {"preds", "target", "value", "scores", "tensors"} & set(names)
-    if not tested.shapes:  # images, of which its `odd` gives all kinds
-        inputs = set()
+    # Where whole calls are made, its `odd` gives all kinds of inputs.
+    inputs = {"preds", "target", "value", "scores", "tensors"} & set(names if tested.shapes else ())
     assert inputs <= set(tested.batch) and inputs <= {*tested.layouts, "target"}
     assert not inputs or (tested.dtypes and tested.many)
     if "validate" in names:
