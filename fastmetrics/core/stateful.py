@@ -407,7 +407,7 @@ class Stateful(Unscripted):
             prefix=prefix,
             keep_vars=keep_vars,
         )
-        if self._form():
+        if any(self.__dict__["_persistent"].values()):
             self._save(result, prefix, keep_vars)
         return result
 
