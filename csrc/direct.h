@@ -10,11 +10,11 @@
 
 #include <array>
 #include <optional>
-#include <string_view>
 #include <vector>
 
 #include "tensor.h"
 
+// Objects and threads of Python, whose headers the kernels do not need.
 struct _object;
 struct _ts;
 namespace pybind11 {
