@@ -1,9 +1,9 @@
 """What metrics and functions did while a program ran: how often, how long, and if correctly.
 
-The methods of metric classes are wrapped, each class when its first metric is made. A metric that
-is to be checked carries the metric of torchmetrics that stands beside it, so that copies of one
-carry copies of the other. In front of functions, where torchmetrics shows them, one is put that
-counts; steps that torch compiles count nothing.
+The methods of metric classes are wrapped, each class when its first metric is made or unpickled. A
+metric that is to be checked carries the metric of torchmetrics that stands beside it, so that
+copies of one carry copies of the other. In front of functions, where torchmetrics shows them, one
+is put that counts; steps that torch compiles count nothing.
 """
 
 from __future__ import annotations
@@ -100,7 +100,8 @@ class Watch:
         """Begin to watch, also metrics of torchmetrics itself."""
         for base in (Metric, self._peers.get(Metric)):
             if base is not None:
-                self._wrap(base, "__init__", self._noticing)
+                for made in ("__init__", "__setstate__"):
+                    self._wrap(base, made, self._noticing)
         if self.most:
             for ours in self._peers:
                 if issubclass(ours, Metric) and "__init__" in vars(ours):
@@ -122,6 +123,15 @@ class Watch:
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
+
+    def forget(self) -> None:
+        """Begin to count anew, as a forked process does."""
+        self.rows.clear()
+        for row in self.functions.values():
+            row.calls.clear()
+            row.seconds.clear()
+        self.collectives = self.host_syncs = 0
+        self._started = time.perf_counter()
 
     def row(self, cls: type) -> Row:
         """Return the row of a class."""
@@ -149,7 +159,7 @@ class Watch:
         )
 
     def _noticing(self, init: Callable[..., None]) -> Callable[..., None]:
-        """Watch the class of each metric that is made."""
+        """Watch the class of each metric that is made, or comes from another process."""
 
         def noticed(metric: Any, *args: Any, **kwargs: Any) -> None:
             cls = type(metric)

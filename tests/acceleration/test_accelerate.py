@@ -15,6 +15,7 @@ from abc import ABCMeta
 import pytest
 import torch
 import torchmetrics
+from torch.utils.data import DataLoader
 from torchmetrics import Accuracy
 from torchmetrics.functional import mean_squared_error
 
@@ -179,6 +180,19 @@ def test_child_processes_do_the_same(accelerated, method):
     process.start()
     assert queue.get(timeout=120) == "fastmetrics.classification.accuracy"
     process.join()
+
+
+def _modules(_):
+    from torchmetrics.classification import BinaryAccuracy as found
+
+    return [each.__module__ for each in (Accuracy, mean_squared_error, found)]
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_workers_of_a_loader_do_the_same(accelerated, method):
+    loader = DataLoader([0], num_workers=1, collate_fn=_modules, multiprocessing_context=method)
+    names = ["classification.accuracy", "functional.regression.mse", "classification.accuracy"]
+    assert [*loader] == [[f"fastmetrics.{name}" for name in names]]
 
 
 def test_checks_of_classes_see_what_they_would_see_with_torchmetrics_alone():
