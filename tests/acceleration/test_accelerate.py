@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import copyreg
 import importlib
@@ -215,6 +216,21 @@ def test_checks_of_classes_see_what_they_would_see_with_torchmetrics_alone():
     for collection in (early[1], late[1], *copies):
         assert kinds(collection) == [False, True]
         assert isinstance(collection, fastmetrics.MetricCollection)
+
+
+@pytest.mark.parametrize("name", ["MinMaxMetric", "BootStrapper", "Running", "ClasswiseWrapper"])
+def test_metrics_that_exist_go_on(name):
+    make = getattr(torchmetrics.wrappers, name)
+    values = []
+    for change in (fastmetrics.accelerate, contextlib.nullcontext):
+        metric = make(torchmetrics.CatMetric() if name == "ClasswiseWrapper" else EARLY("binary"))
+        batch = (TARGET,) if name == "ClasswiseWrapper" else (PREDS, TARGET)
+        with change():
+            torch.manual_seed(0)
+            value = metric(*batch)
+            metric.update(*batch)
+            values.append([value, metric.compute()])
+    torch.testing.assert_close(*values)
 
 
 def test_nested_calls_are_one(accelerated):

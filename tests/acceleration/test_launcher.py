@@ -87,6 +87,21 @@ def test_ranks_started_by_torchrun_are_accelerated():
     assert done.stderr.count("0 host syncs; 1 collectives") == 2
 
 
+def test_what_is_watched_is_what_runs_otherwise():
+    """The same values to the last bit: the same groups, passes and random numbers."""
+    script = str(SCRIPTS / "wrapped.py")
+    done = run("-m", "fastmetrics", "-v", "--check", "--profile", script)
+    assert logged(done) == logged(run("-m", "fastmetrics", script))
+    rows = [line.split() for line in done.stderr.splitlines() if "of the tolerance" in line]
+    compared = {row[0]: int(row[1]) for row in rows}
+    assert all(row[-1] == "equal" for row in rows if row[1] != "0")
+    for name in ("MinMaxMetric", "ClasswiseWrapper", "MultioutputWrapper", "MultitaskWrapper"):
+        assert compared[name] == 2
+    assert compared["Running"] == 2
+    # Of those at the end torchmetrics has seen all of one only; and it draws other numbers.
+    assert (compared["MeanSquaredError"], compared["BootStrapper"]) == (1, 0)
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_workers_of_a_loader_are_accelerated(method):
     script = str(SCRIPTS / "loader_workers.py")
