@@ -208,6 +208,13 @@ def test_a_script_that_is_not_there():
     assert "there is no script 'nowhere.py'" in done.stderr
 
 
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "all"])
+def test_a_number_of_updates_to_check_that_is_none(number):
+    done = run("-m", "fastmetrics", f"--check={number}", str(SCRIPTS / "plain_loop.py"))
+    assert done.returncode == 2
+    assert f"K must be a whole number of at least 1, got '{number}'" in done.stderr
+
+
 def test_where_torchmetrics_is_not_installed_this_package_stands_in(tmp_path):
     hide = tmp_path / "hide.py"
     hide.write_text(
