@@ -25,7 +25,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--strict", action="store_true", help="what is not accelerated is an error")
     parser.add_argument(
         "--check",
-        type=int,
+        type=_updates,
         default=0,
         metavar="K",
         help="let torchmetrics see the first K updates of each metric too, compare all values,"
@@ -38,6 +38,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("program", help="a script, or a module after -m")
     parser.add_argument("args", nargs=argparse.REMAINDER, help="arguments of the program")
     return parser
+
+
+def _updates(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"K must be a whole number of at least 1, got {text!r}.")
+    return int(text)
 
 
 def main() -> None:

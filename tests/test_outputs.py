@@ -182,6 +182,7 @@ def test_keywords_are_refused():
         ({"loss": {"value": "x"}}, {"pred": "x"}, "`update` of no metric takes an argument pred"),
         ({}, COMMON, "loss: no argument of `update` has a key"),
         (None, {}, "error, loss: no argument"),
+        ({"loss": {"value": "x"}}, {"preds": "x"}, "`update` of error needs a key for target"),
     ],
 )
 def test_keys_that_lead_nowhere(routes, keys, message):

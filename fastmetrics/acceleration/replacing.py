@@ -153,12 +153,20 @@ class Replacement:
         self.put()
 
     def put_into(self, module: ModuleType) -> None:
-        """Replace in one module."""
+        """Replace in one module; what torchmetrics' derives from there stays what it is."""
+        bases = self._bases_in(module) if belongs_to(THEIRS, module.__name__) else ()
         for name, value in [*vars(module).items()]:
             ours = self.ours.get(id(value))
-            if ours is not None:
+            if ours is not None and id(value) not in bases:
                 setattr(module, name, ours)
                 self._changes.append((module, name, value, ours))
+
+    def _bases_in(self, module: ModuleType) -> Collection[int]:
+        """Return the classes that a module imports for its own: `super` may name them."""
+        found = (self.theirs.get(id(value), value) for value in vars(module).values())
+        own = [cls for cls in found if getattr(cls, "__module__", None) == module.__name__]
+        bases = {base for cls in own if isinstance(cls, type) for base in cls.__mro__}
+        return {id(base) for base in bases if base.__module__ != module.__name__}
 
     @contextlib.contextmanager
     def left_aside(self) -> Iterator[None]:

@@ -6,8 +6,9 @@ import atexit
 import functools
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
+from multiprocessing import util
 
 from fastmetrics.acceleration import accelerate, watching
 from fastmetrics.acceleration.replacing import Replacement
@@ -55,8 +56,22 @@ def _watch(options: Options, replacement: Replacement) -> None:
     watch.start()
     if options.verbose or options.strict:
         watch.start_functions(replacement)
-    # Registered early, so it runs last, and may end the process with another status.
-    atexit.register(_end, watch, options)
+    if options.verbose or options.check or options.profile:
+        end = functools.partial(_end, watch, options)
+        # Registered early, so it runs last, and may end the process with another status.
+        atexit.register(end)
+        _end_child_with(end)
+        util.register_after_fork(watch, functools.partial(_begin_child, end=end))
+
+
+def _begin_child(watch: watching.Watch, end: Callable[[], None]) -> None:
+    watch.forget()
+    _end_child_with(end)
+
+
+def _end_child_with(end: Callable[[], None]) -> None:
+    """Call at the end of a process of multiprocessing: `atexit` does not, where it was forked."""
+    util.Finalize(None, end, exitpriority=-100)  # queues have sent what they hold
 
 
 def _end(watch: watching.Watch, options: Options) -> None:
@@ -67,6 +82,7 @@ def _end(watch: watching.Watch, options: Options) -> None:
     if any(row.differing for row in watch.rows.values()):
         sys.stdout.flush()
         os._exit(1)
+    watch.forget()
 
 
 def _report(watch: watching.Watch, options: Options) -> Iterable[str]:

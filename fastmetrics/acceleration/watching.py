@@ -1,21 +1,22 @@
 """What metrics and functions did while a program ran: how often, how long, and if correctly.
 
-The methods of metric classes are wrapped, each class when its first metric is made. A metric that
-is to be checked carries the metric of torchmetrics that stands beside it, so that copies of one
-carry copies of the other. In front of functions, where torchmetrics shows them, one is put that
-counts; steps that torch compiles count nothing.
+The methods of metric classes are wrapped, each class when its first metric is made or unpickled. A
+metric that is to be checked carries the metric of torchmetrics that stands beside it, so that
+copies of one carry copies of the other. In front of functions, where torchmetrics shows them, one
+is put that counts; steps that torch compiles count nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import math
 import time
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,13 +24,15 @@ from torch.compiler import is_dynamo_compiling
 
 from fastmetrics.acceleration.replacing import Replacement, is_accelerated, shown_functions
 from fastmetrics.collections import MetricCollection
-from fastmetrics.core import syncing, wrapping
-from fastmetrics.metric import Metric
+from fastmetrics.core import syncing, upstream, wrapping
+from fastmetrics.metric import Metric, is_native
 
 STEPS = ("forward", "update", "compute", "sync", "reset")
 # How far two values may be apart: torchmetrics sums in float32.
 RTOL, ATOL = 1e-4, 1e-6
 _BESIDE = "_torchmetrics_beside"
+# Metrics whose values are those of other random numbers than torchmetrics'.
+_BY_CHANCE = ("BootStrapper",)
 
 
 @dataclass
@@ -52,15 +55,33 @@ class Beside:
     most: int
     seen: int = 0
     behind: bool = False
+    # What ours was like after the last step; in another process, as a pickle, that says nothing.
+    left: list[int] | None = None
 
-    def follow(self, step: str, *args: Any, **kwargs: Any) -> Any:
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"left": None}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Beside:
+        return replace(self, metric=copy.deepcopy(self.metric, memo))
+
+    def look(self, ours: Metric, counted: bool) -> None:
+        """Fall behind if ours has changed without a step that is followed.
+
+        So do loading, merging, assigning, compiled updates, and those by another metric.
+        ``counted`` says that ours has taken note of the update that comes.
+        """
+        unseen = ours._states.touched or ours.update_count - counted != self.seen
+        if unseen or (self.left and _versions(ours)[counted:] != self.left[counted:]):
+            self.behind = True
+
+    def follow(self, ours: Metric, step: str, *args: Any, **kwargs: Any) -> Any:
         """Do what ours did; a value where that gives one and both have seen the same."""
+        self.seen, self.left = ours.update_count, _versions(ours)
         if step == "reset":
-            self.seen, self.behind = 0, False
+            self.behind = False
             return self.metric.reset()
         if step in ("update", "forward"):
-            self.behind = self.behind or self.seen >= self.most
-            self.seen += 1
+            self.behind = self.behind or self.seen > self.most
         if self.behind:
             return None
         with torch.random.fork_rng(devices=[]):
@@ -68,6 +89,35 @@ class Beside:
 
     def _taken(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         return self.metric._filter_kwargs(**kwargs) if kwargs else kwargs
+
+
+class _Parts(dict[str, Any]):
+    """What a collection returned, among it the parts of a value that is a dict itself."""
+
+
+def _versions(metric: Metric) -> list[int]:
+    """Return a number for the states of a metric, and of each in it, that every change changes."""
+    return [each._states.stamp() for each in metric.modules() if is_native(each)]
+
+
+def _peers_of(value: Any) -> Any:
+    """Return torchmetrics' own metrics for ours in arguments of a constructor.
+
+    Raises:
+        LookupError: there is none for one of them.
+    """
+    if isinstance(value, MetricCollection):
+        members = value.items(keep_base=True, copy_state=False)
+        theirs = {name: _peers_of(metric) for name, metric in members}
+        return upstream.peers[MetricCollection](theirs, prefix=value.prefix, postfix=value.postfix)
+    if isinstance(value, Metric):
+        beside = value.__dict__.get(_BESIDE)
+        if beside is None or beside.behind:
+            raise LookupError
+        return copy.deepcopy(beside.metric)
+    if isinstance(value, dict):
+        return {name: _peers_of(each) for name, each in value.items()}
+    return [_peers_of(each) for each in value] if isinstance(value, list) else value
 
 
 class Watch:
@@ -94,17 +144,20 @@ class Watch:
         self._peers = replacement.peers()
         self._inside = False
         self._seen: set[type] = set()
+        self._timed_steps: set[tuple[type, str]] = set()
         self._undo: list[Callable[[], None]] = []
 
     def start(self) -> None:
         """Begin to watch, also metrics of torchmetrics itself."""
         for base in (Metric, self._peers.get(Metric)):
             if base is not None:
-                self._wrap(base, "__init__", self._noticing)
+                for made in ("__init__", "__setstate__"):
+                    self._wrap(base, made, self._noticing)
         if self.most:
             for ours in self._peers:
                 if issubclass(ours, Metric) and "__init__" in vars(ours):
                     self._wrap(ours, "__init__", self._with_peer)
+            self._wrap(Metric, "_take_saved", self._leaving_behind)
         for step in ("forward", "update", "compute", "reset"):
             self._wrap(MetricCollection, step, functools.partial(self._collective, step))
         self._wrap(syncing, "exchange", self._counted)
@@ -122,6 +175,15 @@ class Watch:
         for undo in reversed(self._undo):
             undo()
         self._undo.clear()
+
+    def forget(self) -> None:
+        """Begin to count anew, as a forked process does."""
+        self.rows.clear()
+        for row in self.functions.values():
+            row.calls.clear()
+            row.seconds.clear()
+        self.collectives = self.host_syncs = 0
+        self._started = time.perf_counter()
 
     def row(self, cls: type) -> Row:
         """Return the row of a class."""
@@ -149,14 +211,14 @@ class Watch:
         )
 
     def _noticing(self, init: Callable[..., None]) -> Callable[..., None]:
-        """Watch the class of each metric that is made."""
+        """Watch the class of each metric that is made, or comes from another process."""
 
         def noticed(metric: Any, *args: Any, **kwargs: Any) -> None:
             cls = type(metric)
             if cls not in self._seen:
                 self._seen.add(cls)
                 for step in STEPS:
-                    self._wrap(cls, step, functools.partial(self._timed, step))
+                    self._time(cls, step)
                 if Metric in cls.__mro__:
                     wrapping.ensure_wrapped(cls)
                 elif self.strict:
@@ -164,6 +226,15 @@ class Watch:
             init(metric, *args, **kwargs)
 
         return noticed
+
+    def _time(self, cls: type, step: str) -> None:
+        """Wrap a step of a class, or of the base that has it: sharing asks whose it is."""
+        owner = cls
+        if step not in ("update", "compute"):  # whose bookkeeping is that of each class
+            owner = next(base for base in cls.__mro__ if step in vars(base))
+        if (owner, step) not in self._timed_steps:
+            self._timed_steps.add((owner, step))
+            self._wrap(owner, step, functools.partial(self._timed, step))
 
     def _with_peer(self, init: Callable[..., None]) -> Callable[..., None]:
         """Make torchmetrics' metric of the same arguments beside each of ours."""
@@ -175,10 +246,23 @@ class Watch:
                 own[_BESIDE] = None
             init(metric, *args, **kwargs)
             peer = self._peers.get(type(metric))
-            if outermost and peer is not None:
-                own[_BESIDE] = Beside(peer(*args, **kwargs), self.most)
+            if outermost and peer is not None and peer.__name__ not in _BY_CHANCE:
+                with contextlib.suppress(LookupError):
+                    theirs = peer(*map(_peers_of, args), **_peers_of(kwargs))
+                    own[_BESIDE] = Beside(theirs, self.most, left=_versions(metric))
 
         return made
+
+    def _leaving_behind(self, take: Callable[..., None]) -> Callable[..., None]:
+        """Let torchmetrics' metric be behind one of ours that takes states from a checkpoint."""
+
+        def taking(metric: Any, given: dict[str, Any]) -> None:
+            beside = metric.__dict__.get(_BESIDE)
+            if beside is not None:
+                beside.behind = True
+            take(metric, given)
+
+        return taking
 
     def _called(self, name: str, function: Callable[..., Any], theirs: Any) -> Callable[..., Any]:
         """Return a function that counts, and pickles as what stands in its place elsewhere."""
@@ -215,6 +299,7 @@ class Watch:
         def timed(metric: Any, *args: Any, **kwargs: Any) -> Any:
             if is_dynamo_compiling() or self._inside:
                 return method(metric, *args, **kwargs)
+            self._look(metric, step == "update")
             value = self._run(type(metric), step, method, metric, *args, **kwargs)
             self._compare(metric, step, value, args, kwargs)
             return value
@@ -227,10 +312,13 @@ class Watch:
         def timed(collection: Any, *args: Any, **kwargs: Any) -> Any:
             if is_dynamo_compiling() or self._inside:
                 return method(collection, *args, **kwargs)
+            members = collection._to_renamed_dict()
+            for metric in members.values():
+                self._look(metric, counted=False)
             values = self._run(type(collection), step, method, collection, *args, **kwargs)
-            for name, metric in collection._to_renamed_dict().items():
+            for name, metric in members.items():
                 self.row(type(metric)).calls[step] += 1
-                value = values.get(name) if isinstance(values, dict) else None
+                value = values.get(name, _Parts(values)) if isinstance(values, dict) else None
                 self._compare(metric, step, value, args, kwargs)
             return values
 
@@ -270,16 +358,24 @@ class Watch:
 
         return counted
 
+    def _look(self, metric: Any, counted: bool) -> None:
+        beside = metric.__dict__.get(_BESIDE) if self.most else None
+        if beside is not None:
+            beside.look(metric, counted)
+
     def _compare(self, metric: Any, step: str, value: Any, args: Any, kwargs: Any) -> None:
         beside = metric.__dict__.get(_BESIDE) if self.most else None
         if beside is None or step == "sync":
             return
         self._inside = True  # what torchmetrics does is not counted
         try:
-            theirs = beside.follow(step, *args, **kwargs)
+            theirs = beside.follow(metric, step, *args, **kwargs)
         finally:
             self._inside = False
-        if step in ("forward", "compute") and theirs is not None:
+        if isinstance(value, _Parts):
+            named = isinstance(theirs, dict) and theirs.keys() <= value.keys()
+            value = {name: value[name] for name in theirs} if named else None
+        if step in ("forward", "compute") and theirs is not None and value is not None:
             row = self.row(type(metric))
             apart = difference(value, theirs)
             row.compared += 1

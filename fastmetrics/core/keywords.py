@@ -50,6 +50,13 @@ def keywords_of(update: Callable[..., Any]) -> frozenset[str] | None:
     return frozenset(p.name for p in parameters if p.kind is not p.VAR_POSITIONAL)
 
 
+def needed_by(metric: Any) -> list[str]:
+    """Return the names of the arguments without which ``update`` of a metric cannot be called."""
+    parameters = inspect.signature(metric.update).parameters.values()
+    variadic = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
+
+
 def added_by(metric: Any) -> frozenset[str]:
     """Return the keywords that only this package gives to a metric."""
     added: frozenset[str] = getattr(update_of(metric), "added", NONE)

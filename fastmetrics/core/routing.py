@@ -7,7 +7,7 @@ from typing import Any
 
 from typing_extensions import Self
 
-from fastmetrics.core.keywords import known_to
+from fastmetrics.core.keywords import known_to, needed_by
 from fastmetrics.core.locking import serial
 from fastmetrics.core.sharing import CollectionPlan, Route, forward_step
 from fastmetrics.metric import is_native
@@ -36,7 +36,7 @@ class Routes:
         return tuple((argument, keys[argument]) for argument in sorted(keys))
 
     def check(self, metrics: Mapping[str, Any]) -> None:
-        """Raise ``ValueError`` unless every key has a metric, and every metric a key."""
+        """Raise ``ValueError`` unless every key has a metric, and every metric what it needs."""
         unknown = sorted(self.own.keys() - metrics.keys())
         if unknown:
             raise ValueError(f"`routes` must name some of {[*metrics]}, got {unknown}.")
@@ -50,6 +50,10 @@ class Routes:
         lost = [name for name, metric in metrics.items() if not self.of(name, metric)]
         if lost:
             raise ValueError(f"{', '.join(lost)}: no argument of `update` has a key.")
+        for name, metric in metrics.items():
+            missing = sorted({*needed_by(metric)} - dict(self.of(name, metric)).keys())
+            if missing:
+                raise ValueError(f"`update` of {name} needs a key for {', '.join(missing)}.")
 
 
 def _read(route: Route, outputs: Outputs) -> dict[str, Any]:
@@ -136,9 +140,9 @@ class Routed:
             The collection itself.
 
         Raises:
-            ValueError: a metric or argument that is not there, or a metric without any key. Later,
-                from ``update`` and ``forward``, before any state has changed: a key that no output
-                has, or outputs that are no mappings.
+            ValueError: a metric or argument that is not there, or a metric that needs an argument
+                which has no key. Later, from ``update`` and ``forward``, before any state has
+                changed: a key that no output has, or outputs that are no mappings.
 
         Example:
             >>> import torch

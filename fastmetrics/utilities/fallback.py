@@ -49,9 +49,9 @@ def strict(on: bool = True) -> None:
 
     >>> import fastmetrics
     >>> fastmetrics.strict()
-    >>> fastmetrics.image  # doctest: +ELLIPSIS
+    >>> fastmetrics.image.TotalVariation  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ImportError: `fastmetrics.image` is not native...
+    ImportError: `fastmetrics.image...` is not native...
     >>> fastmetrics.strict(False)
     """
     global _strict

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import copyreg
 import importlib
@@ -15,6 +16,7 @@ from abc import ABCMeta
 import pytest
 import torch
 import torchmetrics
+from torch.utils.data import DataLoader
 from torchmetrics import Accuracy
 from torchmetrics.functional import mean_squared_error
 
@@ -181,6 +183,19 @@ def test_child_processes_do_the_same(accelerated, method):
     process.join()
 
 
+def _modules(_):
+    from torchmetrics.classification import BinaryAccuracy as found
+
+    return [each.__module__ for each in (Accuracy, mean_squared_error, found)]
+
+
+@pytest.mark.parametrize("method", ["spawn", "fork"])
+def test_workers_of_a_loader_do_the_same(accelerated, method):
+    loader = DataLoader([0], num_workers=1, collate_fn=_modules, multiprocessing_context=method)
+    names = ["classification.accuracy", "functional.regression.mse", "classification.accuracy"]
+    assert [*loader] == [[f"fastmetrics.{name}" for name in names]]
+
+
 def test_checks_of_classes_see_what_they_would_see_with_torchmetrics_alone():
     def kinds(value):
         bases = (torchmetrics.Metric, torchmetrics.MetricCollection)
@@ -201,6 +216,21 @@ def test_checks_of_classes_see_what_they_would_see_with_torchmetrics_alone():
     for collection in (early[1], late[1], *copies):
         assert kinds(collection) == [False, True]
         assert isinstance(collection, fastmetrics.MetricCollection)
+
+
+@pytest.mark.parametrize("name", ["MinMaxMetric", "BootStrapper", "Running", "ClasswiseWrapper"])
+def test_metrics_that_exist_go_on(name):
+    make = getattr(torchmetrics.wrappers, name)
+    values = []
+    for change in (fastmetrics.accelerate, contextlib.nullcontext):
+        metric = make(torchmetrics.CatMetric() if name == "ClasswiseWrapper" else EARLY("binary"))
+        batch = (TARGET,) if name == "ClasswiseWrapper" else (PREDS, TARGET)
+        with change():
+            torch.manual_seed(0)
+            value = metric(*batch)
+            metric.update(*batch)
+            values.append([value, metric.compute()])
+    torch.testing.assert_close(*values)
 
 
 def test_nested_calls_are_one(accelerated):

@@ -15,6 +15,11 @@ from tests.test_names import WITHOUT
 ROOT = Path(__file__).parents[2]
 MAE = "mean_absolute_error"
 SCRIPTS = Path(__file__).parent / "scripts"
+METHODS = [
+    "fork",
+    pytest.param("spawn", marks=pytest.mark.exhaustive),
+    pytest.param("forkserver", marks=pytest.mark.exhaustive),
+]
 
 
 def run(*arguments: str, path: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
@@ -82,6 +87,40 @@ def test_ranks_started_by_torchrun_are_accelerated():
     assert done.stderr.count("0 host syncs; 1 collectives") == 2
 
 
+def test_what_is_watched_is_what_runs_otherwise():
+    """The same values to the last bit: the same groups, passes and random numbers."""
+    script = str(SCRIPTS / "wrapped.py")
+    done = run("-m", "fastmetrics", "-v", "--check", "--profile", script)
+    assert logged(done) == logged(run("-m", "fastmetrics", script))
+    rows = [line.split() for line in done.stderr.splitlines() if "of the tolerance" in line]
+    compared = {row[0]: int(row[1]) for row in rows}
+    assert all(row[-1] == "equal" for row in rows if row[1] != "0")
+    for name in ("MinMaxMetric", "ClasswiseWrapper", "MultioutputWrapper", "MultitaskWrapper"):
+        assert compared[name] == 2
+    assert compared["Running"] == 2
+    # Of those at the end torchmetrics has seen all of one only; and it draws other numbers.
+    assert (compared["MeanSquaredError"], compared["BootStrapper"]) == (1, 0)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_workers_of_a_loader_are_accelerated(method):
+    script = str(SCRIPTS / "loader_workers.py")
+    done = run("-m", "fastmetrics", "-v", "--check", script, method)
+    values, modules = logged(done)
+    wanted, theirs = logged(run(script, method))
+    for found, each in zip(values, wanted, strict=True):
+        assert found == pytest.approx(each)
+    assert modules == [["fastmetrics.classification.f_beta", "fastmetrics.aggregation"]] * 2
+    assert theirs == [["torchmetrics.classification.f_beta", "torchmetrics.aggregation"]] * 2
+    rows = [line.split() for line in done.stderr.splitlines()]
+    worker, parent = (index for index, row in enumerate(rows) if row[0] == "fastmetrics,")
+    counts = {row[0]: row[1] for row in rows[worker:parent] if row[-1] in ("yes", "equal")}
+    # All is counted where it is done, a value that is kept once.
+    assert counts == {"MeanMetric": "4", "mean_squared_error": "2", "BinaryF1Score": "1"}
+    assert ["BinaryF1Score", "1"] in [row[:2] for row in rows[parent:]]
+    assert "MeanMetric" not in {row[0] for row in rows[parent:]}
+
+
 @pytest.mark.exhaustive
 @pytest.mark.parametrize(
     ("name", "accelerated"),
@@ -99,22 +138,29 @@ def test_frameworks_log_the_same(name, accelerated):
     assert "DIFFER" not in done.stderr
 
 
-def test_a_value_that_differs_is_the_exit_status(tmp_path):
+@pytest.mark.parametrize("method", [None, *METHODS])
+def test_a_value_that_differs_is_the_exit_status(tmp_path, method):
     script = tmp_path / "wrong.py"
     script.write_text(
-        "import torch\n"
+        "import multiprocessing, sys, torch\n"
         "from fastmetrics.aggregation import SumMetric\n"
         "SumMetric.compute = lambda self: torch.tensor(1.0)\n"
         "import torchmetrics\n"
-        "for values in (1.0, 2.0):\n"
-        "    metric = torchmetrics.SumMetric()\n"
-        "    metric.update(values), metric.compute()\n"
-        "print('end')\n"
+        "def main():\n"
+        "    for values in (1.0, 2.0):\n"
+        "        metric = torchmetrics.SumMetric()\n"
+        "        metric.update(values), metric.compute()\n"
+        "    print('end')\n"
+        "if __name__ == '__main__':\n"
+        f"    if {method!r}:\n"
+        f"        process = multiprocessing.get_context({method!r}).Process(target=main)\n"
+        "        process.start(), process.join(), sys.exit(process.exitcode)\n"
+        "    main()\n"
     )
     done = run("-m", "fastmetrics", "--check=1", str(script))
     assert done.returncode == 1
     assert done.stdout == "end\n"
-    assert "1 DIFFER" in done.stderr
+    assert done.stderr.count("1 DIFFER") == 1
 
 
 def test_strict_refuses_what_is_not_accelerated(tmp_path):
@@ -160,6 +206,13 @@ def test_a_script_that_is_not_there():
     done = run("-m", "fastmetrics", "nowhere.py")
     assert done.returncode == 2
     assert "there is no script 'nowhere.py'" in done.stderr
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "1.5", "all"])
+def test_a_number_of_updates_to_check_that_is_none(number):
+    done = run("-m", "fastmetrics", f"--check={number}", str(SCRIPTS / "plain_loop.py"))
+    assert done.returncode == 2
+    assert f"K must be a whole number of at least 1, got '{number}'" in done.stderr
 
 
 def test_where_torchmetrics_is_not_installed_this_package_stands_in(tmp_path):
