@@ -241,8 +241,9 @@ bool DirectCall::read(PyObject* given, Tensor& tensor) {
   }
   const ScalarType type = scalar_type(found.dtype);
   const bool is_float = found.dtype.code == 2 || found.dtype.code == 4;
-  if (found.device_type != kCpu || type == ScalarType::Undefined || found.byte_offset != 0 ||
-      (is_float && is_negated(given))) {
+  const bool without_strides = found.strides == nullptr && found.ndim > 0;
+  if (found.device_type != kCpu || type == ScalarType::Undefined || without_strides ||
+      found.byte_offset != 0 || (is_float && is_negated(given))) {
     return false;
   }
   tensor = Tensor(found.data, found.shape, found.strides, found.ndim, type, found.dtype.bits / 8);
