@@ -23,6 +23,7 @@ from fastmetrics.classification import (
     MulticlassConfusionMatrix,
     MulticlassRecall,
 )
+from fastmetrics.ops import ranked_scores
 from tests.every import MAKERS, Case, metrics
 from tests.test_every_metric import same
 
@@ -248,3 +249,22 @@ def test_of_syncing(one_process, call, gather):
     check(curve, [MAKERS["binary"](6) for _ in range(BATCHES)], call, 7)
     check(accuracy, [MAKERS["multiclass"](6) for _ in range(BATCHES)], call, 7)
     check(collection, [MAKERS["multiclass"](6) for _ in range(BATCHES)], call, 7)
+
+
+@pytest.mark.parametrize("call", ["update", "forward"])
+@pytest.mark.parametrize("tries", [40, pytest.param(400, marks=pytest.mark.exhaustive)])
+@pytest.mark.parametrize("name", ["BinaryAUROC-ranked", "MulticlassAUROC-ranked"])
+def test_of_scores_that_become_cells(monkeypatch, name, tries, call):
+    """With as many cells as scores the value is exact, whether rows have become cells or not."""
+    for limit, number in (("MOST_ROWS", 24), ("MOST_CELLS", 64)):
+        monkeypatch.setattr(ranked_scores, limit, number)
+        monkeypatch.setattr(ranked_scores, limit.replace("MOST", "LEAST"), 1)
+    case = next(case for case in CASES if case.name == name)
+    batches = [case.inputs(size) for size in (25, 9, 20)]
+    metric = case.make()
+    for batch in batches[:-1]:
+        metric.update(*batch)
+    assert metric.cells and metric.preds
+    metric.update(*batches[-1])
+    assert metric.cells and not metric.preds
+    check(case.make, batches, call, tries)
