@@ -13,9 +13,10 @@ from typing import Any
 import pytest
 import torch
 
-from fastmetrics import MetricCollection, TopSamples
+from fastmetrics import MetricCollection, SumMetric, TopSamples
 from fastmetrics.classification import BinaryAUROC, BinaryAveragePrecision
 from fastmetrics.core.locking import Lock
+from fastmetrics.wrappers import ClasswiseWrapper, MinMaxMetric, MultioutputWrapper
 from tests import user_metrics
 from tests.every import MAKERS, Case, metrics
 from tests.test_every_metric import WINDOWS, same
@@ -172,3 +173,42 @@ def test_the_copy_of_a_lock_is_free():
     for other in copies:
         assert other is not lock
         together(other.acquire)
+
+
+class Waiting(SumMetric):
+    """Its update says that it has begun, and goes on when it is told to."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inside = ()  # two events, which no copy could take along
+
+    def update(self, value: float) -> None:
+        for begun, go_on in self.inside:
+            begun.set()
+            go_on.wait(10)
+        super().update(value)
+
+
+@pytest.mark.parametrize(
+    "wrapped", [MinMaxMetric, lambda metric: ClasswiseWrapper(MultioutputWrapper(metric, 1))]
+)
+def test_a_wrapper_computes_while_another_thread_is_in_forward(wrapped):
+    """The states of one batch, to which metrics point meanwhile, are nobody else's to put back."""
+    shared = wrapped(Waiting())
+    (metric,) = (each for each in shared.modules() if isinstance(each, Waiting))
+    batch = torch.ones(1, 1)
+    shared(batch)
+    begun, go_on = threading.Event(), threading.Event()
+    metric.inside = ((begun, go_on),)
+    forward = threading.Thread(target=shared, args=(batch,))
+    compute = threading.Thread(target=shared.compute)
+    forward.start()
+    begun.wait(10)
+    compute.start()
+    compute.join(0.2)  # as far as it gets
+    go_on.set()
+    forward.join()
+    compute.join()
+    metric.inside = ()
+    shared(batch)
+    assert metric.compute() == 3

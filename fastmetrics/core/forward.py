@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch.compiler import is_compiling, is_dynamo_compiling
 
+from fastmetrics.core.locking import hold
 from fastmetrics.core.states import Derived, States
 from fastmetrics.core.wrapping import add_to_twin
 from fastmetrics.utilities.data import map_tensors
@@ -101,9 +102,8 @@ def forward_together(metrics: Sequence[Metric], update: Callable[[], None]) -> l
     They count it, all of them or none if something raises, as in :func:`forward`.
     """
     with ExitStack() as stack:
+        hold(stack, metrics)
         for metric in metrics:
-            if not is_dynamo_compiling():
-                stack.enter_context(metric._states.lock)
             metric._check_own_states()
             metric._private()
         return forward([[metric] for metric in metrics], lambda args, kwargs: update(), (), {})

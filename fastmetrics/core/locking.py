@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from _thread import RLock
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from torch.compiler import is_dynamo_compiling
@@ -40,6 +41,17 @@ def exclusive(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[
                     return method(self, *args, **kwargs)
 
     return wrapper
+
+
+def hold(stack: ExitStack, metrics: Iterable[Any]) -> None:
+    """Keep other threads from changing the states of metrics until ``stack`` is closed."""
+    if is_dynamo_compiling():
+        return
+    for metric in metrics:
+        lock = None
+        while lock is not metric._states.lock:  # another thread may put others in place
+            lock = metric._states.lock
+            stack.enter_context(lock)
 
 
 def serial(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[Any, P], R]:

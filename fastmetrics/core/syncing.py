@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch.nn import Module
 
+from fastmetrics.core.locking import hold
 from fastmetrics.core.stateful import Stateful
 from fastmetrics.core.states import State, States
 from fastmetrics.distributed import Parcel, SyncHandle, exchange, exchange_later
@@ -63,16 +65,18 @@ def with_all_states(metrics: dict[str, Metric], read: Callable[[], Value]) -> Va
     """Return what ``read`` makes of the states of all processes, where metrics synchronise."""
     if not any(m._to_sync or m._is_synced for m in metrics.values()):
         return read()
-    held = [(metric, metric._pointers()) for metric in metrics.values()]
-    try:
+    with ExitStack() as stack:
+        hold(stack, metrics.values())
+        held = [(metric, metric._pointers()) for metric in metrics.values()]
         try:
-            sync_for_compute(metrics)
-            return read()
-        finally:
+            try:
+                sync_for_compute(metrics)
+                return read()
+            finally:
+                put_back(held)
+        except BaseException:  # an interrupt may have come in between
             put_back(held)
-    except BaseException:  # an interrupt may have come in between
-        put_back(held)
-        raise
+            raise
 
 
 def put_back(held: Iterable[tuple[Metric, dict[str, Any]]]) -> None:

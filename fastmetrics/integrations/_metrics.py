@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from torch import Tensor
 
 from fastmetrics.collections import MetricCollection, is_native_collection
+from fastmetrics.core.locking import hold
 from fastmetrics.core.syncing import put_back, sync_for_compute
 from fastmetrics.metric import Metric
 
@@ -30,12 +31,14 @@ def as_collection(metrics: Metrics) -> MetricCollection:
 def states_of_all(collection: MetricCollection) -> Generator[None, None, None]:
     """Hold the states of all processes, after one exchange, for ``compute`` of each metric."""
     sources = collection._sources()
-    held = [(metric, metric._pointers()) for metric in sources.values()]
-    try:
-        sync_for_compute(sources)
-        yield
-    finally:
-        put_back(held)
+    with ExitStack() as stack:
+        hold(stack, sources.values())
+        held = [(metric, metric._pointers()) for metric in sources.values()]
+        try:
+            sync_for_compute(sources)
+            yield
+        finally:
+            put_back(held)
 
 
 def as_number(value: Any) -> Any:

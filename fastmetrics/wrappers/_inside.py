@@ -10,6 +10,7 @@ from torch.nn import Module, ModuleDict, ModuleList
 
 from fastmetrics.collections import is_native_collection
 from fastmetrics.core.forward import forward_together
+from fastmetrics.core.locking import exclusive
 from fastmetrics.core.syncing import with_all_states
 from fastmetrics.metric import Metric, is_native
 from fastmetrics.utilities.data import map_tensors
@@ -51,6 +52,7 @@ class MetricsInside(WrapperMetric):
         """Return the value over all data, and all processes."""
         return self._with_all_states(self._value)
 
+    @exclusive  # before the metrics inside, as in updates
     def _with_all_states(self, read: Callable[[], Any]) -> Any:
         """Return what ``read`` makes of the states of all processes."""
         return with_all_states(self._sources(type(self).__name__), read)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from typing_extensions import Self
 
+from fastmetrics.core.locking import exclusive
 from fastmetrics.metric import Metric
 from fastmetrics.wrappers._inside import MetricsInside, handed_on
 
@@ -49,8 +50,8 @@ class MinMaxMetric(MetricsInside):
         if not isinstance(base_metric, Metric):
             raise ValueError(f"`base_metric` must be a Metric, got {base_metric!r}.")
         self._base_metric = base_metric
-        self.min_val = torch.tensor(float("inf"))
-        self.max_val = torch.tensor(float("-inf"))
+        self.min_val = torch.tensor(float("inf"), device=self._default_device)
+        self.max_val = torch.tensor(float("-inf"), device=self._default_device)
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Add a batch; arguments as for the metric."""
@@ -70,6 +71,7 @@ class MinMaxMetric(MetricsInside):
         self._widen(number, number)
         return {"raw": value, "max": self.max_val, "min": self.min_val}
 
+    @exclusive
     def _widen(self, smallest: Tensor, largest: Tensor) -> None:
         # They keep what they have where the other is NaN.
         self.max_val = torch.fmax(self.max_val.to(largest.device), largest)
