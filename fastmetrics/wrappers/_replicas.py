@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+from typing_extensions import Self, override
 
 from fastmetrics.core.sharing import statistic_of
 from fastmetrics.core.states import States
@@ -57,11 +58,21 @@ class CountsSamples(Metric):
     Those of several processes take turns, as a ``DistributedSampler`` deals them.
     """
 
-    seen: Tensor
+    if TYPE_CHECKING:  # TorchScript cannot read annotations of buffers
+        seen: Tensor
 
     def _count_samples(self) -> None:
         """Begin with 0."""
-        self.register_buffer("seen", torch.zeros(1, dtype=torch.int64), persistent=False)
+        nothing = torch.zeros(1, dtype=torch.int64, device=self._default_device)
+        self.register_buffer("seen", nothing, persistent=False)
+
+    @override
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
+        seen = self.seen
+        super()._apply(*args, **kwargs)
+        # `to_empty` leaves what the memory held, and the meta device has no numbers.
+        self.seen.copy_(torch.zeros(1) if seen.is_meta else seen)
+        return self
 
     def _turn(self, numbers: Tensor | None) -> tuple[int, int]:
         """Return the number of the first sample here, and the step to the next one."""
@@ -82,6 +93,15 @@ class CountsSamples(Metric):
         super().persistent(mode)
         change = self._non_persistent_buffers_set
         change.discard("seen") if mode else change.add("seen")
+
+    @override
+    def _load_from_state_dict(self, state_dict: Any, prefix: str, *rest: Any) -> None:
+        # The number of samples is loaded as states are: also where it would not be saved.
+        key, saved = f"{prefix}seen", "seen" not in self._non_persistent_buffers_set
+        seen = None if saved else state_dict.pop(key, None)
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        if seen is not None:
+            self.seen.copy_(seen)
 
     def _extras(self) -> int:
         return int(self.seen.item())
@@ -117,7 +137,7 @@ class Replicas(CountsSamples):
         self.seed = seed
         self._names = _names_of(metric)
         statistic: Statistic = self.metric.statistic
-        for name, state in statistic.empty().items():
+        for name, state in statistic.empty(self._default_device).items():
             shape = (replicas, *(1,) * state.ndim)
             whole = state if name == _SHARED else state.unsqueeze(0).repeat(shape)
             if name == "counts" and not _counts_classes(statistic):

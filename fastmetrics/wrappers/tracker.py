@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import ModuleList
 
 from fastmetrics.collections import MetricCollection, is_native_collection
+from fastmetrics.core.scripting import Unscripted
 from fastmetrics.core.states import Forgotten, Reader
 from fastmetrics.core.syncing import independent_copy, with_all_states
 from fastmetrics.metric import Metric, is_native
@@ -18,7 +19,7 @@ from fastmetrics.wrappers.classwise import ClasswiseWrapper
 __all__ = ["MetricTracker"]
 
 
-class MetricTracker(ModuleList):
+class MetricTracker(ModuleList, Unscripted):
     """A metric, or collection, with one value for each step, such as an epoch.
 
     ``increment`` begins a step; ``update``, ``forward`` and ``compute`` are those of the metric of

@@ -71,6 +71,49 @@ def test_values_do_not_depend_on_copies_or_forward(name):
 
 
 @pytest.mark.parametrize("name", wrappers())
+def test_a_new_one_loads_a_checkpoint_and_goes_on(name):
+    saved, loaded = wrappers()[name], wrappers()[name]
+    saved.persistent(True)
+    for batch in class_batches():
+        saved.update(*call(name, batch))
+    loaded.load_state_dict(saved.state_dict())
+    for batch in class_batches():
+        same(loaded.compute(), saved.compute())
+        for each in (loaded, saved):
+            each.update(*call(name, batch))
+    same(loaded.compute(), saved.compute())
+
+
+@pytest.mark.parametrize("name", wrappers())
+def test_one_made_on_the_meta_device_counts_from_zero(name):
+    with torch.device("meta"):
+        module = torch.nn.Module()
+        module.metric = wrappers()[name]
+    module.to_empty(device="cpu")
+    expected = wrappers()[name]
+    for batch in class_batches():
+        module.metric.update(*call(name, batch))
+        expected.update(*call(name, batch))
+    same(module.metric.compute(), expected.compute())
+
+
+class Model(torch.nn.Module):
+    def __init__(self, metric: Any) -> None:
+        super().__init__()
+        self.metric = metric
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return 2 * x
+
+
+@pytest.mark.parametrize("name", [*wrappers(), "tracker"])
+def test_torchscript_takes_it_along(name):
+    metric = MetricTracker(accuracy()) if name == "tracker" else wrappers()[name]
+    scripted = torch.jit.script(Model(metric))
+    assert scripted(torch.ones(())) == 2
+
+
+@pytest.mark.parametrize("name", wrappers())
 def test_a_compiled_update_is_one_graph(name):
     torch._dynamo.reset()
     compiled, eager = wrappers()[name], wrappers()[name]
