@@ -8,6 +8,7 @@ import functools
 import importlib
 import inspect
 import pickle
+import types
 from typing import Any
 
 import pytest
@@ -142,6 +143,21 @@ def test_methods_that_are_put_on_an_instance(name: str) -> None:
     inherited = getattr(metric, name)
     setattr(metric, name, lambda *args: inherited(*args))
     check_bookkeeping(metric)
+
+
+def test_an_update_of_one_metric_is_counted_and_copied() -> None:
+    metric = Counting()
+
+    def update(self: Counting, preds: Tensor, target: Tensor) -> None:
+        self.right.add_(((preds > 0.5) == target).sum())
+        self.total.add_(len(target))
+
+    metric.update = types.MethodType(update, metric)  # type: ignore[method-assign]
+    check_bookkeeping(metric)
+    other = copy.deepcopy(metric)
+    metric.reset()
+    check_bookkeeping(other)
+    assert metric.update_count == 0
 
 
 class SumExceptBatch(MeanSquaredError):

@@ -21,6 +21,7 @@ from fastmetrics.core.reductions import Reduction, reduction_of
 from fastmetrics.core.scripting import Unscripted
 from fastmetrics.core.states import State, States, blank, private_copy
 from fastmetrics.core.statistic import check_form, check_tensor
+from fastmetrics.core.wrapping import counted_update
 from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import map_tensors, normal_tensor, packed
 from fastmetrics.utilities.prints import rank_zero_warn
@@ -570,12 +571,11 @@ class Stateful(Unscripted):
                 return
             if states.shared and not (name.startswith("_") or name in _NEUTRAL):
                 self._leave()
-            if type(value) in _SIMPLE and not (
-                own["_parameters"] or own["_buffers"] or own["_modules"]
-            ):
+            holds_others = own["_parameters"] or own["_buffers"] or own["_modules"]
+            if type(value) in _SIMPLE and not holds_others:
                 object.__setattr__(self, name, value)
                 return
-        super().__setattr__(name, value)
+        super().__setattr__(name, counted_update(self, value) if name == "update" else value)
 
     def __hash__(self) -> int:
         # Every change of the states is another version; torchmetrics has their addresses here.

@@ -21,6 +21,7 @@ from fastmetrics.utilities.prints import rank_zero_warn
 from fastmetrics.utilities.refusals import reword
 
 if TYPE_CHECKING:
+    from fastmetrics.core.stateful import Stateful
     from fastmetrics.metric import Metric
 
 _PACKAGE = f"{__name__.partition('.')[0]}."
@@ -28,7 +29,7 @@ _PACKAGE = f"{__name__.partition('.')[0]}."
 
 def is_ours(method: Callable[..., Any]) -> bool:
     """Whether a method was written in this package."""
-    return method.__module__.startswith(_PACKAGE)
+    return str(method.__module__).startswith(_PACKAGE)  # that of a mock is None
 
 
 def ensure_wrapped(cls: type[Metric]) -> None:
@@ -176,6 +177,23 @@ def _run_user_update(
         raise
     if own["compute_on_cpu"] and not states.batch:
         states.lists_to_cpu()
+
+
+def counted_update(metric: Stateful, update: Callable[..., Any]) -> Callable[..., None]:
+    """Return an ``update`` that is put on one metric alone, with its bookkeeping.
+
+    No closure, so that the one of a copy is of the copy.
+    """
+    return functools.partial(_run_assigned, metric, update)
+
+
+def _run_assigned(self: Stateful, update: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
+    states = self._private()
+    states.changed()
+    before = states.count
+    update(*args, **kwargs)
+    if self._states.count == before:  # else it has called that of the class
+        self._states.note()
 
 
 def _wrap_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
