@@ -136,6 +136,7 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict, meta
                 "`metrics` must be a metric, a collection, or a dict or list of those, got"
                 f" {metrics!r}."
             )
+        self.__dict__["_updated"] = False  # the groups are new ones
         self._make_plan()
 
     def _add_dict(self, metrics: dict[str, Any]) -> None:

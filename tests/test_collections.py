@@ -385,8 +385,9 @@ def test_metrics_added_later_see_only_later_data() -> None:
     collection = MetricCollection([Above()])
     collection.update(DATA[0])
     collection.add_metrics([Share(), Total()])
-    assert collection.compute_groups == {0: ["Above"], 1: ["Share", "Total"]}
+    assert collection.compute_groups == {0: ["Above"], 1: ["Share"], 2: ["Total"]}
     collection.update(DATA[1])
+    assert collection.compute_groups == {0: ["Above"], 1: ["Share", "Total"]}
     assert collection.compute()["Above"] == 2
     assert collection.compute()["Total"] == 1
     collection.reset()
