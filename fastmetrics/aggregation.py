@@ -24,6 +24,7 @@ from fastmetrics.ops.counted import is_readable
 from fastmetrics.utilities.data import dim_zero_cat, scalar
 from fastmetrics.utilities.fallback import names_of_others
 from fastmetrics.utilities.prints import rank_zero_warn
+from fastmetrics.utilities.refusals import what_else
 from fastmetrics.wrappers.running import Running
 
 __all__ = [
@@ -109,7 +110,8 @@ class BaseAggregator(Metric):
             return values, amounts
         bad = values.isnan() | amounts.isnan()
         if isinstance(self.nan_strategy, float):
-            return torch.where(bad, self.nan_strategy, values), torch.where(bad, 1.0, amounts)
+            instead = torch.tensor(self.nan_strategy, dtype=self.dtype, device=device)
+            return torch.where(bad, instead, values), torch.where(bad, 1.0, amounts)
         if bad.any():
             if self.nan_strategy == "error":
                 count = f"{int(bad.sum())} of them"
@@ -355,6 +357,10 @@ class CatMetric(BaseAggregator):
         """
         if not isinstance(value, Tensor):
             value = torch.as_tensor(value, dtype=self.dtype, device=self.device)
+        elif type(value) is not Tensor or value.layout is not torch.strided or value.is_meta:
+            found = None if self.device.type == "meta" else what_else(value)
+            if found is not None:
+                raise ValueError(f"CatMetric: `value` must be a dense tensor, got {found}.")
         numbers = value.detach()
         if isinstance(self.nan_strategy, float) or (numbers.is_cpu and _may_hold_nan(numbers)):
             numbers, _ = self._cast_and_nan_check_input(numbers)

@@ -18,6 +18,7 @@ from fastmetrics.ops import tensor_stats as stats_of
 from fastmetrics.ops import tensor_stats_, top_samples_
 from fastmetrics.ops import top_samples as top_of
 from fastmetrics.ops.faults import new_events, raise_events
+from fastmetrics.utilities.checks import check_int
 from fastmetrics.utilities.data import normal_tensor
 
 __all__ = ["GradientStats", "TopSamples"]
@@ -74,7 +75,8 @@ class GradientStats(Metric):
 
     def __init__(self, names: Sequence[str] | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if isinstance(names, str) or (names is not None and len({*names}) != len(names)):
+        is_list = isinstance(names, (list, tuple)) and all(isinstance(each, str) for each in names)
+        if names is not None and (not is_list or len({*names}) != len(names)):
             raise ValueError(f"`names` must be different names, got {names!r}.")
         self._chosen = names is not None
         self._names = tuple(names or ())
@@ -258,8 +260,7 @@ class TopSamples(Metric):
 
     def __init__(self, k: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not isinstance(k, int) or isinstance(k, bool) or k < 1:
-            raise ValueError(f"`k` must be a positive integer, got {k!r}.")
+        check_int("k", k, 1)
         self.k = k
         empty = torch.zeros(3, 2, k, dtype=torch.int64, device=self._default_device)
         self.add_state("top", empty, dist_reduce_fx=top_of.MergeTopSamples())

@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.masked import masked_tensor
 
 
 def no_tensors(good: Tensor) -> Iterator[tuple[Any, str]]:
@@ -14,6 +16,10 @@ def no_tensors(good: Tensor) -> Iterator[tuple[Any, str]]:
     yield "text", "got str"
     yield object(), "got object"
     yield torch.nested.nested_tensor([good[:3], good[3:]]), "got a nested tensor"
+    yield good.to_sparse(), "got a tensor of layout torch.sparse_coo"
+    yield good.to("meta"), "got a tensor on the meta device"
+    yield FakeTensorMode().from_tensor(good), "got a FakeTensor"
+    yield masked_tensor(good, torch.ones_like(good, dtype=torch.bool)), "got a MaskedTensor"
 
 
 def no_numbers(good: Tensor) -> Iterator[tuple[Any, str]]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from typing import Any
 
 import pytest
 import torch
 
 from fastmetrics import aggregation, classification, regression
+from fastmetrics.utilities.exceptions import TorchMetricsUserError
+from tests.every import MAKERS, arguments_of, classes, kind_of
 
 
 @pytest.mark.parametrize("size", [2**31, 2**62, 2**63])
@@ -38,3 +42,23 @@ def test_what_cannot_work_is_refused_by_name(
 ):
     with pytest.raises(error, match=f"`{next(iter(arguments))}`"):
         cls(**arguments)
+
+
+ODD = (object(), "nope", [3], float("nan"), 2**63, 1j, torch.ones(2, 2).to_sparse())
+
+
+@pytest.mark.parametrize("cls", [cls for *_, cls in classes()])
+def test_odd_arguments_are_refused_by_name_or_work(cls: type):
+    """What a constructor takes, the first batch is not refused for."""
+    domain = cls.__module__.split(".")[1]
+    batch = MAKERS[kind_of(domain, cls.__name__)](6)
+    arguments = arguments_of(cls)
+    for name in inspect.signature(cls).parameters.keys() - {"kwargs", "options"}:
+        for value in ODD:
+            try:
+                metric = cls(**arguments | {name: value})
+                metric.update(*batch)
+                metric.compute()
+            except (ValueError, TypeError, TorchMetricsUserError) as error:
+                # A category that the batch has may be missing now.
+                assert re.search(f"`{name}`|`preds` must hold categories", str(error))

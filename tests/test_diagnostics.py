@@ -403,7 +403,7 @@ def test_float64_scores_on_request():
 @pytest.mark.smoke
 @pytest.mark.parametrize("k", [0, -1, 2.0, True, None])
 def test_bad_k(k):
-    with pytest.raises(ValueError, match="`k` must be a positive integer"):
+    with pytest.raises(ValueError, match="`k` must be an integer of at least 1"):
         TopSamples(k)
 
 

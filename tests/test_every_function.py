@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from fastmetrics import functional
 from fastmetrics.classification import BinaryAccuracy
-from tests.every import Case, functions, of_tensors
+from tests.every import MAKERS, Case, functions, of_tensors
 from tests.refused import no_numbers, no_tensors
 
 # Curves over "auto" take a second each; these stand for all.
@@ -106,6 +107,32 @@ def test_what_is_no_tensor_is_named(case):
                 case.make(*inputs[:place], bad, *inputs[place + 1 :])
 
 
+@every_function
+def test_numbers_of_other_dtypes_are_named_or_read(case):
+    inputs = case.inputs(8)
+    for place, good in enumerate(inputs):
+        for dtype in (torch.complex64, torch.uint16, torch.float8_e5m2):
+            batch = (*inputs[:place], good.to(dtype), *inputs[place + 1 :])
+            try:
+                case.make(*batch)
+            except (ValueError, TypeError) as error:
+                assert re.search(rf"`\w+` .*{dtype}", str(error))
+
+
+def test_numbers_bools_and_strings_are_named_after_a_failure():
+    preds, target = torch.rand(3), torch.tensor([0, 1, 1])
+    with pytest.raises(ValueError, match=r"`ignore_index` must be int \| None, got 9223"):
+        functional.binary_hinge_loss(preds, target, ignore_index=2**63)
+    with pytest.raises(ValueError, match="`squared` must be bool, got 'yes'"):
+        functional.binary_hinge_loss(preds, target, squared="yes")
+    with pytest.raises(ValueError, match="`threshold` must be float, got None"):
+        functional.critical_success_index(preds, target, None)
+    with pytest.raises(ValueError, match=r"`preds`: image 1: `boxes` .* got a tensor of layout"):
+        preds, target = MAKERS["detections"](2)
+        preds[1]["boxes"] = preds[1]["boxes"].to_sparse()
+        functional.mean_average_precision(preds, target)
+
+
 def test_arguments_are_named_as_they_are_called():
     with pytest.raises(ValueError, match="`targets` must be a dense tensor, got list"):
         functional.tweedie_deviance_score(torch.ones(3), [1.0, 1.0, 1.0])
@@ -113,5 +140,5 @@ def test_arguments_are_named_as_they_are_called():
         functional.minkowski_distance(torch.ones(3), torch.ones(4), p=2)
     with pytest.raises(ValueError, match="`q` must be a dense tensor, got None"):
         functional.kl_divergence(torch.ones(3, 2), None)
-    with pytest.raises(ValueError, match=r"`preds` must be real, got dtype torch\.complex64"):
+    with pytest.raises(ValueError, match=r"`preds` must be a real tensor .*torch\.complex64"):
         functional.critical_success_index(torch.ones(3) * 1j, torch.ones(3), 0.5)

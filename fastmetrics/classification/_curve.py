@@ -81,8 +81,7 @@ class CurveMetric(StatisticMetric):
 
     def _configure(self, **arguments: Any) -> None:
         """Set arguments of the formula, once they are checked."""
-        if self.validate_args:
-            self.formula.check(self.statistic, **arguments)
+        self.formula.check(self.statistic, **arguments)
         self._arguments = tuple(dict.fromkeys((*self._arguments, *arguments)))
         for name, value in arguments.items():
             setattr(self, name, value)

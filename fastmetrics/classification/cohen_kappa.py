@@ -51,7 +51,7 @@ class BinaryCohenKappa(_KappaValue, BinaryMatrixMetric):
         input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        if validate_args:
+        if validate_args is not False:
             check_weights(weights)
         super().__init__(threshold, ignore_index, validate_args, input=input, **kwargs)
         self.weights = weights
@@ -82,7 +82,7 @@ class MulticlassCohenKappa(_KappaValue, MulticlassMatrixMetric):
         validate_args: bool = True,
         **kwargs: Any,
     ) -> None:
-        if validate_args:
+        if validate_args is not False:
             check_weights(weights)
         super().__init__(num_classes, ignore_index, validate_args, **kwargs)
         self.weights = weights

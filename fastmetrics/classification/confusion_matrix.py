@@ -175,7 +175,7 @@ class BinaryConfusionMatrix(_MatrixValue, BinaryMatrixMetric):
         input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        if validate_args:
+        if validate_args is not False:
             check_normalize(normalize)
         super().__init__(threshold, ignore_index, validate_args, input=input, **kwargs)
         self.normalize = normalize
@@ -204,7 +204,7 @@ class MulticlassConfusionMatrix(_MatrixValue, MulticlassMatrixMetric):
         validate_args: bool = True,
         **kwargs: Any,
     ) -> None:
-        if validate_args:
+        if validate_args is not False:
             check_normalize(normalize)
         super().__init__(num_classes, ignore_index, validate_args, **kwargs)
         self.normalize = normalize
@@ -238,7 +238,7 @@ class MultilabelConfusionMatrix(_MatrixValue, MultilabelMatrixMetric):
         input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        if validate_args:
+        if validate_args is not False:
             check_normalize(normalize)
         super().__init__(num_labels, threshold, ignore_index, validate_args, input=input, **kwargs)
         self.normalize = normalize

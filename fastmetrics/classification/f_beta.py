@@ -59,7 +59,7 @@ class BinaryFBetaScore(BinaryRatio):
         input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        if validate_args:
+        if validate_args is not False:
             check_beta(beta)
         super().__init__(
             threshold,
@@ -103,7 +103,7 @@ class MulticlassFBetaScore(MulticlassRatio):
         zero_division: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        if validate_args:
+        if validate_args is not False:
             check_beta(beta)
         super().__init__(
             num_classes,
@@ -151,7 +151,7 @@ class MultilabelFBetaScore(MultilabelRatio):
         input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        if validate_args:
+        if validate_args is not False:
             check_beta(beta)
         super().__init__(
             num_labels,

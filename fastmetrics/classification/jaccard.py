@@ -53,7 +53,7 @@ class BinaryJaccardIndex(BinaryMatrixMetric):
         input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        if validate_args:
+        if validate_args is not False:
             check_zero_division(zero_division)
         super().__init__(threshold, ignore_index, validate_args, input=input, **kwargs)
         self.zero_division = zero_division
@@ -90,7 +90,7 @@ class MulticlassJaccardIndex(MulticlassMatrixMetric):
         zero_division: float = 0,
         **kwargs: Any,
     ) -> None:
-        if validate_args:
+        if validate_args is not False:
             check_averaging(average, zero_division=zero_division)
         super().__init__(num_classes, ignore_index, validate_args, **kwargs)
         self.average = average
@@ -132,7 +132,7 @@ class MultilabelJaccardIndex(MultilabelMatrixMetric):
         input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        if validate_args:
+        if validate_args is not False:
             check_averaging(average, zero_division=zero_division)
         super().__init__(num_labels, threshold, ignore_index, validate_args, input=input, **kwargs)
         self.average = average

@@ -102,8 +102,7 @@ class BinaryPrecisionRecallCurve(_PrecisionRecall):
         validate_args: bool = True, normalization: str | None = "sigmoid",
         **options: Unpack[CurveOptions],
     ) -> None:  # fmt: skip
-        if validate_args:
-            check_choice("normalization", normalization, NORMALIZATIONS)
+        check_choice("normalization", normalization, NORMALIZATIONS)
         if normalization is None:
             options["input"] = "probs"
         super().__init__("binary", 1, thresholds, ignore_index, validate_args, **options)

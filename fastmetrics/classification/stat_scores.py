@@ -193,7 +193,7 @@ class BinaryStatScores(StatScoreMetric):
         input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        if validate_args:
+        if validate_args is not False:
             check_averaging("micro", multidim_average, zero_division)
         table = BinaryTable(
             threshold,
@@ -244,7 +244,7 @@ class MulticlassStatScores(StatScoreMetric):
         zero_division: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        if validate_args:
+        if validate_args is not False:
             check_averaging(
                 average, multidim_average, zero_division=zero_division, num_classes=num_classes
             )
@@ -308,7 +308,7 @@ class MultilabelStatScores(StatScoreMetric):
         input: str = "auto",
         **kwargs: Any,
     ) -> None:
-        if validate_args:
+        if validate_args is not False:
             check_averaging(average, multidim_average, zero_division)
         tables = LabelTables(
             num_labels,

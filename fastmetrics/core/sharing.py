@@ -388,6 +388,9 @@ def make_groups(
     """
     given: dict[str, int] = {}
     if isinstance(compute_groups, list):
+        for group in compute_groups:
+            if not isinstance(group, (list, tuple)):
+                raise ValueError(f"`compute_groups` must hold lists of names, got {group!r}.")
         given = {name: i for i, group in enumerate(compute_groups) for name in group}
         unknown = sorted(given.keys() - metrics.keys())
         if unknown:

@@ -10,7 +10,7 @@ from fastmetrics.core.statistic import counts_only
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.ops.detections import BOX_FORMATS
 from fastmetrics.ops.kept_overlaps import Overlaps
-from fastmetrics.utilities.checks import check_choice
+from fastmetrics.utilities.checks import check_bool, check_choice, check_number
 
 
 class OverlapMetric(StatisticMetric):
@@ -40,9 +40,11 @@ class OverlapMetric(StatisticMetric):
         **kwargs: Any,
     ) -> None:
         check_choice("box_format", box_format, BOX_FORMATS)
-        for name, value in (("class_metrics", class_metrics), ("respect_labels", respect_labels)):
-            if not isinstance(value, bool):
-                raise ValueError(f"`{name}` must be a bool, got {value!r}.")
+        check_bool("class_metrics", class_metrics)
+        check_bool("respect_labels", respect_labels)
+        if iou_threshold is not None:
+            check_number("iou_threshold", iou_threshold)
+            iou_threshold = float(iou_threshold)
         statistic = Overlaps(
             kind=self.kind,
             threshold=iou_threshold,

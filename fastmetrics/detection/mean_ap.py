@@ -25,7 +25,7 @@ from fastmetrics.functional.detection.map import (
 from fastmetrics.ops.detections import KEYS
 from fastmetrics.ops.kept_matches import Matches
 from fastmetrics.utilities._figures import new_axis
-from fastmetrics.utilities.checks import check_choice
+from fastmetrics.utilities.checks import check_bool, check_choice
 
 __all__ = ["MeanAveragePrecision"]
 
@@ -123,6 +123,7 @@ class MeanAveragePrecision(StatisticMetric):
             average=average,
             backend=backend,
         )
+        check_bool("keep_inputs", keep_inputs)
         super().__init__(statistic, **kwargs)
         self.average = average
         self.backend = backend

@@ -14,6 +14,7 @@ from fastmetrics.functional.detection.panoptic_qualities import (
     quality_formula,
 )
 from fastmetrics.ops.panoptic import Matches
+from fastmetrics.utilities.checks import check_bool
 
 __all__ = ["ModifiedPanopticQuality", "PanopticQuality"]
 
@@ -110,6 +111,8 @@ class PanopticQuality(_Quality):
     ) -> None:
         statistic = matches_of(things, stuffs, allow_unknown_preds_category, modified=False)
         super().__init__(statistic, **kwargs)
+        check_bool("return_sq_and_rq", return_sq_and_rq)
+        check_bool("return_per_class", return_per_class)
         self.return_sq_and_rq, self.return_per_class = return_sq_and_rq, return_per_class
 
     def compute(self) -> Tensor:

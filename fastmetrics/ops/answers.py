@@ -68,16 +68,15 @@ def answer_rows(rows: Tensor, answers: Mapping[Any, str], questions: Iterable[Qu
 
 def _several(name: str, value: Any) -> Sequence[Any]:
     """Return an argument that is one dictionary or several as a sequence of them."""
-    values = [value] if isinstance(value, Mapping) else texts_of(name, value)
-    for i, each in enumerate(values):
-        if not isinstance(each, Mapping):
-            raise ValueError(
-                f"`{name}` must hold dictionaries, got {type(each).__name__} at position {i}."
-            )
-    return values
+    return [value] if isinstance(value, Mapping) else texts_of(name, value)
 
 
-def _entry(name: str, place: int, entries: Mapping[str, Any], key: str) -> Any:
+def _entry(name: str, place: int, entries: Any, key: str) -> Any:
+    """Return what a dictionary has under a key."""
+    if not isinstance(entries, Mapping):
+        raise ValueError(
+            f"`{name}` must hold dictionaries, got {type(entries).__name__} at position {place}."
+        )
     if key not in entries:
         raise KeyError(f"`{name}` must have the key {key!r}, got {[*entries]} at position {place}.")
     return entries[key]

@@ -11,17 +11,14 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
+from fastmetrics.utilities.refusals import REAL_DTYPES, REAL_TENSOR, what_else
+
 # The kernels hold labels in 32 bits; an unknown number of classes ends here.
 MAX_LABELS = 2**31 - 1
 
-SCORE_DTYPES = frozenset({torch.float16, torch.bfloat16, torch.float32, torch.float64})
-LABEL_DTYPES = frozenset(
-    {torch.bool, torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64}
-)
-WEIGHT_DTYPES = SCORE_DTYPES | LABEL_DTYPES
-REAL_TENSOR = (
-    "a real tensor (bool, uint8, int8, int16, int32, int64, float16, bfloat16, float32 or float64)"
-)
+SCORE_DTYPES = frozenset(dtype for dtype in REAL_DTYPES if dtype.is_floating_point)
+LABEL_DTYPES = REAL_DTYPES - SCORE_DTYPES
+WEIGHT_DTYPES = REAL_DTYPES
 
 
 def range_text(num_labels: int, ignore_index: int | None) -> str:
@@ -73,7 +70,9 @@ def check_label_dtype(op: str, name: str, labels: Tensor) -> None:
 
 
 def check_real(op: str, name: str, tensor: Tensor) -> None:
-    """Raise unless a tensor holds real numbers of a dtype that all backends read."""
+    """Raise unless a tensor holds real numbers in a form that all backends read."""
+    if tensor.layout is not torch.strided:
+        raise ValueError(f"{op}: `{name}` must be a dense tensor, got {what_else(tensor)}.")
     if tensor.dtype not in WEIGHT_DTYPES:
         raise ValueError(f"{op}: `{name}` must be {REAL_TENSOR}, got dtype {tensor.dtype}.")
 
@@ -117,20 +116,15 @@ def check_held(owner: str, **tensors: Tensor) -> None:
     """
     first = next(iter(tensors.values()))
     for name, tensor in tensors.items():
-        if tensor.layout is not torch.strided:
-            raise ValueError(f"{owner}: `{name}` must be dense, got layout {tensor.layout}.")
-        if type(tensor).__name__ == "FakeTensor" and not _is_tracing(tensor):
-            raise ValueError(f"{owner}: `{name}` must hold data, got a FakeTensor.")
+        if tensor.layout is not torch.strided or tensor.is_meta or type(tensor) is not Tensor:
+            found = what_else(tensor)
+            if found is not None:
+                raise ValueError(f"{owner}: `{name}` must be a dense tensor, got {found}.")
         if tensor.device != first.device:
             raise ValueError(
                 f"{owner}: {' and '.join(f'`{n}`' for n in tensors)} must be on one device, got"
                 f" {' and '.join(str(t.device) for t in tensors.values())}."
             )
-
-
-def _is_tracing(fake: Tensor) -> bool:
-    """Whether stand-ins for tensors are all there is, now that one has come."""
-    return torch.compiler.is_compiling() or type(torch.empty(())) is type(fake)
 
 
 def check_beside(name: str, tensor: Tensor, kept: Tensor) -> None:

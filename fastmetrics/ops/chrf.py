@@ -21,7 +21,7 @@ from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Lists, Statistic, check_form, frozen, kept_lists
 from fastmetrics.ops.ngrams import grams, grouped
 from fastmetrics.ops.strings import Texts, TextSums, kernel, with_references
-from fastmetrics.utilities.checks import check_int
+from fastmetrics.utilities.checks import check_bool, check_int, check_number
 
 # What a score divides by at least; of sacrebleu and torchmetrics.
 SMALLEST = 1e-16
@@ -118,8 +118,12 @@ class CharacterGrams(TextSums):
         """Check the arguments."""
         check_int("n_char_order", self.char_orders, 1)
         check_int("n_word_order", self.word_orders, 0)
+        check_number("beta", self.beta)
         if not self.beta >= 0:
             raise ValueError(f"`beta` must not be negative, got {self.beta!r}.")
+        check_bool("lowercase", self.lowercase)
+        check_bool("whitespace", self.whitespace)
+        check_bool("return_sentence_level_score", self.keeps_scores)
 
     @property
     def orders(self) -> int:

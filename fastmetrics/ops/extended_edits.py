@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from fastmetrics.core.statistic import frozen
 from fastmetrics.ops.strings import Texts, TextSums, firsts_of, kernel, with_references
-from fastmetrics.utilities.checks import check_choice, check_flag
+from fastmetrics.utilities.checks import check_bool, check_choice
 
 SCORE, SAMPLES = range(2)
 
@@ -110,7 +110,7 @@ class ExtendedEdits(TextSums):
             cost = getattr(self, name)
             if not isinstance(cost, float) or not cost >= 0:
                 raise ValueError(f"`{name}` must be a float of at least 0, got {cost!r}.")
-        check_flag("return_sentence_level_score", self.keeps_rows)
+        check_bool("return_sentence_level_score", self.keeps_rows)
 
     @override
     def rows_of(self, preds: Any, target: Any) -> Tensor:

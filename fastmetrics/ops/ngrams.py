@@ -27,7 +27,7 @@ from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, frozen
 from fastmetrics.ops.strings import Texts, TextSums, kernel, with_references
 from fastmetrics.ops.tokens import check_tokenizer, for_kernels, tokens_of
-from fastmetrics.utilities.checks import check_int
+from fastmetrics.utilities.checks import check_bool, check_int
 
 
 def grams(tokens: Sequence[str], n: int) -> Counter[tuple[str, ...]]:
@@ -88,6 +88,7 @@ class NGrams(TextSums):
         """Check the arguments, and load what the tokenizer needs."""
         check_int("n_gram", self.n_gram, 1)
         check_tokenizer(self.tokenizer)
+        check_bool("lowercase", self.lowercase)
 
     @property
     @override

@@ -25,7 +25,7 @@ from typing_extensions import override
 
 from fastmetrics.core.statistic import frozen
 from fastmetrics.ops.strings import Texts, TextSums, firsts_of, kernel, with_references
-from fastmetrics.utilities.checks import check_flag
+from fastmetrics.utilities.checks import check_bool
 
 EDITS, LENGTH, SAMPLES = range(3)
 
@@ -209,8 +209,8 @@ class Shifts(TextSums):
     def check(self) -> None:
         """Raise ``ValueError`` unless all are bools."""
         for name in ("normalize", "no_punctuation", "lowercase", "asian_support"):
-            check_flag(name, getattr(self, name))
-        check_flag("return_sentence_level_score", self.keeps_rows)
+            check_bool(name, getattr(self, name))
+        check_bool("return_sentence_level_score", self.keeps_rows)
 
     @override
     def rows_of(self, preds: Any, target: Any) -> Tensor:

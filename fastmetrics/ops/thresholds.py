@@ -12,6 +12,7 @@ from torch import Tensor
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.utilities.data import makes_plain_tensors, packed_attributes
 from fastmetrics.utilities.recording import is_recorded
+from fastmetrics.utilities.refusals import REAL_DTYPES, REAL_TENSOR, what_else
 
 Thresholds = int | list[float] | Tensor | str | None
 
@@ -30,15 +31,15 @@ def check_thresholds(thresholds: Any) -> None:
                 f"`thresholds` must be a list of at least one float in [0, 1], got {thresholds!r}."
             )
     elif isinstance(thresholds, Tensor):
+        found = what_else(thresholds)
+        if found is None and thresholds.dtype not in REAL_DTYPES:
+            found = f"dtype {thresholds.dtype}"
+        if found is not None:
+            raise ValueError(f"`thresholds` must be {REAL_TENSOR}, got {found}.")
         if thresholds.ndim != 1 or not thresholds.numel():
             raise ValueError(
                 "`thresholds` must be a tensor with one axis and at least one element, got shape"
                 f" {tuple(thresholds.shape)}."
-            )
-        if thresholds.is_complex() or thresholds.is_meta:
-            raise ValueError(
-                "`thresholds` must be a tensor of real numbers, got"
-                f" {thresholds.dtype} on {thresholds.device}."
             )
     else:
         raise ValueError(

@@ -11,6 +11,7 @@ from fastmetrics.functional.regression.rse import relative_squared_error_formula
 from fastmetrics.ops.co_moments import Moments
 from fastmetrics.regression._bases import MomentsMetric
 from fastmetrics.regression._upstream_states import RELATIVE
+from fastmetrics.utilities.checks import check_bool
 
 __all__ = ["RelativeSquaredError"]
 
@@ -43,6 +44,7 @@ class RelativeSquaredError(MomentsMetric):
 
     def __init__(self, num_outputs: int = 1, squared: bool = True, **kwargs: Any) -> None:
         super().__init__(Moments(num_outputs), **kwargs)
+        check_bool("squared", squared)
         self.squared = squared
 
     def _formula(self, moments: Tensor, wide: bool | None) -> Tensor:

@@ -16,7 +16,7 @@ from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.text._values import Formula, quick_value_of, value_of
 from fastmetrics.ops.edits import EDITS, LONGER, PREDS, TARGET, Edits
 from fastmetrics.ops.strings import TextSums
-from fastmetrics.utilities.checks import check_flag
+from fastmetrics.utilities.checks import check_bool
 
 
 def sum_view(column: int, dtype: torch.dtype = torch.float32) -> View:
@@ -160,6 +160,6 @@ class EditRate(TextMetric):
     _counts: ClassVar[Edits]
 
     def __init__(self, *, return_sentence_level_score: bool = False, **kwargs: Any) -> None:
-        check_flag("return_sentence_level_score", return_sentence_level_score)
+        check_bool("return_sentence_level_score", return_sentence_level_score)
         statistic = dataclasses.replace(self._counts, keeps_rows=return_sentence_level_score)
         super().__init__(statistic, **kwargs)

@@ -14,6 +14,7 @@ from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.text.bleu import bleu, order_weights
 from fastmetrics.ops.ngrams import NGrams
 from fastmetrics.text._bases import ReferenceMetric, sum_view
+from fastmetrics.utilities.checks import check_bool
 
 __all__ = ["BLEUScore"]
 
@@ -71,6 +72,7 @@ class BLEUScore(ReferenceMetric):
     def _count(
         self, statistic: NGrams, smooth: bool, weights: Sequence[float] | None, **kwargs: Any
     ) -> None:
+        check_bool("smooth", smooth)
         super().__init__(statistic, **kwargs)
         self.smooth = smooth
         self.weights = order_weights(statistic.n_gram, weights)

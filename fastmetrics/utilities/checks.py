@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from numbers import Real
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +28,8 @@ MULTIDIM_AVERAGES = ("global", "samplewise")
 def check_choice(name: str, value: object, allowed: Iterable[object]) -> None:
     """Raise ``ValueError`` unless ``value`` is one of ``allowed``."""
     allowed = tuple(allowed)
-    if value not in allowed:
+    is_plain = value is None or isinstance(value, (str, int))  # arrays compare by element
+    if not is_plain or value not in allowed:
         raise ValueError(f"`{name}` must be one of {allowed}, got {value!r}.")
 
 
@@ -51,16 +53,18 @@ def check_int(name: str, value: Any, minimum: int) -> None:
         raise ValueError(f"`{name}` must be below 2**31, got {value}.")
 
 
-def check_flag(name: str, value: Any) -> None:
-    """Raise ``ValueError`` unless ``value`` is a bool."""
-    if not isinstance(value, bool):
-        raise ValueError(f"`{name}` must be a bool, got {value!r}.")
-
-
 def check_number(name: str, value: Any) -> None:
     """Raise ``TypeError``, as torchmetrics does, unless ``value`` is a number."""
     if not isinstance(value, (int, float)):
         raise TypeError(f"`{name}` must be a number, got {value!r}.")
+
+
+def as_floats(name: str, values: Any) -> list[float]:
+    """Return numbers as a list; raise ``ValueError`` unless they are a sequence of some."""
+    try:
+        return [*map(float, values)]
+    except (TypeError, ValueError, RuntimeError, OverflowError):
+        raise ValueError(f"`{name}` must be a list of numbers, got {values!r:.80}.") from None
 
 
 def check_ignore_index(value: Any) -> None:
@@ -80,13 +84,13 @@ def check_thresholding(threshold: Any, ignore_index: Any, input: Any) -> None:
 
 def check_zero_division(value: Any) -> None:
     """Raise ``ValueError`` unless ``zero_division`` is 0, 1 or NaN."""
-    if value not in (0, 1) and value == value:
+    if not isinstance(value, Real) or (value not in (0, 1) and value == value):
         raise ValueError(f"`zero_division` must be 0, 1 or NaN, got {value!r}.")
 
 
 def is_samplewise(multidim_average: Any, validate_args: bool = True) -> bool:
     """Return whether each sample has a value; raise ``ValueError`` unless that or "global"."""
-    if validate_args:
+    if validate_args is not False:
         check_choice("multidim_average", multidim_average, MULTIDIM_AVERAGES)
     samplewise: bool = multidim_average == "samplewise"
     return samplewise

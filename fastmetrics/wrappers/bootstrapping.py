@@ -16,6 +16,7 @@ from torch.nn import ModuleList
 from fastmetrics.core.keywords import update_of
 from fastmetrics.metric import Metric, is_native
 from fastmetrics.ops.bootstrap import bootstrap_weights_
+from fastmetrics.utilities.checks import check_int
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.wrappers._inside import MetricsInside, tensors_in
 from fastmetrics.wrappers._replicas import CountsSamples, Replicas, can_replicate
@@ -111,8 +112,7 @@ class BootStrapper(CountsSamples, MetricsInside):
         for name, number in (("num_bootstraps", num_bootstraps), ("seed", seed or 0)):
             if not isinstance(number, int):
                 raise TypeError(f"`{name}` must be an integer, got {number!r}.")
-        if num_bootstraps < 1:
-            raise ValueError(f"`num_bootstraps` must be at least 1, got {num_bootstraps}.")
+        check_int("num_bootstraps", num_bootstraps, 1)
         if sampling_strategy not in SAMPLING_STRATEGIES:
             raise ValueError(
                 f"`sampling_strategy` must be one of {SAMPLING_STRATEGIES}, got"

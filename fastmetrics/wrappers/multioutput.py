@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.nn import ModuleList
 
 from fastmetrics.metric import Metric
+from fastmetrics.utilities.checks import check_int
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.wrappers._inside import MetricsInside, handed_on, tensors_in
 
@@ -60,8 +61,7 @@ class MultioutputWrapper(MetricsInside):
             raise TypeError(f"`base_metric` must be a Metric, got {base_metric!r}.")
         if not isinstance(num_outputs, int):
             raise TypeError(f"`num_outputs` must be an integer, got {num_outputs!r}.")
-        if num_outputs < 1:
-            raise ValueError(f"`num_outputs` must be at least 1, got {num_outputs}.")
+        check_int("num_outputs", num_outputs, 1)
         self.metrics = ModuleList([deepcopy(base_metric) for _ in range(num_outputs)])
         self.output_dim = output_dim
         self.remove_nans = remove_nans

@@ -271,7 +271,7 @@ def test_in_a_collection():
     [
         ({"base_metric": sum}, ValueError, "`base_metric` must be a Metric"),
         ({"num_bootstraps": 0.5}, TypeError, "`num_bootstraps` must be an integer, got 0.5"),
-        ({"num_bootstraps": 0}, ValueError, "`num_bootstraps` must be at least 1, got 0"),
+        ({"num_bootstraps": 0}, ValueError, "`num_bootstraps` must be an integer of at least 1"),
         ({"sampling_strategy": "x"}, ValueError, "`sampling_strategy` must be one of"),
         ({"seed": 0.5}, TypeError, "`seed` must be an integer, got 0.5"),
         ({"seed": 1, "sampling_strategy": "multinomial"}, ValueError, "`seed` needs"),

@@ -101,7 +101,7 @@ def test_arguments():
         MultioutputWrapper(3, 2)
     with pytest.raises(TypeError, match="`num_outputs` must be an integer"):
         MultioutputWrapper(fm.MeanSquaredError(), 0.5)
-    with pytest.raises(ValueError, match="`num_outputs` must be at least 1"):
+    with pytest.raises(ValueError, match="`num_outputs` must be an integer of at least 1"):
         MultioutputWrapper(fm.MeanSquaredError(), 0)
 
 

@@ -69,8 +69,7 @@ def of_batch(formula: Formula, call: str, shows: str) -> Callable[[F], F]:
                 input=own.pop("input"),
                 device=torch.device("cpu"),
             )
-            if scores.validate_args:
-                formula.check(scores, **own)
+            formula.check(scores, **own)
             return counted(name, scores, partial(formula, **own))
 
         preds, target, size = _BATCHES[task]

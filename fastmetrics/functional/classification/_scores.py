@@ -27,7 +27,13 @@ from fastmetrics.ops.exact_scores import Exact
 from fastmetrics.ops.ranked_scores import Ranked
 from fastmetrics.ops.scores import Binned, Curve, Scores
 from fastmetrics.ops.thresholds import Thresholds, check_thresholds, make_grid
-from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
+from fastmetrics.utilities.checks import (
+    INPUTS,
+    check_bool,
+    check_choice,
+    check_ignore_index,
+    check_int,
+)
 from fastmetrics.utilities.data import scalar
 from fastmetrics.utilities.prints import rank_zero_warn
 
@@ -55,14 +61,12 @@ def scores_of(
         ValueError: unless ``validate_args`` is False, an argument is out of range.
     """
     multiclass = task == "multiclass"
-    if validate_args:
-        if task != "binary":
-            check_int("num_classes" if multiclass else "num_labels", num_classes, 2)
-        check_thresholds(thresholds)
-        check_ignore_index(ignore_index)
+    check_bool("validate_args", validate_args)
+    if validate_args and task != "binary":
+        check_int("num_classes" if multiclass else "num_labels", num_classes, 2)
     # They say what is kept, so that nothing else would find a wrong one.
-    if isinstance(thresholds, str):
-        check_thresholds(thresholds)
+    check_thresholds(thresholds)
+    check_ignore_index(ignore_index)
     check_choice("input", input, INPUTS)
     arguments: dict[str, Any] = {
         "num_classes": num_classes,

@@ -42,7 +42,7 @@ F1 = fbeta(1.0)
 
 
 def _checked_fbeta(beta: float, validate_args: bool, **others: Any) -> Ratio:
-    if validate_args:
+    if validate_args is not False:
         check_beta(beta)
     return fbeta(beta)
 

@@ -12,6 +12,7 @@ from torch import Tensor
 from fastmetrics.core.statistic import wants_gradients
 from fastmetrics.functional._public import public
 from fastmetrics.ops.box_overlaps import box_overlaps_, overlaps
+from fastmetrics.ops.checks import check_real
 from fastmetrics.ops.kept_overlaps import value_dtype
 
 F = TypeVar("F", bound=Callable[..., Tensor])
@@ -26,6 +27,7 @@ def matrix(preds: Tensor, target: Tensor, kind: int) -> Tensor:
     for name, boxes in (("preds", preds), ("target", target)):
         if boxes.ndim != 2 or boxes.shape[1] != 4:
             raise ValueError(f"`{name}` must have shape (N, 4), got {tuple(boxes.shape)}.")
+        check_real("box_overlaps_", name, boxes)
     dtype = value_dtype(preds, target)
     if wants_gradients(preds, target):
         return overlaps(preds.double()[:, None], target.double()[None], kind).to(dtype)

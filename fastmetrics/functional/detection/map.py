@@ -17,7 +17,7 @@ from fastmetrics.functional._public import public
 from fastmetrics.ops.detections import BOX_FORMATS, KEYS, Images
 from fastmetrics.ops.kept_matches import CPU, RANGES, Matches
 from fastmetrics.ops.match_curves import match_curves_
-from fastmetrics.utilities.checks import check_choice
+from fastmetrics.utilities.checks import as_floats, check_bool, check_choice
 from fastmetrics.utilities.prints import rank_zero_warn
 
 __all__ = ["mean_average_precision"]
@@ -47,7 +47,7 @@ def _steps(start: float, end: float, count: int) -> list[float]:
 def _checked_list(name: str, values: Any, default: list[float]) -> list[float]:
     if values is not None and not isinstance(values, list):
         raise ValueError(f"`{name}` must be None or a list of numbers, got {values!r}.")
-    return [float(value) for value in values] if values else default
+    return as_floats(name, values) if values else default
 
 
 class Settings(NamedTuple):
@@ -80,7 +80,7 @@ def checked(
 ) -> tuple[Matches, Settings]:
     """Return what is counted and what is read off it, or raise ``ValueError``."""
     check_choice("box_format", box_format, BOX_FORMATS)
-    types = (iou_type,) if isinstance(iou_type, str) else tuple(iou_type)
+    types = tuple(iou_type) if isinstance(iou_type, (list, tuple)) else (iou_type,)
     for each in types or ("",):
         check_choice("iou_type", each, KEYS)
     limits = max_detection_thresholds
@@ -90,12 +90,11 @@ def checked(
         raise ValueError(
             f"`max_detection_thresholds` must hold {_LIMITS} numbers, got {len(limits)}."
         )
-    for name, value in (("class_metrics", class_metrics), ("extended_summary", extended_summary)):
-        if not isinstance(value, bool):
-            raise ValueError(f"`{name}` must be a bool, got {value!r}.")
+    check_bool("class_metrics", class_metrics)
+    check_bool("extended_summary", extended_summary)
     check_choice("average", average, ("macro", "micro"))
     check_choice("backend", backend, BACKENDS)
-    rising = sorted(int(limit) for limit in limits or [1, 10, 100])
+    rising = sorted(map(int, as_floats("max_detection_thresholds", limits or [1, 10, 100])))
     statistic = Matches(
         iou_types=types,
         thresholds=tuple(_checked_list("iou_thresholds", iou_thresholds, _steps(0.5, 0.95, 10))),

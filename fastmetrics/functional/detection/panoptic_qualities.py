@@ -15,13 +15,14 @@ from torch import Tensor
 from fastmetrics.core.statistic import count
 from fastmetrics.functional._public import public
 from fastmetrics.ops.panoptic import FN, FP, IOU, TP, Matches
+from fastmetrics.utilities.checks import check_bool
 
 __all__ = ["modified_panoptic_quality", "panoptic_quality"]
 
 
 def _categories(name: str, given: Collection[int]) -> tuple[int, ...]:
     """Return distinct categories in order; raise ``TypeError`` unless they are integers."""
-    if not all(isinstance(each, int) for each in given):
+    if not isinstance(given, Collection) or not all(isinstance(each, int) for each in given):
         raise TypeError(f"`{name}` must hold integers, got {given!r}.")
     found = tuple(sorted({*given}))
     if len(found) < len(given):
@@ -44,7 +45,8 @@ def matches_of(
         raise ValueError(f"`things` and `stuffs` must have no category in common, got {common}.")
     if not (of_things or of_stuffs):
         raise ValueError("`things` and `stuffs` must have a category, got none.")
-    return Matches(of_things, of_stuffs, modified, bool(allow_unknown))
+    check_bool("allow_unknown_preds_category", allow_unknown)
+    return Matches(of_things, of_stuffs, modified, allow_unknown)
 
 
 def quality_formula(

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional._public import public
+from fastmetrics.ops.checks import check_held
 
 __all__ = ["critical_success_index"]
 
@@ -25,6 +26,7 @@ def count_events(
         RuntimeError: the shapes differ.
         ValueError: the inputs have no axis ``keep_sequence_dim``.
     """
+    check_held(owner, preds=preds, target=target)
     if preds.shape != target.shape:
         raise RuntimeError(
             f"{owner}: `preds` and `target` must have the same shape, got {tuple(preds.shape)} and"

@@ -16,7 +16,7 @@ from fastmetrics.functional._public import public
 from fastmetrics.ops.faults import new_events, raise_events
 from fastmetrics.ops.overlap import FORMATS
 from fastmetrics.ops.surface import Surfaces, average_distance_of, hausdorff_of, surface_dice_of
-from fastmetrics.utilities.checks import check_bool, check_choice, check_int
+from fastmetrics.utilities.checks import as_floats, check_bool, check_choice, check_int
 
 __all__ = ["average_surface_distance", "hausdorff_distance", "normalized_surface_dice"]
 
@@ -40,7 +40,7 @@ def surfaces(
     if spacing is not None:
         if not isinstance(spacing, (list, tuple, Tensor)):
             raise ValueError(f"`spacing` must be a list or tensor, got {type(spacing).__name__}.")
-        spacing = tuple(float(each) for each in spacing)
+        spacing = tuple(as_floats("spacing", spacing))
     statistic = Surfaces(
         num_classes,
         include_background,

@@ -16,6 +16,7 @@ from torch import Tensor
 from fastmetrics.functional._public import public
 from fastmetrics.functional.text._values import sums_of
 from fastmetrics.ops.ngrams import NGrams
+from fastmetrics.utilities.checks import as_floats
 
 __all__ = ["bleu_score"]
 
@@ -24,15 +25,16 @@ def order_weights(n_gram: int, weights: Sequence[float] | None) -> list[float]:
     """Return the weight of each order, all the same by default.
 
     Raises:
-        ValueError: there are more or fewer than orders.
+        ValueError: there are more or fewer than orders, or they are no numbers.
     """
     if weights is None:
         return [1.0 / n_gram] * n_gram
-    if len(weights) != n_gram:
+    numbers = as_floats("weights", weights)
+    if len(numbers) != n_gram:
         raise ValueError(
-            f"`weights` must hold a weight for each n up to `n_gram` {n_gram}, got {len(weights)}."
+            f"`weights` must hold a weight for each n up to `n_gram` {n_gram}, got {len(numbers)}."
         )
-    return [*map(float, weights)]
+    return numbers
 
 
 def bleu(

@@ -17,7 +17,7 @@ from torch import Tensor
 from fastmetrics.functional._public import public
 from fastmetrics.functional.text._values import sums_of
 from fastmetrics.ops.rouge import SCORES, SUBSEQUENCE, SUMMARY, Rouge, porter
-from fastmetrics.utilities.checks import check_choice
+from fastmetrics.utilities.checks import check_bool, check_choice
 
 __all__ = ["rouge_score"]
 
@@ -38,7 +38,7 @@ def as_keys(rouge_keys: str | Sequence[str]) -> tuple[str, ...]:
     Raises:
         ValueError: there is no score of such a key, or none at all.
     """
-    keys = (rouge_keys,) if isinstance(rouge_keys, str) else tuple(rouge_keys)
+    keys = tuple(rouge_keys) if isinstance(rouge_keys, (list, tuple)) else (rouge_keys,)
     for key in keys or (keys,):
         check_choice("rouge_keys", key, ALLOWED_ROUGE_KEYS)
     return keys
@@ -58,6 +58,10 @@ def rouge_statistic(
         ModuleNotFoundError: the stemmer is not installed.
     """
     check_choice("accumulate", accumulate, ALLOWED_ACCUMULATE_VALUES)
+    check_bool("use_stemmer", use_stemmer)
+    for name, function in (("normalizer", normalizer), ("tokenizer", tokenizer)):
+        if function is not None and not callable(function):
+            raise ValueError(f"`{name}` must be None or a function, got {function!r:.80}.")
     if use_stemmer:
         porter()
     values = [ALLOWED_ROUGE_KEYS[key] for key in keys]
