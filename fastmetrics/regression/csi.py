@@ -11,7 +11,7 @@ from fastmetrics.core.statistic import check_declared
 from fastmetrics.functional.regression.csi import count_events, index_value
 from fastmetrics.metric import Metric
 from fastmetrics.utilities.checks import check_number
-from fastmetrics.utilities.data import dim_zero_cat
+from fastmetrics.utilities.data import dim_zero_cat, in_one_step
 
 __all__ = ["CriticalSuccessIndex"]
 
@@ -77,13 +77,10 @@ class CriticalSuccessIndex(Metric):
         owner = type(self).__name__
         counts = count_events(owner, preds, target, self.threshold, self.keep_sequence_dim)
         if self.keep_sequence_dim is None:
-            states = (self.hits, self.misses, self.false_alarms)
-            for state, count in zip(states, counts, strict=True):
-                state += count
+            in_one_step(Tensor.add_, (self.hits, self.misses, self.false_alarms), counts)
         else:
             lists = (self.hits_list, self.misses_list, self.false_alarms_list)
-            for entries, count in zip(lists, counts, strict=True):
-                entries.append(count)
+            in_one_step(list.append, lists, counts)
 
     def compute(self) -> Tensor:
         """Return the value, float32: a scalar, or one entry per image."""

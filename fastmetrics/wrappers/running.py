@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from fastmetrics.core.locking import exclusive
 from fastmetrics.core.stateful import EXTRAS
@@ -69,6 +70,7 @@ class Running(WrapperMetric):
         self.base_metric = base_metric
         self.window = window
         self._num_vals_seen = 0
+        self._empty_at = -1
         self._slots_persist = False
 
     def _declare(self, slot: int) -> None:
@@ -79,10 +81,18 @@ class Running(WrapperMetric):
 
     def _emptied(self) -> Metric:
         """Return the metric, emptied should an interrupt have left something in it."""
-        metric: Metric = self.__dict__["_modules"]["base_metric"]  # half the time of asking for it
-        if metric._states.updates():
-            metric.reset()
+        own = self.__dict__
+        metric: Metric = own["_modules"]["base_metric"]  # half the time of asking for it
+        changed = not is_dynamo_compiling() and metric._states.stamp() != own["_empty_at"]
+        if changed or metric._states.updates():
+            self._empty(metric)
         return metric
+
+    def _empty(self, metric: Metric) -> None:
+        """Empty the metric, and know it from one that something was added to since."""
+        metric.reset()
+        if not is_dynamo_compiling():
+            self.__dict__["_empty_at"] = metric._states.stamp()
 
     def _keep_batch(self, metric: Metric) -> None:
         """Exchange the states of the metric, one batch, with the oldest of the window."""
@@ -108,7 +118,7 @@ class Running(WrapperMetric):
         for name, place in zip(batch.defaults, newest, strict=True):
             if isinstance(oldest[place], Tensor):
                 own.home[place], batch.home[name] = newest[place], oldest[place]
-        metric.reset()
+        self._empty(metric)
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Add a batch to the window; arguments as in ``update`` of the metric."""

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import pytest
 import torch
 import torchmetrics
 
 from fastmetrics import CatMetric, MaxMetric, MeanMetric, MetricCollection, SumMetric
-from fastmetrics.classification import BinaryAUROC, MulticlassAccuracy
+from fastmetrics.classification import BinaryAccuracy, BinaryAUROC, MulticlassAccuracy
 from fastmetrics.regression import ContinuousRankedProbabilityScore, R2Score
 from fastmetrics.wrappers import Running
+from tests.wrappers.samples import binary_batches
 
 
 def batches():
@@ -256,3 +258,28 @@ def test_windows_that_torchmetrics_cannot_hold_are_not_written():
     with pytest.raises(ValueError, match="`mode` must be one of"):
         metric.persistent("pickle")
     assert not metric.state_dict()
+
+
+class Interrupted(BinaryAccuracy):
+    """Where a batch has been joined and is not counted yet, somebody presses Ctrl-C."""
+
+    stops = False
+
+    def _join(self, total: Any, batch: Any) -> None:
+        super()._join(total, batch)
+        if self.stops:
+            raise KeyboardInterrupt
+
+
+def test_a_batch_that_was_interrupted_is_not_part_of_the_next_one():
+    metric, expected = Running(Interrupted(), 3), Running(BinaryAccuracy(), 3)
+    first, interrupted, last = binary_batches()
+    for each in (metric, expected):
+        each.update(*first)
+    metric.base_metric.stops = True
+    with pytest.raises(KeyboardInterrupt):
+        metric(*interrupted)
+    metric.base_metric.stops = False
+    for each in (metric, expected):
+        each.update(*last)
+    assert metric.compute() == expected.compute()
