@@ -10,8 +10,11 @@ from typing import Any
 
 import pytest
 import torch
+import torchmetrics
 from torch import Tensor
 
+from fastmetrics import MeanMetric, MetricCollection
+from fastmetrics.classification import BinaryAccuracy
 from fastmetrics.metric import CompositionalMetric, Metric
 from tests.user_metrics import OURS, THEIRS
 
@@ -166,3 +169,17 @@ def test_repr_and_type() -> None:
     assert repr(composed) == "CompositionalMetric(\n  add(\n    Ratio(),\n    2\n  )\n)"
     assert "getitem" in repr(OURS.Ratio()[0])
     assert hash(composed) != hash(OURS.Ratio() + 2)
+
+
+@pytest.mark.parametrize("collection", [MetricCollection, torchmetrics.MetricCollection])
+def test_a_weight_that_another_metric_has_does_not_reach_an_expression(collection: Any) -> None:
+    target = torch.tensor([1, 0, 1, 0])
+    batch = {"preds": torch.tensor([0.9, 0.8, 0.1, 0.2]), "target": target}
+    numbers = {"value": torch.tensor([1.0, 2.0, 3.0, 4.0]), "weight": target.float()}
+    right, mean = BinaryAccuracy(), MeanMetric()
+    values = collection({"a": 2 * right, "mean": mean})(**batch, **numbers)
+    assert values == {"a": 1.0, "mean": 2.0}
+    values = collection({"a": right, "twice": 2 * mean})(**batch, **numbers)
+    assert values == {"a": 0.5, "twice": 4.0}
+    values = collection({"both": right + mean})(**batch, **numbers)
+    assert values == {"both": 2.5}

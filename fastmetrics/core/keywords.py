@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -57,10 +57,27 @@ def needed_by(metric: Any) -> list[str]:
     return [p.name for p in parameters if p.default is p.empty and p.kind not in variadic]
 
 
+def _parts(metrics: Iterable[Any]) -> Iterator[Any]:
+    """Yield the metrics that get the keywords: of an expression those that it is made of."""
+    for metric in metrics:
+        if hasattr(type(metric), "_leaves"):
+            yield from metric._leaves().values()
+        else:
+            yield metric
+
+
 def added_by(metric: Any) -> frozenset[str]:
     """Return the keywords that only this package gives to a metric."""
+    if hasattr(type(metric), "_leaves"):
+        leaves = [*_parts([metric])]
+        return NONE.union(*map(added_by, leaves)) - NONE.union(*map(_own, leaves))
     added: frozenset[str] = getattr(update_of(metric), "added", NONE)
     return added
+
+
+def _own(metric: Any) -> frozenset[str]:
+    """Return the keywords that a metric has by its own definition."""
+    return (keywords_of(update_of(metric)) or NONE) - added_by(metric)
 
 
 def claimed_by(metrics: Iterable[Any], kwargs: dict[str, Any]) -> frozenset[str]:
@@ -70,8 +87,7 @@ def claimed_by(metrics: Iterable[Any], kwargs: dict[str, Any]) -> frozenset[str]
     """
     if not kwargs or _ADDED.isdisjoint(kwargs):
         return NONE
-    names = [(keywords_of(update_of(m)) or NONE) - added_by(m) for m in metrics]
-    return NONE.union(*names)
+    return NONE.union(*map(_own, _parts(metrics)))
 
 
 def known_to(metric: Any, kwargs: dict[str, Any], claimed: frozenset[str] = NONE) -> dict[str, Any]:
@@ -81,7 +97,7 @@ def known_to(metric: Any, kwargs: dict[str, Any], claimed: frozenset[str] = NONE
     """
     update = update_of(metric)
     names = keywords_of(update)
-    others = claimed & getattr(update, "added", NONE)
+    others = claimed and claimed & added_by(metric)
     if names is None and not others:
         return kwargs
     return {k: v for k, v in kwargs.items() if (names is None or k in names) and k not in others}
