@@ -151,11 +151,12 @@ class Metric(Stateful, Operators, ABC):
             if not isinstance(own[name], bool):
                 raise ValueError(f"`{name}` must be a bool, got {own[name]!r}.")
         self.process_group = kwargs.pop("process_group", None)
-        self.dist_sync_fn = kwargs.pop("dist_sync_fn", None)
-        if self.dist_sync_fn is not None and not callable(self.dist_sync_fn):
-            raise ValueError(f"`dist_sync_fn` must be a function, got {self.dist_sync_fn!r}.")
-        available = kwargs.pop("distributed_available_fn", None)
-        self.distributed_available_fn = available or jit_distributed_available
+        for name in ("dist_sync_fn", "distributed_available_fn"):
+            function = own[name] = kwargs.pop(name, None)
+            if function is not None and not callable(function):
+                raise ValueError(f"`{name}` must be a function, got {function!r}.")
+        if self.distributed_available_fn is None:
+            self.distributed_available_fn = jit_distributed_available
         if kwargs:
             unknown = ", ".join(f"`{name}`" for name in sorted(kwargs))
             raise ValueError(f"Unexpected keyword arguments: {unknown}.")

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 import torch
 
-from fastmetrics import aggregation, classification, regression
+from fastmetrics import MetricCollection, aggregation, classification, regression
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
+from fastmetrics.wrappers import BootStrapper, MultioutputWrapper
 from tests.every import MAKERS, arguments_of, classes, kind_of
 
 
@@ -42,6 +43,26 @@ def test_what_cannot_work_is_refused_by_name(
 ):
     with pytest.raises(error, match=f"`{next(iter(arguments))}`"):
         cls(**arguments)
+
+
+@pytest.mark.parametrize("odd", [torch.rand(2), "nope", 5])
+@pytest.mark.parametrize(
+    "name", ["dist_sync_fn", "distributed_available_fn", "sync_on_compute", "compute_on_cpu"]
+)
+def test_odd_settings_are_refused_by_name(name: str, odd: Any):
+    with pytest.raises(ValueError, match=f"`{name}` must be"):
+        classification.BinaryAccuracy(**{name: odd})
+
+
+def test_odd_settings_of_collections_and_wrappers_are_refused_by_name():
+    metric = classification.BinaryAccuracy()
+    for odd in (torch.rand(2), "nope", [3], 5):
+        with pytest.raises(ValueError, match="`compute_groups` must"):
+            MetricCollection([metric], compute_groups=odd)
+    with pytest.raises(TypeError, match="`seed` must be an integer"):
+        BootStrapper(metric, seed=torch.rand(2))
+    with pytest.raises(ValueError, match=r"`num_outputs` must be below 2\*\*31"):
+        MultioutputWrapper(metric, 2**62)
 
 
 ODD = (object(), "nope", [3], float("nan"), 2**63, 1j, torch.ones(2, 2).to_sparse())

@@ -387,6 +387,8 @@ def make_groups(
         ValueError: ``compute_groups`` names an unknown metric.
     """
     given: dict[str, int] = {}
+    if not isinstance(compute_groups, (bool, list)):
+        raise ValueError(f"`compute_groups` must be a bool or a list, got {compute_groups!r:.80}.")
     if isinstance(compute_groups, list):
         for group in compute_groups:
             if not isinstance(group, (list, tuple)):

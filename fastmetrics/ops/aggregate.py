@@ -202,7 +202,8 @@ def aggregate_value_(
 
 def check_nan_strategy(nan_strategy: Any) -> None:
     """Raise ``ValueError`` unless this is a name of ``NAN_STRATEGIES`` or a float."""
-    if not isinstance(nan_strategy, float) and nan_strategy not in [*NAN_STRATEGIES]:
+    known = isinstance(nan_strategy, str) and nan_strategy in NAN_STRATEGIES
+    if not known and not isinstance(nan_strategy, float):
         raise ValueError(
             f"`nan_strategy` must be a float or one of {(*NAN_STRATEGIES,)}, got {nan_strategy!r}."
         )

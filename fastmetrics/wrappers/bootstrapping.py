@@ -109,8 +109,11 @@ class BootStrapper(CountsSamples, MetricsInside):
         super().__init__(**kwargs)
         if not isinstance(base_metric, Metric):
             raise ValueError(f"`base_metric` must be a Metric, got {base_metric!r}.")
-        for name, number in (("num_bootstraps", num_bootstraps), ("seed", seed or 0)):
-            if not isinstance(number, int):
+        for name, number in (
+            ("num_bootstraps", num_bootstraps),
+            ("seed", seed),
+        ):
+            if number is not None and not isinstance(number, int):
                 raise TypeError(f"`{name}` must be an integer, got {number!r}.")
         check_int("num_bootstraps", num_bootstraps, 1)
         if sampling_strategy not in SAMPLING_STRATEGIES:
