@@ -152,11 +152,11 @@ class Metric(Stateful, Operators, ABC):
                 raise ValueError(f"`{name}` must be a bool, got {own[name]!r}.")
         self.process_group = kwargs.pop("process_group", None)
         for name in ("dist_sync_fn", "distributed_available_fn"):
-            function = own[name] = kwargs.pop(name, None)
-            if function is not None and not callable(function):
-                raise ValueError(f"`{name}` must be a function, got {function!r}.")
-        if self.distributed_available_fn is None:
-            self.distributed_available_fn = jit_distributed_available
+            if kwargs.get(name) is not None and not callable(kwargs[name]):
+                raise ValueError(f"`{name}` must be a function, got {kwargs[name]!r}.")
+        self.dist_sync_fn = kwargs.pop("dist_sync_fn", None)
+        available = kwargs.pop("distributed_available_fn", None)
+        self.distributed_available_fn = available or jit_distributed_available
         if kwargs:
             unknown = ", ".join(f"`{name}`" for name in sorted(kwargs))
             raise ValueError(f"Unexpected keyword arguments: {unknown}.")

@@ -102,7 +102,8 @@ def forward_together(metrics: Sequence[Metric], update: Callable[[], None]) -> l
     They count it, all of them or none if something raises, as in :func:`forward`.
     """
     with ExitStack() as stack:
-        hold(stack, metrics)
+        if not is_dynamo_compiling():
+            hold(stack, metrics)
         for metric in metrics:
             metric._check_own_states()
             metric._private()

@@ -44,9 +44,10 @@ def exclusive(method: Callable[Concatenate[Any, P], R]) -> Callable[Concatenate[
 
 
 def hold(stack: ExitStack, metrics: Iterable[Any]) -> None:
-    """Keep other threads from changing the states of metrics until ``stack`` is closed."""
-    if is_dynamo_compiling():
-        return
+    """Keep other threads from changing the states of metrics until ``stack`` is closed.
+
+    Not for compiled regions, which have one thread.
+    """
     for metric in metrics:
         lock = None
         while lock is not metric._states.lock:  # another thread may put others in place

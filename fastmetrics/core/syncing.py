@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from torch.compiler import is_dynamo_compiling
 from torch.nn import Module
 
 from fastmetrics.core.locking import hold
@@ -65,18 +66,24 @@ def with_all_states(metrics: dict[str, Metric], read: Callable[[], Value]) -> Va
     """Return what ``read`` makes of the states of all processes, where metrics synchronise."""
     if not any(m._to_sync or m._is_synced for m in metrics.values()):
         return read()
+    if is_dynamo_compiling():
+        return _synced(metrics, read)
     with ExitStack() as stack:
         hold(stack, metrics.values())
-        held = [(metric, metric._pointers()) for metric in metrics.values()]
+        return _synced(metrics, read)
+
+
+def _synced(metrics: dict[str, Metric], read: Callable[[], Value]) -> Value:
+    held = [(metric, metric._pointers()) for metric in metrics.values()]
+    try:
         try:
-            try:
-                sync_for_compute(metrics)
-                return read()
-            finally:
-                put_back(held)
-        except BaseException:  # an interrupt may have come in between
+            sync_for_compute(metrics)
+            return read()
+        finally:
             put_back(held)
-            raise
+    except BaseException:  # an interrupt may have come in between
+        put_back(held)
+        raise
 
 
 def put_back(held: Iterable[tuple[Metric, dict[str, Any]]]) -> None:
