@@ -382,8 +382,8 @@ class Stateful(Unscripted):
 
     def _form(self) -> bool | str:
         """Return whether anything is part of ``state_dict``, or that it is for torchmetrics."""
-        modes = self._persistent.values()
-        return UPSTREAM if UPSTREAM in modes else any(modes)
+        modes = self.__dict__["_persistent"].values()
+        return any(modes) and (UPSTREAM if UPSTREAM in modes else True)
 
     def _extras(self) -> Any:
         """Return what a copy needs besides the states, as JSON has it; None if nothing."""
@@ -408,7 +408,7 @@ class Stateful(Unscripted):
             prefix=prefix,
             keep_vars=keep_vars,
         )
-        if any(self.__dict__["_persistent"].values()):
+        if self._form():
             self._save(result, prefix, keep_vars)
         return result
 
