@@ -179,7 +179,7 @@ def _run_user_update(
         states.lists_to_cpu()
 
 
-def counted_update(metric: Stateful, update: Callable[..., Any]) -> Callable[..., None]:
+def counted_update(metric: Stateful, update: Any) -> Any:
     """Return an ``update`` that is put on one metric alone, with its bookkeeping.
 
     No closure, so that the one of a copy is of the copy.
