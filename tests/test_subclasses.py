@@ -10,6 +10,7 @@ import inspect
 import pickle
 import types
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -158,6 +159,10 @@ def test_an_update_of_one_metric_is_counted_and_copied() -> None:
     metric.reset()
     check_bookkeeping(other)
     assert metric.update_count == 0
+    assert [*inspect.signature(metric.update).parameters] == ["preds", "target"]
+    metric.update = mock.Mock()  # type: ignore[method-assign]
+    metric.update(*FIRST)
+    metric.update.assert_called_once_with(*FIRST)
 
 
 class SumExceptBatch(MeanSquaredError):

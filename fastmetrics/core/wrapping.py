@@ -179,12 +179,23 @@ def _run_user_update(
         states.lists_to_cpu()
 
 
-def counted_update(metric: Stateful, update: Any) -> Any:
-    """Return an ``update`` that is put on one metric alone, with its bookkeeping.
+class _Assigned(functools.partial[None]):
+    """An ``update`` that was put on one metric alone; what is asked of it, that one answers.
 
     No closure, so that the one of a copy is of the copy.
     """
-    return functools.partial(_run_assigned, metric, update)
+
+    @property
+    def __wrapped__(self) -> Any:
+        return self.args[1]
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.args[1], name)
+
+
+def counted_update(metric: Stateful, update: Any) -> Any:
+    """Return an ``update`` that is put on one metric alone, with its bookkeeping."""
+    return _Assigned(_run_assigned, metric, update)
 
 
 def _run_assigned(self: Stateful, update: Callable[..., Any], *args: Any, **kwargs: Any) -> None:
