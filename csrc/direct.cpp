@@ -60,7 +60,9 @@ struct Torch {
   const DLPackExchangeAPI* dlpack = nullptr;
   std::vector<PyTypeObject*> tensor_types;  // those whose objects are nothing but tensors
   std::vector<PyObject*> watchers;
+  std::vector<PyObject*> byte_types;  // torch.int8 and torch.uint8
   PyObject* is_neg = nullptr;
+  PyObject* dtype = nullptr;
 };
 Torch torch_says;
 
@@ -106,6 +108,15 @@ bool is_negated(PyObject* tensor) {
   PyErr_Clear();
   Py_XDECREF(answer);
   return answer != Py_False;
+}
+
+// Whether the elements are whole bytes: DLPack calls torch's smaller integers, too, integers of 8
+// bits.
+bool is_of_bytes(PyObject* tensor) {
+  PyObject* dtype = PyObject_GetAttr(tensor, torch_says.dtype);
+  PyErr_Clear();
+  Py_XDECREF(dtype);
+  return std::ranges::find(torch_says.byte_types, dtype) != torch_says.byte_types.end();
 }
 
 // Whether something is to see the op, or to have another one in its place: a mode, a transform, a
@@ -241,9 +252,11 @@ bool DirectCall::read(PyObject* given, Tensor& tensor) {
   }
   const ScalarType type = scalar_type(found.dtype);
   const bool is_float = found.dtype.code == 2 || found.dtype.code == 4;
+  const bool is_byte = type == ScalarType::Char || type == ScalarType::Byte;
   const bool without_strides = found.strides == nullptr && found.ndim > 0;
   if (found.device_type != kCpu || type == ScalarType::Undefined || without_strides ||
-      found.byte_offset != 0 || (is_float && is_negated(given))) {
+      found.byte_offset != 0 || (is_float && is_negated(given)) ||
+      (is_byte && !is_of_bytes(given))) {
     return false;
   }
   tensor = Tensor(found.data, found.shape, found.strides, found.ndim, type, found.dtype.bits / 8);
@@ -306,15 +319,23 @@ void bind_direct(py::module_& module) {
   module.def(
       "direct",
       [](const py::capsule& dlpack, const std::vector<py::type>& tensor_types,
-         const std::vector<py::function>& watchers) {
+         const std::vector<py::object>& byte_types, const std::vector<py::function>& watchers) {
         const auto* table = static_cast<const DLPackExchangeAPI*>(dlpack.get_pointer());
         py::dict ops;
         if (table->major != 1 || table->dltensor_from_py_object_no_sync == nullptr) {
           return std::pair(ops, py::object(py::none()));
         }
-        torch_says = {table, {}, {}, PyUnicode_InternFromString("is_neg")};
+        torch_says = {table,
+                      {},
+                      {},
+                      {},
+                      PyUnicode_InternFromString("is_neg"),
+                      PyUnicode_InternFromString("dtype")};
         for (py::type type : tensor_types) {
           torch_says.tensor_types.push_back(reinterpret_cast<PyTypeObject*>(type.release().ptr()));
+        }
+        for (py::object type : byte_types) {
+          torch_says.byte_types.push_back(type.release().ptr());
         }
         for (py::function watcher : watchers) {
           torch_says.watchers.push_back(watcher.release().ptr());
@@ -335,10 +356,11 @@ void bind_direct(py::module_& module) {
         }
         return std::pair(ops, made(methods[1], nullptr));
       },
-      py::arg("dlpack"), py::arg("tensor_types"), py::arg("watchers"),
+      py::arg("dlpack"), py::arg("tensor_types"), py::arg("byte_types"), py::arg("watchers"),
       "Functions that run ops without the dispatcher, by name, and one that makes scalars.\n\n"
       "dlpack: the table of functions of the tensors; none of ours where it is another.\n"
       "tensor_types: the classes whose objects are nothing but tensors.\n"
+      "byte_types: the dtypes of integers that take a byte.\n"
       "watchers: functions that answer with something true where an op has to be seen.");
 }
 

@@ -78,7 +78,8 @@ def _load_direct(module: ModuleType) -> None:
             torch._C._get_tracing_state,
             torch._C._autograd._profiler_enabled,
         ]
-        ops, data.number = module.direct(dlpack, [Tensor, torch.nn.Parameter], watchers)
+        plain, bytes_ = [Tensor, torch.nn.Parameter], [torch.int8, torch.uint8]
+        ops, data.number = module.direct(dlpack, plain, bytes_, watchers)
         DIRECT.update(ops)
 
 

@@ -93,6 +93,15 @@ def test_what_it_does_not_understand_is_left_to_the_dispatcher(answers):
         assert True not in answers
 
 
+def test_integers_of_less_than_a_byte_are_refused_as_ever():
+    for dtype in (torch.uint4, torch.int7):
+        labels = torch.tensor([1, 0, 1], dtype=torch.uint8).view(dtype)
+        with pytest.raises(ValueError, match="`preds`"):
+            mean_squared_error(labels, TARGET)
+        with pytest.raises(ValueError, match="`target`"):
+            binary_accuracy(torch.tensor([1, 0, 1]), labels)
+
+
 class Seen(TorchDispatchMode):
     def __init__(self) -> None:
         super().__init__()
