@@ -108,15 +108,19 @@ def shape_text(tensor: Tensor) -> str:
     return str(tuple(tensor.shape))
 
 
-def check_held(owner: str, **tensors: Tensor) -> None:
+def check_held(owner: str, device: torch.device | None = None, **tensors: Tensor) -> None:
     """Raise unless these hold numbers on one device that can be read later.
+
+    A metric whose ``device`` is the meta device keeps what is there.
 
     Raises:
         ValueError: a packed tensor such as a sparse one, one left over from a trace, two devices.
     """
     first = next(iter(tensors.values()))
+    has_data = device is None or device.type != "meta"
     for name, tensor in tensors.items():
-        if tensor.layout is not torch.strided or tensor.is_meta or type(tensor) is not Tensor:
+        packed = tensor.layout is not torch.strided or type(tensor) is not Tensor
+        if packed or (has_data and tensor.is_meta):
             found = what_else(tensor)
             if found is not None:
                 raise ValueError(f"{owner}: `{name}` must be a dense tensor, got {found}.")

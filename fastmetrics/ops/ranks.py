@@ -305,7 +305,9 @@ class Samples(Statistic):
         """Raise ``ValueError`` unless ``num_outputs`` is a positive integer."""
         check_int("num_outputs", self.num_outputs, 1)
 
-    def check_batch(self, owner: str, preds: Tensor, target: Tensor) -> None:
+    def check_batch(
+        self, owner: str, preds: Tensor, target: Tensor, device: torch.device | None = None
+    ) -> None:
         """Raise unless both are real and ``[N, D]``, or ``[N]`` for one output.
 
         Raises:
@@ -313,7 +315,7 @@ class Samples(Statistic):
             ValueError: another shape, complex or sparse inputs, or inputs on two devices.
             RuntimeError: ``preds`` and ``target`` have different shapes.
         """
-        check_held(owner, preds=preds, target=target)
+        check_held(owner, device, preds=preds, target=target)
         if self.floating and not (preds.is_floating_point() and target.is_floating_point()):
             raise TypeError(
                 f"{owner}: `preds` and `target` must be floating point tensors, got {preds.dtype}"

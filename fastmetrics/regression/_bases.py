@@ -175,5 +175,5 @@ class SampleMetric(StatisticMetric):
             ValueError: the shape is not that of the outputs, or the inputs are complex.
             RuntimeError: ``preds`` and ``target`` have different shapes.
         """
-        self.statistic.check_batch(type(self).__name__, preds, target)
+        self.statistic.check_batch(type(self).__name__, preds, target, self.device)
         self.statistic.add(self._states, preds, target)

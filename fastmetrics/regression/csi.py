@@ -10,6 +10,7 @@ from torch import Tensor
 from fastmetrics.core.statistic import check_declared
 from fastmetrics.functional.regression.csi import count_events, index_value
 from fastmetrics.metric import Metric
+from fastmetrics.ops.checks import check_held
 from fastmetrics.utilities.checks import check_number
 from fastmetrics.utilities.data import dim_zero_cat, in_one_step
 
@@ -75,6 +76,7 @@ class CriticalSuccessIndex(Metric):
     def update(self, preds: Tensor, target: Tensor) -> None:
         """Count one batch."""
         owner = type(self).__name__
+        check_held(owner, self.device, preds=preds, target=target)
         counts = count_events(owner, preds, target, self.threshold, self.keep_sequence_dim)
         if self.keep_sequence_dim is None:
             in_one_step(Tensor.add_, (self.hits, self.misses, self.false_alarms), counts)

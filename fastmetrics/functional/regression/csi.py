@@ -26,7 +26,6 @@ def count_events(
         RuntimeError: the shapes differ.
         ValueError: the inputs have no axis ``keep_sequence_dim``.
     """
-    check_held(owner, preds=preds, target=target)
     if preds.shape != target.shape:
         raise RuntimeError(
             f"{owner}: `preds` and `target` must have the same shape, got {tuple(preds.shape)} and"
@@ -84,5 +83,6 @@ def critical_success_index(
     >>> critical_success_index(preds, target, 0.5, keep_sequence_dim=0)
     tensor([0.0000, 0.5000])
     """
+    check_held("critical_success_index", preds=preds, target=target)
     events = count_events("critical_success_index", preds, target, threshold, keep_sequence_dim)
     return index_value(*events)
