@@ -207,9 +207,11 @@ void count_samples(const ClassReader& reader, const Weights& weights, int64_t nu
     reader.raise_bad_label();
   }
   const int64_t depth = reader.depth();
+  const int64_t cells = num_classes * num_classes;
+  const bool as_matrix = num_classes <= kSmallMatrix && depth >= 4 * cells;
   const int64_t size = (num_classes + kSpareRows) * kClassTallies;
   const Partition partition(reader.num_samples(), depth * reader.bytes_per_position(), 0, true, 1);
-  Scratch<int64_t> scratch(partition.parts, size);
+  Scratch<int64_t> scratch(partition.parts, size + (as_matrix ? cells + 1 : 0));
   partition.run([&](int64_t part, int64_t begin, int64_t end) {
     int64_t* sums = scratch.sums(part) + kSpareRows * kClassTallies;
     Notes notes;
@@ -218,10 +220,17 @@ void count_samples(const ClassReader& reader, const Weights& weights, int64_t nu
     for (int64_t sample = begin; sample < end; ++sample) {
       std::fill(sums, sums + num_classes * kClassTallies, 0);
       const int64_t stop = (sample + 1) * depth;
-      for (int64_t first = sample * depth; first < stop; first += kBlock) {
-        const int64_t last = std::min(stop, first + kBlock);
-        reader.read(first, last, block, notes);
-        tally(block, last - first, [](int64_t) { return int64_t{1}; }, sums);
+      if (as_matrix) {
+        int64_t* matrix = scratch.sums(part) + size;
+        std::fill(matrix, matrix + cells + 1, 0);
+        notes += tally_cells(reader, Weights(), num_classes, sample * depth, stop, matrix);
+        tally_matrix(matrix, num_classes, sums);
+      } else {
+        for (int64_t first = sample * depth; first < stop; first += kBlock) {
+          const int64_t last = std::min(stop, first + kBlock);
+          reader.read(first, last, block, notes);
+          tally(block, last - first, [](int64_t) { return int64_t{1}; }, sums);
+        }
       }
       const Sum factor = static_cast<Sum>(amounts.at(sample, notes.weights));
       add_tallies(sums, num_classes, columns, factor, state + sample * columns * 4);

@@ -10,6 +10,7 @@ namespace fastmetrics {
 // A weight that is NaN, negative or above 1e100 counts as 0, and is counted itself.
 class Weights {
  public:
+  Weights() = default;  // none
   Weights(const std::optional<Tensor>& weight, int64_t num_samples, const Tensor& state);
 
   explicit operator bool() const { return data_ != nullptr; }

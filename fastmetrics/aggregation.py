@@ -401,6 +401,8 @@ class CatMetric(BaseAggregator):
         """Return the numbers in the dtype of the metric; an empty list without data."""
         parts = [self.value] if isinstance(self.value, Tensor) else self.value
         kept = [part if part.is_cpu else self._cast_and_nan_check_input(part)[0] for part in parts]
+        if len(kept) == 1 and kept[0].ndim:
+            return kept[0]
         return dim_zero_cat(kept) if kept else []
 
 

@@ -47,12 +47,19 @@ if TYPE_CHECKING:
 
 jit_distributed_available = distributed_available
 
+# So many tensors of a list are looked at in less time than a value is copied.
+_FEW = 64
+
 
 class _UpdateSignature:
     """The signature of ``update`` without ``self``, worked out when somebody asks."""
 
     def __get__(self, metric: Metric | None, owner: type[Metric]) -> inspect.Signature:
         return inspect.signature((owner if metric is None else metric).update)
+
+
+def _shares_memory(state: Tensor, value: Tensor) -> bool:
+    return state.dtype is value.dtype and torch._C._is_alias_of(state, value)  # type: ignore[attr-defined]  # not in the stubs
 
 
 def as_scalar(value: Tensor) -> Tensor:
@@ -207,9 +214,8 @@ class Metric(Stateful, Operators, ABC):
         if not self.fused_update:
             return as_scalar(value.clone())
         for state in self._states.values.values():
-            if isinstance(state, list) or (
-                state.dtype is value.dtype and torch._C._is_alias_of(state, value)  # type: ignore[attr-defined]  # not in the stubs
-            ):
+            parts = state if isinstance(state, list) else (state,)
+            if len(parts) > _FEW or any(_shares_memory(part, value) for part in parts):
                 value = value.clone()
                 break
         return as_scalar(value)
