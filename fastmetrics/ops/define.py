@@ -21,8 +21,9 @@ CHECKS: dict[str, Callable[..., None]] = {}
 EXPLANATIONS: dict[str, Callable[..., None]] = {}
 
 # What runs an op on plain tensors of a CPU without torch's dispatcher, where that is known: True
-# once it has, False if it cannot say or must not.
-DIRECT: dict[str, Callable[..., bool]] = {}
+# once it has, False if it cannot say or must not. In the place of a state may stand
+# `(is_float, *shape)`; then the numbers of these states come back, a list for each.
+DIRECT: dict[str, Callable[..., Any]] = {}
 
 # Ops that `compute` runs once over what a metric has kept, rather than `update` over every batch.
 COMPUTE_OPS: set[str] = set()

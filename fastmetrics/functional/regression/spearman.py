@@ -6,12 +6,15 @@ Psychology 15 (1904).
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from fastmetrics.functional._public import public
 from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops import rank_moments_
+from fastmetrics.ops.counted import is_few
 from fastmetrics.ops.ranks import CO_MOMENT, COUNT, M2_PREDS, M2_TARGET, NUM_MOMENTS, Samples
 
 __all__ = ["spearman_corrcoef"]
@@ -25,11 +28,21 @@ def spearman_formula(moments: Tensor) -> Tensor:
     return value.clamp(-1.0, 1.0)
 
 
+def _of_row(row: list[float]) -> float:
+    """Return the same of the moments of one output."""
+    spread = math.sqrt(row[M2_PREDS]) * math.sqrt(row[M2_TARGET])
+    value = row[CO_MOMENT] / (spread or 1.0) if row[COUNT] > 0 else math.nan
+    return value if value != value else min(1.0, max(-1.0, value))
+
+
 def rank_correlation(preds: list[Tensor], target: list[Tensor], outputs: int) -> Tensor:
     """Return Spearman's correlation ``[D]`` of chunks as `rank_moments_` takes them."""
     moments = torch.zeros(outputs, NUM_MOMENTS, dtype=torch.float64, device=preds[0].device)
     rank_moments_(moments, preds, target)
-    return spearman_formula(moments).to(result_dtype(preds[0], target[0]))
+    dtype = result_dtype(preds[0], target[0])
+    if is_few(moments):
+        return torch.tensor([*map(_of_row, moments.tolist())], dtype=dtype, device="cpu")
+    return spearman_formula(moments).to(dtype)
 
 
 @public
