@@ -122,7 +122,7 @@ def normalize_matrix(matrix: Tensor, normalize: str | None) -> Tensor:
     axes = {"true": (-1,), "pred": (-2,), "all": (-2, -1)}[str(normalize)]
     sums = matrix.sum(axes, keepdim=True)
     if is_readable(sums):
-        empty = int((sums == 0).expand_as(matrix).sum())
+        empty = int((sums == 0).sum()) * (matrix.numel() // max(1, sums.numel()))
         if empty:
             rank_zero_warn(
                 f"{empty} cells of the confusion matrix lie in rows or columns without samples, so"
