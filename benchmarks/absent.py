@@ -60,6 +60,8 @@ class _Finder(importlib.abc.MetaPathFinder):
         if name.partition(".")[0] != PACKAGE:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec is None and not name.rpartition(".")[2].islower():  # a class, for which it is asked
+            return None
         if spec is None:
             return importlib.machinery.ModuleSpec(name, _Loader(None), is_package=True)
         if name.rpartition(".")[2].startswith("_") or spec.loader is None:

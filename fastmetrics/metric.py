@@ -49,6 +49,8 @@ jit_distributed_available = distributed_available
 
 # So many tensors of a list are looked at in less time than a value is copied.
 _FEW = 64
+# Whether two tensors share memory.
+_is_alias_of = torch._C._is_alias_of  # type: ignore[attr-defined]  # not in the stubs
 
 
 class _UpdateSignature:
@@ -56,10 +58,6 @@ class _UpdateSignature:
 
     def __get__(self, metric: Metric | None, owner: type[Metric]) -> inspect.Signature:
         return inspect.signature((owner if metric is None else metric).update)
-
-
-def _shares_memory(state: Tensor, value: Tensor) -> bool:
-    return state.dtype is value.dtype and torch._C._is_alias_of(state, value)  # type: ignore[attr-defined]  # not in the stubs
 
 
 def as_scalar(value: Tensor) -> Tensor:
@@ -214,8 +212,11 @@ class Metric(Stateful, Operators, ABC):
         if not self.fused_update:
             return as_scalar(value.clone())
         for state in self._states.values.values():
-            parts = state if isinstance(state, list) else (state,)
-            if len(parts) > _FEW or any(_shares_memory(part, value) for part in parts):
+            if isinstance(state, list):
+                shares = len(state) > _FEW or any(_is_alias_of(part, value) for part in state)
+            else:
+                shares = state.dtype is value.dtype and _is_alias_of(state, value)
+            if shares:
                 value = value.clone()
                 break
         return as_scalar(value)

@@ -18,6 +18,7 @@ from fastmetrics.functional.classification.precision_recall_curve import (
     PointLists,
     Points,
 )
+from fastmetrics.ops.counted import TINY
 from fastmetrics.ops.scores import Curve, Curves
 from fastmetrics.ops.thresholds import Thresholds
 
@@ -48,7 +49,7 @@ def rates(
     def rate(counts: Tensor, total: Tensor) -> Tensor:
         total = total.unsqueeze(-1)
         if undefined is None:
-            total = total.where(total != 0, 1.0)
+            total = total.clamp_min(TINY)  # 0/0 becomes 0
         if not curve.grid:
             counts = torch.cat([torch.zeros_like(total), counts], -1)
         return (counts / total).to(dtype)
