@@ -70,17 +70,19 @@ def _load_native() -> None:
 
 def _load_direct(module: ModuleType) -> None:
     """Let small work on plain tensors go round the dispatcher, unless somebody watches it."""
-    dlpack = getattr(Tensor, "__dlpack_c_exchange_api__", None)
-    if dlpack is not None:
+    try:
+        dlpack = Tensor.__dlpack_c_exchange_api__
         watchers = [
             torch._C._len_torch_dispatch_stack,
             torch._C._len_torch_function_stack,
             torch._C._get_tracing_state,
             torch._C._autograd._profiler_enabled,
         ]
-        plain, bytes_ = [Tensor, torch.nn.Parameter], [torch.int8, torch.uint8]
-        ops, data.number = module.direct(dlpack, plain, bytes_, watchers)
-        DIRECT.update(ops)
+    except AttributeError:  # of a torch that does not have them yet, or no longer
+        return
+    plain, bytes_ = [Tensor, torch.nn.Parameter], [torch.int8, torch.uint8]
+    ops, data.number = module.direct(dlpack, plain, bytes_, watchers)
+    DIRECT.update(ops)
 
 
 def _load_triton() -> None:

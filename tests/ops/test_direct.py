@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 
 import pytest
@@ -188,6 +190,22 @@ def test_warnings_and_errors_are_those_of_the_dispatcher():
     with pytest.raises(RuntimeError, match=r"`target`.* 3"):
         binary_accuracy(torch.tensor([0.1, 0.2]), torch.tensor([1, 3]))
     assert mean_squared_error(torch.tensor([1e30]), torch.tensor([0.0])) == torch.inf
+
+
+def test_a_torch_without_the_functions_goes_the_long_way():
+    code = """
+import torch
+del torch.Tensor.__dlpack_c_exchange_api__
+from fastmetrics.functional import mean_squared_error, spearman_corrcoef
+from fastmetrics.functional.classification import binary_auroc, binary_confusion_matrix
+from fastmetrics.ops.define import DIRECT
+preds, target = torch.tensor([0.1, 0.7, 0.4]), torch.tensor([0, 1, 0])
+assert {call() for call in DIRECT.values()} == {False}
+assert mean_squared_error(preds, preds + 2) == 4 and spearman_corrcoef(preds, preds) == 1
+assert binary_auroc(preds, target) == 1
+assert binary_confusion_matrix(preds, target).tolist() == [[2, 0], [0, 1]]
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 def test_a_list_may_change_while_the_kernel_reads_it():
