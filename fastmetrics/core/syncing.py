@@ -13,7 +13,13 @@ from torch.nn import Module
 from fastmetrics.core.locking import hold
 from fastmetrics.core.stateful import Stateful
 from fastmetrics.core.states import State, States
-from fastmetrics.distributed import Parcel, SyncHandle, exchange, exchange_later
+from fastmetrics.distributed import (
+    Parcel,
+    SyncHandle,
+    distributed_available,
+    exchange,
+    exchange_later,
+)
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 
 if TYPE_CHECKING:
@@ -64,13 +70,21 @@ def sync_for_compute(metrics: dict[str, Metric], async_op: bool = False) -> Sync
 
 def with_all_states(metrics: dict[str, Metric], read: Callable[[], Value]) -> Value:
     """Return what ``read`` makes of the states of all processes, where metrics synchronise."""
-    if not any(m._to_sync or m._is_synced for m in metrics.values()):
+    if not any(map(_may_sync, metrics.values())):
         return read()
     if is_dynamo_compiling():
         return _synced(metrics, read)
     with ExitStack() as stack:
         hold(stack, metrics.values())
         return _synced(metrics, read)
+
+
+def _may_sync(metric: Metric) -> bool:
+    """Whether other processes, or a function of the user that tells of them, must be asked."""
+    if metric._is_synced or not metric._to_sync:
+        return metric._is_synced
+    available = metric.distributed_available_fn
+    return available is not distributed_available or distributed_available()
 
 
 def _synced(metrics: dict[str, Metric], read: Callable[[], Value]) -> Value:
