@@ -16,7 +16,7 @@ from fastmetrics.classification._tasks import TaskWrapper
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.calibration_error import (
-    calibration_formula,
+    calibration_value,
     check_norm,
 )
 from fastmetrics.metric import Metric
@@ -51,7 +51,7 @@ class CalibrationMetric(StatisticMetric):
 
     def compute(self) -> Tensor:
         """Return the calibration error, a float32 scalar."""
-        return calibration_formula(self.bins, self.norm)
+        return calibration_value(self.statistic, self._states, self.norm)
 
     def plot(self, *args: Any, **kwargs: Any) -> Any:
         """Draw ``val``, a value or a list of values, by default what ``compute`` returns."""

@@ -15,7 +15,7 @@ from typing_extensions import Self, override
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Lists, check_form, frozen
 from fastmetrics.ops.checks import SCORE_DTYPES, WEIGHT_DTYPES, raise_first_invalid, shape_text
-from fastmetrics.ops.counted import CountStatistic, choose_interpretation
+from fastmetrics.ops.counted import CountStatistic, choose_interpretation, is_readable
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import INVALID, NAN, OUTSIDE
 from fastmetrics.ops.inputs import (
@@ -213,6 +213,10 @@ def bin_edges(n_bins: int, device: torch.device | None = None) -> Tensor:
     return edges.to(torch.empty(0).device if device is None else device)
 
 
+# Up to here numbers are faster than tensors.
+_FEW_BINS = 64
+
+
 @frozen()
 class CalibrationBins(CountStatistic):
     """Positions, confidences and right predictions of each bin, ``[H, n_bins + 1, 3]``.
@@ -289,6 +293,15 @@ class CalibrationBins(CountStatistic):
         """
         table = choose_interpretation(states.values["counts"], states.values["events"], -3)
         return torch.cat((table[:-2], table[-2:].sum(0, keepdim=True)))
+
+    def numbers_of(self, states: States) -> list[list[float]] | None:
+        """Return the same as numbers; None where tensors must do."""
+        counts = states.values["counts"]
+        if self.n_bins > _FEW_BINS or not is_readable(counts):
+            return None
+        tables, events = counts.tolist(), states.values["events"].tolist()
+        *rows, last, one = tables[len(tables) > 1 and events[OUTSIDE] > 0]
+        return [*rows, [a + b for a, b in zip(last, one, strict=True)]]
 
     @override
     def to(self, device: torch.device) -> Self:

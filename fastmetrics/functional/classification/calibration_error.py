@@ -33,15 +33,16 @@ binning, AAAI 2015; "l2": Kumar, Liang and Ma, Verified uncertainty calibration,
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any
 
 from torch import Tensor
 
+from fastmetrics.core.states import States
 from fastmetrics.functional._declare import Read, planned_by
 from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.ops.calibration import CalibrationBins
-from fastmetrics.ops.counted import is_readable
 from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import scalar
 
@@ -49,20 +50,18 @@ __all__ = ["binary_calibration_error", "calibration_error", "multiclass_calibrat
 
 NORMS = ("l1", "l2", "max")
 
-# Up to here numbers are faster than tensors.
-_FEW_BINS = 64
-
 
 def check_norm(norm: str) -> None:
     """Raise ``ValueError`` unless ``norm`` names one."""
     check_choice("norm", norm, NORMS)
 
 
-def calibration_formula(bins: Tensor, norm: str) -> Tensor:
-    """Return the float32 error from sums ``[B, 3]``: positions, confidences, right ones."""
-    if bins.shape[0] <= _FEW_BINS and is_readable(bins):
-        return scalar(_error_of_rows(bins.tolist(), norm))
-    positions, confidence, right = bins.unbind(-1)
+def calibration_value(statistic: CalibrationBins, states: States, norm: str) -> Tensor:
+    """Return the float32 error of what was counted."""
+    rows = statistic.numbers_of(states)
+    if rows is not None:
+        return scalar(_error_of_rows(rows, norm))
+    positions, confidence, right = statistic.read(states).unbind(-1)
     gap = (right - confidence).abs()
     if norm == "l1":
         return (gap.sum() / positions.sum()).float()
@@ -94,9 +93,7 @@ def _plan(norm: str, **arguments: Any) -> tuple[CalibrationBins, Read]:
     statistic = CalibrationBins(**arguments)
     if statistic.validate_args:
         check_norm(norm)
-    return statistic.checked(), lambda statistic, states: calibration_formula(
-        statistic.read(states), norm
-    )
+    return statistic.checked(), partial(calibration_value, norm=norm)
 
 
 @planned_by(_plan)
