@@ -218,11 +218,23 @@ def test_a_list_may_change_while_the_kernel_reads_it():
     areas = torch.zeros(1, 4, dtype=torch.float64)
     call = call.but(areas=areas, preds=preds, target=target, multiclass=False)
     wanted = laws.results(call, native_op(call.op))["areas"]
-    arguments = call.fresh()
-    thread = threading.Thread(target=lambda: (preds.clear(), target.clear()))
-    thread.start()
-    done = DIRECT[call.op](*arguments.values())
+    arguments, gate = call.fresh(), threading.Lock()
+
+    def empty() -> None:
+        with gate:
+            preds.clear()
+            target.clear()
+
+    gate.acquire()
+    thread = threading.Thread(target=empty)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(100)  # a thread gets its turn where the other one waits, not before
+    try:
+        thread.start()
+        gate.release()
+        done = DIRECT[call.op](*arguments.values())
+    finally:
+        sys.setswitchinterval(interval)
     thread.join()
-    assert not preds
-    # Empty lists, if the thread came first, are refused.
-    assert not done or torch.equal(arguments["areas"], wanted)
+    assert done is True and not preds
+    assert torch.equal(arguments["areas"], wanted)
