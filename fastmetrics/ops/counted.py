@@ -14,7 +14,7 @@ from typing_extensions import Self, override
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, View, check_form
 from fastmetrics.ops.define import DIRECT
-from fastmetrics.ops.faults import NAN_AS_TORCH, NUM_EVENTS, OUTSIDE, new_events, raise_events
+from fastmetrics.ops.faults import NAN, NAN_AS_TORCH, NUM_EVENTS, OUTSIDE, new_events, raise_events
 from fastmetrics.utilities.data import normal_tensor
 from fastmetrics.utilities.recording import is_recorded
 
@@ -230,12 +230,17 @@ class CountStatistic(Statistic):
     def numbers(self) -> Callable[[Tensor, Tensor], Any]:
         """Return what counts a batch as numbers, those of ``counts`` and of ``events``, in order.
 
-        Its answer is false where tensors must do. Nothing is reported.
+        Its answer is None where tensors must do, or a report has to tell of NaN.
         """
         count = DIRECT[self.op.__name__]
         counts, events = (self.dtype.is_floating_point, *self.shape), (False, NUM_EVENTS)
         arguments = self.arguments()
-        return lambda preds, target: count(counts, events, preds, target, None, *arguments)
+
+        def numbers(preds: Tensor, target: Tensor) -> Any:
+            found = count(counts, events, preds, target, None, *arguments)
+            return found if found and not found[1][NAN] else None
+
+        return numbers
 
     def write(self, states: States, index: Any, value: Any) -> None:
         """Set ``counts[index]``; the counts become floats where the value is one."""

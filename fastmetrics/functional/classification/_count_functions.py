@@ -24,7 +24,6 @@ from fastmetrics.functional.classification._arguments import explained
 from fastmetrics.functional.classification._ratio import Formula, Ratio
 from fastmetrics.functional.classification._tasks import TASKS, function_of_task
 from fastmetrics.ops.confusion import BinaryTable, LabelTables
-from fastmetrics.ops.faults import NAN
 from fastmetrics.ops.stat_scores import ClassCounts
 from fastmetrics.utilities.checks import (
     AVERAGES,
@@ -339,7 +338,7 @@ def _by_numbers(
 
     def value(preds: Tensor, target: Tensor) -> Tensor | None:
         found = count(preds, target)
-        if not found or found[1][NAN]:  # of which a report tells
+        if found is None:
             return None
         rows = statistic.rows_of(*found)
         return formula.of_rows(rows, statistic.top_k, average, zero_division)

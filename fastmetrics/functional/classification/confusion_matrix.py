@@ -41,7 +41,6 @@ from fastmetrics.functional._declare import Read, Shortcut, planned_by
 from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
 from fastmetrics.ops.counted import TINY, is_readable
-from fastmetrics.ops.faults import NAN
 from fastmetrics.utilities.checks import NORMALIZATIONS, check_choice
 from fastmetrics.utilities.prints import rank_zero_warn
 
@@ -99,7 +98,7 @@ def _by_numbers(statistic: BinaryTable, value: Callable[[Tensor], Tensor]) -> Sh
 
     def value_of_batch(preds: Tensor, target: Tensor) -> Tensor | None:
         found = count(preds, target)
-        if not found or found[1][NAN]:  # of which a report tells
+        if found is None:
             return None
         [(tp, fp, tn, fn)] = statistic.rows_of(*found)
         return value(torch.tensor([[tn, fp], [fn, tp]]))

@@ -19,17 +19,14 @@ from fastmetrics.functional.regression._moment_values import (
     count_moments,
     few_rows,
 )
-from fastmetrics.functional.regression.r2 import squared_errors
+from fastmetrics.functional.regression.r2 import squared_errors, squared_errors_of
 from fastmetrics.ops.co_moments import (
     EXPONENT_Y,
-    M2_D,
     M2_Y,
     MAX_Y,
-    MEAN_D,
     MEAN_Y,
     MIN_Y,
     WEIGHT,
-    WIDE,
 )
 from fastmetrics.ops.powers import times_power
 from fastmetrics.utilities.checks import check_choice, check_int
@@ -56,16 +53,14 @@ def _of_row(row: list[float], normalization: str) -> float:
         scale = math.sqrt(quotient(spread, weight))
     else:
         scale = math.sqrt(spread + weight * mean * mean)
-    errors = row[M2_D] + weight * row[MEAN_D] * row[MEAN_D]
-    return quotient(math.sqrt(quotient(errors, weight)), scale)
+    return quotient(math.sqrt(quotient(squared_errors_of(row), weight)), scale)
 
 
 def nrmse_formula(moments: Tensor, normalization: str = "mean", wide: bool | None = None) -> Tensor:
     """Return the errors of ``moments`` ``[D, 18]``, ``[D]``."""
     rows = few_rows(moments) if len(moments) == 1 else None
     if rows:
-        wide = rows[0][WIDE] == 1 if wide is None else wide
-        return as_result(_of_row(rows[0], normalization), wide)
+        return as_result(_of_row(rows[0], normalization), any_wide(moments, wide))
     weight = moments[:, WEIGHT]
     mean, spread = moments[:, MEAN_Y], moments[:, M2_Y]
     if normalization == "mean":

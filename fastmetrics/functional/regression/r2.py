@@ -43,6 +43,11 @@ def squared_errors(moments: Tensor) -> Tensor:
     return moments[:, M2_D] + moments[:, WEIGHT] * moments[:, MEAN_D].square()
 
 
+def squared_errors_of(row: list[float]) -> float:
+    """Return the same of the moments of one output."""
+    return row[M2_D] + row[WEIGHT] * row[MEAN_D] * row[MEAN_D]
+
+
 def _adjust(value: Tensor | float, count: Tensor | int, adjusted: int) -> Tensor | float:
     """Return R2 adjusted for so many regressors, where there are samples enough."""
     if isinstance(count, Tensor):  # not known to the host
@@ -96,9 +101,7 @@ def r2_formula(
         count = None
     value: Tensor | float
     if rows is not None and multioutput == "uniform_average":
-        value = explained_numbers(
-            (row[M2_D] + row[WEIGHT] * row[MEAN_D] * row[MEAN_D], row[M2_Y]) for row in rows
-        )
+        value = explained_numbers((squared_errors_of(row), row[M2_Y]) for row in rows)
     else:
         total = moments[:, M2_Y]
         errors = by_residuals(squared_errors(moments), moments, 2)

@@ -19,8 +19,8 @@ from fastmetrics.functional.regression._moment_values import (
     count_moments,
     few_rows,
 )
-from fastmetrics.functional.regression.r2 import squared_errors
-from fastmetrics.ops.co_moments import EXPONENT_D, M2_D, M2_Y, MEAN_D, WEIGHT, WIDE
+from fastmetrics.functional.regression.r2 import squared_errors, squared_errors_of
+from fastmetrics.ops.co_moments import EXPONENT_D, M2_Y, WEIGHT
 from fastmetrics.ops.powers import times_power
 
 __all__ = ["relative_squared_error"]
@@ -29,8 +29,11 @@ _EPS32, _EPS64 = torch.finfo(torch.float32).eps, torch.finfo(torch.float64).eps
 
 
 def _of_row(row: list[float], squared: bool, wide: bool) -> float:
-    errors = row[M2_D] + row[WEIGHT] * row[MEAN_D] * row[MEAN_D]
-    error = errors / (row[M2_Y] or (_EPS64 if wide else _EPS32)) if row[WEIGHT] else math.nan
+    error = (
+        squared_errors_of(row) / (row[M2_Y] or (_EPS64 if wide else _EPS32))
+        if row[WEIGHT]
+        else math.nan
+    )
     return error if squared else math.sqrt(error)
 
 
@@ -38,11 +41,10 @@ def relative_squared_error_formula(
     moments: Tensor, squared: bool = True, wide: bool | None = None
 ) -> Tensor:
     """Return the mean over the outputs of ``moments`` ``[D, 18]``."""
+    wide = any_wide(moments, wide)
     rows = few_rows(moments)
     if rows:
-        wide = rows[0][WIDE] == 1 if wide is None else wide
         return as_result(sum(_of_row(row, squared, wide) for row in rows) / len(rows), wide)
-    wide = any_wide(moments, wide)
     total, weight = moments[:, M2_Y], moments[:, WEIGHT]
     smallest = _EPS64 if wide else _EPS32
     errors = squared_errors(moments)
