@@ -21,7 +21,7 @@ constexpr int64_t kLanes = 16;  // replicas side by side, or a multiple of those
 // those of a Poisson variable of mean 1, rounded so that the mean is exactly 1.
 constexpr std::array<int16_t, 7> kThresholds{-8660, 15450, 27504, 31523, 32527, 32728, 32761};
 // Rows per class: the rest follows when the batch is done.
-enum Tally : int64_t { kHits = 0, kPredicted = 1, kTargets = 2 };
+enum Tally : int64_t { kTp = 0, kFp = 1, kFn = 2 };
 constexpr int64_t kTallies = 3;
 
 inline int64_t padded_lanes(int64_t replicas) { return (replicas + kLanes - 1) / kLanes * kLanes; }
@@ -140,13 +140,14 @@ class ReplicaCounts final : public LabelJob {
     for (int64_t r = 0; r < replicas_; ++r) {
       int64_t all = 0;
       for (int64_t c = 0; c < num_classes_; ++c) {
-        all += sums[(c * kTallies + kTargets) * lanes_ + r];
+        const int64_t* row = sums + c * kTallies * lanes_ + r;
+        all += row[kTp * lanes_] + row[kFn * lanes_];
       }
       for (int64_t c = 0; c < num_classes_; ++c) {
         const int64_t* row = sums + c * kTallies * lanes_ + r;
-        const int64_t tp = row[kHits * lanes_];
-        const int64_t fp = row[kPredicted * lanes_] - tp;
-        const int64_t fn = row[kTargets * lanes_] - tp;
+        const int64_t tp = row[kTp * lanes_];
+        const int64_t fp = row[kFp * lanes_];
+        const int64_t fn = row[kFn * lanes_];
         int64_t* out = state_ + (r * num_classes_ + c) * 4;
         out[0] += tp;
         out[1] += fp;

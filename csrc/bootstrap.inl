@@ -6,6 +6,11 @@ constexpr int64_t kWords = kWide / 4;
 constexpr int64_t kHalves = kWide / 2;
 typedef uint32_t Words __attribute__((vector_size(kWide)));
 typedef int16_t Halves __attribute__((vector_size(kWide)));
+#if FM_VECTOR_BYTES < 32
+constexpr Words kOrder{0, 1, 2, 3};
+#else
+constexpr Words kOrder{0, 1, 2, 3, 4, 5, 6, 7};
+#endif
 
 // The 64 random bits of a sample: splitmix64 at its number.
 inline void sample_keys(const int64_t* numbers, int64_t count, uint64_t seed, uint64_t* keys) {
@@ -23,12 +28,7 @@ inline void sample_keys(const int64_t* numbers, int64_t count, uint64_t seed, ui
 template <class F>
 FM_INLINE void for_weights(uint64_t key, int64_t lanes, F&& f) {
   const uint32_t high = static_cast<uint32_t>(key >> 32) | 1;
-  uint32_t first[kWords];
-  for (uint32_t j = 0; j < kWords; ++j) {
-    first[j] = static_cast<uint32_t>(key) + j * high;
-  }
-  Words start;
-  std::memcpy(&start, first, sizeof start);
+  Words start = kOrder * high + static_cast<uint32_t>(key);
   for (int64_t lane = 0; lane < lanes; lane += kHalves) {
     Words x = start;
     start += static_cast<uint32_t>(kWords) * high;
@@ -63,20 +63,23 @@ inline void write_weights(const uint64_t* keys, int64_t count, int64_t replicas,
   }
 }
 
-// Rows of hits, predictions and targets for each class.
+// A hit counts for its class, a miss for the class of the target and the one that was predicted.
 inline void tally_replicas(const int32_t* target, const int32_t* pred, const uint64_t* keys,
                            int64_t count, int64_t lanes, uint16_t* rows) {
   for (int64_t i = 0; i < count; ++i) {
-    if (target[i] >= 0) {
-      uint16_t* of_target = rows + target[i] * kTallies * lanes;
-      uint16_t* of_pred = rows + pred[i] * kTallies * lanes;
-      const bool hit = target[i] == pred[i];
+    if (target[i] < 0) {
+      continue;
+    }
+    uint16_t* of_target = rows + target[i] * kTallies * lanes;
+    uint16_t* of_pred = rows + pred[i] * kTallies * lanes;
+    if (target[i] == pred[i]) {
       for_weights(keys[i], lanes, [&](int64_t lane, Halves drawn) {
-        add_to(of_target + kTargets * lanes + lane, drawn);
-        add_to(of_pred + kPredicted * lanes + lane, drawn);
-        if (hit) {
-          add_to(of_target + kHits * lanes + lane, drawn);
-        }
+        add_to(of_target + kTp * lanes + lane, drawn);
+      });
+    } else {
+      for_weights(keys[i], lanes, [&](int64_t lane, Halves drawn) {
+        add_to(of_target + kFn * lanes + lane, drawn);
+        add_to(of_pred + kFp * lanes + lane, drawn);
       });
     }
   }
