@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import itertools
 import os
 import runpy
@@ -62,10 +63,20 @@ def main() -> None:
     sys.argv = [asked.program, *asked.args]
     if asked.module:
         sys.path[0] = os.getcwd()
+        if not _is_module(asked.program):
+            parser.error(f"there is no module {asked.program!r}.")
         runpy.run_module(asked.program, run_name="__main__", alter_sys=True)
     else:
         sys.path[0] = str(Path(asked.program).resolve().parent)
         runpy.run_path(asked.program, run_name="__main__")
+
+
+def _is_module(name: str) -> bool:
+    *packages, module = itertools.accumulate(name.split("."), "{}.{}".format)
+    specs = (importlib.util.find_spec(each) for each in packages)
+    return all(spec and spec.submodule_search_locations is not None for spec in specs) and bool(
+        importlib.util.find_spec(module)
+    )
 
 
 def _with_values(arguments: list[str]) -> Iterator[str]:

@@ -49,7 +49,10 @@ class Row:
 
 @dataclass
 class Beside:
-    """torchmetrics' metric beside one of ours, which sees the first ``most`` updates."""
+    """torchmetrics' metric beside one of ours, which sees the first ``most`` updates.
+
+    When it is behind, the states of ours are what it computes a value from.
+    """
 
     metric: Any
     most: int
@@ -82,10 +85,24 @@ class Beside:
             return self.metric.reset()
         if step in ("update", "forward"):
             self.behind = self.behind or self.seen > self.most
-        if self.behind:
+        if self.behind and not (step == "compute" and self._take(ours)):
             return None
         with torch.random.fork_rng(devices=[]):
             return getattr(self.metric, step)(*args, **self._taken(kwargs))
+
+    def _take(self, ours: Metric) -> bool:
+        """Take the states of ours, if they hold all that torchmetrics keeps, and say so."""
+        written = ours.clone()
+        try:
+            written.persistent("torchmetrics")
+        except ValueError:
+            return False
+        states = written.state_dict()
+        if not states or states.keys() != self.metric._defaults.keys():
+            return False
+        self.metric.load_state_dict(states)
+        self.metric._update_count, self.metric._computed = self.seen, None
+        return True
 
     def _taken(self, kwargs: dict[str, Any]) -> dict[str, Any]:
         return self.metric._filter_kwargs(**kwargs) if kwargs else kwargs
