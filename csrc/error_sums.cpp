@@ -32,7 +32,9 @@ AddErrors kernel_of(const ErrorKernels& kernels, int64_t column, const ErrorPara
   if (column == kDeviance) {
     return given.power == 0.0   ? kernels.add[kSquared]
            : given.power == 1.0 ? kernels.poisson
+           : given.power == 1.5 ? kernels.square_roots
            : given.power == 2.0 ? kernels.gamma
+           : given.power == 3.0 ? kernels.inverse_gaussian
                                 : kernels.add[kDeviance];
   }
   return kernels.add[column];

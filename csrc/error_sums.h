@@ -70,7 +70,9 @@ struct ErrorKernels {
   AddErrors cubed;
   AddErrors any_power;
   AddErrors poisson;
+  AddErrors square_roots;
   AddErrors gamma;
+  AddErrors inverse_gaussian;
   // Whether whole numbers among these may have been rounded when they became doubles.
   bool (*exceed_exact)(const double* preds, const double* target, int64_t count);
 };

@@ -148,7 +148,7 @@ def _deviance(p: Tensor, t: Tensor, error: Tensor, power: float) -> Tensor:
     ratio = torch.where(zero, -1.0, (a * log).expm1())
     exact = p.pow(a) * (ratio / a + error / p) * (2.0 / b)
     plain = positive.pow(a) / (a * b) - t * p.pow(b) / b + p.pow(a) / a
-    return torch.where(finite, exact, 2.0 * plain)
+    return torch.where(finite & ~exact.isnan(), exact, 2.0 * plain)
 
 
 def error_terms(preds: Tensor, target: Tensor, terms: int, p: float, power: float) -> list[Tensor]:

@@ -168,6 +168,20 @@ def test_accuracy_of_single_terms(term, native):
                     )
 
 
+@pytest.mark.parametrize("power", [-1.5, 1.3, 1.5, 2.7, 3.0])
+def test_deviances_of_distant_pairs(power, native):
+    """The way to a value may leave the range of double where the value does not."""
+    ends = (1e-300, 1e-200, 1e-30, 0.3, 7.0, 1e30, 1e200, 1e300)
+    for x, y in itertools.permutations(ends, 2):
+        if not 1e-300 < x / y < 1e300:
+            continue
+        expected = exact_term(DEVIANCE, x, y, 0.0, power)
+        for name, implementation in implementations("error_sums_").items():
+            preds, target = (torch.tensor([v], dtype=torch.float64) for v in (x, y))
+            actual = float(sums(implementation, preds, target, terms=DEVIANCE, power=power)[0, 0])
+            assert actual == pytest.approx(expected, rel=1e-12), f"{name}: {x}, {y}"
+
+
 def test_gradients_of_the_reference():
     preds, target = (x.double()[:12] for x in inputs((40,)))
     target[:2] = preds[:2] * 1.0000001

@@ -161,7 +161,7 @@ def deviance(p, t, e, POWER: tl.constexpr):
         plain = tl.exp(tl.log(positive) * A) * (1.0 / (A * B))
         plain = plain - t * tl.exp(tl.log(p) * B) * (1.0 / B) + tl.exp(tl.log(p) * A) * (1.0 / A)
         finite = (tl.abs(p) < float("inf")) & (tl.abs(t) < float("inf"))
-        value = tl.where(finite, near, 2.0 * plain)
+        value = tl.where(finite & (near == near), near, 2.0 * plain)
     return value
 
 
