@@ -209,17 +209,22 @@ class Metric(Stateful, Operators, ABC):
     def _own_tensor(self, value: Tensor) -> Tensor:
         # What a user's `compute` returns may belong to anybody; a fused one makes it, or returns
         # (part of) a state.
-        if not self.fused_update:
-            return as_scalar(value.clone())
+        if not self.fused_update or self._holds(value):
+            value = value.clone()
+        return as_scalar(value)
+
+    def _holds(self, value: Tensor) -> bool:
+        """Whether a value may be part of a state. A long list is not searched."""
         for state in self._states.values.values():
             if isinstance(state, list):
-                shares = len(state) > _FEW or any(_is_alias_of(part, value) for part in state)
-            else:
-                shares = state.dtype is value.dtype and _is_alias_of(state, value)
-            if shares:
-                value = value.clone()
-                break
-        return as_scalar(value)
+                if len(state) > _FEW:
+                    return True
+                for part in state:
+                    if part.dtype is value.dtype and _is_alias_of(part, value):
+                        return True
+            elif state.dtype is value.dtype and _is_alias_of(state, value):
+                return True
+        return False
 
     def _traced_tensor(self, value: Tensor) -> Tensor:
         """Do as `_own_tensor` in a compiled region, where nobody knows which memory this is."""
