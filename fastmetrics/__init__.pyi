@@ -112,7 +112,7 @@ from fastmetrics.text.wer import WordErrorRate as WordErrorRate
 from fastmetrics.text.wil import WordInfoLost as WordInfoLost
 from fastmetrics.text.wip import WordInfoPreserved as WordInfoPreserved
 from fastmetrics.config import __version__ as __version__
-from fastmetrics.acceleration import accelerate as accelerate
+from fastmetrics.acceleration.switching import accelerate as accelerate
 from fastmetrics import acceleration as acceleration
 from fastmetrics import aggregation as aggregation
 from torchmetrics import audio as audio
@@ -134,7 +134,7 @@ from torchmetrics import multimodal as multimodal
 from torchmetrics import nominal as nominal
 from fastmetrics import ops as ops
 from fastmetrics import regression as regression
-from fastmetrics.acceleration import restore as restore
+from fastmetrics.acceleration.switching import restore as restore
 from torchmetrics import retrieval as retrieval
 from fastmetrics import segmentation as segmentation
 from torchmetrics import shape as shape

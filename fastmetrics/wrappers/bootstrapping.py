@@ -16,7 +16,7 @@ from torch.nn import ModuleList
 from fastmetrics.core.keywords import update_of
 from fastmetrics.metric import Metric, is_native
 from fastmetrics.ops.bootstrap import bootstrap_weights_
-from fastmetrics.utilities.checks import check_int
+from fastmetrics.utilities.checks import check_choice, check_int
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.wrappers._inside import MetricsInside, tensors_in
 from fastmetrics.wrappers._replicas import CountsSamples, Replicas, can_replicate
@@ -45,6 +45,15 @@ def _with_numbers(update: Callable[..., Any]) -> SimpleNamespace:
     return SimpleNamespace(update=told)
 
 
+def _bootstrap_sampler(size: int, sampling_strategy: str = "poisson") -> Tensor:
+    """Draw which of ``size`` samples a replica gets; derived classes know it under this name."""
+    check_choice("sampling_strategy", sampling_strategy, SAMPLING_STRATEGIES)
+    same = torch.ones(size)
+    if sampling_strategy == "poisson":
+        return torch.arange(size).repeat_interleave(torch.poisson(same).long())
+    return torch.multinomial(same, size, replacement=True)
+
+
 class BootStrapper(CountsSamples, MetricsInside):
     """A metric over replicas of its data, in each of which chance says how often a sample counts.
 
@@ -55,8 +64,9 @@ class BootStrapper(CountsSamples, MetricsInside):
     counts follows from ``seed``, the number of the sample and that of the replica alone, so that
     the replicas are the same for any split into batches and processes; samples are counted in the
     order in which they come, those of several processes in turn, or get ``sample_numbers``. Metrics
-    over classes and of texts then update all replicas in one pass over the batch. Other metrics
-    have a copy for each replica, and without a ``seed`` draw as torchmetrics does.
+    over classes and of texts then update all replicas in one pass over the batch. Other metrics,
+    and classes that are derived from this one, have a copy for each replica, and without a ``seed``
+    draw as torchmetrics does.
 
     Args:
         base_metric: a metric.
@@ -116,11 +126,7 @@ class BootStrapper(CountsSamples, MetricsInside):
             if number is not None and not isinstance(number, int):
                 raise TypeError(f"`{name}` must be an integer, got {number!r}.")
         check_int("num_bootstraps", num_bootstraps, 1)
-        if sampling_strategy not in SAMPLING_STRATEGIES:
-            raise ValueError(
-                f"`sampling_strategy` must be one of {SAMPLING_STRATEGIES}, got"
-                f" {sampling_strategy!r}."
-            )
+        check_choice("sampling_strategy", sampling_strategy, SAMPLING_STRATEGIES)
         poisson = sampling_strategy == "poisson"
         if seed is not None and not poisson:
             raise ValueError("`seed` needs sampling_strategy='poisson'.")
@@ -132,7 +138,9 @@ class BootStrapper(CountsSamples, MetricsInside):
         self.sampling_strategy = sampling_strategy
         self.seed = seed
         self._count_samples()
-        self._together = poisson and can_replicate(base_metric)
+        # A class of a user may update `metrics` itself, as that of torchmetrics lets it.
+        plain = type(self) is BootStrapper
+        self._together = plain and poisson and can_replicate(base_metric)
         if self._together:
             drawn = int(torch.empty((), dtype=torch.int64).random_()) if seed is None else seed
             self.replicas = Replicas(base_metric, num_bootstraps, drawn)
@@ -215,11 +223,7 @@ class BootStrapper(CountsSamples, MetricsInside):
             return [every.repeat_interleave(weights[:, r].long()) for r in everyone]
         if numbers is not None:
             raise ValueError("`sample_numbers` need a `seed` with this metric.")
-        if self.sampling_strategy == "poisson":
-            times = [torch.poisson(torch.ones(size)).long() for _ in everyone]
-            return [torch.arange(size).repeat_interleave(each) for each in times]
-        same = torch.ones(size)
-        return [torch.multinomial(same, size, replacement=True) for _ in everyone]
+        return [_bootstrap_sampler(size, self.sampling_strategy) for _ in everyone]
 
     def _raw(self) -> Tensor:
         if self._together:

@@ -10,7 +10,7 @@ import torchmetrics as tm
 
 import fastmetrics as fm
 from fastmetrics import classification, ops
-from fastmetrics.wrappers import BootStrapper
+from fastmetrics.wrappers import BootStrapper, bootstrapping
 from fastmetrics.wrappers._replicas import can_replicate
 from tests import every
 from tests.wrappers.samples import CLASSES, binary_batches, class_batches, same
@@ -300,3 +300,39 @@ def test_plot():
     wrapper = BootStrapper(classification.BinaryAccuracy(), 5)
     wrapper.update(*binary_batches()[0])
     wrapper.plot()
+
+
+def resampling(base, sampler):
+    """A class that resamples by itself, as users of torchmetrics derive it, and remembers how."""
+
+    class Resampling(base):
+        def update(self, preds, target):
+            self.drawn = getattr(self, "drawn", [[] for _ in range(self.num_bootstraps)])
+            for metric, drawn in zip(self.metrics, self.drawn, strict=True):
+                index = sampler(len(preds), sampling_strategy=self.sampling_strategy)
+                metric.update(preds[index], target[index])
+                drawn.append((preds[index], target[index]))
+
+    return Resampling
+
+
+@pytest.mark.parametrize("strategy", ["poisson", "multinomial"])
+def test_a_derived_class_updates_its_metrics(strategy):
+    sampler = bootstrapping._bootstrap_sampler
+    metric = resampling(BootStrapper, sampler)(
+        classification.MulticlassAccuracy(CLASSES), REPLICAS, raw=True, sampling_strategy=strategy
+    )
+    peer = resampling(tm.wrappers.BootStrapper, sampler)(
+        tm.classification.MulticlassAccuracy(CLASSES),
+        REPLICAS,
+        raw=True,
+        sampling_strategy=strategy,
+    )
+    for each in (metric, peer):
+        torch.manual_seed(0)
+        for batch in class_batches():
+            each.update(*batch)
+        for value, drawn in zip(each.compute()["raw"], each.drawn, strict=True):
+            preds, target = (torch.cat(parts) for parts in zip(*drawn, strict=True))
+            wanted = tm.functional.classification.multiclass_accuracy(preds, target, CLASSES)
+            torch.testing.assert_close(value, wanted)
