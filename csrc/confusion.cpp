@@ -181,6 +181,21 @@ LabelArgument group_argument(const Tensor& groups, int64_t tables) {
   return {"groups", groups, {tables, std::nullopt}};
 }
 
+// Adds the decisions of elements [begin, end) that are samples with a group each.
+template <class Sum>
+void tally_groups(const uint8_t* decisions, const TableOf& table_of, const double* amounts,
+                  int64_t begin, int64_t end, Sum* slots, Notes& notes) {
+  std::array<int32_t, kDecisions> groups;
+  const int64_t stride = table_of.group_stride;
+  notes.bad += table_of.groups->read(begin * stride, stride, end - begin, groups.data());
+  for (int64_t i = 0; i < end - begin; ++i) {
+    if (groups[i] >= 0) {
+      slots[groups[i] * kDecisionSlots + decisions[i]] +=
+          amounts == nullptr ? Sum{1} : static_cast<Sum>(amounts[i]);
+    }
+  }
+}
+
 // Below this length a run of one table is counted element by element.
 constexpr int64_t kShortRun = 64;
 
@@ -189,6 +204,10 @@ constexpr int64_t kShortRun = 64;
 template <class Sum>
 void tally_block(const uint8_t* decisions, const TableOf& table_of, const double* amounts,
                  int64_t begin, int64_t end, Sum* slots, Notes& notes) {
+  if (table_of.groups.has_value() && table_of.sample_size == 1) {
+    tally_groups(decisions, table_of, amounts, begin, end, slots, notes);
+    return;
+  }
   const bool label_by_element =
       !table_of.groups.has_value() && table_of.label_size == 1 && table_of.tables > 1;
   if (label_by_element && amounts == nullptr) {
