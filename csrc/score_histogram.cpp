@@ -711,12 +711,62 @@ void score_image_histogram_cpu(Tensor state, Tensor events, const Tensor& preds,
   }));
 }
 
+// A row of `areas` from the counts of negatives, and behind them positives, by ascending bin.
+template <class T>
+void write_areas(const T* counts, int64_t row_stride, int64_t bin_stride, int64_t bins,
+                 double* areas) {
+  const auto at = [&](int64_t row, int64_t bin) {
+    return static_cast<double>(counts[row * row_stride + bin * bin_stride]);
+  };
+  double pairs = 0.0;
+  double negatives = 0.0;
+  for (int64_t bin = 0; bin < bins; ++bin) {
+    const double tied = at(0, bin);
+    pairs += at(1, bin) * (negatives + 0.5 * tied);
+    negatives += tied;
+  }
+  double precisions = 0.0;
+  double tp = 0.0;
+  double fp = 0.0;
+  for (int64_t bin = bins - 1; bin > 0; --bin) {
+    const double gained = at(1, bin);
+    tp += gained;
+    fp += at(0, bin);
+    precisions += gained != 0.0 ? gained * tp / (tp + fp) : 0.0;
+  }
+  areas[0] = pairs;
+  areas[1] = precisions;
+  areas[2] = negatives;
+  areas[3] = bins > 0 ? tp + at(1, 0) : 0.0;
+}
+
+void histogram_areas_cpu(Tensor areas, const Tensor& counts) {
+  require(counts.dim() == 3 && counts.size(1) == 2, "`counts` must be [C, 2, B].");
+  require(areas.scalar_type() == ScalarType::Double && areas.dim() == 2 &&
+              areas.size(0) == counts.size(0) && areas.size(1) == 4,
+          "`areas` must be float64 [C, 4].");
+  double* out = state_data<double>(areas);
+  const auto write_all = [&]<class T>(const T* first) {
+    for (int64_t row = 0; row < counts.size(0); ++row) {
+      write_areas(first + row * counts.stride(0), counts.stride(1), counts.stride(2),
+                  counts.size(2), out + 4 * row);
+    }
+  };
+  if (counts.scalar_type() == ScalarType::Long) {
+    write_all(static_cast<const int64_t*>(counts.const_data_ptr()));
+  } else {
+    require(counts.scalar_type() == ScalarType::Double, "`counts` must be int64 or float64.");
+    write_all(static_cast<const double*>(counts.const_data_ptr()));
+  }
+}
+
 }  // namespace
 
 STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
   register_op<score_histogram_cpu>(library, "score_histogram_");
   fuse<score_histogram_job>("score_histogram_");
   register_op<score_image_histogram_cpu>(library, "score_image_histogram_");
+  register_op<histogram_areas_cpu>(library, "histogram_areas_");
 }
 
 }  // namespace fastmetrics

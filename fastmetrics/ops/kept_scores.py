@@ -15,9 +15,8 @@ from typing_extensions import override
 from fastmetrics.core.states import ALIVE, Batch, States
 from fastmetrics.core.statistic import check_form, frozen
 from fastmetrics.ops.checks import LABEL_DTYPES
-from fastmetrics.ops.counted import is_few
-from fastmetrics.ops.curve import AREAS, curve_areas_, curve_points_
-from fastmetrics.ops.define import DIRECT, LIBRARY
+from fastmetrics.ops.curve import curve_areas_, curve_points_
+from fastmetrics.ops.define import LIBRARY
 from fastmetrics.ops.faults import new_events
 from fastmetrics.ops.keep_scores import SpareRows, keep_scores_, label_dtype
 from fastmetrics.ops.score_histogram import softmax_rows
@@ -30,6 +29,7 @@ from fastmetrics.ops.scores import (
     filled_up,
     points_curve,
     points_of,
+    read_areas,
 )
 from fastmetrics.utilities.data import end_alike, normal_tensor
 from fastmetrics.utilities.recording import is_recorded
@@ -339,19 +339,17 @@ class Kept(Scores):
         if chunks_of(states.values["weights"]) or self.made(states):
             return None
         preds, target, _ = self.samples(states)
-        size = 1 if micro else self.num_classes
-        if preds and not is_dynamo_compiling():
-            found = DIRECT[AREAS]((True, size, 4), preds, target, self.multiclass, micro)
-            if found:  # numbers
-                each: Any = [found[0][column::4] for column in range(4)]
-                return Areas(each[int(precision)], each[2], each[3])
-        device = (preds[0] if preds else states.values["events"]).device
-        areas = torch.zeros(size, 4, dtype=torch.float64, device=device)
-        if preds:
-            curve_areas_(areas, preds, target, self.multiclass, micro)
-        few, whole = is_few(areas), areas[0] if micro else areas
-        columns: Any = [*zip(*areas.tolist(), strict=True)] if few else whole.unbind(-1)
-        return Areas(columns[int(precision)], columns[2], columns[3])
+        return read_areas(
+            curve_areas_,
+            1 if micro else self.num_classes,
+            preds,
+            target,
+            self.multiclass,
+            micro,
+            device=(preds[0] if preds else states.values["events"]).device,
+            one=micro,
+            column=int(precision),
+        )
 
     @override
     def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:

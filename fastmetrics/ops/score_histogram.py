@@ -30,10 +30,11 @@ from fastmetrics.ops.inputs import (
 )
 from fastmetrics.utilities.recording import is_recorded
 
-__all__ = ["score_histogram_", "score_image_histogram_"]
+__all__ = ["histogram_areas_", "score_histogram_", "score_image_histogram_"]
 
 _NAME = "score_histogram_"
 _IMAGE = "score_image_histogram_"
+AREAS = "histogram_areas_"
 
 MOST_IMAGE_BITS = 16
 # Scores of which the softmax is taken at a time.
@@ -91,6 +92,21 @@ def check_score_image_histogram(
         )
     if half and preds.dtype != torch.float16:
         raise ValueError(f"{_IMAGE}: `half` needs float16 `preds`, got dtype {preds.dtype}.")
+
+
+def check_histogram_areas(areas: Tensor, counts: Tensor) -> None:
+    """Metadata check of `histogram_areas_`, and its fake."""
+    if counts.ndim != 3 or counts.shape[1] != 2 or counts.dtype not in (torch.int64, torch.float64):
+        raise ValueError(
+            f"{AREAS}: `counts` must be int64 or float64 with shape (C, 2, B), got {counts.dtype}"
+            f" with {shape_text(counts)}."
+        )
+    shape = (counts.shape[0], 4)
+    if areas.shape != shape or areas.dtype != torch.float64 or areas.device != counts.device:
+        raise ValueError(
+            f"{AREAS}: `areas` must be float64 with shape {shape} on {counts.device}, got"
+            f" {areas.dtype} with {shape_text(areas)} on {areas.device}."
+        )
 
 
 def softmax(scores: Tensor) -> Tensor:
@@ -233,6 +249,17 @@ def score_image_histogram_reference(
     )
 
 
+def histogram_areas_reference(areas: Tensor, counts: Tensor) -> None:
+    """Plain torch twin of the compiled kernel."""
+    lower, higher = counts.double().unbind(1)
+    areas[:, 0] = (higher * (lower.cumsum(-1) - 0.5 * lower)).sum(-1)
+    gained = higher[:, 1:].flip(-1)
+    tps, fps = gained.cumsum(-1), lower[:, 1:].flip(-1).cumsum(-1)
+    shares = gained * tps / (tps + fps)
+    areas[:, 1] = torch.where(gained != 0, shares, 0.0).sum(-1)
+    areas[:, 2], areas[:, 3] = lower.sum(-1), higher.sum(-1)
+
+
 _score_histogram = define(
     _NAME,
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
@@ -249,6 +276,39 @@ _score_image_histogram = define(
     score_image_histogram_reference,
     check_score_image_histogram,
 )
+
+
+_histogram_areas = define(
+    AREAS,
+    "(Tensor(a!) areas, Tensor counts)",
+    histogram_areas_reference,
+    check_histogram_areas,
+    in_compute=True,
+    triton=False,
+)
+
+
+def histogram_areas_(areas: Tensor, counts: Tensor) -> None:
+    """Write what the areas under curves through the thresholds of a histogram follow from.
+
+    The columns are those of :func:`~fastmetrics.ops.curve_areas_`; scores of one bin are ties. What
+    lies in the first bin reaches no threshold, so it is no point of a precision-recall curve.
+
+    Args:
+        areas: float64 ``[C, 4]``. Overwritten.
+        counts: int64 or float64 ``[C, 2, B]``: negatives and positives, bins by ascending score.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit.
+
+    >>> import torch
+    >>> from fastmetrics.ops import histogram_areas_
+    >>> areas = torch.empty(1, 4, dtype=torch.float64)
+    >>> histogram_areas_(areas, torch.tensor([[[0, 1, 0], [0, 1, 1]]]))
+    >>> areas
+    tensor([[1.5000, 1.6667, 1.0000, 2.0000]], dtype=torch.float64)
+    """
+    _histogram_areas(areas, counts)
 
 
 def score_histogram_(

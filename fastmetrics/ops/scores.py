@@ -17,26 +17,23 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from itertools import accumulate
-from operator import mul
 from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View, frozen
 from fastmetrics.ops.cells import Cells, order_image
-from fastmetrics.ops.counted import TINY, CountStatistic, choose_interpretation, is_few, is_readable
+from fastmetrics.ops.counted import FEW, CountStatistic, choose_interpretation, is_few
+from fastmetrics.ops.define import DIRECT
 from fastmetrics.ops.faults import NAN_RANKS_LAST, OUTSIDE
-from fastmetrics.ops.score_histogram import score_histogram_
+from fastmetrics.ops.score_histogram import histogram_areas_, score_histogram_
 from fastmetrics.ops.thresholds import Grid
 from fastmetrics.utilities.data import normal_tensor
 from fastmetrics.utilities.recording import is_recorded
-
-# Up to here numbers are faster than tensors.
-_FEW_CELLS = 1024
 
 
 class Curve(NamedTuple):
@@ -221,19 +218,31 @@ def filled_up(fps: Tensor, tps: Tensor, thresholds: Tensor, count: Tensor) -> Cu
     return Curve(fps, tps, fps[-1], tps[-1], thresholds[place], False)
 
 
-def _areas_of(
-    negatives: list[float], positives: list[float], precision: bool
-) -> tuple[float, float, float]:
-    """Return the area of one curve and its totals, of numbers by ascending score."""
-    total: float
-    if precision:
-        gained = positives[:0:-1]  # the lowest bin is below every threshold
-        reached = zip(gained, accumulate(gained), accumulate(negatives[:0:-1]), strict=True)
-        total = sum(new * tp / (tp + fp) for new, tp, fp in reached if new)
+def read_areas(
+    op: Callable[..., None], size: int, *counted: Any, device: torch.device, one: bool, column: int
+) -> Areas:
+    """Return the areas that an op writes, of several curves or of ``one``.
+
+    Args:
+        op: what writes them.
+        size: how many curves there are.
+        counted: what it is given behind them.
+        device: where that is.
+        one: whether tensors are to have no axis of curves.
+        column: which of the columns is the total.
+    """
+    if size <= FEW and not is_dynamo_compiling():
+        found = DIRECT[op.__name__]((True, size, 4), *counted)
+        if found:  # numbers
+            columns: Any = [found[0][column::4] for column in range(4)]
+            return Areas(columns[column], columns[2], columns[3])
+    areas = torch.zeros(size, 4, dtype=torch.float64, device=device)
+    op(areas, *counted)
+    if is_few(areas):
+        columns = [*zip(*areas.tolist(), strict=True)]
     else:
-        total = sum(map(mul, positives, accumulate(negatives)))
-        total -= 0.5 * sum(map(mul, positives, negatives))
-    return total, sum(negatives), sum(positives)
+        columns = (areas[0] if one else areas).unbind(-1)
+    return Areas(columns[column], columns[2], columns[3])
 
 
 @frozen(kw_only=True)
@@ -296,23 +305,14 @@ class Binned(Scores):
     @override
     def areas(self, states: States, *, micro: bool, precision: bool) -> Areas:
         table = self.table(states, micro=micro)
-        if table.numel() <= _FEW_CELLS and is_readable(table):
-            each = [_areas_of(lower, higher, precision) for lower, higher in table.tolist()]
-            return Areas(*zip(*each, strict=True))
-        counts = table.double()
-        negatives, positives = counts.sum(-1).unbind(-1)
-        if precision:
-            bins = counts.flip(-1)[..., :-1]  # the last one is below every threshold
-            reached = bins.cumsum(-1)
-            precisions = reached.select(-2, 1) / reached.sum(-2).clamp_min(TINY)
-            total = (bins.select(-2, 1) * precisions).sum(-1)
-        else:
-            lower, higher = counts.unbind(-2)
-            total = (higher * lower.cumsum(-1).sub(lower, alpha=0.5)).sum(-1)
-        found = (total, negatives, positives)
-        if is_few(total):
-            return Areas(*[x.tolist() for x in found])
-        return Areas(*[x[0] for x in found]) if micro else Areas(*found)
+        return read_areas(
+            histogram_areas_,
+            len(table),
+            table,
+            device=table.device,
+            one=micro,
+            column=int(precision),
+        )
 
     @override
     def views(self) -> Mapping[str, View]:
@@ -330,7 +330,8 @@ class Binned(Scores):
     def _take_tables(self, states: States, tables: Tensor) -> None:
         """Count what gives these tables, however the scores are interpreted."""
         counts = states.values["counts"]
-        tables = tables.to(counts.device, torch.promote_types(tables.dtype, counts.dtype))
+        floats = tables.is_floating_point() or counts.is_floating_point()
+        tables = tables.to(counts.device, torch.float64 if floats else torch.int64)
         tables = tables.reshape(-1, *self.shape[1:3], 2)
         total = tables[0].sum(-1, keepdim=True)
         reached = self.grid.ascending(tables[..., 1].movedim(0, -1))

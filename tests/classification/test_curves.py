@@ -445,6 +445,8 @@ def test_tables_can_be_assigned(row):
     assert torch.equal(ours.confmat, 3 * theirs.confmat)
     ours.confmat = ours.confmat / 2
     expect(ours.compute(), one_value(value), rtol=1e-6, atol=1e-7)
+    ours.update(preds, target)
+    assert torch.equal(ours.confmat, 2.5 * theirs.confmat)
 
 
 def test_statistics_of_equal_thresholds_are_equal():

@@ -1,4 +1,4 @@
-"""`score_histogram_` and `score_image_histogram_`: calls and oracles."""
+"""`score_histogram_`, `score_image_histogram_` and `histogram_areas_`: calls and oracles."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Iterator
+from fractions import Fraction
 from typing import Any
 
 import numpy as np
@@ -28,8 +29,8 @@ from tests.ops.inputs import (
     some_events,
     spoil,
 )
-from tests.ops.laws import Answer, Call, Tested
-from tests.ops.refusals import META, ints, table
+from tests.ops.laws import Answer, Call, Tested, tested_whole
+from tests.ops.refusals import META, ints, table, zeros
 
 TASKS = ("binary", "multilabel", "multiclass")
 READINGS = ((2, False), (1, False), (1, True))
@@ -375,3 +376,56 @@ IMAGES = Tested(
     ),
     traced_every=12,
 )  # fmt: skip
+
+# Areas
+
+
+def make_areas(seed: int, **options: Any) -> Call:
+    draw = Draw(seed, options)
+    classes, bins = draw("classes", 1, 2, 3, 40), draw("bins", 2, 3, 6, 101)
+    counts = draw.rng.integers(0, 9, (classes, 2, bins))
+    counts *= draw.rng.random((classes, 2, bins)) < draw("share", 0.0, 0.1, 0.7, 1.0)
+    counts *= draw("scale", 1, 10**6)
+    table = torch.from_numpy(counts)
+    if draw("dtype", torch.int64, torch.float64) == torch.float64:
+        table = table.double() / 4
+    if draw("apart", False, True):  # one interpretation of those that are kept
+        table = torch.stack([table, table], 2)[:, :, 0]
+    draw.done()
+    areas = torch.full((classes, 4), -7.0, dtype=torch.float64)
+    return Call("histogram_areas_", {"areas": areas, "counts": table})
+
+
+def areas_oracle(call: Call) -> Answer:
+    """By comparing every bin with every other, in fractions."""
+    found = []
+    for rows in call["counts"].tolist():
+        lower, higher = (list(map(Fraction, row)) for row in rows)
+        pairs, precisions = Fraction(0), Fraction(0)
+        for bin, gained in enumerate(higher):
+            pairs += gained * (sum(lower[:bin]) + lower[bin] / 2)
+            if bin and gained:
+                tp = sum(higher[bin:])
+                precisions += gained * tp / (tp + sum(lower[bin:]))
+        found.append([float(x) for x in (pairs, precisions, sum(lower), sum(higher))])
+    return Answer({"areas": torch.tensor(found, dtype=torch.float64)})
+
+
+AREAS = tested_whole(
+    "histogram_areas_",
+    make_areas,
+    areas_oracle,
+    compare=lambda call, found, expected: torch.testing.assert_close(
+        found["areas"], expected["areas"], rtol=1e-13, atol=0
+    ),
+    odd=lambda: (make_areas(seed) for seed in range(40)),
+    good=lambda: make_areas(0, classes=2, bins=3, dtype=torch.int64, apart=False),
+    refusals=lambda: table(
+        ({"counts": ints(2, 3)}, r"shape \(C, 2, B\), got torch.int64 with \(2, 3\)"),
+        ({"counts": ints(2, 3, 3)}, r"shape \(C, 2, B\)"),
+        ({"counts": torch.zeros(2, 2, 3)}, "int64 or float64 with"),
+        ({"areas": torch.zeros(2, 4)}, r"float64 with shape \(2, 4\)"),
+        ({"areas": zeros(1, 4)}, r"float64 with shape \(2, 4\)"),
+        ({"areas": zeros(2, 3)}, r"float64 with shape \(2, 4\)"),
+    ),
+)
