@@ -68,9 +68,8 @@ class Acceleration:
         self.replacement.put()
         upstream.peers.update(self.replacement.peers())
         for theirs in upstream.peers.values():
-            if type(theirs) is type and issubclass(
-                theirs, Module
-            ):  # `_class_for_pickle` is asked of ABCs alone
+            # `_class_for_pickle` is asked of ABCs alone.
+            if type(theirs) is type and issubclass(theirs, Module):
                 copyreg.pickle(theirs, _reduce)
         for each in self.then:
             each(self.replacement)

@@ -91,7 +91,7 @@ class Beside:
             return getattr(self.metric, step)(*args, **self._taken(kwargs))
 
     def _take(self, ours: Metric) -> bool:
-        """Take the states of ours, if they hold all that torchmetrics keeps, and say so."""
+        """Take the states of ours; return whether they hold all that torchmetrics keeps."""
         written = ours.clone()
         try:
             written.persistent("torchmetrics")

@@ -22,7 +22,7 @@ from torch import Tensor
 from fastmetrics.ops.checks import SCORE_DTYPES, shape_text
 from fastmetrics.ops.define import define
 
-AREAS = "curve_areas_"
+_AREAS = "curve_areas_"
 _POINTS = "curve_points_"
 
 # Columns that the reference sorts together have about this many scores.
@@ -68,12 +68,12 @@ def check_curve_areas(
     areas: Tensor, preds: list[Tensor], target: list[Tensor], multiclass: bool, pool: bool
 ) -> None:
     """Metadata check of `curve_areas_`, and its fake."""
-    columns = _check_rows(AREAS, areas, preds, target, multiclass)
+    columns = _check_rows(_AREAS, areas, preds, target, multiclass)
     curves = 1 if pool else columns
     fits = areas.ndim == 2 and areas.shape[1] == 4 and (not preds or areas.shape[0] == curves)
     if not fits or areas.dtype != torch.float64:
         raise ValueError(
-            f"{AREAS}: `areas` must be float64 with shape ({curves}, 4), got {areas.dtype} with"
+            f"{_AREAS}: `areas` must be float64 with shape ({curves}, 4), got {areas.dtype} with"
             f" {shape_text(areas)}."
         )
 
@@ -215,7 +215,7 @@ def _mark_class(classes: Tensor, column: int) -> Tensor:
 
 
 _curve_areas = define(
-    AREAS,
+    _AREAS,
     "(Tensor(a!) areas, Tensor[] preds, Tensor[] target, bool multiclass, bool pool)",
     curve_areas_reference,
     check_curve_areas,

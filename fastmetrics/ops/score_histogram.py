@@ -34,7 +34,7 @@ __all__ = ["histogram_areas_", "score_histogram_", "score_image_histogram_"]
 
 _NAME = "score_histogram_"
 _IMAGE = "score_image_histogram_"
-AREAS = "histogram_areas_"
+_AREAS = "histogram_areas_"
 
 MOST_IMAGE_BITS = 16
 # Scores of which the softmax is taken at a time.
@@ -98,13 +98,13 @@ def check_histogram_areas(areas: Tensor, counts: Tensor) -> None:
     """Metadata check of `histogram_areas_`, and its fake."""
     if counts.ndim != 3 or counts.shape[1] != 2 or counts.dtype not in (torch.int64, torch.float64):
         raise ValueError(
-            f"{AREAS}: `counts` must be int64 or float64 with shape (C, 2, B), got {counts.dtype}"
+            f"{_AREAS}: `counts` must be int64 or float64 with shape (C, 2, B), got {counts.dtype}"
             f" with {shape_text(counts)}."
         )
     shape = (counts.shape[0], 4)
     if areas.shape != shape or areas.dtype != torch.float64 or areas.device != counts.device:
         raise ValueError(
-            f"{AREAS}: `areas` must be float64 with shape {shape} on {counts.device}, got"
+            f"{_AREAS}: `areas` must be float64 with shape {shape} on {counts.device}, got"
             f" {areas.dtype} with {shape_text(areas)} on {areas.device}."
         )
 
@@ -279,7 +279,7 @@ _score_image_histogram = define(
 
 
 _histogram_areas = define(
-    AREAS,
+    _AREAS,
     "(Tensor(a!) areas, Tensor counts)",
     histogram_areas_reference,
     check_histogram_areas,
