@@ -49,10 +49,19 @@ constexpr int32_t kCpu = 1;
 constexpr DLDataType kFloat32{2, 32, 1};
 constexpr DLDataType kFloat64{2, 64, 1};
 
-// A tensor without axes, of our own.
-struct Scalar {
+// A tensor of our own, with one axis or none.
+struct Numbers {
   DLManagedTensorVersioned managed;
-  double value;  // or a float, in its place
+  std::vector<double> values;  // or floats, in their place
+  int64_t size;
+  int64_t step = 1;
+
+  void set(int64_t place, double value, bool is_double) {
+    const float rounded = static_cast<float>(value);  // to infinity, too, as a tensor does
+    is_double
+        ? std::memcpy(values.data() + place, &value, sizeof(value))
+        : std::memcpy(reinterpret_cast<float*>(values.data()) + place, &rounded, sizeof(rounded));
+  }
 };
 
 // What torch says once, when the module is loaded; the objects live as long as the process.
@@ -148,30 +157,39 @@ PyObject* call(PyObject* op, PyObject* const* arguments, Py_ssize_t count) {
   Py_RETURN_FALSE;
 }
 
-// number(value, is_double): without axes, float32 or float64; None where torch has to make it.
-PyObject* number(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
-  if (count != 2 || !PyFloat_Check(arguments[0]) || is_watched()) {
+// tensor(numbers, is_double): of a float, without axes, or of a list of them, with one; float32 or
+// float64. None where torch has to make it.
+PyObject* tensor(PyObject*, PyObject* const* arguments, Py_ssize_t count) {
+  if (count != 2 || is_watched()) {
     Py_RETURN_NONE;
   }
+  PyObject* const numbers = arguments[0];
   const bool is_double = arguments[1] == Py_True;
-  auto* made = new Scalar{};
-  const double value = PyFloat_AS_DOUBLE(arguments[0]);
-  const float rounded = static_cast<float>(value);  // to infinity, too, as a tensor does
-  is_double ? std::memcpy(&made->value, &value, sizeof(value))
-            : std::memcpy(&made->value, &rounded, sizeof(rounded));
-  static int64_t no_axes = 0;
+  const bool is_list = PyList_CheckExact(numbers);
+  auto made = std::make_unique<Numbers>();
+  made->size = is_list ? PyList_GET_SIZE(numbers) : 1;
+  made->values.resize(made->size);
+  for (int64_t i = 0; i < made->size; ++i) {
+    PyObject* const item = is_list ? PyList_GET_ITEM(numbers, i) : numbers;
+    if (!PyFloat_Check(item)) {
+      Py_RETURN_NONE;
+    }
+    made->set(i, PyFloat_AS_DOUBLE(item), is_double);
+  }
   made->managed = {
       torch_says.dlpack->major,
       torch_says.dlpack->minor,
-      made,
-      [](DLManagedTensorVersioned* self) { delete static_cast<Scalar*>(self->manager_ctx); },
+      made.get(),
+      [](DLManagedTensorVersioned* self) { delete static_cast<Numbers*>(self->manager_ctx); },
       0,
-      {&made->value, kCpu, 0, 0, is_double ? kFloat64 : kFloat32, &no_axes, &no_axes, 0}};
+      {made->values.data(), kCpu, 0, is_list, is_double ? kFloat64 : kFloat32, &made->size,
+       &made->step, 0}};
   void* object = nullptr;
   if (torch_says.dlpack->managed_tensor_to_py_object_no_sync(&made->managed, &object) != 0) {
     PyErr_Clear();
     Py_RETURN_NONE;
   }
+  made.release();  // it belongs to the tensor now
   return static_cast<PyObject*>(object);
 }
 
@@ -343,9 +361,9 @@ void bind_direct(py::module_& module) {
         static PyMethodDef methods[] = {
             {"run", (PyCFunction)(void*)&call, METH_FASTCALL,
              "Run the op; False, and nothing done, unless it can."},
-            {"number", (PyCFunction)(void*)&number, METH_FASTCALL,
-             "Make a scalar of a float, float32 or, with `is_double`, float64; None unless it "
-             "can."},
+            {"tensor", (PyCFunction)(void*)&tensor, METH_FASTCALL,
+             "Make a tensor of a float, or of a list of them, float32 or, with `is_double`, "
+             "float64; None unless it can."},
         };
         const auto made = [](PyMethodDef& method, PyObject* self) {
           return py::reinterpret_steal<py::object>(PyCFunction_New(&method, self));

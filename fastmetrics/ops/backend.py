@@ -81,7 +81,7 @@ def _load_direct(module: ModuleType) -> None:
     except AttributeError:  # of a torch that does not have them yet, or no longer
         return
     plain, bytes_ = [Tensor, torch.nn.Parameter], [torch.int8, torch.uint8]
-    ops, data.number = module.direct(dlpack, plain, bytes_, watchers)
+    ops, data.tensor = module.direct(dlpack, plain, bytes_, watchers)
     DIRECT.update(ops)
 
 

@@ -224,9 +224,9 @@ def makes_plain_tensors() -> bool:
     return not is_recorded() and type(torch.empty(0, device="cpu")) is Tensor
 
 
-# Makes the tensor of a float in half of torch's time, where that is known; None where torch has to,
-# as under a mode.
-number: Callable[[float, bool], Tensor | None] | None = None
+# Makes the tensor of a float, or of a list of them, in half of torch's time or less, where that is
+# known; None where torch has to, as under a mode.
+tensor: Callable[[float | list[float], bool], Tensor | None] | None = None
 
 
 def quotient(a: float, b: float) -> float:
@@ -238,14 +238,25 @@ def quotient(a: float, b: float) -> float:
 
 def scalar(value: float, dtype: torch.dtype = torch.float32) -> Tensor:
     """Return a number as a tensor without axes; it is rounded as tensors are, to infinity too."""
-    if number is not None and not is_dynamo_compiling() and dtype in _FLOATS:
-        made = number(value, dtype is torch.float64)
-        if made is not None:
-            return made
+    made = _quick_tensor(value, dtype)
+    if made is not None:
+        return made
     try:
         return torch.scalar_tensor(value, dtype=dtype, device=_CPU)  # a third of tensor()'s time
     except RuntimeError:  # beyond the largest number
         return torch.tensor(value, dtype=dtype, device=_CPU)
+
+
+def vector(values: list[float], dtype: torch.dtype = torch.float32) -> Tensor:
+    """Return numbers as a tensor with one axis."""
+    made = _quick_tensor(values, dtype)
+    return torch.tensor(values, dtype=dtype, device=_CPU) if made is None else made
+
+
+def _quick_tensor(numbers: float | list[float], dtype: torch.dtype) -> Tensor | None:
+    if tensor is None or is_dynamo_compiling() or dtype not in _FLOATS:
+        return None
+    return tensor(numbers, dtype is torch.float64)
 
 
 def map_tensors(fn: Callable[[Tensor], Tensor], data: Any) -> Any:

@@ -17,7 +17,7 @@ from fastmetrics.functional.classification import binary_accuracy, binary_confus
 from fastmetrics.ops.define import DIRECT
 from fastmetrics.ops.error_sums import SQUARED, error_sums_
 from fastmetrics.ops.stat_scores import stat_scores_
-from fastmetrics.utilities.data import scalar
+from fastmetrics.utilities.data import scalar, vector
 from tests.ops import laws
 from tests.ops.laws import native_op, same_bits
 
@@ -164,13 +164,26 @@ def test_maps_and_derivatives_are_those_of_the_dispatcher():
 
 @pytest.mark.parametrize("wide", [False, True])
 @pytest.mark.parametrize("value", [0.1, 0.0, -0.0, 1e39, -1e39, 1e-50, float("inf"), float("nan")])
-def test_numbers_become_the_scalars_of_torch(value, wide):
+def test_numbers_become_the_tensors_of_torch(value, wide):
     dtype = torch.float64 if wide else torch.float32
     found, wanted = scalar(value, dtype), torch.tensor(value, dtype=dtype)
     same_bits("scalar", found, wanted)
     assert found.shape == () and found.is_cpu and not found.requires_grad
     assert scalar(value, torch.float16).dtype == torch.float16
     assert scalar(1).dtype == torch.float32
+    for values in ([value], [0.5, value, -2.0] * 40):
+        found, wanted = vector(values, dtype), torch.tensor(values, dtype=dtype)
+        same_bits("vector", found, wanted)
+        assert found.is_contiguous() and found.is_cpu and not found.requires_grad
+
+
+def test_what_is_no_list_of_floats_is_left_to_torch():
+    for values in ([], [1, 2], [0.5, 1], [True]):
+        found = vector(values)
+        assert torch.equal(found, torch.tensor(values, dtype=torch.float32)), values
+        assert found.dtype == torch.float32
+    with pytest.raises(TypeError):
+        vector([0.5, "a"])
 
 
 def test_scalars_are_tensors_like_others():

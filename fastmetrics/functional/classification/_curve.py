@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fastmetrics.ops.cells import Cells
 from fastmetrics.ops.scores import Curve, Curves, image_curve
-from fastmetrics.utilities.data import scalar
+from fastmetrics.utilities.data import scalar, vector
 
 CLASS_AVERAGES = ("macro", "weighted", "none", None)
 LABEL_AVERAGES = ("micro", *CLASS_AVERAGES)
@@ -78,7 +78,7 @@ def average_numbers(
 ) -> Tensor:
     """Do the same with numbers, for a few classes on the CPU."""
     if average in (None, "none"):
-        return torch.tensor(values, dtype=torch.float32, device="cpu")
+        return vector([*values])
     weights = positives if average == "weighted" else [1.0] * len(values)
     pairs = [(w, value) for w, value in zip(weights, values, strict=True) if value == value]
     total = sum(w for w, _ in pairs)

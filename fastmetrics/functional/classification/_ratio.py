@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fastmetrics.ops.counted import TINY, Counts
-from fastmetrics.utilities.data import scalar
+from fastmetrics.utilities.data import scalar, vector
 
 
 class Formula(Protocol):
@@ -91,7 +91,7 @@ class Ratio:
         targeted = self.top_k_aware and top_k != 1
         value = self._of_rows(rows, average, zero_division, top_k is None, targeted)
         if isinstance(value, list):
-            return torch.tensor(value, dtype=torch.float32)
+            return vector(value)
         return scalar(value)
 
     def _of_rows(

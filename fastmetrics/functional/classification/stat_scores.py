@@ -47,7 +47,7 @@ from torch import Tensor
 
 from fastmetrics.functional.classification import _count_functions as counting
 from fastmetrics.ops.counted import Counts
-from fastmetrics.utilities.data import quotient
+from fastmetrics.utilities.data import quotient, vector
 
 __all__ = ["binary_stat_scores", "multiclass_stat_scores", "multilabel_stat_scores", "stat_scores"]
 
@@ -86,7 +86,7 @@ def _of_rows(rows: Sequence[Sequence[float]], average: str | None, dtype: torch.
     weights = [1 if average == "macro" else row[-1] for row in scores]
     total = sum(weights)
     sums = [sum(map(mul, column, weights)) for column in zip(*scores, strict=True)]
-    return torch.tensor([quotient(x, total) for x in sums], dtype=torch.float32)
+    return vector([quotient(x, total) for x in sums])
 
 
 binary_stat_scores: counting.BinaryFunction = counting.binary(

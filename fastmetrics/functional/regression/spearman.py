@@ -16,6 +16,7 @@ from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops import rank_moments_
 from fastmetrics.ops.counted import is_few
 from fastmetrics.ops.ranks import CO_MOMENT, COUNT, M2_PREDS, M2_TARGET, NUM_MOMENTS, Samples
+from fastmetrics.utilities.data import vector
 
 __all__ = ["spearman_corrcoef"]
 
@@ -41,7 +42,7 @@ def rank_correlation(preds: list[Tensor], target: list[Tensor], outputs: int) ->
     rank_moments_(moments, preds, target)
     dtype = result_dtype(preds[0], target[0])
     if is_few(moments):
-        return torch.tensor([*map(_of_row, moments.tolist())], dtype=dtype, device="cpu")
+        return vector([*map(_of_row, moments.tolist())], dtype)
     return spearman_formula(moments).to(dtype)
 
 
