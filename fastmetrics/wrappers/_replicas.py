@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -41,6 +42,19 @@ def can_replicate(metric: Any) -> bool:
         and all(reduction == "sum" for reduction in statistic.reductions.values())
         and _names_of(metric) in _BATCHES
     )
+
+
+def counts_texts(metric: Any) -> bool:
+    """Whether it looks at a text once, however often that counts in each replica."""
+    return isinstance(statistic_of(metric), TextSums)
+
+
+def stacked(values: list[Any]) -> Any:
+    """Return the values of all replicas as one, or by name; whole numbers become float64."""
+    if isinstance(values[0], Mapping):
+        return {name: stacked([value[name] for value in values]) for name in values[0]}
+    together = torch.stack(values)
+    return together if together.is_floating_point() else together.double()
 
 
 def _counts_classes(statistic: Statistic) -> bool:
@@ -118,13 +132,13 @@ class Replicas(CountsSamples):
     Args:
         metric: one that :func:`can_replicate`.
         replicas: how many there are.
-        seed: of the generator.
+        seed: of the generator; without one, texts are drawn with replacement.
     """
 
     full_state_update = False
     fused_update = True
 
-    def __init__(self, metric: Any, replicas: int, seed: int) -> None:
+    def __init__(self, metric: Any, replicas: int, seed: int | None) -> None:
         super().__init__(
             process_group=metric.process_group,
             dist_sync_fn=metric.dist_sync_fn,
@@ -154,7 +168,7 @@ class Replicas(CountsSamples):
     def update(self, *args: Any, numbers: Tensor | None = None, **kwargs: Any) -> None:
         """Add a batch to all replicas; ``numbers`` are those of its samples."""
         batch, weight = self._batch(args, kwargs)
-        how = (numbers, self.seed, *self._turn(numbers))
+        how: Any = (numbers, self.seed, *self._turn(numbers))
         statistic, values = self.metric.statistic, self._states.values
         if weight is None and _counts_classes(statistic) and values["counts"].dtype == torch.int64:
             self._count_classes(statistic, batch, *how)
@@ -175,13 +189,24 @@ class Replicas(CountsSamples):
         self.seen.copy_(seen)
 
     def _draw(
-        self, samples: int, numbers: Tensor | None, seed: int, offset: int, step: int
+        self, samples: int, numbers: Tensor | None, seed: int | None, offset: int, step: int
     ) -> tuple[Tensor, Tensor]:
         """Return the weights ``[N, R]`` of a batch, and how many samples were seen with it."""
+        if seed is None:
+            return self._drawn_with_replacement(samples, numbers), self.seen
         weights = torch.empty(samples, self.replicas, dtype=torch.uint8, device=self.device)
         seen = self.seen.clone()
         bootstrap_weights_(weights, seen, numbers, seed, offset, step)
         return weights, seen
+
+    def _drawn_with_replacement(self, samples: int, numbers: Tensor | None) -> Tensor:
+        if numbers is not None:
+            raise ValueError("`sample_numbers` need a `seed` with this strategy.")
+        weights = torch.zeros(self.replicas, samples)
+        if samples:
+            chosen = torch.multinomial(torch.ones_like(weights), samples, replacement=True)
+            weights.scatter_add_(1, chosen, torch.ones_like(weights))
+        return weights.t()
 
     def _batch(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
         """Return the batch and its weights."""
@@ -280,8 +305,8 @@ class Replicas(CountsSamples):
         states.changed()
         return states
 
-    def compute(self) -> Tensor:
-        """Return the value of each replica."""
+    def compute(self) -> Any:
+        """Return the values of all replicas."""
         metric = self.metric
         own, values = metric._states, []
         try:
@@ -290,7 +315,7 @@ class Replicas(CountsSamples):
                 values.append(metric._own_value(metric._raw_compute()))
         finally:
             object.__setattr__(metric, "_states", own)
-        return torch.stack(values)
+        return stacked(values)
 
     def _report(self) -> None:
         self.metric.statistic.report(type(self.metric).__name__, self._of_replica(0))

@@ -19,7 +19,13 @@ from fastmetrics.ops.bootstrap import bootstrap_weights_
 from fastmetrics.utilities.checks import check_choice, check_int
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.wrappers._inside import MetricsInside, tensors_in
-from fastmetrics.wrappers._replicas import CountsSamples, Replicas, can_replicate
+from fastmetrics.wrappers._replicas import (
+    CountsSamples,
+    Replicas,
+    can_replicate,
+    counts_texts,
+    stacked,
+)
 
 __all__ = ["BootStrapper"]
 
@@ -58,7 +64,8 @@ class BootStrapper(CountsSamples, MetricsInside):
     """A metric over replicas of its data, in each of which chance says how often a sample counts.
 
     The value is a dict of statistics of the values of all replicas: ``mean``, ``std``, ``quantile``
-    and ``raw``, the values themselves, ``[num_bootstraps, ...]``.
+    and ``raw``, the values themselves, ``[num_bootstraps, ...]``; each by name where the metric has
+    several values.
 
     With ``"poisson"``, metrics that count or sum keep all replicas in one state. How often a sample
     counts follows from ``seed``, the number of the sample and that of the replica alone, so that
@@ -140,10 +147,12 @@ class BootStrapper(CountsSamples, MetricsInside):
         self._count_samples()
         # A class of a user may update `metrics` itself, as that of torchmetrics lets it.
         plain = type(self) is BootStrapper
-        self._together = plain and poisson and can_replicate(base_metric)
+        fits = plain and can_replicate(base_metric)
+        self._together = fits and (poisson or counts_texts(base_metric))
         if self._together:
-            drawn = int(torch.empty((), dtype=torch.int64).random_()) if seed is None else seed
-            self.replicas = Replicas(base_metric, num_bootstraps, drawn)
+            if poisson and seed is None:
+                seed = int(torch.empty((), dtype=torch.int64).random_())
+            self.replicas = Replicas(base_metric, num_bootstraps, seed)
         else:
             self.metrics = ModuleList([deepcopy(base_metric) for _ in range(num_bootstraps)])
 
@@ -184,7 +193,7 @@ class BootStrapper(CountsSamples, MetricsInside):
             pairs = zip(self.metrics, batches, strict=True)
             values = [self._value_of(m, b) for m, b in pairs]
         self.seen.copy_(seen)
-        return self._forwarded(self._summary(torch.stack(values)))
+        return self._forwarded(self._summary(stacked(values)))
 
     @staticmethod
     def _value_of(metric: Any, batch: Batch | None) -> Any:
@@ -225,31 +234,32 @@ class BootStrapper(CountsSamples, MetricsInside):
             raise ValueError("`sample_numbers` need a `seed` with this metric.")
         return [_bootstrap_sampler(size, self.sampling_strategy) for _ in everyone]
 
-    def _raw(self) -> Tensor:
+    def _raw(self) -> Any:
         if self._together:
-            raw: Tensor = self.replicas.compute()
-            return raw
-        return torch.stack([metric.compute() for metric in self.metrics])  # type: ignore[operator]
+            return self.replicas.compute()
+        return stacked([metric.compute() for metric in self.metrics])  # type: ignore[operator]
 
-    def _value(self) -> dict[str, Tensor]:
+    def _value(self) -> dict[str, Any]:
         return self._summary(self._raw())
 
-    def _summary(self, raw: Tensor) -> dict[str, Tensor]:
-        value: dict[str, Tensor] = {}
+    def _summary(self, raw: Any) -> dict[str, Any]:
+        value: dict[str, Any] = {}
         if self.mean:
-            value["mean"] = raw.mean(dim=0)
+            value["mean"] = map_tensors(lambda each: each.mean(dim=0), raw)
         if self.std:
-            value["std"] = raw.std(dim=0)
-        if self.quantile is not None:
-            value["quantile"] = torch.quantile(raw, self.quantile)
+            value["std"] = map_tensors(lambda each: each.std(dim=0), raw)
+        share = self.quantile
+        if share is not None:
+            value["quantile"] = map_tensors(lambda each: torch.quantile(each, share), raw)
         if self.raw:
             value["raw"] = raw
         return value
 
-    def confidence_interval(self, level: float = 0.95) -> tuple[Tensor, Tensor]:
+    def confidence_interval(self, level: float = 0.95) -> tuple[Any, Any]:
         """Return the ends of the interval that holds a share of the values of the replicas.
 
-        They are the quantiles ``(1 - level) / 2`` and ``(1 + level) / 2`` over replicas.
+        They are the quantiles ``(1 - level) / 2`` and ``(1 + level) / 2`` over replicas; by name
+        where the metric has several values.
 
         Args:
             level: which share, in (0, 1).
@@ -259,10 +269,12 @@ class BootStrapper(CountsSamples, MetricsInside):
         """
         if not isinstance(level, float) or not 0.0 < level < 1.0:
             raise ValueError(f"`level` must be a float in (0, 1), got {level!r}.")
-        raw: Tensor = self._with_all_states(self._raw)
-        ends = raw.new_tensor([(1 - level) / 2, (1 + level) / 2])
-        low, high = torch.quantile(raw, ends, dim=0)
-        return low, high
+        raw = self._with_all_states(self._raw)
+
+        def end(share: float) -> Any:
+            return map_tensors(lambda each: torch.quantile(each, share, dim=0), raw)
+
+        return end((1 - level) / 2), end((1 + level) / 2)
 
     @property
     def _hands_on(self) -> Any:

@@ -7,9 +7,10 @@ import pickle
 import pytest
 import torch
 import torchmetrics as tm
+from torch.utils._pytree import tree_map
 
 import fastmetrics as fm
-from fastmetrics import classification, ops
+from fastmetrics import classification, ops, text
 from fastmetrics.wrappers import BootStrapper, bootstrapping
 from fastmetrics.wrappers._replicas import can_replicate
 from tests import every
@@ -35,9 +36,9 @@ def chosen(batch, times):
 TOGETHER = [case for case in every.metrics() if can_replicate(case.make())]
 
 
-def has_one_value(case) -> bool:
-    """Others cannot be stacked, here as in torchmetrics."""
-    return isinstance(case.make()(*case.inputs(9)), torch.Tensor)
+def has_values(case) -> bool:
+    """Curves cannot be stacked, here as in torchmetrics."""
+    return isinstance(case.make()(*case.inputs(9)), (torch.Tensor, dict))
 
 
 def test_most_metrics_keep_their_replicas_together():
@@ -56,7 +57,7 @@ def test_most_metrics_keep_their_replicas_together():
     } <= names
 
 
-@pytest.mark.parametrize("case", [case for case in TOGETHER if has_one_value(case)], ids=repr)
+@pytest.mark.parametrize("case", [case for case in TOGETHER if has_values(case)], ids=repr)
 def test_each_replica_is_the_metric_over_its_samples(case):
     torch.manual_seed(0)
     one, other = case.inputs(19), case.inputs(14)
@@ -69,17 +70,15 @@ def test_each_replica_is_the_metric_over_its_samples(case):
         metric = case.make()
         metric.update(*chosen(one, weights[:19, replica]))
         value = metric(*chosen(other, weights[19:, replica]))
-        torch.testing.assert_close(
-            batch_values[replica], value, rtol=1e-5, atol=1e-6, equal_nan=True, check_dtype=False
-        )
-        torch.testing.assert_close(
-            values[replica],
-            metric.compute(),
-            rtol=1e-5,
-            atol=1e-6,
-            equal_nan=True,
-            check_dtype=False,
-        )
+        for raw, expected in ((batch_values, value), (values, metric.compute())):
+            torch.testing.assert_close(
+                tree_map(lambda each: each[replica], raw),  # noqa: B023
+                expected,
+                rtol=1e-5,
+                atol=1e-6,
+                equal_nan=True,
+                check_dtype=False,
+            )
 
 
 @pytest.mark.parametrize("strategy", ["poisson", "multinomial"])
@@ -104,6 +103,48 @@ def test_multinomial_replicas_of_counts():
         torch.manual_seed(3)
         each.update(preds, target=target)
     same(ours.compute(), theirs.compute())
+
+
+def test_multinomial_replicas_of_texts():
+    preds, target = every.MAKERS["sentences"](12)
+    options = {"raw": True, "sampling_strategy": "multinomial"}
+    wrapper = BootStrapper(text.WordErrorRate(), REPLICAS, **options)
+    torch.manual_seed(3)
+    wrapper.update(preds, target)
+    wrapper.update([], [])
+    torch.manual_seed(3)
+    drawn = torch.multinomial(torch.ones(REPLICAS, 12), 12, replacement=True)
+    expected = []
+    for replica in drawn:
+        metric = text.WordErrorRate()
+        metric.update([preds[i] for i in replica], [target[i] for i in replica])
+        expected.append(metric.compute())
+    torch.testing.assert_close(wrapper.compute()["raw"], torch.stack(expected))
+    with pytest.raises(ValueError, match="`sample_numbers` need a `seed`"):
+        wrapper.update(preds, target, sample_numbers=torch.arange(12))
+
+
+def test_statistics_of_several_values_have_their_names():
+    wrapper = BootStrapper(text.ROUGEScore(rouge_keys="rouge1"), 20, quantile=0.5, raw=True)
+    wrapper.update(*every.MAKERS["references"](9))
+    value = wrapper.compute()
+    low, high = wrapper.confidence_interval()
+    for key, raw in value["raw"].items():
+        same(value["mean"][key], raw.mean())
+        same(value["std"][key], raw.std())
+        same(value["quantile"][key], raw.quantile(0.5))
+        assert low[key] <= value["quantile"][key] <= high[key]
+
+
+def test_whole_numbers_have_a_mean():
+    wrapper = BootStrapper(text.EditDistance(reduction="sum"), REPLICAS, raw=True, seed=1)
+    preds, target = every.MAKERS["sentences"](9)
+    wrapper.update(preds, target)
+    value = wrapper.compute()
+    each = text.EditDistance(reduction="none")(preds, target)
+    expected = weights_of(9, seed=1).double().t() @ each.double()
+    same(value["raw"], expected)
+    same(value["mean"], expected.mean())
 
 
 def test_statistics_are_those_of_torchmetrics():
