@@ -17,6 +17,7 @@
 
 #include <array>
 #include <bit>
+#include <optional>
 
 #include "simd.h"
 #include "strings.h"
@@ -180,10 +181,11 @@ int64_t distance(std::span<const T> preds, std::span<const T> target, size_t sym
 
 // The steps of the cheapest edits from `target` to `preds`: = keeps a symbol, S substitutes, D
 // leaves one of the target out, I puts one of the predictions in. Of equally cheap ones, those that
-// packages for speech recognition report. Keeps two bits for each cell of the table.
+// packages for speech recognition report. Keeps two bits for each cell of the table; nothing where
+// these would take more than 1 GiB.
 template <class T>
-std::string edit_steps(std::span<const T> target, std::span<const T> preds, size_t symbols,
-                       EditScratch& scratch) {
+std::optional<std::string> edit_steps(std::span<const T> target, std::span<const T> preds,
+                                      size_t symbols, EditScratch& scratch) {
   size_t front = 0;
   while (front < std::min(target.size(), preds.size()) && target[front] == preds[front]) {
     ++front;
@@ -195,7 +197,7 @@ std::string edit_steps(std::span<const T> target, std::span<const T> preds, size
   const size_t blocks = (rows + kRows - 1) / kRows;
   constexpr size_t kMostColumns = size_t{1} << 26;  // 1 GiB of them
   if (blocks * columns > kMostColumns) {
-    throw std::length_error("too long");
+    return std::nullopt;
   }
   std::vector<Distance<uint64_t>> table(blocks * columns);
   std::vector<uint64_t> above(columns, kUp);
@@ -247,7 +249,7 @@ class Pair {
     write(row, edits, target.size, preds.size);
   }
 
-  std::string steps(const Text& preds, const Text& target, bool words) {
+  std::optional<std::string> steps(const Text& preds, const Text& target, bool words) {
     vocabulary_.clear();
     const auto left = words ? numbered(preds, left_) : widened(preds, left_);
     const auto right = words ? numbered(target, right_) : widened(target, right_);
@@ -337,13 +339,15 @@ void edit_sums(uintptr_t address, const pybind11::sequence& preds_in,
   }
 }
 
-std::vector<std::string> steps_of_edits(const pybind11::sequence& preds_in,
-                                        const pybind11::sequence& target_in, bool words) {
+// Threads cannot raise, so a pair that is too long has no steps.
+std::vector<std::optional<std::string>> steps_of_edits(const pybind11::sequence& preds_in,
+                                                       const pybind11::sequence& target_in,
+                                                       bool words) {
   const Texts preds(preds_in), target(target_in);
   if (preds.size() != target.size()) {
     throw std::invalid_argument("lengths differ");
   }
-  std::vector<std::string> found(static_cast<size_t>(preds.size()));
+  std::vector<std::optional<std::string>> found(static_cast<size_t>(preds.size()));
   each_text(preds.size(), work_of(preds, target, words), [&](int64_t first, int64_t last) {
     Pair pair(1);
     for (int64_t i = first; i < last; ++i) {

@@ -68,7 +68,9 @@ def answer_rows(rows: Tensor, answers: Mapping[Any, str], questions: Iterable[Qu
 
 def _several(name: str, value: Any) -> Sequence[Any]:
     """Return an argument that is one dictionary or several as a sequence of them."""
-    return [value] if isinstance(value, Mapping) else texts_of(name, value)
+    if isinstance(value, Mapping):
+        return [value]
+    return texts_of(name, value, "a dictionary or a sequence of dictionaries")
 
 
 def _entry(name: str, place: int, entries: Any, key: str) -> Any:

@@ -99,6 +99,8 @@ def steps_between(preds: Sequence[str], target: Sequence[str]) -> str:
 def edit_steps(preds: Texts, target: Texts, words: bool) -> list[str]:
     """Return for each pair the steps that edit the target into the prediction.
 
+    For texts whose table is too large the compiled function has None.
+
     A step is ``=`` (kept), ``S`` (substituted), ``D`` (missing from the prediction) or ``I``
     (only there). Of equally cheap edits, those that packages for speech recognition report.
     """

@@ -61,7 +61,7 @@ def kernel(reference: F) -> F:
     return run  # type: ignore[return-value]  # the same arguments
 
 
-def texts_of(name: str, value: Any) -> Texts:
+def texts_of(name: str, value: Any, wanted: str = "a string or a sequence of strings") -> Texts:
     """Return an argument that is one string or several as a sequence; kernels look at each.
 
     Raises:
@@ -73,9 +73,7 @@ def texts_of(name: str, value: Any) -> Texts:
         return (value,)
     if isinstance(value, Iterable) and not isinstance(value, (bytes, bytearray, Mapping, Set)):
         return tuple(value)
-    raise ValueError(
-        f"`{name}` must be a string or a sequence of strings, got {type(value).__name__}."
-    )
+    raise ValueError(f"`{name}` must be {wanted}, got {type(value).__name__}.")
 
 
 def check_each(name: str, texts: Iterable[Any], place: str = "position {}") -> None:

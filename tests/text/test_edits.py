@@ -300,6 +300,14 @@ def test_steps_are_those_of_rapidfuzz():
                 assert edited == [*t]
 
 
+def test_texts_that_are_too_long_to_be_aligned_are_named(native):
+    """Also by a thread of its own, which cannot raise."""
+    long = ["".join(random.Random(seed).choices("abc ", k=70_000)) for seed in range(2)]
+    for others in ([], ["a"], ["a"] * 20):
+        with pytest.raises(ValueError, match=rf"`target`.*70000 .* at position {len(others)}\."):
+            text.edit_operations([*others, long[0]], [*others, long[1]], words=False)
+
+
 def test_counts_of_steps_are_those_of_jiwer():
     rng = random.Random(11)
     target, preds = sentences(20, rng), sentences(20, rng)

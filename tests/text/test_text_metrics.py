@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import pickle
 from typing import Any
 
@@ -25,11 +26,13 @@ WORDS = ("WordErrorRate", "MatchErrorRate", "WordInfoLost", "WordInfoPreserved")
 def bad_inputs(case: Case) -> list[tuple[tuple[Any, ...], str]]:
     """Inputs that are refused, and what the error says."""
     preds, target = case.inputs(4)
+    one = "string" if isinstance(preds[0], str) else "dictionary"
+    several = "strings" if isinstance(preds[0], str) else "dictionaries"
     found = [
-        ((None, target), "`preds` must be a string or a sequence of strings, got NoneType"),
-        ((preds, None), "`target` must be a string or a sequence of strings, got NoneType"),
-        ((b"ab", target), "`preds` must be a string or a sequence of strings, got bytes"),
-        ((preds, 3), "`target` must be a string or a sequence of strings, got int"),
+        ((None, target), f"`preds` must be a {one} or a sequence of {several}, got NoneType"),
+        ((preds, None), f"`target` must be a {one} or a sequence of {several}, got NoneType"),
+        ((b"ab", target), f"`preds` must be a {one} or a sequence of {several}, got bytes"),
+        ((preds, 3), f"`target` must be a {one} or a sequence of {several}, got int"),
     ]
     if isinstance(preds[0], str):
         others = [*preds[:2], None, preds[3]]
@@ -69,6 +72,16 @@ def test_functions_refuse_what_is_no_text(case):
     for bad, said in bad_inputs(case):
         with pytest.raises(ValueError, match=said.replace("[", r"\[")):
             case.make(*bad)
+
+
+@every_function
+def test_flags_that_are_no_bool_are_refused(case):
+    signature = inspect.signature(getattr(functional, case.name))
+    flags = [name for name, each in signature.parameters.items() if isinstance(each.default, bool)]
+    for name in flags:
+        for odd in ("yes", 1, None):
+            with pytest.raises(ValueError, match=f"`{name}` must be a bool, got {odd!r}"):
+                case.make(*case.inputs(2), **{name: odd})
 
 
 def test_missing_keys_of_answers_are_named():

@@ -10,6 +10,7 @@ from torch import Tensor
 from fastmetrics.functional._declare import declared
 from fastmetrics.functional.text._values import Formula, quick_value_of, text_value
 from fastmetrics.ops.edits import Edits
+from fastmetrics.utilities.checks import check_bool
 
 WORDS = Edits(words=True)
 CHARACTERS = Edits(words=False)
@@ -25,7 +26,8 @@ _ARGUMENTS = """
         A scalar, float32; with ``return_sentence_level_score`` a pair of it and ``[N]``.
 
     Raises:
-        ValueError: the arguments are no strings, differ in number, or ``weight`` does not fit.
+        ValueError: the arguments are no strings, differ in number, or ``weight`` does not fit; the
+            flag is no bool.
 """
 _EXAMPLE = """
     >>> preds = ["this is the prediction", "there is an other sample"]
@@ -65,6 +67,7 @@ def edit_rate(
         return_sentence_level_score: bool = False,
         weight: Tensor | None = None,
     ) -> Any:
+        check_bool("return_sentence_level_score", return_sentence_level_score)
         return text_value(
             name,
             statistic,

@@ -16,7 +16,7 @@ from torch import Tensor
 from fastmetrics.functional._public import public
 from fastmetrics.functional.text._values import sums_of
 from fastmetrics.ops.ngrams import NGrams
-from fastmetrics.utilities.checks import as_floats
+from fastmetrics.utilities.checks import as_floats, check_bool
 
 __all__ = ["bleu_score"]
 
@@ -95,5 +95,6 @@ def bleu_score(
     tensor(0.7598)
     """
     statistic = NGrams(n_gram)
+    check_bool("smooth", smooth)
     order = order_weights(n_gram, weights)
     return bleu(sums_of(statistic, "bleu_score", preds, target, weight), order, smooth)

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fastmetrics.functional._public import public
 from fastmetrics.ops.edits import DELETE, INSERT, KEEP, SUBSTITUTE, check_pairs, edit_steps
 from fastmetrics.ops.strings import pairs_of
+from fastmetrics.utilities.checks import check_bool
 
 __all__ = ["edit_operations"]
 
@@ -94,7 +95,7 @@ def edit_operations(
 
     Raises:
         ValueError: the arguments are no strings, differ in number, or two texts are so long that
-            their table would take more than 1 GiB (65,536 symbols each).
+            their table would take more than 1 GiB (65,536 symbols each); ``words`` is no bool.
 
     >>> from fastmetrics.functional.text import edit_operations
     >>> operations = edit_operations("the cat sit on mat", "the cat sat on the mat")
@@ -108,8 +109,15 @@ def edit_operations(
     >>> operations.confusions[("sat", "sit")]
     1
     """
+    check_bool("words", words)
     left, right = pairs_of(preds, target)
     check_pairs(left, right)
     steps = edit_steps(left, right, words)
+    for i, each in enumerate(steps):
+        if each is None:
+            raise ValueError(
+                "`preds` and `target` must be short enough to be aligned, 65,536 symbols each, got"
+                f" texts of {len(left[i])} and {len(right[i])} characters at position {i}."
+            )
     split = str.split if words else list
     return EditOperations([split(each) for each in left], [split(each) for each in right], steps)

@@ -14,6 +14,7 @@ from fastmetrics.functional.text._values import sums_of
 from fastmetrics.functional.text.bleu import bleu, order_weights
 from fastmetrics.ops.ngrams import NGrams
 from fastmetrics.ops.tokens import SACREBLEU
+from fastmetrics.utilities.checks import check_bool
 
 __all__ = ["sacre_bleu_score"]
 
@@ -69,5 +70,6 @@ def sacre_bleu_score(
     tensor(0.7598)
     """
     statistic = NGrams(n_gram, tokenize, lowercase)
+    check_bool("smooth", smooth)
     order = order_weights(n_gram, weights)
     return bleu(sums_of(statistic, "sacre_bleu_score", preds, target, weight), order, smooth)
