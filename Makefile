@@ -23,7 +23,7 @@ help:
 	@echo "make demo             train small networks and compare their metrics with other libraries"
 	@echo "make test             the fast tests; test-exhaustive: the whole argument grid"
 	@echo "make test-native-off  the smoke tests without the compiled module"
-	@echo "make test-asan        the op tests under the address and undefined-behaviour sanitizers"
+	@echo "make test-asan        the tests of ops and texts under the address and undefined-behaviour sanitizers"
 	@echo "make test-oldest      compiled steps with the oldest torch, which is downloaded, and one wheel"
 	@echo "make lint | format    check | rewrite: ruff, mypy, clang-format"
 	@echo "make bench            all benchmarks; BENCH='--only REGEX --threads N --out DIR'; compared"
@@ -92,7 +92,7 @@ test-asan: build
 	  --config-settings=cmake.define.FASTMETRICS_SANITIZE=ON \
 	  --config-settings=install.strip=false
 	$(SANITIZED) -c 'import fastmetrics._C as c; assert c.sanitized(), c.__file__'
-	$(SANITIZED) -m pytest tests/ops -m "not exhaustive" -k "not triton and not memory" $(XDIST)
+	$(SANITIZED) -m pytest tests/ops tests/text -m "not exhaustive" -k "not triton and not memory" $(XDIST)
 
 # The wheel is that of the torch it was built with: one build serves them all.
 test-oldest: wheel

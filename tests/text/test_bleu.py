@@ -12,6 +12,7 @@ import torch
 import torchmetrics
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from nltk.translate.bleu_score import corpus_bleu
 from torchmetrics.functional.text.sacre_bleu import _SacreBLEUTokenizer
 
 from fastmetrics import MetricCollection
@@ -101,6 +102,19 @@ def test_corpora_score_as_in_sacrebleu(tokenizer, lowercase):
     expected = peer.corpus_score(preds, [[line for (line,) in target]])
     value = sacre_bleu_score(preds, target, tokenize=tokenizer, lowercase=lowercase)
     assert float(value) == pytest.approx(expected.score / 100, rel=1e-6)
+
+
+def test_corpora_score_as_in_nltk():
+    """Which takes short sentences to have one n-gram, and of two lengths as close the shorter."""
+    preds, target = corpus(50, references=1)
+    long = [i for i, line in enumerate(preds) if len(line.split()) > 3]
+    preds, target = [preds[i] for i in long], [target[i] for i in long]
+    for weights in (None, [0.4, 0.3, 0.3]):
+        split = [[line.split() for line in references] for references in target]
+        theirs = corpus_bleu(split, [line.split() for line in preds], weights or [0.25] * 4)
+        n_gram = len(weights) if weights else 4
+        found = bleu_score(preds, target, n_gram, weights=weights)
+        assert float(found) == pytest.approx(theirs, rel=1e-6)
 
 
 @pytest.mark.parametrize("tokenizer", ["ja-mecab", "ko-mecab"])

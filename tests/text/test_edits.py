@@ -8,6 +8,7 @@ import warnings
 from typing import Any
 
 import jiwer
+import nltk
 import pytest
 import torch
 import torchmetrics.functional.text as upstream
@@ -131,6 +132,9 @@ def test_error_rates_are_those_of_jiwer():
     rng = random.Random(2)
     target, preds = sentences(30, rng), sentences(30, rng)
     assert float(text.word_error_rate(preds, target)) == pytest.approx(jiwer.wer(target, preds))
+    longer = sum(max(len(p.split()), len(t.split())) for p, t in zip(preds, target, strict=True))
+    edits = jiwer.wer(target, preds) * sum(len(t.split()) for t in target)
+    assert float(text.match_error_rate(preds, target)) == pytest.approx(edits / longer)
     assert float(text.char_error_rate(preds, target)) == pytest.approx(jiwer.cer(target, preds))
 
 
@@ -234,6 +238,13 @@ def test_extended_edits_are_those_of_torchmetrics(language):
     statistic = ExtendedEdits(language)
     rows = statistic.rows_of(preds, target)
     torch.testing.assert_close(rows, by_reference(statistic, preds, target), rtol=0, atol=0)
+
+
+@settings(max_examples=60, deadline=None)
+@given(texts.filter(bool), texts.filter(bool), st.integers(0, 3))
+def test_edit_distances_are_those_of_nltk(preds, target, cost):
+    expected = nltk.edit_distance(preds, target, substitution_cost=cost)
+    assert text.edit_distance(preds, target, cost, reduction="sum") == expected
 
 
 @settings(max_examples=60, deadline=None)

@@ -1,4 +1,4 @@
-"""Random calls of the kernels over n-grams: nothing breaks, and the reference agrees."""
+"""Random calls of all kernels over texts: nothing breaks, and the reference agrees."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ import pytest
 import torch
 
 from fastmetrics.ops import chrf, rouge, tokens
+from fastmetrics.ops.edits import Edits
+from fastmetrics.ops.extended_edits import ExtendedEdits
 from fastmetrics.ops.ngrams import NGrams
+from fastmetrics.ops.shifts import Shifts
 from tests.text.lines import PIECES
 
 CALLS = 100_000
@@ -24,13 +27,19 @@ def text(chosen: random.Random) -> str:
 
 
 def statistic(chosen: random.Random):
-    kind = chosen.randrange(3)
+    kind = chosen.randrange(6)
     flag = chosen.random() < 0.5
     if kind == 0:
         return NGrams(chosen.randint(1, 6), chosen.choice(TOKENIZERS), flag)
     if kind == 1:
         orders = chosen.randint(1, 6), chosen.randint(0, 3)
         return chrf.CharacterGrams(*orders, lowercase=flag, whitespace=chosen.random() < 0.5)
+    if kind == 2:
+        return Edits(flag, chosen.randrange(4))
+    if kind == 3:
+        return Shifts(*(chosen.random() < 0.5 for _ in range(4)))
+    if kind == 4:
+        return ExtendedEdits("en" if flag else "ja", *(chosen.random() * 3 for _ in range(4)))
     kinds = chosen.sample([-1, 0, 1, 2, 9], chosen.randint(1, 5))
     return rouge.Rouge(tuple(kinds), average=flag, tokenizer=chosen.choice([None, list]))
 
@@ -43,6 +52,8 @@ def test_random_calls(monkeypatch):
         counted = statistic(chosen)
         preds = [text(chosen) for _ in range(chosen.randint(0, 3))]
         target = [[text(chosen) for _ in range(chosen.randint(1, 3))] for _ in preds]
+        if isinstance(counted, Edits):
+            target = [references[0] for references in target]
         rows = counted.rows_of(preds, target)
         assert rows.shape == (len(preds), len(counted.columns))
         assert rows.isfinite().all()
