@@ -7,7 +7,7 @@ from typing import Any
 import fastmetrics.functional.text as fast
 from benchmarks.calls import Call, function
 from benchmarks.inputs import references
-from benchmarks.workload import OURS, Workload, blaze, rouge_scorer, sacrebleu, tm
+from benchmarks.workload import OURS, Workload, blaze, rouge_scorer, sacrebleu, sacrebleu_mojo, tm
 
 KEYS = ("rouge1", "rouge2", "rougeL")
 SIZES = (1, 10_000)
@@ -26,6 +26,18 @@ def _bleu_of_sacrebleu() -> Any:
 
 def _chrf_of_sacrebleu() -> Any:
     return sacrebleu.CHRF(word_order=2, eps_smoothing=True)
+
+
+def _bleu_of_mojo(preds: Sequence[str], target: Sequence[Sequence[str]]) -> float:
+    lines = [line for (line,) in target]
+    score: float = sacrebleu_mojo.corpus_bleu(preds, [lines], smooth_method="none").score
+    return score / 100
+
+
+def _chrf_of_mojo(preds: Sequence[str], target: Sequence[Sequence[str]]) -> float:
+    lines = [line for (line,) in target]
+    score: float = sacrebleu_mojo.corpus_chrf(preds, [lines], word_order=2).score
+    return score / 100
 
 
 def _mean_f(scores: Sequence[Sequence[float]]) -> list[float]:
@@ -68,10 +80,12 @@ def ngram_scores() -> list[Workload]:
                     lambda *texts: tm.functional.text.sacre_bleu_score(*texts)
                 ),
                 "sacrebleu": function(partial(_sacrebleu, _bleu_of_sacrebleu)),
+                "sacrebleu-mojo": function(_bleu_of_mojo),
             },
             "chrf_score": {
                 OURS: function(fast.chrf_score),
                 "sacrebleu": function(partial(_sacrebleu, _chrf_of_sacrebleu)),
+                "sacrebleu-mojo": function(_chrf_of_mojo),
             },
             "rouge_score": {
                 OURS: function(_rouge),
@@ -86,7 +100,7 @@ def ngram_scores() -> list[Workload]:
             )
         for name, calls in found.items():
             limits = {"torchmetrics": 1 / 20, "sacrebleu": 1.0, "rouge-score": 1.0}
-            limits |= {"blazemetrics": 1.0}
+            limits |= {"blazemetrics": 1.0, "sacrebleu-mojo": 1.0}
             # blazemetrics parts words at spaces only.
             inputs = references(size, marks=name != "rouge_score")
             note = "" if "torchmetrics" in calls else "torchmetrics takes minutes"

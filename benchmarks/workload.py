@@ -17,6 +17,7 @@ sk = find("sklearn.metrics")
 stats = find("scipy.stats")
 rec = find("torchrec.metrics.auc")
 sacrebleu = find("sacrebleu")
+sacrebleu_mojo = find("sacrebleu_mojo")
 rouge_scorer = find("rouge_score.rouge_scorer")
 blaze = find("blazemetrics")
 jiwer = find("jiwer")
@@ -36,6 +37,7 @@ PEERS = {
     "SciPy": stats,
     "torchrec": rec,
     "sacrebleu": sacrebleu,
+    "sacrebleu-mojo": sacrebleu_mojo,
     "rouge-score": rouge_scorer,
     "blazemetrics": blaze,
     "jiwer": jiwer,
