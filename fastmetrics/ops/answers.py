@@ -19,12 +19,11 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.statistic import frozen
-from fastmetrics.ops.strings import TextSums, check_each, texts_of
+from fastmetrics.ops.strings import TextSums, check_each, rows_for, texts_of
 from fastmetrics.utilities.prints import rank_zero_warn
 
 F1, EXACT, SAMPLES = range(3)
@@ -63,7 +62,7 @@ def answer_rows(rows: Tensor, answers: Mapping[Any, str], questions: Iterable[Qu
         others = [words_of(each) for each in right]
         best = max((f1_of(words, each) for each in others), default=0.0)
         found.append((best, float(words in others), 1.0))
-    rows.copy_(torch.tensor(found, dtype=torch.float64).reshape(rows.shape))
+    rows.copy_(rows.new_tensor(found).reshape(rows.shape))
 
 
 def _several(name: str, value: Any) -> Sequence[Any]:
@@ -120,6 +119,6 @@ class Answers(TextSums):
             if not texts:
                 raise ValueError(f"`target` must hold answers, got none at position {i}.")
             questions.append((_entry("target", i, each, "id"), texts))
-        rows = torch.empty(len(questions), len(self.columns), dtype=torch.float64)
+        rows = rows_for(questions, len(self.columns))
         answer_rows(rows, answers, questions)
         return rows

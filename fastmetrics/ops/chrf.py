@@ -20,7 +20,7 @@ from typing_extensions import override
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Lists, Statistic, check_form, frozen, kept_lists
 from fastmetrics.ops.ngrams import grams, grouped
-from fastmetrics.ops.strings import Texts, TextSums, kernel, with_references
+from fastmetrics.ops.strings import Texts, TextSums, kernel, rows_for, with_references
 from fastmetrics.utilities.checks import check_bool, check_int, check_number
 
 # What a score divides by at least; of sacrebleu and torchmetrics.
@@ -86,7 +86,7 @@ def chrf_rows(
             score = (sum(scores[:char_orders]) + sum(scores[char_orders:])) / orders
             if score > best:
                 best, found, best_sizes = score, matching, there
-        rows[i] = torch.tensor([*sizes, *best_sizes, *found, best, 1], dtype=torch.float64)
+        rows[i] = rows.new_tensor([*sizes, *best_sizes, *found, best, 1])
 
 
 @frozen()
@@ -161,7 +161,7 @@ class CharacterGrams(TextSums):
         theirs: Texts = [*chain.from_iterable(references)]
         if self.lowercase:
             ours, theirs = ([line.lower() for line in some] for some in (ours, theirs))
-        rows = torch.empty(len(hypotheses), 3 * self.orders + 2, dtype=torch.float64)
+        rows = rows_for(hypotheses, 3 * self.orders + 2)
         options = self.char_orders, self.word_orders, self.beta, self.whitespace
         chrf_rows(rows, ours, theirs, [*map(len, references)], *options)
         return rows

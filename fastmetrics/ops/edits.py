@@ -23,7 +23,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.statistic import frozen
-from fastmetrics.ops.strings import Texts, TextSums, check_each, kernel, pairs_of
+from fastmetrics.ops.strings import Texts, TextSums, check_each, kernel, pairs_of, rows_for
 
 EDITS, TARGET, PREDS, LONGER, SAMPLES = range(5)
 
@@ -50,13 +50,13 @@ def edit_rows(rows: Tensor, preds: Texts, target: Texts, words: bool, substituti
         p, t = (ours.split(), theirs.split()) if words else (ours, theirs)
         longer = max(len(p), len(t))
         row = [distance(p, t, substitution), len(t), len(p), longer, 1]
-        rows[i] = torch.tensor(row, dtype=torch.float64)
+        rows[i] = rows.new_tensor(row)
 
 
 @kernel
 def edit_sums(sums: Tensor, preds: Texts, target: Texts, words: bool, substitution: int) -> None:
     """Add the rows of :func:`edit_rows` up to float64 ``sums`` ``[5]``."""
-    rows = torch.empty(len(preds), len(sums), dtype=torch.float64)
+    rows = rows_for(preds, len(sums))
     edit_rows(rows, preds, target, words, substitution)
     sums += rows.sum(0)
 
@@ -141,13 +141,24 @@ class Edits(TextSums):
     @override
     def rows_of(self, preds: Any, target: Any) -> Tensor:
         left, right = pairs_of(preds, target)
-        rows = torch.empty(len(left), len(self.columns), dtype=torch.float64)
+        rows = rows_for(left, len(self.columns))
         self._run(edit_rows, rows, left, right)
         return rows
 
     @override
-    def add_sums(self, sums: Tensor, preds: Any, target: Any) -> None:
+    def numbers_of(self, preds: Any, target: Any) -> list[float]:
+        sums = torch.zeros(len(self.columns), dtype=torch.float64, device="cpu")
         self._run(edit_sums, sums, *pairs_of(preds, target))
+        found: list[float] = sums.tolist()
+        return found
+
+    @override
+    def add_sums(self, sums: Tensor, preds: Any, target: Any) -> None:
+        plain = sums.dtype is torch.float64 and sums.shape == (len(self.columns),)
+        if plain and sums.is_contiguous():
+            self._run(edit_sums, sums, *pairs_of(preds, target))
+        else:  # of a user, who may assign anything
+            super().add_sums(sums, preds, target)
 
     def _run(self, run: Callable[..., None], into: Tensor, preds: Texts, target: Texts) -> None:
         try:

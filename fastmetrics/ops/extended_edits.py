@@ -16,12 +16,11 @@ import unicodedata
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.statistic import frozen
-from fastmetrics.ops.strings import Texts, TextSums, firsts_of, kernel, with_references
+from fastmetrics.ops.strings import Texts, TextSums, firsts_of, kernel, rows_for, with_references
 from fastmetrics.utilities.checks import check_bool, check_choice
 
 SCORE, SAMPLES = range(2)
@@ -57,7 +56,7 @@ def extended_rows(
     """
     for i, (first, last) in enumerate(itertools.pairwise(firsts)):
         best = min(extended_distance(preds[i], each, *costs) for each in references[first:last])
-        rows[i] = torch.tensor([best, 1.0], dtype=torch.float64)
+        rows[i] = rows.new_tensor([best, 1.0])
 
 
 _NUMBERS = re.compile(r"(\d) ([.,]) (\d)")
@@ -115,7 +114,7 @@ class ExtendedEdits(TextSums):
     @override
     def rows_of(self, preds: Any, target: Any) -> Tensor:
         hypotheses, references = with_references(preds, target)
-        rows = torch.empty(len(hypotheses), len(self.columns), dtype=torch.float64)
+        rows = rows_for(hypotheses, len(self.columns))
         flat = [prepared(text, self.language) for each in references for text in each]
         ours = [prepared(text, self.language) for text in hypotheses]
         costs = self.alpha, self.rho, self.deletion, self.insertion

@@ -25,7 +25,7 @@ from typing_extensions import override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Statistic, frozen
-from fastmetrics.ops.strings import Texts, TextSums, kernel, with_references
+from fastmetrics.ops.strings import Texts, TextSums, kernel, rows_for, with_references
 from fastmetrics.ops.tokens import check_tokenizer, for_kernels, tokens_of
 from fastmetrics.utilities.checks import check_bool, check_int
 
@@ -64,7 +64,7 @@ def ngram_rows(
             matches.append((grams(ours, n) & pooled).total())
         totals = [max(len(ours) - n, 0) for n in range(orders)]
         closest = min((len(tokens) for tokens in theirs), key=lambda size: abs(size - len(ours)))
-        rows[i] = torch.tensor([*matches, *totals, len(ours), closest, 1], dtype=torch.float64)
+        rows[i] = rows.new_tensor([*matches, *totals, len(ours), closest, 1])
 
 
 @frozen()
@@ -104,7 +104,7 @@ class NGrams(TextSums):
         (ours, theirs), tokenizer, lowercase, classes = for_kernels(
             (hypotheses, flat), self.tokenizer, self.lowercase
         )
-        rows = torch.empty(len(hypotheses), 2 * self.n_gram + 3, dtype=torch.float64)
+        rows = rows_for(hypotheses, 2 * self.n_gram + 3)
         counts = [*map(len, references)]
         ngram_rows(rows, ours, theirs, counts, self.n_gram, tokenizer, lowercase, classes)
         return rows

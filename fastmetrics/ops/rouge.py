@@ -22,7 +22,7 @@ from typing_extensions import override
 
 from fastmetrics.core.statistic import frozen
 from fastmetrics.ops.ngrams import grams, grouped
-from fastmetrics.ops.strings import Texts, TextSums, kernel, with_references
+from fastmetrics.ops.strings import Texts, TextSums, kernel, rows_for, with_references
 from fastmetrics.ops.tokens import LETTERS, ROUGE, spaced, tokens_of
 from fastmetrics.utilities.prints import rank_zero_warn
 
@@ -132,9 +132,11 @@ def rouge_rows(
             if average:
                 row += (sum(column) / len(scores) for column in zip(*scores, strict=True))
             else:  # torchmetrics compares in float32
-                best: list[float] = max(scores, key=lambda each: float(torch.tensor(each[0])))
+                best: list[float] = max(
+                    scores, key=lambda each: float(torch.tensor(each[0], device="cpu"))
+                )
                 row += best
-        rows[i] = torch.tensor([*row, 1], dtype=torch.float64)
+        rows[i] = rows.new_tensor([*row, 1])
 
 
 def _punkt() -> Split | None:
@@ -231,7 +233,7 @@ class Rouge(TextSums):
             tokenizer = LETTERS
             texts, sentences = self._in_letters(texts, counts, sentences)
         of_preds, of_target = map(_in_one, sentences)
-        rows = torch.empty(len(hypotheses), 3 * len(self.kinds) + 1, dtype=torch.float64)
+        rows = rows_for(hypotheses, 3 * len(self.kinds) + 1)
         ours, theirs = texts
         rouge_rows(
             rows, ours, theirs, counts, *of_preds, *of_target, [*self.kinds], self.average,

@@ -19,12 +19,11 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.statistic import frozen
-from fastmetrics.ops.strings import Texts, TextSums, firsts_of, kernel, with_references
+from fastmetrics.ops.strings import Texts, TextSums, firsts_of, kernel, rows_for, with_references
 from fastmetrics.utilities.checks import check_bool
 
 EDITS, LENGTH, SAMPLES = range(3)
@@ -149,7 +148,7 @@ def shift_rows(rows: Tensor, preds: Texts, references: Texts, firsts: Sequence[i
         words = [reference.split() for reference in references[first:last]]
         fewest = min(translation_edits(each, prediction) for each in words)
         row = [fewest, sum(map(len, words)) / len(words), 1]
-        rows[i] = torch.tensor(row, dtype=torch.float64)
+        rows[i] = rows.new_tensor(row)
 
 
 # In this order: what is replaced by what before words are looked at, by the tokenizer of Tercom.
@@ -215,7 +214,7 @@ class Shifts(TextSums):
     @override
     def rows_of(self, preds: Any, target: Any) -> Tensor:
         hypotheses, references = with_references(preds, target)
-        rows = torch.empty(len(hypotheses), len(self.columns), dtype=torch.float64)
+        rows = rows_for(hypotheses, len(self.columns))
         flat = [self.prepared(text) for each in references for text in each]
         firsts = firsts_of(references)
         shift_rows(rows, [self.prepared(text) for text in hypotheses], flat, firsts)

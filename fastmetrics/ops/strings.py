@@ -44,7 +44,8 @@ def kernel(reference: F) -> F:
     """Return what runs the compiled function of that name, or ``reference`` where there is none.
 
     It takes ``rows``, float64 ``[N, K]`` to be filled, unless it returns something; then flat
-    sequences of strings, then numbers. The compiled function takes the address of the rows.
+    sequences of strings, then numbers. The compiled function takes the address of the rows, which
+    fake tensors and other subclasses do not have.
     """
     name = reference.__name__
     KERNELS[name] = reference
@@ -53,12 +54,17 @@ def kernel(reference: F) -> F:
     def run(first: Any, *args: Any) -> Any:
         if is_dynamo_compiling():
             torch._dynamo.skip_frame()  # and run this uncompiled
-        if backend.native is None:
+        if backend.native is None or (isinstance(first, Tensor) and type(first) is not Tensor):
             return reference(first, *args)
         at = first.data_ptr() if isinstance(first, Tensor) else first
         return getattr(backend.native, name)(at, *args)
 
     return run  # type: ignore[return-value]  # the same arguments
+
+
+def rows_for(samples: Sequence[Any], columns: int) -> Tensor:
+    """Return what a kernel fills, on the host: float64 ``[N, K]``."""
+    return torch.empty(len(samples), columns, dtype=torch.float64, device="cpu")
 
 
 def texts_of(name: str, value: Any, wanted: str = "a string or a sequence of strings") -> Texts:
@@ -162,6 +168,12 @@ class TextSums(Statistic):
             ValueError: the arguments are no strings, or do not belong together.
         """
         raise NotImplementedError
+
+    def numbers_of(self, preds: Any, target: Any) -> list[float]:
+        """Return the sums of one batch, whose samples all weigh 1."""
+        rows = self.rows_of(preds, target)
+        found: list[float] = (rows if len(rows) == 1 else rows.sum(0, keepdim=True)).tolist()[0]
+        return found
 
     def add_sums(self, sums: Tensor, preds: Any, target: Any) -> None:
         """Add up the rows, which all weigh 1, on the CPU."""

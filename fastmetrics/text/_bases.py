@@ -13,7 +13,7 @@ from fastmetrics.core.keywords import adds
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Lists, View, batches_of, counts_only
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
-from fastmetrics.functional.text._values import Formula, quick_value_of, value_of
+from fastmetrics.functional.text._values import Formula, value_of
 from fastmetrics.ops.edits import EDITS, LONGER, PREDS, TARGET, Edits
 from fastmetrics.ops.strings import TextSums
 from fastmetrics.utilities.checks import check_bool
@@ -89,7 +89,6 @@ class TextMetric(StatisticMetric):
     sums: Tensor
     rows: list[Tensor]
     formula: ClassVar[Formula]
-    _value: ClassVar[Callable[..., Any]] = staticmethod(value_of)
     # The states that torchmetrics has for this metric.
     _upstream: ClassVar[Mapping[str, View]] = {}
 
@@ -114,7 +113,7 @@ class TextMetric(StatisticMetric):
 
     def compute(self) -> Any:
         """Return the value; where each sample has one, too, a pair of it and those ``[N]``."""
-        return self._value(self.statistic, self._states, type(self).formula, self.dtype)
+        return value_of(self.statistic, self._states, type(self).formula, self.dtype)
 
 
 class ReferenceMetric(TextMetric):
@@ -156,7 +155,6 @@ class EditRate(TextMetric):
 
     higher_is_better: bool | None = False
     return_sentence_level_score = StatisticField[bool]("keeps_rows")
-    _value = staticmethod(quick_value_of)
     _counts: ClassVar[Edits]
 
     def __init__(self, *, return_sentence_level_score: bool = False, **kwargs: Any) -> None:

@@ -88,4 +88,6 @@ class BLEUScore(ReferenceMetric):
 
     def compute(self) -> Tensor:
         """Return the score."""
-        return bleu(self.statistic.sums(self._states), self.weights, self.smooth, self.dtype)
+        sums = self.statistic.sums(self._states)
+        value = bleu(sums.tolist(), self.weights, self.smooth)
+        return torch.scalar_tensor(value, dtype=self.dtype, device=sums.device)

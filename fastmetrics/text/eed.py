@@ -9,7 +9,6 @@ from torch import Tensor
 
 from fastmetrics.core.statistic import Lists
 from fastmetrics.core.statistic_metric import StatisticField
-from fastmetrics.functional.text._values import quick_value_of
 from fastmetrics.functional.text.eed import mean_score
 from fastmetrics.ops.extended_edits import SCORE, ExtendedEdits
 from fastmetrics.text._bases import ReferenceMetric, rows_of_column
@@ -54,7 +53,6 @@ class ExtendedEditDistance(ReferenceMetric):
     rho = StatisticField[float]()
     deletion = StatisticField[float]()
     insertion = StatisticField[float]()
-    _value = staticmethod(quick_value_of)
     formula = staticmethod(mean_score)
 
     def __init__(

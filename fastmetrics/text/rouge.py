@@ -101,4 +101,5 @@ class ROUGEScore(ReferenceMetric):
 
     def compute(self) -> dict[str, Tensor]:
         """Return the means of all scores by name."""
-        return rouge_values(self.rouge_keys, self.statistic.sums(self._states), self.dtype)
+        sums = self.statistic.sums(self._states)
+        return rouge_values(self.rouge_keys, sums.tolist(), self.dtype, sums.device)

@@ -6,7 +6,6 @@ from types import MappingProxyType
 from typing import Any
 
 from fastmetrics.core.statistic_metric import StatisticField
-from fastmetrics.functional.text._values import quick_value_of
 from fastmetrics.functional.text.ter import edit_rate
 from fastmetrics.ops.shifts import EDITS, LENGTH, Shifts
 from fastmetrics.text._bases import ReferenceMetric, sum_view
@@ -42,7 +41,6 @@ class TranslationEditRate(ReferenceMetric):
 
     higher_is_better = False
     return_sentence_level_score = StatisticField[bool]("keeps_rows")
-    _value = staticmethod(quick_value_of)
     formula = staticmethod(edit_rate)
     _upstream = MappingProxyType(
         {"total_num_edits": sum_view(EDITS), "total_tgt_len": sum_view(LENGTH)}

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 import torch
 import torchmetrics
+from torch._subclasses import FakeTensorMode
+from torch.utils._pytree import tree_leaves
 
 import fastmetrics.functional.text as functional
 from fastmetrics import MetricCollection, ops, text
@@ -82,6 +84,46 @@ def test_flags_that_are_no_bool_are_refused(case):
         for odd in ("yes", 1, None):
             with pytest.raises(ValueError, match=f"`{name}` must be a bool, got {odd!r}"):
                 case.make(*case.inputs(2), **{name: odd})
+
+
+@every_function
+def test_the_default_device_does_not_matter(case):
+    """Kernels fill memory of the host, wherever tensors are made."""
+    inputs = case.inputs(4)
+    with torch.device("meta"):
+        value = case.make(*inputs)
+    for expected, found in zip(tree_leaves(case.make(*inputs)), tree_leaves(value), strict=True):
+        assert type(found) is type(expected)
+
+
+@every_metric
+def test_an_update_counts_whatever_the_default_device_is(case):
+    inputs = case.inputs(4)
+    metric, expected = case.make(), case.make()
+    with torch.device("meta"):
+        metric.update(*inputs)
+        case.make().update(*inputs)
+    expected.update(*inputs)
+    torch.testing.assert_close(metric.compute(), expected.compute())
+
+
+def test_states_that_kernels_cannot_fill_are_added_to():
+    preds, target = ["a b", "c"], ["a c", "c d"]
+    expected = text.WordErrorRate()(preds, target)
+    memory = torch.zeros(12, dtype=torch.float64)
+    for sums in (torch.zeros(5), memory[:10:2], torch.nn.Parameter(memory[5:10], False)):
+        metric = text.WordErrorRate()
+        metric.sums = sums
+        metric.update(preds, target)
+        torch.testing.assert_close(metric.compute(), expected)
+    assert not memory[[1, 3, 10, 11]].any()
+    with FakeTensorMode():
+        metric = text.WordErrorRate()
+        metric.update(preds, target)
+    metric = text.WordErrorRate()
+    metric.sums = torch.zeros(4, dtype=torch.float64)
+    with pytest.raises(RuntimeError):
+        metric.update(preds, target)
 
 
 def test_missing_keys_of_answers_are_named():

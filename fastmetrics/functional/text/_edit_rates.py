@@ -8,7 +8,7 @@ from typing import Any, Protocol, TypeVar
 from torch import Tensor
 
 from fastmetrics.functional._declare import declared
-from fastmetrics.functional.text._values import Formula, quick_value_of, text_value
+from fastmetrics.functional.text._values import Formula, text_value
 from fastmetrics.ops.edits import Edits
 from fastmetrics.utilities.checks import check_bool
 
@@ -76,7 +76,6 @@ def edit_rate(
             target,
             each=return_sentence_level_score,
             weight=weight,
-            read=quick_value_of,
         )
 
     example = _EXAMPLE.format(name=name, shows=shows)

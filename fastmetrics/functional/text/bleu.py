@@ -37,23 +37,17 @@ def order_weights(n_gram: int, weights: Sequence[float] | None) -> list[float]:
     return numbers
 
 
-def bleu(
-    sums: Tensor, weights: Sequence[float], smooth: bool, dtype: torch.dtype = torch.float32
-) -> Tensor:
-    """Return the score of sums, float64 ``[2 N + 3]`` as of :class:`NGrams`.
-
-    Worked out on the host, where the texts are.
-    """
+def bleu(sums: Sequence[float], weights: Sequence[float], smooth: bool) -> float:
+    """Return the score of ``2 N + 3`` sums as of :class:`NGrams`."""
     n = len(weights)
-    found = sums.tolist()
-    matches, grams, (preds, target) = found[:n], found[n : 2 * n], found[2 * n : -1]
+    matches, grams, (preds, target) = sums[:n], sums[n : 2 * n], sums[2 * n : -1]
     value = 0.0
     if 0 not in matches:
         more = [0, *[int(smooth)] * (n - 1)]
         shares = [(m + s) / (g + s) for m, g, s in zip(matches, grams, more, strict=True)]
         logs = [w * math.log(share) for w, share in zip(weights, shares, strict=True)]
         value = math.exp(min(0.0, 1 - target / preds) + sum(logs))
-    return torch.scalar_tensor(value, dtype=dtype, device=sums.device)
+    return value
 
 
 @public
@@ -97,4 +91,5 @@ def bleu_score(
     statistic = NGrams(n_gram)
     check_bool("smooth", smooth)
     order = order_weights(n_gram, weights)
-    return bleu(sums_of(statistic, "bleu_score", preds, target, weight), order, smooth)
+    sums = sums_of(statistic, "bleu_score", preds, target, weight)
+    return torch.scalar_tensor(bleu(sums, order, smooth), dtype=torch.float32)

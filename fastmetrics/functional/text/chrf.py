@@ -21,21 +21,19 @@ from fastmetrics.ops.strings import count_texts
 __all__ = ["chrf_score"]
 
 
-def chrf(sums: Tensor, statistic: CharacterGrams, dtype: torch.dtype = torch.float32) -> Tensor:
-    """Return the score of sums, float64 ``[3 K + 2]`` for K orders.
-
-    Worked out on the host, where the texts are.
-    """
-    n, found = statistic.orders, sums.tolist()
-    preds, target, matching = found[:n], found[n : 2 * n], found[2 * n : 3 * n]
+def chrf(sums: Sequence[float], statistic: CharacterGrams) -> float:
+    """Return the score of ``3 K + 2`` sums for K orders."""
+    n = statistic.orders
+    preds, target, matching = sums[:n], sums[n : 2 * n], sums[2 * n : 3 * n]
     counts = zip(matching, preds, target, strict=True)
     scores = [f_score(*each, statistic.beta) for each in counts]
-    return torch.scalar_tensor(sum(scores) / n, dtype=dtype, device=sums.device)
+    return sum(scores) / n
 
 
 def chrf_values(statistic: CharacterGrams, states: States, dtype: torch.dtype) -> Any:
     """Return the score of all samples; where those of each are kept, beside it those, ``[N]``."""
-    value = chrf(statistic.sums(states), statistic, dtype)
+    sums = statistic.sums(states)
+    value = torch.scalar_tensor(chrf(sums.tolist(), statistic), dtype=dtype, device=sums.device)
     if not statistic.keeps_scores:
         return value
     kept = states.values["sentence_chrf_score"]
@@ -93,6 +91,7 @@ def chrf_score(
         n_char_order, n_word_order, beta, lowercase, whitespace, return_sentence_level_score
     )
     if not return_sentence_level_score:
-        return chrf(sums_of(statistic, "chrf_score", preds, target, weight), statistic)
+        sums = sums_of(statistic, "chrf_score", preds, target, weight)
+        return torch.scalar_tensor(chrf(sums, statistic), dtype=torch.float32)
     states = count_texts(statistic, "chrf_score", preds, target, weight)
     return chrf_values(statistic, states, torch.float32)

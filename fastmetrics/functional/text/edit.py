@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fastmetrics.core.states import States
 from fastmetrics.functional._public import public
-from fastmetrics.functional.text._values import quick_value_of
+from fastmetrics.functional.text._values import text_value, value_of
 from fastmetrics.ops.edits import EDITS, Edits
 from fastmetrics.ops.strings import count_texts
 from fastmetrics.utilities.checks import check_choice, check_int
@@ -36,7 +36,8 @@ def distances(substitution_cost: int, reduction: str | None) -> Edits:
     )
 
 
-def _mean(edits: Any, target: Any, preds: Any, longer: Any, samples: Any) -> Any:
+def mean(edits: Any, target: Any, preds: Any, longer: Any, samples: Any) -> Any:
+    """Return the mean over samples."""
     return edits / samples
 
 
@@ -48,8 +49,8 @@ def read_distance(
         return statistic.rows_in(states)[:, EDITS].int()
     if reduction == "sum":
         return statistic.sums(states)[EDITS].long()
-    mean: Tensor = quick_value_of(statistic, states, _mean, dtype)
-    return mean
+    found: Tensor = value_of(statistic, states, mean, dtype)
+    return found
 
 
 @public
@@ -89,5 +90,10 @@ def edit_distance(
     tensor(5.)
     """
     statistic = distances(substitution_cost, reduction)
+    if reduction == "mean":
+        found: Tensor = text_value(
+            "edit_distance", statistic, mean, preds, target, each=False, weight=weight
+        )
+        return found
     states = count_texts(statistic, "edit_distance", preds, target, weight)
     return read_distance(statistic, states, reduction)

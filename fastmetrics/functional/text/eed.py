@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from fastmetrics.functional._public import public
-from fastmetrics.functional.text._values import quick_value_of, text_value
+from fastmetrics.functional.text._values import text_value
 from fastmetrics.ops.extended_edits import ExtendedEdits
 
 __all__ = ["extended_edit_distance"]
@@ -81,5 +81,4 @@ def extended_edit_distance(
         target,
         each=return_sentence_level_score,
         weight=weight,
-        read=quick_value_of,
     )

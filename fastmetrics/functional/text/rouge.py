@@ -71,14 +71,16 @@ def rouge_statistic(
     )
 
 
-def rouge_values(keys: tuple[str, ...], sums: Tensor, dtype: torch.dtype) -> dict[str, Tensor]:
-    """Return the means of all scores by name; NaN of no samples.
-
-    Worked out on the host, where the texts are.
-    """
-    *scores, samples = sums.tolist()
+def rouge_values(
+    keys: tuple[str, ...],
+    sums: Sequence[float],
+    dtype: torch.dtype = torch.float32,
+    device: torch.device | None = None,
+) -> dict[str, Tensor]:
+    """Return the means of all scores by name; NaN of no samples."""
+    *scores, samples = sums
     means = [score / (samples or math.nan) for score in scores]
-    values = torch.tensor(means, dtype=dtype, device=sums.device).unbind()
+    values = torch.tensor(means, dtype=dtype, device=device).unbind()
     return dict(zip(_names_of(keys), values, strict=True))
 
 
@@ -137,4 +139,4 @@ def rouge_score(
     keys = as_keys(rouge_keys)
     statistic = rouge_statistic(keys, accumulate, use_stemmer, normalizer, tokenizer)
     sums = sums_of(statistic, "rouge_score", preds, target, weight)
-    return rouge_values(keys, sums, torch.float32)
+    return rouge_values(keys, sums)

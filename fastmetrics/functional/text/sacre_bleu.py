@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from fastmetrics.functional._public import public
@@ -72,4 +73,5 @@ def sacre_bleu_score(
     statistic = NGrams(n_gram, tokenize, lowercase)
     check_bool("smooth", smooth)
     order = order_weights(n_gram, weights)
-    return bleu(sums_of(statistic, "sacre_bleu_score", preds, target, weight), order, smooth)
+    sums = sums_of(statistic, "sacre_bleu_score", preds, target, weight)
+    return torch.scalar_tensor(bleu(sums, order, smooth), dtype=torch.float32)

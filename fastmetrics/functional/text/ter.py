@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from fastmetrics.functional._public import public
-from fastmetrics.functional.text._values import quick_value_of, text_value
+from fastmetrics.functional.text._values import text_value
 from fastmetrics.ops.shifts import Shifts
 
 __all__ = ["translation_edit_rate"]
@@ -78,5 +78,4 @@ def translation_edit_rate(
         target,
         each=return_sentence_level_score,
         weight=weight,
-        read=quick_value_of,
     )
