@@ -40,12 +40,19 @@ def distance(preds: Sequence[str], target: Sequence[str], substitution: int) -> 
     return row[-1]
 
 
+def check_pairs(preds: Texts, target: Texts) -> None:
+    """Raise ``ValueError`` for what is no string in them."""
+    check_each("preds", preds)
+    check_each("target", target)
+
+
 @kernel
 def edit_rows(rows: Tensor, preds: Texts, target: Texts, words: bool, substitution: int) -> None:
     """Fill float64 ``rows`` ``[N, 5]`` for pairs of strings.
 
     ``words`` counts words instead of characters. A ``substitution`` costs 0, 1 or 2 steps.
     """
+    check_pairs(preds, target)  # bytes and lists would do, too
     for i, (ours, theirs) in enumerate(zip(preds, target, strict=True)):
         p, t = (ours.split(), theirs.split()) if words else (ours, theirs)
         longer = max(len(p), len(t))
@@ -106,12 +113,6 @@ def edit_steps(preds: Texts, target: Texts, words: bool) -> list[str]:
     """
     pairs = zip(preds, target, strict=True)
     return [steps_between(p.split(), t.split()) if words else steps_between(p, t) for p, t in pairs]
-
-
-def check_pairs(preds: Texts, target: Texts) -> None:
-    """Raise ``ValueError`` for what is no string in them."""
-    check_each("preds", preds)
-    check_each("target", target)
 
 
 @frozen()

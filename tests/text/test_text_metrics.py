@@ -53,6 +53,7 @@ def bad_inputs(case: Case) -> list[tuple[tuple[Any, ...], str]]:
     return found
 
 
+@pytest.mark.smoke
 @every_metric
 def test_a_refused_batch_of_texts_leaves_no_trace(case):
     metric = case.make()
@@ -69,6 +70,7 @@ def test_a_refused_batch_of_texts_leaves_no_trace(case):
     assert all(torch.equal(after[name], state) for name, state in before.items())
 
 
+@pytest.mark.smoke
 @every_function
 def test_functions_refuse_what_is_no_text(case):
     for bad, said in bad_inputs(case):
