@@ -119,8 +119,8 @@ class CharacterGrams(TextSums):
         check_int("n_char_order", self.char_orders, 1)
         check_int("n_word_order", self.word_orders, 0)
         check_number("beta", self.beta)
-        if not self.beta >= 0:
-            raise ValueError(f"`beta` must not be negative, got {self.beta!r}.")
+        if not 0 <= self.beta <= 1e150:  # whose square is finite
+            raise ValueError(f"`beta` must lie in [0, 1e150], got {self.beta!r}.")
         check_bool("lowercase", self.lowercase)
         check_bool("whitespace", self.whitespace)
         check_bool("return_sentence_level_score", self.keeps_scores)

@@ -31,7 +31,7 @@ class CHRFScore(ReferenceMetric):
     Args:
         n_char_order: the largest n for characters.
         n_word_order: that for words: 2 is chrF++, and 0 is chrF.
-        beta: how many times as much recall counts as precision; not negative.
+        beta: how many times as much recall counts as precision, in [0, 1e150].
         lowercase: whether texts are compared in lower case.
         whitespace: whether blanks are characters.
         return_sentence_level_score: whether the value is a pair of the score of all samples and

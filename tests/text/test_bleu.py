@@ -174,6 +174,13 @@ def test_bad_texts_leave_no_trace(arguments, error):
         assert metric.compute() == 1
 
 
+def test_scores_beyond_all_numbers_are_infinite():
+    texts = ["a b c d e"], [["a b c d f"]]
+    for weights in ([-1000.0] * 4, [-300.0] * 4):
+        expected = torchmetrics.functional.text.bleu_score(*texts, weights=weights)
+        assert torch.equal(bleu_score(*texts, weights=weights), expected)
+
+
 def test_bad_options_are_named():
     with pytest.raises(ValueError, match="`weights` must hold a weight for each n"):
         BLEUScore(weights=[1.0])

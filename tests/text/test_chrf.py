@@ -147,7 +147,9 @@ def test_checkpoints_go_both_ways(each):
     [
         ({"n_char_order": 0}, "`n_char_order` must be an integer of at least 1, got 0"),
         ({"n_word_order": -1}, "`n_word_order` must be an integer of at least 0, got -1"),
-        ({"beta": -1.0}, "`beta` must not be negative, got -1.0"),
+        ({"beta": -1.0}, r"`beta` must lie in \[0, 1e150\], got -1.0"),
+        ({"beta": 1e151}, r"`beta` must lie in \[0, 1e150\], got 1e\+151"),
+        ({"beta": float("nan")}, r"`beta` must lie in \[0, 1e150\], got nan"),
     ],
     ids=str,
 )

@@ -8,6 +8,7 @@ quality using longest common subsequence and skip-bigram statistics, ACL 2004.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -19,6 +20,10 @@ from fastmetrics.ops.ngrams import NGrams
 from fastmetrics.utilities.checks import as_floats, check_bool
 
 __all__ = ["bleu_score"]
+
+
+# Powers of e above this one are infinite.
+_LARGEST = math.log(sys.float_info.max)
 
 
 def order_weights(n_gram: int, weights: Sequence[float] | None) -> list[float]:
@@ -46,7 +51,8 @@ def bleu(sums: Sequence[float], weights: Sequence[float], smooth: bool) -> float
         more = [0, *[int(smooth)] * (n - 1)]
         shares = [(m + s) / (g + s) for m, g, s in zip(matches, grams, more, strict=True)]
         logs = [w * math.log(share) for w, share in zip(weights, shares, strict=True)]
-        value = math.exp(min(0.0, 1 - target / preds) + sum(logs))
+        power = min(0.0, 1 - target / preds) + sum(logs)
+        value = math.inf if power > _LARGEST else math.exp(power)
     return value
 
 

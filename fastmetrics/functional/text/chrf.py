@@ -68,7 +68,7 @@ def chrf_score(
             references of a single prediction, or one for each of several.
         n_char_order: the largest n for characters.
         n_word_order: that for words: 2 is chrF++, and 0 is chrF.
-        beta: how many times as much recall counts as precision; not negative.
+        beta: how many times as much recall counts as precision, in [0, 1e150].
         lowercase: whether texts are compared in lower case.
         whitespace: whether blanks are characters.
         return_sentence_level_score: whether to return the score of each sample, too.
