@@ -20,7 +20,7 @@ from typing_extensions import override
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Lists, Statistic, check_form, frozen, kept_lists
 from fastmetrics.ops.ngrams import grams, grouped
-from fastmetrics.ops.strings import Texts, TextSums, kernel, rows_for, with_references
+from fastmetrics.ops.strings import Texts, TextSums, kernel, rows_for, uncompiled, with_references
 from fastmetrics.utilities.checks import check_bool, check_int, check_number
 
 # What a score divides by at least; of sacrebleu and torchmetrics.
@@ -167,6 +167,7 @@ class CharacterGrams(TextSums):
         return rows
 
     @override
+    @uncompiled
     def add(self, states: States, preds: Any, target: Any, weight: Tensor | None = None) -> None:
         if not self.keeps_scores:
             super().add(states, preds, target, weight)

@@ -23,7 +23,15 @@ from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.statistic import frozen
-from fastmetrics.ops.strings import Texts, TextSums, check_each, kernel, pairs_of, rows_for
+from fastmetrics.ops.strings import (
+    Texts,
+    TextSums,
+    check_each,
+    kernel,
+    pairs_of,
+    rows_for,
+    uncompiled,
+)
 
 EDITS, TARGET, PREDS, LONGER, SAMPLES = range(5)
 
@@ -147,6 +155,7 @@ class Edits(TextSums):
         return rows
 
     @override
+    @uncompiled
     def numbers_of(self, preds: Any, target: Any) -> list[float]:
         sums = torch.zeros(len(self.columns), dtype=torch.float64, device="cpu")
         self._run(edit_sums, sums, *pairs_of(preds, target))

@@ -11,6 +11,7 @@ import dataclasses
 import functools
 import importlib
 import itertools
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from typing import Any, ClassVar, TypeVar
 
@@ -38,6 +39,26 @@ def every_kernel() -> dict[str, Callable[..., Any]]:
     for family in ("edits", "extended_edits", "shifts", "ngrams", "chrf", "rouge"):
         importlib.import_module(f"fastmetrics.ops.{family}")
     return KERNELS
+
+
+def uncompiled(function: F) -> F:
+    """Return a function that compiled steps leave alone, and all that it calls.
+
+    They would be compiled again for other strings.
+    """
+    left_alone: list[F] = []
+
+    @functools.wraps(function)
+    def run(*args: Any) -> Any:
+        if is_dynamo_compiling():
+            torch._dynamo.skip_frame()
+        if "torch._dynamo" not in sys.modules:
+            return function(*args)
+        if not left_alone:
+            left_alone.append(torch._dynamo.disable(function))
+        return left_alone[0](*args)
+
+    return run  # type: ignore[return-value]  # the same arguments
 
 
 def kernel(reference: F) -> F:
@@ -169,6 +190,7 @@ class TextSums(Statistic):
         """
         raise NotImplementedError
 
+    @uncompiled
     def numbers_of(self, preds: Any, target: Any) -> list[float]:
         """Return the sums of one batch, whose samples all weigh 1."""
         rows = self.rows_of(preds, target)
@@ -196,6 +218,7 @@ class TextSums(Statistic):
         return {"sums": torch.zeros(len(self.columns), dtype=torch.float64, device=device)}
 
     @override
+    @uncompiled
     def add(self, states: States, preds: Any, target: Any, weight: Tensor | None = None) -> None:
         if weight is None and not self.keeps_rows and states.values["sums"].is_cpu:
             self.add_sums(states.values["sums"], preds, target)  # by far the most common

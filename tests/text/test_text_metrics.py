@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 import torchmetrics
+from torch._dynamo.testing import CompileCounter
 from torch._subclasses import FakeTensorMode
 from torch.utils._pytree import tree_leaves
 
@@ -207,6 +208,27 @@ def test_a_compiled_step_goes_on_with_texts(recwarn):
         assert torch.equal(step(torch.ones(2), texts, ["a"]), torch.full((2,), 3.0))
     assert float(metric.compute()) == 1.5
     assert not [w for w in recwarn if "Dynamo" in str(w.message)]
+
+
+@every_metric
+def test_a_compiled_step_is_not_compiled_again_for_other_texts(case):
+    torch._dynamo.reset()
+    metric, expected, counter = case.make(), case.make(), CompileCounter()
+
+    @torch.compile(backend=counter)
+    def step(x: torch.Tensor, preds: Any, target: Any) -> torch.Tensor:
+        y = x * 2
+        metric.update(preds, target)
+        return y + 1
+
+    for _ in range(4):
+        preds, target = case.inputs(3)
+        if isinstance(target[0], list):  # Dynamo looks at the lengths of lists in lists
+            target = [references[:1] for references in target]
+        step(torch.ones(2), preds, target)
+        expected.update(preds, target)
+    torch.testing.assert_close(metric.compute(), expected.compute())
+    assert counter.frame_count == 2  # before the update and behind it
 
 
 def test_metrics_of_texts_travel():

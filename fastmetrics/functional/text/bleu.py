@@ -8,7 +8,6 @@ quality using longest common subsequence and skip-bigram statistics, ACL 2004.
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Sequence
 
 import torch
@@ -22,8 +21,8 @@ from fastmetrics.utilities.checks import as_floats, check_bool
 __all__ = ["bleu_score"]
 
 
-# Powers of e above this one are infinite.
-_LARGEST = math.log(sys.float_info.max)
+# Powers of e above this one are infinite in float32.
+_LARGEST = math.log(torch.finfo(torch.float32).max)
 
 
 def order_weights(n_gram: int, weights: Sequence[float] | None) -> list[float]:
