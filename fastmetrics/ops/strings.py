@@ -146,6 +146,8 @@ def with_references(preds: Any, target: Any) -> tuple[Texts, list[Texts]]:
     given = texts_of("target", target)
     if given and all(isinstance(each, str) for each in given):
         given = [given] if len(hypotheses) == 1 else [(each,) for each in given]  # type: ignore[list-item, misc]
+    if not hypotheses and not any(given):  # a list without references stands for no samples, too
+        given = []
     check_as_many(hypotheses, given)
     references = [
         each if isinstance(each, (list, tuple)) else texts_of(f"target[{i}]", each)

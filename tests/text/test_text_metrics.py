@@ -249,3 +249,18 @@ def test_the_configuration_names_what_serves_texts(capsys):
     shown = capsys.readouterr().out
     how = "Python" if ops.backend.native is None else "C++"
     assert [line.split()[2] for line in shown.splitlines() if line.startswith("edit_rows")] == [how]
+
+
+@pytest.mark.parametrize("name", ["translation_edit_rate", "extended_edit_distance", "chrf_score"])
+def test_a_list_without_references_stands_for_no_samples(name):
+    ours, theirs = getattr(functional, name), getattr(torchmetrics.functional.text, name)
+    assert ours([], [[]]) == ours([], []) == theirs([], [[]]) == 0
+    with pytest.raises(ValueError, match="got none at position 0"):
+        ours(["a word"], [[]])
+
+
+def test_the_edit_distance_of_no_samples():
+    assert functional.edit_distance([], []) == 0
+    assert functional.edit_distance([], [], reduction="sum") == 0
+    assert functional.edit_distance([], [], reduction=None).shape == (0,)
+    assert functional.edit_distance([], [], weight=torch.zeros(0)).isnan()

@@ -76,7 +76,7 @@ def edit_distance(
         weight: optional ``[N]``, a weight for each sample, for the mean.
 
     Returns:
-        The mean, a float32 scalar; the sum, an int64 scalar; or int32 ``[N]``.
+        The mean, a float32 scalar, 0 of no samples; the sum, an int64 scalar; or int32 ``[N]``.
 
     Raises:
         ValueError: the texts are no strings or differ in number, another argument is not as above.
@@ -94,6 +94,6 @@ def edit_distance(
         found: Tensor = text_value(
             "edit_distance", statistic, mean, preds, target, each=False, weight=weight
         )
-        return found
+        return found.nan_to_num(0.0) if weight is None else found  # of no samples
     states = count_texts(statistic, "edit_distance", preds, target, weight)
     return read_distance(statistic, states, reduction)
