@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -21,6 +22,7 @@ from fastmetrics.ops.box_matches import (
     row_width,
     words_for,
 )
+from fastmetrics.ops.counted import TINY
 from fastmetrics.ops.detections import (
     BOX_FORMATS,
     KEYS,
@@ -52,13 +54,14 @@ _MOST_COUNTED = 2**20
 class Matches(Statistic):
     """Detections and ground truths of images, matched as they come.
 
-    The states are lists with a tensor for each batch, all int64 or float64:
+    The states are lists with a tensor for each batch, int64 unless said otherwise:
 
     - ``bbox``, ``segm``: the rows ``[N, W]`` of :func:`~fastmetrics.ops.box_matches.box_matches_`,
       where boxes, or masks, of one class match; with ``together`` those of any class;
     - ``bbox_by_class``, ``segm_by_class``: the same by class, beside those of any class;
-    - ``bbox_ious``, ``segm_ious``: IoU of each class of an image, and ``bbox_pairs``,
-      ``segm_pairs`` ``[n, 3]``: their classes and shapes, behind a row of -1 for each image.
+    - ``bbox_ious``, ``segm_ious``: float32, for each image as many IoU as it has pairs, in front
+      those of its first class, then those of the next; and ``bbox_sizes``, ``segm_sizes``
+      ``[n, 3]``: of an image the images of its batch, its detections and its ground truths.
 
     Attributes:
         iou_types: "bbox", "segm" or both.
@@ -97,7 +100,7 @@ class Matches(Statistic):
     def empty(self, device: torch.device | None = None) -> dict[str, Any]:
         names = [*self.groupings]
         if self.keeps_ious:
-            names += [f"{each}_{kind}" for each in self.iou_types for kind in ("ious", "pairs")]
+            names += [f"{each}_{kind}" for each in self.iou_types for kind in ("ious", "sizes")]
         return {name: [] for name in names}
 
     @override
@@ -113,32 +116,11 @@ class Matches(Statistic):
         for name, (iou_type, by_class) in self.groupings.items():
             keeps = self.keeps_ious and name == iou_type
             ious = batch.new_ious() if keeps else None
-            new[name] = rows = batch.match(self, iou_type, by_class, ious)
+            new[name] = batch.match(self, iou_type, by_class, ious)
             if ious is not None:
-                new |= self._matrices(iou_type, batch, rows, ious)
+                new |= {f"{name}_ious": ious.float(), f"{name}_sizes": batch.sizes_of_images()}
         for name, tensor in new.items():
             states.values[name].append(tensor.to(batch.device))
-
-    def _matrices(
-        self, iou_type: str, batch: _Batch, rows: Tensor, ious: Tensor
-    ) -> dict[str, Tensor]:
-        """Return the IoU of a batch one after another, and what they are of."""
-        kept = (rows[: sum(batch.sizes[0]), RANK] < self.max_dets).split(batch.sizes[0])
-        pairs, pieces, start = [], [], 0
-        both = zip(batch.found["labels"], kept, batch.truth["labels"], strict=True)
-        for found, own, truth in both:
-            sizes = [Counter(self._classes_of(labels)) for labels in (found[own], truth)]
-            shapes = [(k, n, sizes[1][k]) for k, n in sorted(sizes[0].items()) if sizes[1][k]]
-            pairs += [(-1, -1, -1), *shapes]
-            pieces.append(ious[start : start + sum(n * m for _, n, m in shapes)])
-            start += len(found) * len(truth)
-        return {
-            f"{iou_type}_ious": torch.cat(pieces),
-            f"{iou_type}_pairs": torch.tensor(pairs, dtype=torch.int64),
-        }
-
-    def _classes_of(self, labels: Tensor) -> list[int]:
-        return [0 if self.together else int(label) for label in labels.tolist()]
 
     def rows_of(self, states: States, name: str) -> Tensor:
         """Return all rows under one name, on the CPU."""
@@ -162,22 +144,33 @@ class Matches(Statistic):
 
     def ious(self, states: States, iou_type: str) -> dict[tuple[int, int], Tensor | list[Tensor]]:
         """Return the IoU of each image and class: float32 ``[D, G]``, or an empty list."""
-        pairs, values = (
+        sizes, values = (
             dim_zero_cat(held).to(CPU) if len(held) else torch.zeros(0, 3)
-            for held in (states.values[f"{iou_type}_{kind}"] for kind in ("pairs", "ious"))
+            for held in (states.values[f"{iou_type}_{kind}"] for kind in ("sizes", "ious"))
         )
+        rows = iter(self.rows_of(states, iou_type)[:, [CLASS, RANK]].tolist())
         classes = [0] if self.together else self.classes(states).tolist()
         found: dict[tuple[int, int], Tensor | list[Tensor]] = {}
-        image, start = -1, 0
-        for label, height, width in pairs.tolist():
-            if height < 0:
-                image += 1
+        images, image, start = [*map(tuple, sizes.tolist())], 0, 0
+        while image < len(images):
+            batch = images[image : image + images[image][0]]
+            preds = [[*itertools.islice(rows, d)] for _, d, _ in batch]
+            target = [[*itertools.islice(rows, g)] for _, _, g in batch]
+            for own, truth in zip(preds, target, strict=True):
                 found |= {(image, k): [] for k in classes}
-                continue
-            part = values[start : start + height * width]
-            found[image, label] = part.view(height, width).float()
-            start += height * width
+                counts, truths = self._count_classes(own), self._count_classes(truth)
+                place = start
+                for k in sorted(counts.keys() & truths.keys()):
+                    matrix = values[place : place + counts[k] * truths[k]]
+                    found[image, k] = matrix.view(counts[k], truths[k]).clone()
+                    place += matrix.numel()
+                start += len(own) * len(truth)
+                image += 1
         return found
+
+    def _count_classes(self, heads: list[list[int]]) -> Counter[int]:
+        """Return how many objects of each class take part, of class and rank of each."""
+        return Counter(0 if self.together else k for k, rank in heads if rank < self.max_dets)
 
     @property
     @override
@@ -188,8 +181,8 @@ class Matches(Statistic):
     def check_batch_states(self, names: tuple[str, ...], tensors: tuple[Tensor, ...]) -> None:
         (name,), (tensor,) = names, tensors
         if name.endswith("_ious"):
-            check_form(name, tensor, ("N",), torch.float64)
-        elif name.endswith("_pairs"):
+            check_form(name, tensor, ("N",), torch.float32)
+        elif name.endswith("_sizes"):
             check_form(name, tensor, ("N", 3), torch.int64)
         else:
             width = row_width(len(self.thresholds), len(RANGES))
@@ -241,12 +234,17 @@ class _Batch:
         self.words = _mask_words(found, truth)
         self.masks = [_packed(masks, self.device).to(CPU) for masks in (found, truth)]
         if with_boxes:  # then masks say how large objects are, as upstream
-            areas = [(each != 0).flatten(1).sum(1) for each in truth]
+            # An area of 0 would be none that is given.
+            areas = [(each != 0).flatten(1).sum(1).double().clamp(min=TINY) for each in truth]
             given = self.truth["area"] or areas
             self.truth["area"] = [
-                torch.where(x > 0, x.double(), y.double())
-                for x, y in zip(given, areas, strict=True)
+                torch.where(x > 0, x.double(), y) for x, y in zip(given, areas, strict=True)
             ]
+
+    def sizes_of_images(self) -> Tensor:
+        """Return of each image the images of the batch, its detections and its ground truths."""
+        count = len(self.sizes[0])
+        return torch.tensor([(count, d, g) for d, g in zip(*self.sizes, strict=True)])
 
     def new_ious(self) -> Tensor:
         """Return memory for the IoU of all pairs."""

@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pycocotools import mask as mask_tools
+from torch._dynamo.testing import CompileCounterWithBackend
 
 from fastmetrics.detection import MeanAveragePrecision
 from fastmetrics.functional.detection import mean_average_precision
@@ -136,16 +137,25 @@ def test_classes():
 
 
 def test_two_types_of_iou():
-    """Masks say how large a ground truth is, for boxes, too."""
+    """Masks say how large a ground truth is, for boxes, too; an area of 0 would not be given."""
     preds, target = made_up(8, masks=16, extras=False)
     both = mean_average_precision(preds, target, iou_type=("bbox", "segm"))
     masks = mean_average_precision(preds, target, iou_type="segm")
     for name in NAMES:
         assert both[f"segm_{name}"] == masks[name]
-    boxes = [image | {"area": image["masks"].flatten(1).sum(1)} for image in target]
+    boxes = [image | {"area": image["masks"].flatten(1).sum(1).clamp(1)} for image in target]
     for name, value in mean_average_precision(preds, boxes).items():
         if name in NAMES:
             assert both[f"bbox_{name}"] == value
+
+
+def test_a_mask_without_pixels_is_small_whatever_its_box():
+    preds, target = made_up(8, images=1, masks=16, extras=False)
+    target[0]["masks"][:] = False
+    target[0]["boxes"][:, 2:] = target[0]["boxes"][:, :2] + 200
+    values = mean_average_precision(preds, target, iou_type=("bbox", "segm"))
+    assert len(target[0]["labels"]) and values["bbox_mar_small"] >= 0
+    assert values["bbox_mar_large"] == values["segm_mar_large"] == -1
 
 
 def test_run_lengths():
@@ -330,3 +340,25 @@ def test_warning_of_many_detections():
         metric.update(preds, target)
     metric.warn_on_many_detections = False
     metric.update(preds, target)
+
+
+@pytest.mark.parametrize("iou_type", ["bbox", ("bbox", "segm")])
+def test_compiled_updates_are_one_graph_with_iou_too(iou_type):
+    """And another one behind the first batch, whose lists were empty."""
+    torch._dynamo.reset()
+    counter = CompileCounterWithBackend("eager")
+    preds, target = made_up(15, images=4, masks=16)
+    options = {"iou_type": iou_type, "extended_summary": True, "class_metrics": True}
+    metric, eager = (MeanAveragePrecision(**options) for _ in range(2))
+    step = torch.compile(metric.update, backend=counter, fullgraph=True)
+    for _ in range(4):
+        step(preds, target)
+        eager.update(preds, target)
+    assert counter.frame_count <= 2
+    found = metric.compute()
+    for name, value in eager.compute().items():
+        if name.endswith("ious"):
+            same(found[name], {k: torch.as_tensor(x) for k, x in value.items()})
+        else:
+            assert torch.equal(found[name], value), name
+    torch._dynamo.reset()
