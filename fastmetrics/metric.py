@@ -189,6 +189,10 @@ class Metric(Stateful, Operators, ABC):
         """Put the states of one batch behind those of all data."""
         total.join(batch)
 
+    def _lists_grow_unseen(self) -> bool:
+        """Whether compiled regions add to lists of which they hold no length."""
+        return False
+
     def _report(self) -> None:
         """Raise or warn about the data seen so far; called once the states are complete."""
 

@@ -11,12 +11,12 @@ import itertools
 from collections.abc import Callable, Container, Mapping
 from copy import deepcopy
 from typing import TYPE_CHECKING, Any
-from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
 from torch.compiler import is_compiling, is_dynamo_compiling
 
+from fastmetrics.core.alive import ALIVE, append_later, next_number
 from fastmetrics.core.locking import Lock
 from fastmetrics.utilities.data import in_one_step, map_tensors, normal_tensor, packed
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
@@ -29,11 +29,6 @@ State = Tensor | list[Tensor]
 
 # Equal versions mean equal content, in all states of the process.
 next_version = itertools.count(1).__next__
-
-
-# All states but those of one batch, by number: what a compiled region holds of them.
-ALIVE: WeakValueDictionary[int, States] = WeakValueDictionary()
-next_number = itertools.count(1).__next__
 
 
 def _is_zero(default: State) -> bool:
@@ -239,6 +234,14 @@ class States:
         else:
             self.values[name] = self.home[name] = private_copy(value)
         self.spare.clear()
+
+    def append(self, tensors: dict[str, Tensor]) -> None:
+        """Put a tensor at the end of each of some lists."""
+        if is_dynamo_compiling() and not self.batch:
+            append_later(self.number, tensors)
+            return
+        for name, tensor in tensors.items():
+            self.values[name].append(tensor)
 
     def join(self, batch: States, but: Container[str] = ()) -> None:
         """Put the states of one batch, ``but`` some, behind these.

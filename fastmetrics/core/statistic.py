@@ -8,6 +8,7 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 from typing_extensions import Self, dataclass_transform, override
 
 from fastmetrics.core.states import Batch, States
@@ -222,7 +223,12 @@ class Statistic:
 
         Return the names of those that need no more; the others follow their reductions.
         """
-        return ()
+        if not is_dynamo_compiling():
+            return ()
+        for names in self.batches:
+            for tensors in zip(*(batch.values[name] for name in names), strict=True):
+                total.append(dict(zip(names, tensors, strict=True)))
+        return tuple(name for names in self.batches for name in names)
 
     def report(self, owner: str, states: States) -> None:
         """Raise or warn about what an update could not; called once the states are complete."""

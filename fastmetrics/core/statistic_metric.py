@@ -180,6 +180,9 @@ class StatisticMetric(Metric):
         if not translation.names and not self._declared():
             raise ValueError(f"torchmetrics has no metric that counts {self.statistic!r}.")
 
+    def _lists_grow_unseen(self) -> bool:
+        return bool(self.statistic.batches)
+
     def _report(self) -> None:
         self.statistic.report(type(self).__name__, self._states)
 

@@ -206,7 +206,7 @@ class CountStatistic(Statistic):
     def keep(self, states: States, state: Tensor) -> None:
         values = states.values
         if self.samplewise:
-            values["counts"].append(state)
+            states.append({"counts": state})
         elif state is not values["counts"]:
             values["counts"] = state
 

@@ -218,7 +218,7 @@ class MatchCounts(CountStatistic):
         check_form("correct", correct, ("N",), *WEIGHT_DTYPES)
         pairs = torch.stack([correct.long(), torch.ones_like(correct, dtype=torch.int64)], -1)
         rows = pairs.view(-1, *[1] * (len(self.shape) - 1), 2)
-        states.values["counts"].append(rows.expand(-1, *self.shape).contiguous())
+        states.append({"counts": rows.expand(-1, *self.shape).contiguous()})
 
     @override
     def views(self) -> Mapping[str, View]:

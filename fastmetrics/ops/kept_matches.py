@@ -119,8 +119,7 @@ class Matches(Statistic):
             new[name] = batch.match(self, iou_type, by_class, ious)
             if ious is not None:
                 new |= {f"{name}_ious": ious.float(), f"{name}_sizes": batch.sizes_of_images()}
-        for name, tensor in new.items():
-            states.values[name].append(tensor.to(batch.device))
+        states.append({name: tensor.to(batch.device) for name, tensor in new.items()})
 
     def rows_of(self, states: States, name: str) -> Tensor:
         """Return all rows under one name, on the CPU."""

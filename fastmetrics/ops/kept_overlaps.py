@@ -106,8 +106,7 @@ class Overlaps(Statistic):
         states.values["sums"][1] += lonely
         if self.by_class:
             sums = pairs.of_truths(each, self.respect_labels)
-            for name, tensor in zip(_LISTS, (theirs, sums, ours), strict=True):
-                states.values[name].append(tensor)
+            states.append(dict(zip(_LISTS, (theirs, sums, ours), strict=True)))
 
     def read(self, states: States) -> Tensor:
         """Return the mean of all pairs that count, float32; 0 where there are none."""

@@ -12,7 +12,8 @@ from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 from typing_extensions import override
 
-from fastmetrics.core.states import ALIVE, Batch, States
+from fastmetrics.core.alive import ALIVE
+from fastmetrics.core.states import Batch, States
 from fastmetrics.core.statistic import check_form, frozen
 from fastmetrics.ops.checks import LABEL_DTYPES
 from fastmetrics.ops.curve import curve_areas_, curve_points_

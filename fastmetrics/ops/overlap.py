@@ -186,7 +186,7 @@ class Overlap(CountStatistic):
             len(preds), classes, 4, dtype=torch.int64, device=values["events"].device
         )
         self._count(rows, values["events"], preds, target)
-        values["counts"].append(rows)
+        states.append({"counts": rows})
 
     def _count(self, counts: Tensor, events: Tensor, preds: Tensor, target: Tensor) -> None:
         """Add one batch to the counts."""

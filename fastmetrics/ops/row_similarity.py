@@ -230,7 +230,7 @@ class RowSimilarity(Statistic):
         if self.keeps_rows:
             if weight is not None:
                 raise ValueError("`weight` needs `reduction` to be 'mean' or 'sum', got neither.")
-            states.values["measures"].append(rows if wide else rows.float())
+            states.append({"measures": rows if wide else rows.float()})
             return
         ones = torch.full_like(rows, 1.0)
         amounts = ones

@@ -41,7 +41,8 @@ REASONS = {
         " `fullgraph=True`."
     ),
     "rows": (
-        "the scores are in lists that grow: a step adds to them, and ends where it would read them."
+        "scores, or counts of images, are in lists that grow: a step adds to them, and ends where"
+        " it would read them."
     ),
     "length": "how many points a curve through all scores has depends on the data.",
     "names": "the keys of the result name groups that the data choose.",
@@ -79,7 +80,7 @@ def _reason(name: str, use: str) -> str | None:
         return "window"
     if use != "call" and name in LISTS:
         return "list"
-    if use == "compute" and name.endswith("-exact"):
+    if use == "compute" and (name.endswith("-exact") or name == "DiceScore"):
         return "rows"
     if use == "update":
         return None
@@ -90,7 +91,7 @@ def _reason(name: str, use: str) -> str | None:
     return None
 
 
-LISTS = ("CatMetric", "DiceScore", "KendallRankCorrCoef", "SpearmanCorrCoef")
+LISTS = ("CatMetric", "KendallRankCorrCoef", "SpearmanCorrCoef")
 
 
 def _scores(count: int) -> tuple[Tensor, Tensor]:
