@@ -7,6 +7,7 @@ up the scores of images.
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -31,6 +32,8 @@ _SUMS = "overlap_sums_"
 
 FORMATS = ("one-hot", "index", "mixed", "logits")
 WEIGHT_TYPES = ("square", "simple", "linear")
+# Up to so many classes of images numbers are faster than tensors.
+_FEW = 96
 _SWAPPED = (0, 3, 2, 1)  # tp, fp, tn, fn with preds and target in each other's place
 
 
@@ -42,7 +45,7 @@ def shape_error(preds: Tensor, target: Tensor, wanted: str) -> RuntimeError:
     )
 
 
-def _check_shapes(preds: Tensor, target: Tensor, input_format: str) -> None:
+def check_shapes(preds: Tensor, target: Tensor, input_format: str) -> None:
     """Raise unless the shapes are those of the format."""
     if input_format in ("one-hot", "index"):
         if preds.shape != target.shape:
@@ -84,10 +87,18 @@ def masks_of(labels: Tensor, num_classes: int, name: str, events: Tensor) -> Ten
 
     Labels out of range are counted in ``events``; on a CPU they raise ``RuntimeError``.
     """
+    if is_readable(labels):
+        masks = torch.zeros(
+            (labels.shape[0], num_classes, *labels.shape[1:]),
+            dtype=torch.bool,
+            device=labels.device,
+        )
+        try:
+            return masks.scatter_(1, labels.long().unsqueeze(1), True)
+        except RuntimeError:
+            found = labels[(labels < 0) | (labels >= num_classes)][0].item()
+            raise RuntimeError(f"`{name}` must lie in [0, {num_classes}), got {found}.") from None
     bad = (labels < 0) | (labels >= num_classes)
-    if is_readable(labels) and bad.any():
-        found = labels[bad].flatten()[0].item()
-        raise RuntimeError(f"`{name}` must lie in [0, {num_classes}), got {found}.")
     events[INVALID] += bad.sum()
     classes = torch.arange(num_classes, device=labels.device)
     return labels.unsqueeze(1) == classes.view(-1, *[1] * (labels.ndim - 1))
@@ -103,7 +114,6 @@ def as_masks(
             given, labels = given.argmax(1), True
         return masks_of(given, num_classes, name, events) if labels else given
 
-    _check_shapes(preds, target, input_format)
     indexed = input_format == "index"
     both = (
         masks("preds", preds, indexed or preds.ndim < target.ndim),
@@ -122,15 +132,14 @@ def _order() -> Tensor:
     return torch.tensor(TABLE_ORDER, device="cpu")
 
 
-def _count_masks(counts: Tensor, events: Tensor, preds: Tensor, target: Tensor) -> None:
-    """Add to ``tp, fp, tn, fn`` of each class, ``[C, 4]`` or ``[N, C, 4]``."""
-    shape = (*counts.shape[:-2], 1, counts.shape[-2], 2, 2)
-    tables = torch.zeros(shape, dtype=torch.int64, device=counts.device)
+def _tables_of_masks(
+    events: Tensor, preds: Tensor, target: Tensor, images: tuple[int, ...]
+) -> Tensor:
+    """Return counts of each class, ``[C, 4]`` or ``[N, C, 4]``, in the order of tables."""
+    classes = preds.shape[1]
+    tables = torch.zeros((*images, 1, classes, 2, 2), dtype=torch.int64, device=events.device)
     label_confusion_(tables, events, preds, target)
-    columns = tables.view(counts.shape)
-    # With a tensor that is there already in a third of the time.
-    readable = is_readable(columns)
-    counts += columns.index_select(-1, _order()) if readable else columns[..., TABLE_ORDER]
+    return tables.view(*images, classes, 4)
 
 
 @frozen()
@@ -176,33 +185,64 @@ class Overlap(CountStatistic):
     ) -> None:
         if weight is not None:
             raise ValueError("`weight` must be None: pixels of segments all count the same.")
-        _check_shapes(preds, target, self.input_format)
+        check_shapes(preds, target, self.input_format)
         classes = self.num_classes or classes_of(preds, target, self.input_format)
-        values = states.values
-        if not self.samplewise:
-            self._count(values["counts"], values["events"], preds, target)
-            return
-        rows = torch.zeros(
-            len(preds), classes, 4, dtype=torch.int64, device=values["events"].device
-        )
-        self._count(rows, values["events"], preds, target)
-        states.append({"counts": rows})
+        events = states.values["events"]
+        images = (len(preds),) if self.samplewise else ()
+        counts = self._counts_of_batch(events, preds, target, (*images, classes, 4))
+        if self.samplewise:
+            states.append({"counts": counts})
+        else:
+            states.values["counts"] += counts
 
-    def _count(self, counts: Tensor, events: Tensor, preds: Tensor, target: Tensor) -> None:
-        """Add one batch to the counts."""
-        classes = counts.shape[-2]
+    def _counts_of_batch(
+        self, events: Tensor, preds: Tensor, target: Tensor, shape: tuple[int, ...]
+    ) -> Tensor:
+        """Return the counts of one batch, ``[C, 4]`` or ``[N, C, 4]``."""
+        classes = shape[-2]
         if self.input_format == "one-hot" and target.is_floating_point():
             target = target.argmax(1) if preds.is_floating_point() else target
         whole, labels, swapped = preds, target, preds.ndim < target.ndim
         if swapped:
             whole, labels = target, preds
         if self.input_format == "index" or (labels.ndim < whole.ndim and whole.is_floating_point()):
-            rows = torch.zeros_like(counts) if swapped else counts
-            stat_scores_(rows, events, whole, labels, None, classes)
-            if swapped:
-                counts += rows[..., _SWAPPED]
-            return
-        _count_masks(counts, events, *as_masks(preds, target, classes, self.input_format, events))
+            counts = torch.zeros(shape, dtype=torch.int64, device=events.device)
+            stat_scores_(counts, events, whole, labels, None, classes)
+            return counts[..., _SWAPPED] if swapped else counts
+        masks = as_masks(preds, target, classes, self.input_format, events)
+        tables = _tables_of_masks(events, *masks, shape[:-2])
+        # With a tensor that is there already in a third of the time.
+        return (
+            tables.index_select(-1, _order()) if is_readable(tables) else tables[..., TABLE_ORDER]
+        )
+
+    def few_numbers(
+        self, preds: Tensor, target: Tensor, include_background: bool
+    ) -> list[list[tuple[int, int, int]]] | None:
+        """Return tp, fp and fn of each class of each image of a batch, in half the time of tensors.
+
+        None unless they are few numbers, of labels or masks that the host can look at for free.
+        """
+        if not (is_readable(preds) and is_readable(target)):
+            return None
+        if preds.is_floating_point() or target.is_floating_point():
+            return None
+        check_shapes(preds, target, self.input_format)
+        classes = self.num_classes or classes_of(preds, target, self.input_format)
+        images = (len(preds),) if self.samplewise else ()
+        if math.prod(images) * classes > _FEW:
+            return None
+        events = new_events(preds.device)
+        first = 0 if include_background or classes == 1 else 1
+        if self.input_format == "index":
+            counts = torch.zeros((*images, classes, 4), dtype=torch.int64, device=preds.device)
+            stat_scores_(counts, events, preds, target, None, classes)
+            rows = counts.tolist() if images else [counts.tolist()]
+            return [[(tp, fp, fn) for tp, fp, _, fn in image[first:]] for image in rows]
+        masks = as_masks(preds, target, classes, self.input_format, events)
+        tables = _tables_of_masks(events, *masks, images)
+        rows = tables.tolist() if images else [tables.tolist()]
+        return [[(tp, fp, fn) for _, fp, fn, tp in image[first:]] for image in rows]
 
     @override
     def counts_of(self, states: States) -> Tensor:

@@ -15,7 +15,7 @@ from fastmetrics.core.statistic import Statistic, frozen
 from fastmetrics.ops.checks import check_devices, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import new_events, raise_events
-from fastmetrics.ops.overlap import as_masks
+from fastmetrics.ops.overlap import as_masks, check_shapes
 from fastmetrics.utilities.checks import check_choice
 
 __all__ = ["distance_transform_", "surface_distances_"]
@@ -320,6 +320,7 @@ class Surfaces(Statistic):
 
     def found(self, preds: Tensor, target: Tensor, events: Tensor) -> Tensor:
         """Return what `surface_distances_` finds, a row for each image and class of it."""
+        check_shapes(preds, target, self.input_format)
         masks = as_masks(preds, target, self.num_classes, self.input_format, events)
         first = 0 if self.include_background or self.num_classes == 1 else 1
         one, other = (mask[:, first:].flatten(0, 1).bool() for mask in masks)

@@ -5,6 +5,7 @@ Source: Dice, Measures of the amount of ecologic association between species, Ec
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -34,6 +35,24 @@ def dice_formula(areas: Areas, average: str | None) -> Tensor:
     return torch.where(scores.isnan().all(-1), torch.nan, (scores * weights).nansum(-1))
 
 
+def _dice_of_numbers(image: list[tuple[int, int, int]], average: str | None) -> float | list[float]:
+    """Return what :func:`dice_formula` does of one image, from tp, fp and fn of its classes."""
+    if average == "micro":
+        tp, fp, fn = (sum(column) for column in zip(*image, strict=True))
+        return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else math.nan
+    if average == "macro":
+        known = [2 * tp / (2 * tp + fp + fn) for tp, fp, fn in image if tp + fp + fn]
+        return sum(known) / len(known) if known else math.nan
+    scores = [2 * tp / (2 * tp + fp + fn) if tp + fp + fn else math.nan for tp, fp, fn in image]
+    if average != "weighted":
+        return scores
+    total = sum([tp + fn for tp, _, fn in image])
+    if not total:
+        return math.nan if all(map(math.isnan, scores)) else 0.0
+    # A class that neither has, whose score is NaN, has no weight.
+    return sum([s * ((c[0] + c[2]) / total) for s, c in zip(scores, image, strict=True) if s == s])
+
+
 def check_dice(
     num_classes: Any,
     include_background: Any,
@@ -50,14 +69,21 @@ def check_dice(
     return Overlap(num_classes, input_format, aggregation_level == "samplewise").checked()
 
 
-def _plan(include_background: bool, average: str | None, **options: Any) -> tuple[Overlap, Any]:
+def _plan(include_background: bool, average: str | None, **options: Any) -> tuple[Any, ...]:
     statistic = check_dice(include_background=include_background, average=average, **options)
 
     def read(statistic: Overlap, states: States) -> Tensor:
         areas = areas_of(statistic.counts_of(states), include_background)
         return dice_formula(areas, average).float()
 
-    return statistic, read
+    def of_numbers(preds: Tensor, target: Tensor) -> Tensor | None:
+        images = statistic.few_numbers(preds, target, include_background)
+        if images is None:
+            return None
+        values = [_dice_of_numbers(image, average) for image in images]
+        return torch.tensor(values, dtype=torch.float32, device=preds.device)
+
+    return statistic, read, of_numbers
 
 
 @planned_by(_plan)

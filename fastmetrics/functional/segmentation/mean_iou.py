@@ -5,8 +5,10 @@ Source: Jaccard, The distribution of the flora in the alpine zone, New Phytologi
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from fastmetrics.core.states import States
@@ -34,6 +36,14 @@ def as_images(preds: Tensor, target: Tensor, input_format: str) -> tuple[Tensor,
     return preds, target
 
 
+def _iou_of_numbers(image: list[tuple[int, int, int]], per_class: bool) -> float | list[float]:
+    """Return the mean of one image, or the value of each class, from tp, fp and fn of these."""
+    if per_class:
+        return [tp / (tp + fp + fn) if tp + fp + fn else -1.0 for tp, fp, fn in image]
+    known = [tp / (tp + fp + fn) for tp, fp, fn in image if tp + fp + fn]
+    return sum(known) / len(known) if known else math.nan
+
+
 class _Images(Overlap):
     """The same of inputs that may be one image."""
 
@@ -45,7 +55,7 @@ class _Images(Overlap):
 
 def _plan(
     include_background: bool, per_class: bool, num_classes: Any, input_format: Any
-) -> tuple[Overlap, Any]:
+) -> tuple[Any, ...]:
     check_mean_iou(num_classes, include_background, per_class, input_format)
 
     def read(statistic: Overlap, states: States) -> Tensor:
@@ -53,7 +63,17 @@ def _plan(
         ious = class_ious(areas).nan_to_num(-1.0) if per_class else mean_ious(areas)
         return ious.float()
 
-    return _Images(num_classes, input_format), read
+    statistic = _Images(num_classes, input_format)
+
+    def of_numbers(preds: Tensor, target: Tensor) -> Tensor | None:
+        batch = as_images(preds, target, input_format)
+        images = statistic.few_numbers(*batch, include_background)
+        if images is None:
+            return None
+        values = [_iou_of_numbers(image, per_class) for image in images]
+        return torch.tensor(values, dtype=torch.float32, device=preds.device)
+
+    return statistic, read, of_numbers
 
 
 @planned_by(_plan)
