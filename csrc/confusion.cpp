@@ -248,8 +248,8 @@ void tally_block(const uint8_t* decisions, const TableOf& table_of, const double
 }
 
 template <class Sum>
-void tally_decisions(const ThresholdReader& reader, const TableOf& table_of, const Weights& weights,
-                     int64_t begin, int64_t end, Sum* slots, Notes& notes) {
+void tally_each(const ThresholdReader& reader, const TableOf& table_of, const Weights& weights,
+                int64_t begin, int64_t end, Sum* slots, Notes& notes) {
   std::array<uint8_t, kDecisions> decisions;
   std::array<double, kDecisions> amounts;
   for (int64_t first = begin; first < end; first += kDecisions) {
@@ -263,15 +263,39 @@ void tally_decisions(const ThresholdReader& reader, const TableOf& table_of, con
   }
 }
 
+// Masks, of which a table has many elements in a row, are counted without deciding each.
+template <class Sum>
+void tally_decisions(const ThresholdReader& reader, const TableOf& table_of, const Weights& weights,
+                     int64_t begin, int64_t end, Sum* slots, Notes& notes) {
+  if (weights || table_of.groups.has_value() || table_of.label_size < kShortRun) {
+    tally_each(reader, table_of, weights, begin, end, slots, notes);
+    return;
+  }
+  while (begin < end) {
+    int64_t until;
+    const int64_t table = table_of.at(begin, until);
+    until = std::min(until, end);
+    std::array<int64_t, kDecisionKinds> counts{};
+    if (!reader.count_masks(begin, until, counts.data())) {
+      tally_each(reader, table_of, weights, begin, end, slots, notes);
+      return;
+    }
+    for (int64_t kind = 0; kind < kDecisionKinds; ++kind) {
+      slots[table * kDecisionSlots + kind] += static_cast<Sum>(counts[kind]);
+    }
+    begin = until;
+  }
+}
+
 // Adds counted decisions to the tables [[tn, fp], [fn, tp]] of each reading.
 template <class Sum, class StateSum>
-void add_tables(const Sum* slots, int64_t tables, std::span<const Reading> readings,
+void add_tables(const Sum* slots, int64_t tables, std::span<const Reading> readings, StateSum sign,
                 StateSum* state) {
   for (const Reading reading : readings) {
     for (int64_t table = 0; table < tables; ++table) {
       for (int64_t kind = 0; kind < kDecisionKinds; ++kind) {
         state[(kind & kTarget) * 2 + positive(kind, reading)] +=
-            static_cast<StateSum>(slots[table * kDecisionSlots + kind]);
+            sign * static_cast<StateSum>(slots[table * kDecisionSlots + kind]);
       }
       state += 4;
     }
@@ -319,7 +343,7 @@ class LabelTables final : public LabelJob {
   }
 
   void add_to_state() override {
-    add_tables(scratch_.sums(0), table_of_.tables, readings_, state_);
+    add_tables(scratch_.sums(0), table_of_.tables, readings_, StateSum{1}, state_);
   }
 
  private:
@@ -334,30 +358,40 @@ class LabelTables final : public LabelJob {
   Scratch<Sum> scratch_;
 };
 
-// One state row per sample. Labels are checked first, because the rows are written while reading.
+// One state row per sample, written while reading: where a label is bad, whole numbers are taken
+// back. Sums of weights would not come back as they were, so their labels are checked first.
 template <class Sum>
 Notes count_samples(const ThresholdReader& reader, const TableOf& table_of, const Weights& weights,
                     std::span<const Reading> readings, bool validate, Sum* state) {
-  if (validate && reader.has_bad_label()) {
+  constexpr bool kExact = std::is_integral_v<Sum>;
+  if (validate && !kExact && reader.has_bad_label()) {
     reader.raise_bad_label();
   }
   const int64_t size = table_of.tables * kDecisionSlots;
   const int64_t row_size = static_cast<int64_t>(readings.size()) * table_of.tables * 4;
   const Partition partition(reader.elements() / table_of.sample_size,
                             table_of.sample_size * reader.bytes_per_element(), 0, true, 1);
-  Scratch<Sum> scratch(partition.parts, size);
-  partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    Sum* kinds = scratch.sums(part);
-    Notes found;
-    for (int64_t sample = begin; sample < end; ++sample) {
-      std::fill(kinds, kinds + size, Sum{0});
-      tally_decisions(reader, table_of, weights, sample * table_of.sample_size,
-                      (sample + 1) * table_of.sample_size, kinds, found);
-      add_tables(kinds, table_of.tables, readings, state + sample * row_size);
-    }
-    scratch.notes(part) = found;
-  });
-  return scratch.combine();
+  const auto count = [&](Sum sign) {
+    Scratch<Sum> scratch(partition.parts, size);
+    partition.run([&](int64_t part, int64_t begin, int64_t end) {
+      Sum* kinds = scratch.sums(part);
+      Notes found;
+      for (int64_t sample = begin; sample < end; ++sample) {
+        std::fill(kinds, kinds + size, Sum{0});
+        tally_decisions(reader, table_of, weights, sample * table_of.sample_size,
+                        (sample + 1) * table_of.sample_size, kinds, found);
+        add_tables(kinds, table_of.tables, readings, sign, state + sample * row_size);
+      }
+      scratch.notes(part) = found;
+    });
+    return scratch.combine();
+  };
+  const Notes notes = count(Sum{1});
+  if (validate && kExact && notes.bad > 0) {
+    count(Sum{-1});
+    reader.raise_bad_label();
+  }
+  return notes;
 }
 
 std::unique_ptr<Job> label_confusion_job(Tensor& state, Tensor& events, const Inputs& inputs,

@@ -199,11 +199,13 @@ class HitCounts final : public LabelJob {
   Scratch<Sum> scratch_;
 };
 
-// One state row per sample. Labels are checked first, because the rows are written while reading.
+// One state row per sample, written while reading: where a label is bad, whole numbers are taken
+// back. Sums of weights would not come back as they were, so their labels are checked first.
 template <class Sum>
 void count_samples(const ClassReader& reader, const Weights& weights, int64_t num_classes,
                    int64_t columns, bool validate, Sum* state, int64_t* events) {
-  if (validate && reader.has_bad_label()) {
+  constexpr bool kExact = std::is_integral_v<Sum>;
+  if (validate && !kExact && reader.has_bad_label()) {
     reader.raise_bad_label();
   }
   const int64_t depth = reader.depth();
@@ -212,31 +214,42 @@ void count_samples(const ClassReader& reader, const Weights& weights, int64_t nu
   const int64_t size = (num_classes + kSpareRows) * kClassTallies;
   const Partition partition(reader.num_samples(), depth * reader.bytes_per_position(), 0, true, 1);
   Scratch<int64_t> scratch(partition.parts, size + (as_matrix ? cells + 1 : 0));
-  partition.run([&](int64_t part, int64_t begin, int64_t end) {
-    int64_t* sums = scratch.sums(part) + kSpareRows * kClassTallies;
-    Notes notes;
-    ClassBlock block;
-    WeightsInOrder amounts(weights, end, 1);
-    for (int64_t sample = begin; sample < end; ++sample) {
-      std::fill(sums, sums + num_classes * kClassTallies, 0);
-      const int64_t stop = (sample + 1) * depth;
-      if (as_matrix) {
-        int64_t* matrix = scratch.sums(part) + size;
-        std::fill(matrix, matrix + cells + 1, 0);
-        notes += tally_cells(reader, Weights(), num_classes, sample * depth, stop, matrix);
-        tally_matrix(matrix, num_classes, sums);
-      } else {
-        for (int64_t first = sample * depth; first < stop; first += kBlock) {
-          const int64_t last = std::min(stop, first + kBlock);
-          reader.read(first, last, block, notes);
-          tally(block, last - first, [](int64_t) { return int64_t{1}; }, sums);
+  const auto count = [&](Sum sign) {
+    partition.run([&](int64_t part, int64_t begin, int64_t end) {
+      int64_t* sums = scratch.sums(part) + kSpareRows * kClassTallies;
+      Notes notes;
+      ClassBlock block;
+      WeightsInOrder amounts(weights, end, 1);
+      for (int64_t sample = begin; sample < end; ++sample) {
+        std::fill(sums, sums + num_classes * kClassTallies, 0);
+        const int64_t stop = (sample + 1) * depth;
+        if (as_matrix) {
+          int64_t* matrix = scratch.sums(part) + size;
+          std::fill(matrix, matrix + cells + 1, 0);
+          notes += tally_cells(reader, Weights(), num_classes, sample * depth, stop, matrix);
+          tally_matrix(matrix, num_classes, sums);
+        } else {
+          for (int64_t first = sample * depth; first < stop; first += kBlock) {
+            const int64_t last = std::min(stop, first + kBlock);
+            reader.read(first, last, block, notes);
+            tally(block, last - first, [](int64_t) { return int64_t{1}; }, sums);
+          }
         }
+        const Sum factor = sign * static_cast<Sum>(amounts.at(sample, notes.weights));
+        add_tallies(sums, num_classes, columns, factor, state + sample * columns * 4);
       }
-      const Sum factor = static_cast<Sum>(amounts.at(sample, notes.weights));
-      add_tallies(sums, num_classes, columns, factor, state + sample * columns * 4);
-    }
-    scratch.notes(part) = notes;
-  });
+      scratch.notes(part) = notes;
+    });
+  };
+  count(Sum{1});
+  int64_t bad = 0;
+  for (int64_t part = 0; part < partition.parts; ++part) {
+    bad += scratch.notes(part).bad;
+  }
+  if (validate && kExact && bad > 0) {
+    count(Sum{-1});
+    reader.raise_bad_label();
+  }
   for (int64_t part = 0; part < partition.parts; ++part) {
     events[kNan] += scratch.notes(part).nan;
     events[kBadWeight] += scratch.notes(part).weights;

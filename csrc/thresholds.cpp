@@ -41,6 +41,22 @@ ThresholdReader::ThresholdReader(const char* op, const Tensor& preds, const Tens
     pred_labels_.emplace(preds, LabelRule{2, std::nullopt});
     decide_ = FM_PICK(kDecide<int32_t>);
     cuts_ = Cuts{0.0, 0.0, 1.0};
+    const bool dense = geometry_.axes <= 1 && geometry_.inner_a() == 1 && geometry_.inner_b() == 1;
+    if (dense && preds.scalar_type() == target.scalar_type() && !ignore_index.has_value()) {
+      switch (preds.element_size()) {
+        case 1:
+          count_masks_ = FM_PICK(kCountMasks<uint8_t>);
+          break;
+        case 2:
+          count_masks_ = FM_PICK(kCountMasks<uint16_t>);
+          break;
+        case 4:
+          count_masks_ = FM_PICK(kCountMasks<uint32_t>);
+          break;
+        default:
+          count_masks_ = FM_PICK(kCountMasks<uint64_t>);
+      }
+    }
     return;
   }
   scores_ = preds.const_data_ptr();

@@ -35,6 +35,9 @@ inline bool positive(int64_t decision, Reading reading) {
 using Decide = void (*)(const void* scores, int64_t offset, int64_t stride, const int32_t* target,
                         int64_t count, const Cuts& cuts, uint8_t* decisions, Notes& notes);
 
+using CountMasks = bool (*)(const void* preds, const void* target, int64_t offset, int64_t count,
+                            int64_t* kinds);
+
 class ThresholdReader {
  public:
   // `labels_last` walks the label axis (axis 1) innermost, so that the labels of an item are
@@ -47,6 +50,14 @@ class ThresholdReader {
 
   // Decides elements [begin, end), at most kDecisions of them.
   void read(int64_t begin, int64_t end, uint8_t* decisions, Notes& notes) const;
+
+  // Adds how often each decision occurs in elements [begin, end), which are read as they lie.
+  // False, and nothing added, unless these are two masks of one type, dense, and of 0 and 1 alone.
+  bool count_masks(int64_t begin, int64_t end, int64_t* kinds) const {
+    return count_masks_ != nullptr &&
+           count_masks_(preds_.const_data_ptr(), target_.const_data_ptr(), begin, end - begin,
+                        kinds);
+  }
 
   // Whether scanning the labels alone finds a bad one; for updates that write as they read.
   bool has_bad_label() const;
@@ -68,6 +79,7 @@ class ThresholdReader {
   std::optional<LabelReader> pred_labels_;
   const void* scores_ = nullptr;
   Decide decide_ = nullptr;
+  CountMasks count_masks_ = nullptr;
   Cuts cuts_;
 };
 

@@ -97,3 +97,61 @@ inline void count_kinds(const uint8_t* decisions, int64_t count, int64_t* kinds)
 }
 
 constexpr auto kCountKinds = count_kinds;
+
+// Counts the decisions of two masks; T is the unsigned type of their size. A register of sums is
+// emptied before its lanes could overflow.
+template <class T>
+bool count_mask_kinds(const void* preds, const void* target, int64_t offset, int64_t count,
+                      int64_t* kinds) {
+  typedef T Lane __attribute__((vector_size(FM_VECTOR_BYTES)));
+  constexpr int64_t kLanes = FM_VECTOR_BYTES / sizeof(T);
+  constexpr int64_t kSteps = 255;
+  const T* pred = static_cast<const T*>(preds) + offset;
+  const T* truth = static_cast<const T*>(target) + offset;
+  int64_t positive = 0;
+  int64_t wanted = 0;
+  int64_t both = 0;
+  T bits = 0;
+  int64_t i = 0;
+  while (i + kLanes <= count) {
+    const int64_t end = std::min(i + kSteps * kLanes, count / kLanes * kLanes);
+    Lane positives{};
+    Lane wanteds{};
+    Lane boths{};
+    Lane any{};
+    for (; i < end; i += kLanes) {
+      Lane p;
+      Lane t;
+      std::memcpy(&p, pred + i, sizeof(p));
+      std::memcpy(&t, truth + i, sizeof(t));
+      any |= p | t;
+      positives += p;
+      wanteds += t;
+      boths += p & t;
+    }
+    for (int64_t lane = 0; lane < kLanes; ++lane) {
+      bits |= any[lane];
+      positive += static_cast<int64_t>(positives[lane]);
+      wanted += static_cast<int64_t>(wanteds[lane]);
+      both += static_cast<int64_t>(boths[lane]);
+    }
+  }
+  for (; i < count; ++i) {
+    bits |= pred[i] | truth[i];
+    positive += static_cast<int64_t>(pred[i]);
+    wanted += static_cast<int64_t>(truth[i]);
+    both += static_cast<int64_t>(pred[i] & truth[i]);
+  }
+  if (bits > 1) {
+    return false;
+  }
+  constexpr int kPositive = kProbPositive | kLogitPositive;
+  kinds[0] += count - positive - wanted + both;
+  kinds[kTarget] += wanted - both;
+  kinds[kPositive] += positive - both;
+  kinds[kPositive | kTarget] += both;
+  return true;
+}
+
+template <class T>
+constexpr CountMasks kCountMasks = count_mask_kinds<T>;

@@ -207,12 +207,14 @@ class _Batch:
         labels = self.found["labels"], self.truth["labels"]
         try:
             self.device: torch.device = labels[0][0].device
-            self.sizes = [[each.numel() for each in side] for side in labels]
-        except AttributeError:
+            self.sizes = [[*map(Tensor.numel, side)] for side in labels]
+        except (AttributeError, TypeError):
             self._check()
             raise
-        self.truth |= {key: optional(target, key, labels[1]) for key in ("iscrowd", "area")}
-        self.numbers = numbers_of(target)
+        more = any(map(len(self.truth).__lt__, map(len, target)))  # keys than those that must be
+        for key in ("iscrowd", "area"):
+            self.truth[key] = optional(target, key, labels[1]) if more else []
+        self.numbers = numbers_of(target) if more else [0] * len(target)
         if "masks" in keys or self.device != CPU:
             self._check()
         if "masks" in keys:

@@ -214,7 +214,8 @@ def precision_over_recall(
 
 def warn_of_many(preds: Images, limit: int) -> None:
     """Warn if an image has more detections than are matched."""
-    if any([image["labels"].numel() > limit for image in preds]):
+    sizes = map(Tensor.numel, [image["labels"] for image in preds])
+    if any(map(limit.__lt__, sizes)):
         rank_zero_warn(
             f"An image has more than {limit} detections: of those of a class, the ones with the"
             " lowest scores do not count. `max_detection_thresholds` sets the limit;"
