@@ -10,7 +10,7 @@ import torch
 
 import fastmetrics.detection as fast
 from benchmarks.calls import Call, Inputs, Started, find, update
-from benchmarks.inputs import scenes
+from benchmarks.inputs import scenes, silhouettes
 from benchmarks.workload import (
     NEVER_SLOWER,
     OURS,
@@ -62,6 +62,13 @@ def mean_average_precisions() -> list[Workload]:
                 note=note if images <= MOST_IMAGES else "torchmetrics works in Python",
             )
         )
+    masks = {OURS: _whole(lambda: fast.MeanAveragePrecision(iou_type="segm"))}
+    if has_torchvision and pycocotools is not None:
+        masks["torchmetrics"] = _whole(lambda: tm.detection.MeanAveragePrecision(iou_type="segm"))
+    inputs = silhouettes(100, 7, 10, 160)
+    limits = {**NEVER_SLOWER, "torchmetrics": 1 / 20}
+    name = "whole/MeanAveragePrecision/100 images, masks 160x160"
+    rows.append(Workload(name, inputs, masks, limits, note=note))
     return rows
 
 

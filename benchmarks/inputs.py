@@ -237,6 +237,42 @@ def masks(*shape: int, dtype: torch.dtype = torch.int64) -> Callable[[torch.devi
     return make
 
 
+def bodies(*shape: int) -> Callable[[torch.device], Inputs]:
+    """Two smooth masks ``[1, 1, ...]`` of half of an image."""
+
+    def make(device: torch.device) -> Inputs:
+        noise = torch.randn(2, 1, *shape, generator=_generator(torch.device("cpu")))
+        pool = torch.nn.functional.avg_pool3d if len(shape) > 2 else torch.nn.functional.avg_pool2d
+        for _ in range(3):
+            noise = pool(noise, 7, 1, 3)
+        preds, target = (noise > 0).to(device, torch.uint8).unsqueeze(1).unbind()
+        return preds, target
+
+    return make
+
+
+def silhouettes(
+    images: int, boxes: int, classes: int, side: int
+) -> Callable[[torch.device], Inputs]:
+    """The images of `scenes` with masks of ellipses in place of boxes."""
+
+    def make(device: torch.device) -> Inputs:
+        axis = torch.arange(side, device=device) + 0.5
+        found = []
+        for images_of_side in scenes(images, boxes, classes)(device):
+            found.append([])
+            for image in images_of_side:
+                corners = (image.pop("boxes") * (side / 600))[:, :, None]
+                left, top, right, bottom = corners.unbind(1)
+                across = (axis - (left + right) / 2) / ((right - left) / 2 + 1)
+                down = (axis - (top + bottom) / 2) / ((bottom - top) / 2 + 1)
+                inside = across[:, None] ** 2 + down[:, :, None] ** 2 < 1
+                found[-1].append({**image, "masks": inside})
+        return tuple(found)
+
+    return make
+
+
 def segments(count: int, height: int, width: int) -> Callable[[torch.device], Inputs]:
     """Panoptic maps of noise in squares of 4 pixels: categories 0 to 3, two instances."""
 

@@ -26,6 +26,8 @@ pycocotools = find("pycocotools.cocoeval")
 faster_coco_eval = find("faster_coco_eval")
 hotcoco = find("hotcoco")
 ultrafast_pycocotools = find("ultrafast_pycocotools")
+monai = find("monai.metrics")
+exacta = find("exacta.functional.surface")
 
 # What somebody writes who has no library.
 PLAIN_TORCH = "plain torch"
@@ -46,6 +48,8 @@ PEERS = {
     "faster-coco-eval": faster_coco_eval,
     "hotcoco": hotcoco,
     "ultrafast-pycocotools": ultrafast_pycocotools,
+    "MONAI": monai,
+    "exacta": exacta,
 }
 CPU_ONLY = PEERS.keys() - {PLAIN_TORCH, "torchmetrics", "torcheval", "torchrec"}
 OURS, FLOOR, OP, REFERENCE = "fastmetrics", "floor", "bare op", "reference"
