@@ -114,6 +114,7 @@ class Metric(Stateful, Operators, ABC):
     plot_legend_name: str | None = None
 
     _wraps_compute: ClassVar[bool] = True
+    _lists_grow_unseen = False  # by compiled regions, which add to them and hold no length
     _raw_update: Callable[..., Any]
     _raw_compute: Callable[..., Any]
     _wrapped_update: ClassVar[Any] = None
@@ -188,10 +189,6 @@ class Metric(Stateful, Operators, ABC):
     def _join(self, total: States, batch: States) -> None:
         """Put the states of one batch behind those of all data."""
         total.join(batch)
-
-    def _lists_grow_unseen(self) -> bool:
-        """Whether compiled regions add to lists of which they hold no length."""
-        return False
 
     def _report(self) -> None:
         """Raise or warn about the data seen so far; called once the states are complete."""

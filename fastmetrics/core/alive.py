@@ -12,7 +12,7 @@ from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
-from torch.library import Library, fallthrough_kernel, register_fake
+from torch.library import Library, fallthrough_kernel
 
 from fastmetrics.utilities.data import normal_tensor
 
@@ -43,7 +43,7 @@ def _append(anchor: Tensor, tensors: list[Tensor], states: int, names: list[str]
 
 _LIBRARY.impl("append_", _append, "CompositeExplicitAutograd")
 _LIBRARY.impl("append_", fallthrough_kernel, "Autograd")
-register_fake("fastmetrics::append_", lambda *_: None, lib=_LIBRARY)
+_LIBRARY.impl("append_", lambda *_: None, "Meta")
 
 
 def append_later(states: int, tensors: dict[str, Tensor]) -> None:

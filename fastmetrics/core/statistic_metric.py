@@ -180,7 +180,8 @@ class StatisticMetric(Metric):
         if not translation.names and not self._declared():
             raise ValueError(f"torchmetrics has no metric that counts {self.statistic!r}.")
 
-    def _lists_grow_unseen(self) -> bool:
+    @property
+    def _lists_grow_unseen(self) -> bool:  # type: ignore[override]  # follows from the statistic
         return bool(self.statistic.batches)
 
     def _report(self) -> None:

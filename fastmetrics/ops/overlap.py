@@ -18,6 +18,7 @@ from typing_extensions import override
 from fastmetrics.core.reductions import Merger
 from fastmetrics.core.states import Batch, States
 from fastmetrics.core.statistic import Statistic, check_form, frozen
+from fastmetrics.ops.checks import labels_in
 from fastmetrics.ops.confusion import TABLE_ORDER, Confusion, label_confusion_
 from fastmetrics.ops.counted import TINY, CountStatistic, is_readable
 from fastmetrics.ops.define import define
@@ -88,13 +89,13 @@ def masks_of(labels: Tensor, num_classes: int, name: str, events: Tensor) -> Ten
     Labels out of range are counted in ``events``; on a CPU they raise ``RuntimeError``.
     """
     if is_readable(labels):
-        masks = torch.zeros(
-            (labels.shape[0], num_classes, *labels.shape[1:]),
-            dtype=torch.bool,
-            device=labels.device,
-        )
+        whole = labels_in(labels) if labels.is_floating_point() else labels.long()
+        if whole is None:
+            raise ValueError(f"`{name}` must hold integers as labels, got {labels.dtype}.")
+        shape = (labels.shape[0], num_classes, *labels.shape[1:])
+        masks = torch.zeros(shape, dtype=torch.bool, device=labels.device)
         try:
-            return masks.scatter_(1, labels.long().unsqueeze(1), True)
+            return masks.scatter_(1, whole.unsqueeze(1), True)
         except RuntimeError:
             found = labels[(labels < 0) | (labels >= num_classes)][0].item()
             raise RuntimeError(f"`{name}` must lie in [0, {num_classes}), got {found}.") from None

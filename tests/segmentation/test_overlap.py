@@ -204,6 +204,7 @@ LABELS, MASKS = batch("labels")[0], batch("masks")[0]
         ("one-hot", MASKS[:, :, 0, 0], MASKS[:, :, 0, 0], ValueError, "one axis of pixels"),
         ("one-hot", MASKS[:, 1:], MASKS[:, 1:], ValueError, "num_classes=4 entries along axis 1"),
         ("index", LABELS + 1, LABELS, RuntimeError, r"must lie in \[0, 4\), got 4"),
+        ("mixed", MASKS, LABELS + 0.5, ValueError, "`target` must hold integers as labels"),
         ("mixed", MASKS, LABELS - 1, RuntimeError, r"must lie in \[0, 4\), got -1"),
         ("one-hot", MASKS * 2, MASKS, RuntimeError, r"must lie in \[0, 2\), got 2"),
         ("logits", MASKS, LABELS, ValueError, "floating point as logits"),
