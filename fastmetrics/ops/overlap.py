@@ -231,7 +231,7 @@ class Overlap(CountStatistic):
         check_shapes(preds, target, self.input_format)
         classes = self.num_classes or classes_of(preds, target, self.input_format)
         images = (len(preds),) if self.samplewise else ()
-        if math.prod(images) * classes > _FEW:
+        if not 0 < math.prod(images) * classes <= _FEW:
             return None
         events = new_events(preds.device)
         first = 0 if include_background or classes == 1 else 1

@@ -173,6 +173,17 @@ def test_one_image_counts_alike_in_every_format_and_dtype():
             assert torch.equal(found, wanted)
 
 
+def test_no_images_have_no_values():
+    preds, target = (x[:0] for x in batch("labels"))
+    for average, shape in (("macro", (0,)), ("none", (0, C))):
+        options = {"num_classes": C, "average": average, "input_format": "index"}
+        assert functions.dice_score(preds, target, **options).shape == shape
+    assert functions.mean_iou(preds, target, C, per_class=True, input_format="index").shape == (
+        0,
+        C,
+    )
+
+
 def test_a_collection_counts_images_once():
     arguments = {"num_classes": C, "input_format": "index"}
     members = {

@@ -15,6 +15,7 @@ from fastmetrics.core.states import States
 from fastmetrics.functional._declare import planned_by
 from fastmetrics.ops.overlap import Areas, Overlap, areas_of, class_dices
 from fastmetrics.utilities.checks import AVERAGES, check_bool, check_choice
+from fastmetrics.utilities.data import vector
 
 __all__ = ["dice_score"]
 
@@ -35,7 +36,7 @@ def dice_formula(areas: Areas, average: str | None) -> Tensor:
     return torch.where(scores.isnan().all(-1), torch.nan, (scores * weights).nansum(-1))
 
 
-def _dice_of_numbers(image: list[tuple[int, int, int]], average: str | None) -> float | list[float]:
+def _dice_of_numbers(image: list[tuple[int, int, int]], average: str | None) -> Any:
     """Return what :func:`dice_formula` does of one image, from tp, fp and fn of its classes."""
     if average == "micro":
         tp, fp, fn = (sum(column) for column in zip(*image, strict=True))
@@ -81,7 +82,9 @@ def _plan(include_background: bool, average: str | None, **options: Any) -> tupl
         if images is None:
             return None
         values = [_dice_of_numbers(image, average) for image in images]
-        return torch.tensor(values, dtype=torch.float32, device=preds.device)
+        if average in ("none", None):
+            return torch.tensor(values, dtype=torch.float32, device="cpu")
+        return vector(values)
 
     return statistic, read, of_numbers
 

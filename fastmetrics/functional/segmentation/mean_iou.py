@@ -15,6 +15,7 @@ from fastmetrics.core.states import States
 from fastmetrics.functional._declare import planned_by
 from fastmetrics.ops.overlap import Overlap, areas_of, class_ious, mean_ious
 from fastmetrics.utilities.checks import check_bool
+from fastmetrics.utilities.data import vector
 
 __all__ = ["mean_iou"]
 
@@ -36,7 +37,7 @@ def as_images(preds: Tensor, target: Tensor, input_format: str) -> tuple[Tensor,
     return preds, target
 
 
-def _iou_of_numbers(image: list[tuple[int, int, int]], per_class: bool) -> float | list[float]:
+def _iou_of_numbers(image: list[tuple[int, int, int]], per_class: bool) -> Any:
     """Return the mean of one image, or the value of each class, from tp, fp and fn of these."""
     if per_class:
         return [tp / (tp + fp + fn) if tp + fp + fn else -1.0 for tp, fp, fn in image]
@@ -71,7 +72,9 @@ def _plan(
         if images is None:
             return None
         values = [_iou_of_numbers(image, per_class) for image in images]
-        return torch.tensor(values, dtype=torch.float32, device=preds.device)
+        if per_class:
+            return torch.tensor(values, dtype=torch.float32, device="cpu")
+        return vector(values)
 
     return statistic, read, of_numbers
 
