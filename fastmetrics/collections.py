@@ -281,17 +281,22 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict, meta
     @serial
     def forward(self, *args: Any, **kwargs: Any) -> dict[str, Any]:
         """Add a batch, as ``update`` does, and return the values of the batch alone."""
-        values = self._live_plan().forward(args, kwargs)
+        values = self._compute_and_reduce("forward", *args, **kwargs)
         self.__dict__["_updated"] = True
-        return self._named({name: values[id(m)] for name, m in self._modules.items()})
+        return values
 
     @serial
     def compute(self) -> dict[str, Any]:
         """Return the value of each metric, by name."""
-        return with_all_states(self._sources(), self._values)
+        return with_all_states(self._sources(), lambda: self._compute_and_reduce("compute"))
 
-    def _values(self) -> dict[str, Any]:
-        return self._named({name: metric.compute() for name, metric in self._modules.items()})
+    def _compute_and_reduce(self, method_name: str, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Return the values of ``compute`` or ``forward``; derived classes may define it."""
+        modules = self._modules.items()
+        if method_name == "compute":
+            return self._named({name: metric.compute() for name, metric in modules})
+        values = self._live_plan().forward(args, kwargs)
+        return self._named({name: values[id(metric)] for name, metric in modules})
 
     def _named(self, values: dict[str, Any]) -> dict[str, Any]:
         flat = flatten(values, self._affixes)
@@ -314,7 +319,8 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict, meta
         See :meth:`fastmetrics.metric.Metric.compute_async`.
         """
         copy = independent_copy(self)
-        return PendingValue(sync_for_compute(copy._sources(), async_op=True), copy._values)
+        handle = sync_for_compute(copy._sources(), async_op=True)
+        return PendingValue(handle, lambda: copy._compute_and_reduce("compute"))
 
     @serial
     def sync(
@@ -503,8 +509,6 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict, meta
         return f"{self.prefix or ''}{base}{self.postfix or ''}"
 
     def _to_renamed_dict(self) -> dict[str, Any]:
-        if not self.prefix and not self.postfix:
-            return dict(self._modules)
         return {self._set_name(name): metric for name, metric in self._modules.items()}
 
     @serial

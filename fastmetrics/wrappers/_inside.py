@@ -77,6 +77,27 @@ class MetricsInside(WrapperMetric):
         object.__setattr__(self, "_forward_cache", value)
         return value
 
+    def _has_own_steps(self, wrapper: type[MetricsInside]) -> bool:
+        """Whether a class derived from the wrapper has an ``update`` or ``compute`` of its own."""
+        own = type(self)
+        return own.update is not wrapper.update or own.compute is not wrapper.compute
+
+    def _forward_by_steps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Add a batch by ``update``, and return what ``compute`` makes of the batch alone."""
+        self.update(*args, **kwargs)
+        metrics: list[Any] = [self, *self._sources("").values()]
+        before = [metric._private().copy() for metric in metrics]
+        try:
+            for _, inner in _inside(self, ""):
+                inner.reset()
+            self.update(*args, **kwargs)
+            value = self.compute()
+        finally:
+            for metric, states in zip(metrics, before, strict=True):
+                metric._point(states)
+        object.__setattr__(self, "_forward_cache", value)
+        return value
+
     def _forward_each(self, metrics: list[Any], update: Callable[[], None]) -> list[Any] | None:
         """Return the values of a batch that ``update`` gives to the metrics; all take it, or none.
 

@@ -187,6 +187,10 @@ class BootStrapper(CountsSamples, MetricsInside):
         if self._together:
             raw = self.replicas(*args, numbers=sample_numbers, **kwargs)
             return self._forwarded(self._summary(raw))
+        if self._has_own_steps(BootStrapper):
+            if sample_numbers is not None:
+                kwargs["sample_numbers"] = sample_numbers
+            return self._forward_by_steps(args, kwargs)
         batches, seen = self._resampled(args, kwargs, sample_numbers)
         values = self._forward_each([*self.metrics], lambda: self._give(batches))
         if values is None:

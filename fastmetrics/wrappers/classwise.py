@@ -73,13 +73,13 @@ class ClasswiseWrapper(MetricsInside):
         states: dict[str, Any] = self.metric.metric_state
         return states
 
-    def _named(self, values: Tensor) -> dict[str, Any]:
+    def _convert_output(self, x: Tensor) -> dict[str, Any]:
         prefix, postfix = self._prefix or "", self._postfix or ""
         if not prefix and not postfix:
             prefix = f"{type(self.metric).__name__.lower()}_"
-        labels = range(len(values)) if self.labels is None else self.labels
+        labels = range(len(x)) if self.labels is None else self.labels
         # Not strict, as in torchmetrics: the shorter one ends it.
-        pairs = zip(labels, values, strict=False)
+        pairs = zip(labels, x, strict=False)
         return {f"{prefix}{label}{postfix}": value for label, value in pairs}
 
     def update(self, *args: Any, **kwargs: Any) -> None:
@@ -88,10 +88,10 @@ class ClasswiseWrapper(MetricsInside):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Add a batch and return its value for each class, by name."""
-        return self._forwarded(self._named(self.metric(*args, **kwargs)))
+        return self._forwarded(self._convert_output(self.metric(*args, **kwargs)))
 
     def _value(self) -> dict[str, Any]:
-        return self._named(self.metric.compute())
+        return self._convert_output(self.metric.compute())
 
     @property
     def _hands_on(self) -> Any:

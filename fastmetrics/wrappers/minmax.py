@@ -59,6 +59,8 @@ class MinMaxMetric(MetricsInside):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Add a batch and return its value, with the extremes, for which it counts."""
+        if self._has_own_steps(MinMaxMetric):
+            return self._forward_by_steps(args, kwargs)
         return self._forwarded(self._with_extremes(self._base_metric(*args, **kwargs)))
 
     def _value(self) -> dict[str, Any]:

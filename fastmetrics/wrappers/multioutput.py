@@ -84,7 +84,7 @@ class MultioutputWrapper(MetricsInside):
             part = part[keep]
         return part.squeeze(self.output_dim) if self.squeeze_outputs else part
 
-    def _by_output(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> list[Batch]:
+    def _get_args_kwargs_by_output(self, *args: Any, **kwargs: Any) -> list[Batch]:
         """Return what each output gets, as views where no row is left out."""
         tensors = tensors_in((args, kwargs))
         outputs = len(self.metrics)
@@ -111,7 +111,7 @@ class MultioutputWrapper(MetricsInside):
         Raises:
             RuntimeError: a tensor has fewer outputs; nothing has changed.
         """
-        self._give(self._by_output(args, kwargs))
+        self._give(self._get_args_kwargs_by_output(*args, **kwargs))
 
     def _give(self, batches: list[Batch]) -> None:
         for metric, (args, kwargs) in zip(self.metrics, batches, strict=True):
@@ -120,7 +120,7 @@ class MultioutputWrapper(MetricsInside):
     @torch.jit.unused
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Add a batch and return its value for each output; None if the metric returns none."""
-        batches = self._by_output(args, kwargs)
+        batches = self._get_args_kwargs_by_output(*args, **kwargs)
         values = self._forward_each([*self.metrics], lambda: self._give(batches))
         if values is None:
             pairs = zip(self.metrics, batches, strict=True)

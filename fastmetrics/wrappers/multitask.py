@@ -136,7 +136,10 @@ class MultitaskWrapper(MetricsInside):
         return self._by_task([metric.compute() for metric in metrics])
 
     def _by_task(self, values: list[Any]) -> dict[str, Any]:
-        return dict(zip(map(self._name, self.task_metrics), values, strict=True))
+        return self._convert_output(dict(zip(self.task_metrics, values, strict=True)))
+
+    def _convert_output(self, output: dict[str, Any]) -> dict[str, Any]:
+        return {self._name(task): value for task, value in output.items()}
 
     def clone(self, prefix: str | None = None, postfix: str | None = None) -> Self:
         """Return a deep copy with these affixes instead of its own.

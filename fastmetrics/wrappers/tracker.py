@@ -98,9 +98,12 @@ class MetricTracker(ModuleList, Unscripted):
                 for metric, like in zip(metrics, bases, strict=True):
                     _forget(metric, like)
 
-    def _current(self, method: str) -> Any:
+    def _check_for_increment(self, method: str) -> None:
         if not self._increment_called:
             raise ValueError(f"Call `increment` before `{method}`.")
+
+    def _current(self, method: str) -> Any:
+        self._check_for_increment(method)
         return self[-1]
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
@@ -124,7 +127,7 @@ class MetricTracker(ModuleList, Unscripted):
 
         A dict where the metric returns one; a list where the values cannot be stacked.
         """
-        self._current("compute_all")
+        self._check_for_increment("compute_all")
         steps = [cast(Any, step) for step in [*self][1:]]
         sources: dict[str, Metric] = {}
         for i, step in enumerate(steps, 1):

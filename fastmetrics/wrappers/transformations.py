@@ -58,17 +58,20 @@ class MetricInputTransformer(MetricsInside):
         """Return the targets as the metric shall see them."""
         return target
 
+    def _wrap_transform(self, *args: Any) -> tuple[Any, ...]:
+        transforms = (self.transform_pred, self.transform_target)
+        # Not strict: there may be no target, and more than these two.
+        new = [transform(arg) for transform, arg in zip(transforms, args, strict=False)]
+        return (*new, *args[2:])
+
     def _transformed(
         self, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[list[Any], dict[str, Any]]:
-        new_args, new_kwargs = list(args), dict(kwargs)
-        transforms = (("preds", self.transform_pred), ("target", self.transform_target))
-        for place, (name, transform) in enumerate(transforms):
-            if place < len(args):
-                new_args[place] = transform(args[place])
-            elif name in kwargs:
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        new_kwargs = dict(kwargs)
+        for name, transform in (("preds", self.transform_pred), ("target", self.transform_target)):
+            if name in kwargs:
                 new_kwargs[name] = transform(kwargs[name])
-        return new_args, new_kwargs
+        return self._wrap_transform(*args), new_kwargs
 
     def update(self, *args: Any, **kwargs: Any) -> None:
         """Add a batch, transformed; arguments as for the metric."""
