@@ -1,14 +1,23 @@
-"""What no metric and no function takes for a tensor, and what it is called in the error."""
+"""What no metric and no function takes for a tensor or flag, and what it is called in the error."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import inspect
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.masked import masked_tensor
+
+NO_BOOLS = ("yes", 1, None)
+
+
+def flags_of(made: Callable[..., Any]) -> list[str]:
+    """The arguments of a function or constructor that are bools by default."""
+    parameters = inspect.signature(made).parameters.values()
+    return [each.name for each in parameters if isinstance(each.default, bool)]
 
 
 def no_tensors(good: Tensor) -> Iterator[tuple[Any, str]]:

@@ -13,6 +13,7 @@ from fastmetrics import MetricCollection, aggregation, classification, regressio
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 from fastmetrics.wrappers import BootStrapper, MultioutputWrapper
 from tests.every import MAKERS, arguments_of, classes, kind_of
+from tests.refused import NO_BOOLS, flags_of
 
 
 @pytest.mark.parametrize("size", [2**31, 2**62, 2**63])
@@ -63,6 +64,21 @@ def test_odd_settings_of_collections_and_wrappers_are_refused_by_name():
         BootStrapper(metric, seed=torch.rand(2))
     with pytest.raises(ValueError, match=r"`num_outputs` must be below 2\*\*31"):
         MultioutputWrapper(metric, 2**62)
+
+
+@pytest.mark.parametrize(
+    ("cls", "arguments"),
+    [
+        *((cls, arguments_of(cls)) for *_, cls in classes()),
+        (BootStrapper, {"base_metric": regression.MeanSquaredError()}),
+        (MultioutputWrapper, {"base_metric": regression.MeanSquaredError(), "num_outputs": 2}),
+    ],
+)
+def test_flags_that_are_no_bool_are_refused(cls: type, arguments: dict[str, Any]):
+    for name in flags_of(cls):
+        for odd in NO_BOOLS:
+            with pytest.raises((TypeError, ValueError), match=f"`{name}` must be a bool, got"):
+                cls(**arguments | {name: odd})
 
 
 ODD = (object(), "nope", [3], float("nan"), 2**63, 1j, torch.ones(2, 2).to_sparse())

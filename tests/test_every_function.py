@@ -13,7 +13,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from fastmetrics import functional
 from fastmetrics.classification import BinaryAccuracy
 from tests.every import MAKERS, Case, functions, of_tensors
-from tests.refused import no_numbers, no_tensors
+from tests.refused import NO_BOOLS, flags_of, no_numbers, no_tensors
 
 # Curves over "auto" take a second each; these stand for all.
 RANKED = ("binary_roc", "binary_auroc", "multiclass_average_precision", "multilabel_eer")
@@ -60,6 +60,16 @@ def test_vmap_is_a_loop(case):
     parts = [tree_leaves(value) for value in values]
     expected = [torch.stack(column) for column in zip(*parts, strict=True)]
     assert_same(torch.vmap(case.make)(*stacked), expected)
+
+
+@pytest.mark.parametrize("case", functions(), ids=repr)
+def test_flags_that_are_no_bool_are_refused(case):
+    function = getattr(functional, case.name.partition("-")[0])
+    for name in flags_of(function):
+        for odd in NO_BOOLS:
+            # A type error where those of torchmetrics' constructors are.
+            with pytest.raises((TypeError, ValueError), match=f"`{name}` must be a bool, got"):
+                case.make(*case.inputs(2), **{name: odd})
 
 
 def test_maps_nest_and_have_gradients():

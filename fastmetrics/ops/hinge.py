@@ -33,7 +33,13 @@ from fastmetrics.ops.inputs import (
     usable_weights,
 )
 from fastmetrics.ops.score_histogram import softmax
-from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
+from fastmetrics.utilities.checks import (
+    INPUTS,
+    check_bool,
+    check_choice,
+    check_ignore_index,
+    check_int,
+)
 
 __all__ = ["hinge_sums_"]
 
@@ -220,8 +226,7 @@ class HingeSums(CountStatistic):
 
     @override
     def check(self) -> None:
-        if not isinstance(self.squared, bool):
-            raise ValueError(f"`squared` must be True or False, got {self.squared!r}.")
+        check_bool("squared", self.squared)
         check_ignore_index(self.ignore_index)
         check_choice("input", self.input, INPUTS)
         if self.multiclass:

@@ -12,6 +12,7 @@ from fastmetrics.core.keywords import adds
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View, counts_only
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
+from fastmetrics.functional.regression._declare import kind_of
 from fastmetrics.functional.regression._error_values import N, mean, value_of_sums
 from fastmetrics.ops.co_moments import Moments
 from fastmetrics.ops.error_sums import ErrorSums
@@ -127,9 +128,7 @@ class DivergenceMetric(RowMetric):
     def __init__(
         self, kinds: tuple[int, int], log_prob: bool, reduction: str | None, **kwargs: Any
     ) -> None:
-        if not isinstance(log_prob, bool):
-            raise TypeError(f"`log_prob` must be a bool, got {log_prob!r}.")
-        super().__init__(kinds[log_prob], reduction, **kwargs)
+        super().__init__(kind_of(kinds, log_prob), reduction, **kwargs)
         self.log_prob = log_prob
 
     @counts_only

@@ -8,6 +8,7 @@ from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.regression._error_values import N, mean, root_mean
 from fastmetrics.ops.error_sums import SQUARED, ErrorSums
 from fastmetrics.regression._bases import ErrorSumMetric
+from fastmetrics.utilities.checks import check_bool
 
 __all__ = ["MeanSquaredError"]
 
@@ -38,8 +39,7 @@ class MeanSquaredError(ErrorSumMetric):
     num_outputs = StatisticField[int]()
 
     def __init__(self, squared: bool = True, num_outputs: int = 1, **kwargs: Any) -> None:
-        if not isinstance(squared, bool):
-            raise ValueError(f"`squared` must be a bool, got {squared!r}.")
+        check_bool("squared", squared)
         super().__init__(ErrorSums(SQUARED, num_outputs), **kwargs)
         self.squared = squared
 

@@ -16,7 +16,7 @@ from torch.nn import ModuleList
 from fastmetrics.core.keywords import update_of
 from fastmetrics.metric import Metric, is_native
 from fastmetrics.ops.bootstrap import bootstrap_weights_
-from fastmetrics.utilities.checks import check_choice, check_int
+from fastmetrics.utilities.checks import check_bool, check_choice, check_int
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.wrappers._inside import MetricsInside, tensors_in
 from fastmetrics.wrappers._replicas import (
@@ -89,7 +89,7 @@ class BootStrapper(CountsSamples, MetricsInside):
 
     Raises:
         ValueError: ``base_metric`` is no metric, ``sampling_strategy`` is unknown, a ``seed`` is
-            given for ``"multinomial"``, or ``num_bootstraps`` is not positive.
+            given for ``"multinomial"``, ``num_bootstraps`` is not positive, or a flag no bool.
         TypeError: ``num_bootstraps`` or ``seed`` is no integer.
 
     Example:
@@ -134,6 +134,8 @@ class BootStrapper(CountsSamples, MetricsInside):
                 raise TypeError(f"`{name}` must be an integer, got {number!r}.")
         check_int("num_bootstraps", num_bootstraps, 1)
         check_choice("sampling_strategy", sampling_strategy, SAMPLING_STRATEGIES)
+        for name, flag in (("mean", mean), ("std", std), ("raw", raw)):
+            check_bool(name, flag)
         poisson = sampling_strategy == "poisson"
         if seed is not None and not poisson:
             raise ValueError("`seed` needs sampling_strategy='poisson'.")

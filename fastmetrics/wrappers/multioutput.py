@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import ModuleList
 
 from fastmetrics.metric import Metric
-from fastmetrics.utilities.checks import check_int
+from fastmetrics.utilities.checks import check_bool, check_int
 from fastmetrics.utilities.data import map_tensors
 from fastmetrics.wrappers._inside import MetricsInside, handed_on, tensors_in
 
@@ -33,7 +33,7 @@ class MultioutputWrapper(MetricsInside):
 
     Raises:
         TypeError: ``base_metric`` is no metric, or ``num_outputs`` no integer.
-        ValueError: ``num_outputs`` is not positive.
+        ValueError: ``num_outputs`` is not positive, or a flag no bool.
 
     Example:
         >>> import torch
@@ -62,6 +62,8 @@ class MultioutputWrapper(MetricsInside):
         if not isinstance(num_outputs, int):
             raise TypeError(f"`num_outputs` must be an integer, got {num_outputs!r}.")
         check_int("num_outputs", num_outputs, 1)
+        check_bool("remove_nans", remove_nans)
+        check_bool("squeeze_outputs", squeeze_outputs)
         self.metrics = ModuleList([deepcopy(base_metric) for _ in range(num_outputs)])
         self.output_dim = output_dim
         self.remove_nans = remove_nans

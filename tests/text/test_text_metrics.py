@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import pickle
 from typing import Any
 
@@ -77,16 +76,6 @@ def test_functions_refuse_what_is_no_text(case):
     for bad, said in bad_inputs(case):
         with pytest.raises(ValueError, match=said.replace("[", r"\[")):
             case.make(*bad)
-
-
-@every_function
-def test_flags_that_are_no_bool_are_refused(case):
-    signature = inspect.signature(getattr(functional, case.name))
-    flags = [name for name, each in signature.parameters.items() if isinstance(each.default, bool)]
-    for name in flags:
-        for odd in ("yes", 1, None):
-            with pytest.raises(ValueError, match=f"`{name}` must be a bool, got {odd!r}"):
-                case.make(*case.inputs(2), **{name: odd})
 
 
 @every_function

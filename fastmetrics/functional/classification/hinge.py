@@ -35,6 +35,7 @@ from fastmetrics.functional._declare import Read, planned_by
 from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.ops.counted import is_readable
 from fastmetrics.ops.hinge import HingeSums, LossSums
+from fastmetrics.utilities.checks import check_bool
 from fastmetrics.utilities.data import scalar
 
 __all__ = ["binary_hinge_loss", "hinge_loss", "multiclass_hinge_loss"]
@@ -50,6 +51,7 @@ def hinge_formula(sums: LossSums) -> Tensor:
 
 
 def _plan(**arguments: Any) -> tuple[HingeSums, Read]:
+    check_bool("squared", arguments["squared"])  # whatever `validate_args` says
     statistic = HingeSums(multiclass="num_classes" in arguments, **arguments).checked()
     return statistic, lambda statistic, states: hinge_formula(statistic.read(states))
 

@@ -14,6 +14,7 @@ from fastmetrics.functional._public import public
 from fastmetrics.ops.box_overlaps import box_overlaps_, overlaps
 from fastmetrics.ops.checks import check_real
 from fastmetrics.ops.kept_overlaps import value_dtype
+from fastmetrics.utilities.checks import check_bool
 
 F = TypeVar("F", bound=Callable[..., Tensor])
 
@@ -49,6 +50,7 @@ def of_kind(kind: int) -> Callable[[F], F]:
             replacement_val: float = 0,
             aggregate: bool = True,
         ) -> Tensor:
+            check_bool("aggregate", aggregate)
             values = matrix(preds, target, kind)
             if not values.numel():  # one side alone: none of its boxes overlaps any
                 size = max(values.shape)

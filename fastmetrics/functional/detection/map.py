@@ -287,6 +287,7 @@ def mean_average_precision(
         average=average,
         backend=backend,
     )
+    check_bool("warn_on_many_detections", warn_on_many_detections)
     states = Batch(statistic.empty(CPU))
     statistic.add(states, preds, target)
     if warn_on_many_detections:

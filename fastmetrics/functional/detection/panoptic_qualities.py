@@ -111,6 +111,8 @@ def panoptic_quality(
     >>> panoptic_quality(preds, target, things={0}, stuffs={6})
     tensor(0.6667, dtype=torch.float64)
     """
+    check_bool("return_sq_and_rq", return_sq_and_rq)
+    check_bool("return_per_class", return_per_class)
     statistic = matches_of(things, stuffs, allow_unknown_preds_category, modified=False)
     matches = count(statistic, "panoptic_quality", preds, target).values["matches"]
     return quality_formula(

@@ -113,6 +113,17 @@ def correlation(
     return declared(call, name, summary, arguments=arguments, example=example)
 
 
+def kind_of(kinds: tuple[int, int], log_prob: bool) -> int:
+    """Return the one of distributions or the one of their logarithms.
+
+    Raises:
+        TypeError: ``log_prob`` is no bool.
+    """
+    if not isinstance(log_prob, bool):
+        raise TypeError(f"`log_prob` must be a bool, got {log_prob!r}.")
+    return kinds[log_prob]
+
+
 def divergence(
     name: str, kinds: tuple[int, int], summary: str, *, example: str
 ) -> DivergenceFunction:
@@ -126,7 +137,7 @@ def divergence(
         *,
         weight: Tensor | None = None,
     ) -> Tensor:
-        statistic = RowSimilarity.of(kinds[bool(log_prob)], reduction)
+        statistic = RowSimilarity.of(kind_of(kinds, log_prob), reduction)
         states = count_with_gradients(statistic, name, p, q, weight)
         return statistic.read(states, reduction, result_dtype(p, q))
 

@@ -15,6 +15,7 @@ from fastmetrics.functional.regression._error_values import (
     root_mean,
 )
 from fastmetrics.ops.error_sums import SQUARED, ErrorSums
+from fastmetrics.utilities.checks import check_bool
 
 __all__ = ["mean_squared_error"]
 
@@ -56,6 +57,7 @@ def mean_squared_error(
     >>> mean_squared_error(preds, target, num_outputs=2)
     tensor([1.6250, 0.5000])
     """
+    check_bool("squared", squared)
     formula = mean if squared else root_mean
     if num_outputs == 1:
         return error_value("mean_squared_error", _SQUARES, formula, preds, target, weight)

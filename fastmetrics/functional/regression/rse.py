@@ -22,6 +22,7 @@ from fastmetrics.functional.regression._moment_values import (
 from fastmetrics.functional.regression.r2 import squared_errors, squared_errors_of
 from fastmetrics.ops.co_moments import EXPONENT_D, M2_Y, WEIGHT
 from fastmetrics.ops.powers import times_power
+from fastmetrics.utilities.checks import check_bool
 
 __all__ = ["relative_squared_error"]
 
@@ -83,5 +84,6 @@ def relative_squared_error(
     ... )
     tensor(0.0514)
     """
+    check_bool("squared", squared)
     moments = count_moments("relative_squared_error", preds, target, weight)
     return relative_squared_error_formula(moments, squared, is_wide(preds, target))
