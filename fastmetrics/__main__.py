@@ -6,10 +6,13 @@ import argparse
 import importlib.util
 import itertools
 import os
-import runpy
 import sys
 from collections.abc import Iterator
+from importlib.machinery import PathFinder, SourceFileLoader
+from importlib.util import module_from_spec
 from pathlib import Path
+from types import CodeType, ModuleType
+from typing import Any, cast
 
 from fastmetrics.acceleration.reporting import OPTIONS, Options, begin
 
@@ -51,7 +54,9 @@ def main() -> None:
     """Run the program that the command line names."""
     parser = _parser()
     asked = parser.parse_args([*_with_values(sys.argv[1:])])
-    if not asked.module and not Path(asked.program).is_file():
+    path = os.path.abspath(asked.program)  # a program may change the working directory
+    inside = None if asked.module else PathFinder.find_spec("__main__", [path])
+    if not asked.module and inside is None and not Path(path).is_file():
         parser.error(
             f"there is no script {asked.program!r}; a module is run by `-m {asked.program}`."
         )
@@ -63,20 +68,39 @@ def main() -> None:
     sys.argv = [asked.program, *asked.args]
     if asked.module:
         sys.path[0] = os.getcwd()
-        if not _is_module(asked.program):
-            parser.error(f"there is no module {asked.program!r}.")
-        runpy.run_module(asked.program, run_name="__main__", alter_sys=True)
+        spec = _spec_of(asked.program)
+        if spec is None:
+            parser.error(f"there is no module {asked.program!r} that can be run.")
+        sys.argv[0] = spec.origin
+        _run(module_from_spec(spec), spec.loader.get_code(spec.name))
+    elif inside is not None:  # a folder or an archive
+        sys.path[0] = path
+        _run(module_from_spec(inside), cast(Any, inside.loader).get_code("__main__"))
     else:
-        sys.path[0] = str(Path(asked.program).resolve().parent)
-        runpy.run_path(asked.program, run_name="__main__")
+        sys.path[0] = os.path.dirname(os.path.realpath(path))
+        loader = SourceFileLoader("__main__", path)
+        script = ModuleType("__main__")
+        script.__dict__.update(__file__=path, __cached__=None, __loader__=loader)
+        _run(script, loader.source_to_code(loader.get_data(path), path))
 
 
-def _is_module(name: str) -> bool:
+def _run(program: ModuleType, code: CodeType) -> None:
+    """Run a module as ``__main__``, which it stays for threads and handlers that outlive it."""
+    program.__name__ = "__main__"
+    sys.modules["__main__"] = program
+    exec(code, program.__dict__)
+
+
+def _spec_of(name: str) -> Any:
+    """Return where a module is, or the ``__main__`` of a package; None if it is nowhere."""
     *packages, module = itertools.accumulate(name.split("."), "{}.{}".format)
     specs = (importlib.util.find_spec(each) for each in packages)
-    return all(spec and spec.submodule_search_locations is not None for spec in specs) and bool(
-        importlib.util.find_spec(module)
-    )
+    if not all(spec and spec.submodule_search_locations is not None for spec in specs):
+        return None
+    spec = importlib.util.find_spec(module)
+    if spec and spec.submodule_search_locations is not None:
+        spec = importlib.util.find_spec(f"{module}.__main__")
+    return spec
 
 
 def _with_values(arguments: list[str]) -> Iterator[str]:

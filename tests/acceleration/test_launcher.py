@@ -186,6 +186,38 @@ print("end")
 """
 
 
+def test_a_program_finds_itself_as_under_python(tmp_path):
+    """Its file, wherever it goes, and its classes, in threads and handlers that outlive it."""
+    text = """
+import atexit, os, pickle, sys, threading
+class Kept: pass
+def keep(name): print(name, type(pickle.loads(pickle.dumps(Kept()))) is Kept)
+atexit.register(keep, "at exit")
+alone = threading.Thread(target=lambda: (threading.main_thread().join(), keep("later")))
+alone.start()
+where = sys.argv[0], __file__, sys.path[0], __name__, __package__, __spec__ and __spec__.name
+os.chdir("/")
+print(where, os.path.isfile(__file__))
+"""
+    (tmp_path / "pack").mkdir()
+    for name in ("alone.py", "__main__.py", "pack/__init__.py", "pack/__main__.py"):
+        (tmp_path / name).write_text(text if name != "pack/__init__.py" else "")
+    for program in (["alone.py"], ["-m", "alone"], ["-m", "pack"], ["."]):
+        plain, ours = (
+            subprocess.run(
+                [sys.executable, *launcher, *program],
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                timeout=300,
+            )
+            for launcher in ((), ("-m", "fastmetrics"))
+        )
+        assert ours.stdout.splitlines() == plain.stdout.splitlines()
+        assert len(ours.stdout.splitlines()) == 3, ours.stderr
+
+
 def test_functions_that_were_called_are_told(tmp_path):
     script = tmp_path / "functions.py"
     script.write_text(FUNCTIONS)
