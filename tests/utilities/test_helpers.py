@@ -6,6 +6,7 @@ import enum
 import importlib
 import itertools
 import math
+import re
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -265,11 +266,16 @@ def test_members_of_strings(name: str, source: str) -> None:
 
 
 def test_availability() -> None:
-    flags = [name for name in dir(upstream("imports")) if name.endswith("_AVAILABLE")]
-    assert len(flags) > 30
+    flags = [n for n in dir(upstream("imports")) if re.search("_AVAILABLE$|_EQUAL_|_THAN_", n)]
+    assert len(flags) > 40
     for name in flags:
         assert getattr(imports, name) == bool(getattr(upstream("imports"), name)), name
-    for name in ("_matplotlib_AVAILABLE", "MATPLOTLIB_AVAILABLE", "nothing"):
+    assert imports._NUMPY_GREATER_EQUAL_1_0
+    assert not imports._NUMPY_LESS_THAN_1_0
+    assert not imports._NOWHERE_GREATER_EQUAL_0_1
+    assert not imports._NOWHERE_LESS_THAN_0_1
+    assert imports._PYTHON_VERSION == upstream("imports")._PYTHON_VERSION
+    for name in ("_matplotlib_AVAILABLE", "_TORCH_LESS_THAN", "MATPLOTLIB_AVAILABLE", "nothing"):
         with pytest.raises(AttributeError, match=name):
             getattr(imports, name)
 
