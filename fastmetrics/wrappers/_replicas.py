@@ -21,6 +21,7 @@ from fastmetrics.ops.bootstrap import bootstrap_counts_, bootstrap_weights_
 from fastmetrics.ops.confusion import LabelTables
 from fastmetrics.ops.stat_scores import ClassCounts
 from fastmetrics.ops.strings import TextSums
+from fastmetrics.utilities.exceptions import TorchMetricsUserError
 
 # What updates may be called with. The first names are those of the batch.
 _BATCHES = (("preds", "target", "weight"), ("value", "weight"), ("value",))
@@ -122,6 +123,13 @@ class CountsSamples(Metric):
 
     def _take_extras(self, extras: int) -> None:
         self.seen.fill_(extras)
+
+
+def _refuse(*args: Any, **kwargs: Any) -> None:
+    raise TorchMetricsUserError(
+        "`metrics` of a BootStrapper are copies, which take no batch: all replicas are in one"
+        " state. Update the BootStrapper; one of a derived class has a metric for each replica."
+    )
 
 
 class Replicas(CountsSamples):
@@ -321,8 +329,9 @@ class Replicas(CountsSamples):
         self.metric.statistic.report(type(self.metric).__name__, self._of_replica(0))
 
     def of_replica(self, replica: int) -> Any:
-        """Return a metric with the states of one replica."""
+        """Return a metric with the states of one replica, which takes no batch."""
         metric = independent_copy(self.metric)
         metric._take_states(self._of_replica(replica).values)
         metric._update_count = self._update_count
+        metric.update = _refuse
         return metric

@@ -288,7 +288,7 @@ class BootStrapper(CountsSamples, MetricsInside):
         return _with_numbers(update_of(inner))
 
     def __getattr__(self, name: str) -> Any:
-        """Return copies of the metric with the states of the replicas, as ``metrics``."""
+        """Return copies of the metric with the states of the replicas, to read, as ``metrics``."""
         replicas = self.__dict__.get("_modules", {}).get("replicas")
         if name == "metrics" and replicas is not None:
             return ModuleList([replicas.of_replica(r) for r in range(self.num_bootstraps)])

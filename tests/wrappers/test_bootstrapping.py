@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map
 
 import fastmetrics as fm
 from fastmetrics import classification, ops, text
+from fastmetrics.utilities.exceptions import TorchMetricsUserError
 from fastmetrics.wrappers import BootStrapper, bootstrapping
 from fastmetrics.wrappers._replicas import can_replicate
 from tests import every
@@ -377,3 +378,15 @@ def test_a_derived_class_updates_its_metrics(strategy):
             preds, target = (torch.cat(parts) for parts in zip(*drawn, strict=True))
             wanted = tm.functional.classification.multiclass_accuracy(preds, target, CLASSES)
             torch.testing.assert_close(value, wanted)
+
+
+def test_a_batch_for_copies_of_the_metric_is_refused():
+    """It would be in no value; torchmetrics has metrics there."""
+    wrapper = BootStrapper(classification.BinaryF1Score(), 2)
+    wrapper.update(*binary_batches()[0])
+    for metric in wrapper.metrics:
+        value = metric.compute()
+        for add in (metric.update, metric):
+            with pytest.raises(TorchMetricsUserError, match=r"`metrics` .* are copies"):
+                add(*binary_batches()[1])
+        assert metric.compute() == value
