@@ -512,8 +512,8 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict, meta
         return {self._set_name(name): metric for name, metric in self._modules.items()}
 
     @serial
-    def _separate(self, copy_state: bool) -> None:
-        if copy_state:
+    def _compute_groups_create_state_ref(self, copy: bool = False) -> None:
+        if copy:
             self._whole_plan().lend()
 
     def __iter__(self) -> Iterator[str]:
@@ -531,17 +531,17 @@ class MetricCollection(CollectionLookalike, Unscripted, Routed, ModuleDict, meta
             keep_base: leave prefix and postfix out of the names.
             copy_state: give each metric a copy of the state it shares, until the next update.
         """
-        self._separate(copy_state)
+        self._compute_groups_create_state_ref(copy_state)
         return self._modules.items() if keep_base else self._to_renamed_dict().items()
 
     def values(self, copy_state: bool = True) -> ValuesView[Any]:
         """Return the metrics; ``copy_state`` as for ``items``."""
-        self._separate(copy_state)
+        self._compute_groups_create_state_ref(copy_state)
         return self._modules.values()
 
     def __getitem__(self, key: str, copy_state: bool = True) -> Any:
         """Return the metric of a name, with or without prefix and postfix."""
-        self._separate(copy_state)
+        self._compute_groups_create_state_ref(copy_state)
         return self._modules[key.removeprefix(self.prefix or "").removesuffix(self.postfix or "")]
 
     def __repr__(self) -> str:

@@ -143,6 +143,19 @@ def collection_with_other_names(of: Any) -> Any:
     return Named([of.MeanSquaredError()])
 
 
+def collection_that_shows_its_metrics(of: Any) -> Any:
+    class Shown(of.MetricCollection):
+        def shown(self, copy):
+            self._compute_groups_create_state_ref(copy)
+            return {self._set_name(name): metric for name, metric in self._modules.items()}
+
+        def compute(self):
+            each = [self.shown(copy) for copy in (False, True)]
+            return [{name: metric.compute() for name, metric in shown.items()} for shown in each]
+
+    return Shown([of.MeanSquaredError()], prefix="of ")
+
+
 DERIVED = [
     min_max_with_an_update,
     min_max_with_a_compute,
@@ -155,6 +168,7 @@ DERIVED = [
     collection_with_other_values,
     collection_with_a_loop,
     collection_with_other_names,
+    collection_that_shows_its_metrics,
 ]
 
 
