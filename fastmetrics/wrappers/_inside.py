@@ -85,16 +85,22 @@ class MetricsInside(WrapperMetric):
     def _forward_by_steps(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Add a batch by ``update``, and return what ``compute`` makes of the batch alone."""
         self.update(*args, **kwargs)
-        metrics: list[Any] = [self, *self._sources("").values()]
-        before = [metric._private().copy() for metric in metrics]
+        inside: list[Any] = [each for each in self.modules() if isinstance(each, Metric)]
+        ours = [metric for metric in inside if is_native(metric)]
+        states = [metric._private().copy() for metric in ours]
+        # Such as the place in a window, which a reset forgets; ours may stay, extremes outlive it.
+        kept = [(metric, dict(metric.__dict__)) for metric in inside if metric is not self]
+        theirs = [(metric, metric._copy_state_dict()) for metric in inside if not is_native(metric)]
         try:
-            for _, inner in _inside(self, ""):
-                inner.reset()
+            for metric, _ in kept:
+                metric.reset()
             self.update(*args, **kwargs)
             value = self.compute()
         finally:
-            for metric, states in zip(metrics, before, strict=True):
-                metric._point(states)
+            for metric, attributes in (*kept, *theirs):
+                metric.__dict__.update(attributes)
+            for metric, before in zip(ours, states, strict=True):
+                metric._point(before)
         object.__setattr__(self, "_forward_cache", value)
         return value
 

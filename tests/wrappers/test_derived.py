@@ -201,6 +201,29 @@ def test_forward_adds_a_batch_once(make):
     assert ours.update_count == 3
 
 
+@pytest.mark.parametrize("make", DERIVED[:4], ids=lambda make: make.__name__)
+def test_a_metric_of_torchmetrics_inside_counts_once_too(make):
+    mixed = SimpleNamespace(**vars(OURS) | {"MeanSquaredError": THEIRS.MeanSquaredError})
+    ours, native = make(mixed), make(OURS)
+    for batch in number_batches(3, 6, 3):
+        same(ours(*batch), native(*batch))
+        same(ours.compute(), native.compute())
+
+
+def test_a_window_inside_is_in_its_place_after_forward():
+    def make() -> Any:
+        class Doubled(OURS.MinMaxMetric):
+            def compute(self):
+                return 2 * super().compute()["raw"]
+
+        return Doubled(OURS.Running(OURS.MeanSquaredError(), window=2))
+
+    ours, updated = make(), make()
+    for batch in number_batches(5, 6, 3):
+        ours(*batch), updated.update(*batch)
+        same(ours.compute(), updated.compute())
+
+
 def test_a_class_may_name_the_values_of_classes():
     def make(of: Any) -> Any:
         class Short(of.ClasswiseWrapper):
