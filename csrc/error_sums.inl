@@ -174,9 +174,10 @@ FM_INLINE Reals exp_of(Reals x) {
   return (e.rest * e.scale + e.scale) * e.second;
 }
 
-// exp(x) - 1 for any x; infinite half a unit of the exponent before the result is.
+// exp(x) - 1 for any x; infinite half a unit of the exponent before the result is. From 710 on both
+// terms would be, and could have different signs.
 FM_INLINE Reals expm1_of(Reals x) {
-  const Power2 e = split_exp(clamp(x, -1400.0, 1400.0));
+  const Power2 e = split_exp(clamp(x, -1400.0, 710.0));
   return e.rest * e.scale * e.second + (e.scale * e.second - 1.0);
 }
 
