@@ -133,7 +133,7 @@ def test_numbers_bools_and_strings_are_named_after_a_failure():
     preds, target = torch.rand(3), torch.tensor([0, 1, 1])
     with pytest.raises(ValueError, match=r"`ignore_index` must be int \| None, got 9223"):
         functional.binary_hinge_loss(preds, target, ignore_index=2**63)
-    with pytest.raises(ValueError, match="`squared` must be bool, got 'yes'"):
+    with pytest.raises(ValueError, match="`squared` must be a bool, got 'yes'"):
         functional.binary_hinge_loss(preds, target, squared="yes")
     with pytest.raises(ValueError, match="`threshold` must be float, got None"):
         functional.critical_success_index(preds, target, None)
