@@ -16,6 +16,7 @@ from torch.compiler import is_compiling, is_dynamo_compiling
 from typing_extensions import Self, TypeIs
 
 from fastmetrics.core import syncing, upstream
+from fastmetrics.core.copying import may_be_part_of
 from fastmetrics.core.forward import forward as forward_batch
 from fastmetrics.core.forward import forward_alone
 from fastmetrics.core.keywords import added_by, known_to
@@ -46,11 +47,6 @@ if TYPE_CHECKING:
     from fastmetrics.core.composition import CompositionalMetric as CompositionalMetric
 
 jit_distributed_available = distributed_available
-
-# So many tensors of a list are looked at in less time than a value is copied.
-_FEW = 64
-# Whether two tensors share memory.
-_is_alias_of = torch._C._is_alias_of  # type: ignore[attr-defined]  # not in the stubs
 
 
 class _UpdateSignature:
@@ -114,7 +110,6 @@ class Metric(Stateful, Operators, ABC):
     plot_legend_name: str | None = None
 
     _wraps_compute: ClassVar[bool] = True
-    _lists_grow_unseen = False  # by compiled regions, which add to them and hold no length
     _raw_update: Callable[..., Any]
     _raw_compute: Callable[..., Any]
     _wrapped_update: ClassVar[Any] = None
@@ -210,21 +205,12 @@ class Metric(Stateful, Operators, ABC):
     def _own_tensor(self, value: Tensor) -> Tensor:
         # What a user's `compute` returns may belong to anybody; a fused one makes it, or returns
         # (part of) a state.
-        if not self.fused_update or self._holds(value):
+        if not self.fused_update or may_be_part_of(self._states.values, value):
             value = value.clone()
         return as_scalar(value)
 
-    def _holds(self, value: Tensor) -> bool:
-        """Whether a value may be part of a state. A long list is not searched."""
-        for state in self._states.values.values():
-            if isinstance(state, list):
-                if len(state) > _FEW:
-                    return True
-                for part in state:
-                    if part.dtype is value.dtype and _is_alias_of(part, value):
-                        return True
-            elif state.dtype is value.dtype and _is_alias_of(state, value):
-                return True
+    def _lists_grow_unseen(self) -> bool:
+        """Whether compiled regions add to lists of which they hold no length."""
         return False
 
     def _traced_tensor(self, value: Tensor) -> Tensor:

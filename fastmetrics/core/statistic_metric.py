@@ -180,8 +180,7 @@ class StatisticMetric(Metric):
         if not translation.names and not self._declared():
             raise ValueError(f"torchmetrics has no metric that counts {self.statistic!r}.")
 
-    @property
-    def _lists_grow_unseen(self) -> bool:  # type: ignore[override]  # follows from the statistic
+    def _lists_grow_unseen(self) -> bool:
         return bool(self.statistic.batches)
 
     def _report(self) -> None:

@@ -216,7 +216,7 @@ def _wrap_compute(compute: Callable[..., Any]) -> Callable[..., Any]:
         if cls.compute is not wrapper and _is_inner(self, cls.compute, cls._wrapped_compute):
             return compute(self, *args, **kwargs)
         own = self.__dict__
-        if is_dynamo_compiling() and not own["_states"].batch and self._lists_grow_unseen:
+        if is_dynamo_compiling() and not own["_states"].batch and self._lists_grow_unseen():
             torch._dynamo.graph_break("the states are lists that grow")
         if is_compiling() and not (own["_to_sync"] and self._is_distributed()):
             # The cache and the counts change, and whatever a compiled step depends on is a guard.

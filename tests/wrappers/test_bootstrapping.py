@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from operator import itemgetter
 
 import pytest
 import torch
@@ -73,7 +74,7 @@ def test_each_replica_is_the_metric_over_its_samples(case):
         value = metric(*chosen(other, weights[19:, replica]))
         for raw, expected in ((batch_values, value), (values, metric.compute())):
             torch.testing.assert_close(
-                tree_map(lambda each: each[replica], raw),  # noqa: B023
+                tree_map(itemgetter(replica), raw),
                 expected,
                 rtol=1e-5,
                 atol=1e-6,

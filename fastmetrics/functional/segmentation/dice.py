@@ -40,11 +40,13 @@ def _dice_of_numbers(image: list[tuple[int, int, int]], average: str | None) -> 
     """Return what :func:`dice_formula` does of one image, from tp, fp and fn of its classes."""
     if average == "micro":
         tp, fp, fn = (sum(column) for column in zip(*image, strict=True))
-        return 2 * tp / (2 * tp + fp + fn) if tp + fp + fn else math.nan
-    if average == "macro":
-        known = [2 * tp / (2 * tp + fp + fn) for tp, fp, fn in image if tp + fp + fn]
-        return sum(known) / len(known) if known else math.nan
+        image = [(tp, fp, fn)]
     scores = [2 * tp / (2 * tp + fp + fn) if tp + fp + fn else math.nan for tp, fp, fn in image]
+    if average == "micro":
+        return scores[0]
+    if average == "macro":
+        known = [score for score in scores if score == score]
+        return sum(known) / len(known) if known else math.nan
     if average != "weighted":
         return scores
     total = sum([tp + fn for tp, _, fn in image])
