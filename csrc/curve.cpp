@@ -674,35 +674,47 @@ void curve_areas_cpu(Tensor areas, std::vector<Tensor> preds, std::vector<Tensor
 }
 
 template <class T>
-T* points_data(Tensor& out, ScalarType type, int64_t samples) {
-  require(out.scalar_type() == type && out.dim() == 1 && out.size(0) >= samples,
+T* points_data(Tensor& out, ScalarType type, int64_t curves, int64_t samples) {
+  require(out.scalar_type() == type && out.dim() == 2 && out.size(0) == curves &&
+              out.size(1) >= samples,
           "the arrays of points do not fit.");
   return state_data<T>(out);
 }
 
 void curve_points_cpu(Tensor fps, Tensor tps, Tensor thresholds, Tensor count,
-                      std::vector<Tensor> preds, std::vector<Tensor> target, int64_t column,
-                      bool multiclass, bool pool) {
-  require(count.scalar_type() == ScalarType::Long && count.numel() == 1,
-          "`count` must be int64 [1].");
+                      std::vector<Tensor> preds, std::vector<Tensor> target, bool multiclass,
+                      bool pool) {
+  require(count.scalar_type() == ScalarType::Long && count.dim() == 1,
+          "`count` must be int64 [C].");
+  const int64_t curves = count.size(0);
   int64_t* total = state_data<int64_t>(count);
   if (preds.empty()) {
-    *total = 0;
+    std::fill_n(total, curves, 0);
     return;
   }
-  require(preds[0].dim() == 2, "`preds` must be [M, C].");
-  const int64_t columns = preds[0].size(1);
-  require(pool || (column >= 0 && column < columns), "there is no such column.");
+  const int64_t columns = pool && preds[0].dim() == 2 ? preds[0].size(1) : curves;
+  require(!pool || curves == 1, "`count` must be int64 [1] with `pool`.");
   const Chunks chunks(preds, target, columns, multiclass);
   const int64_t samples = chunks.rows * (pool ? columns : 1);
   require_countable(samples);
-  double* false_positives = points_data<double>(fps, ScalarType::Double, samples);
-  double* true_positives = points_data<double>(tps, ScalarType::Double, samples);
+  double* false_positives = points_data<double>(fps, ScalarType::Double, curves, samples);
+  double* true_positives = points_data<double>(tps, ScalarType::Double, curves, samples);
+  const int64_t room = fps.size(1);
+  require(tps.size(1) == room && thresholds.dim() == 2 && thresholds.size(1) == room,
+          "the arrays of points differ.");
   with_score_type(chunks.scores, [&](auto type) {
     using T = decltype(type);
-    const Points<T> points{false_positives, true_positives,
-                           points_data<T>(thresholds, chunks.scores, samples)};
-    *total = points_of(Samples<T>(chunks, pool ? Samples<T>::kAll : column), points);
+    T* cuts = points_data<T>(thresholds, chunks.scores, curves, samples);
+    const auto use = [&](int64_t curve, const Samples<T>& those) {
+      const int64_t first = curve * room;
+      total[curve] = points_of(
+          those, Points<T>{false_positives + first, true_positives + first, cuts + first});
+    };
+    if (pool) {
+      use(0, Samples<T>(chunks, Samples<T>::kAll));
+    } else {
+      for_columns<T>(chunks, use);
+    }
   });
 }
 

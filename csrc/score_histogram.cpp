@@ -740,24 +740,64 @@ void write_areas(const T* counts, int64_t row_stride, int64_t bin_stride, int64_
   areas[3] = bins > 0 ? tp + at(1, 0) : 0.0;
 }
 
-void histogram_areas_cpu(Tensor areas, const Tensor& counts) {
+// Writes what lies at or above each threshold, from the highest on, and returns the total.
+template <class T>
+double write_points(const T* counts, int64_t bin_stride, int64_t bins, double* points) {
+  double reached = 0.0;
+  for (int64_t bin = bins - 1; bin > 0; --bin) {
+    reached += static_cast<double>(counts[bin * bin_stride]);
+    *points++ = reached;
+  }
+  return reached + static_cast<double>(counts[0]);
+}
+
+// Calls f(first count) for counts [C, 2, B] of either type.
+template <class F>
+void with_counts(const Tensor& counts, F&& f) {
   require(counts.dim() == 3 && counts.size(1) == 2, "`counts` must be [C, 2, B].");
-  require(areas.scalar_type() == ScalarType::Double && areas.dim() == 2 &&
-              areas.size(0) == counts.size(0) && areas.size(1) == 4,
-          "`areas` must be float64 [C, 4].");
-  double* out = state_data<double>(areas);
-  const auto write_all = [&]<class T>(const T* first) {
+  if (counts.scalar_type() == ScalarType::Long) {
+    f(static_cast<const int64_t*>(counts.const_data_ptr()));
+  } else {
+    require(counts.scalar_type() == ScalarType::Double, "`counts` must be int64 or float64.");
+    f(static_cast<const double*>(counts.const_data_ptr()));
+  }
+}
+
+void histogram_areas_cpu(Tensor areas, const Tensor& counts) {
+  with_counts(counts, [&]<class T>(const T* first) {
+    require(areas.scalar_type() == ScalarType::Double && areas.dim() == 2 &&
+                areas.size(0) == counts.size(0) && areas.size(1) == 4,
+            "`areas` must be float64 [C, 4].");
+    double* out = state_data<double>(areas);
     for (int64_t row = 0; row < counts.size(0); ++row) {
       write_areas(first + row * counts.stride(0), counts.stride(1), counts.stride(2),
                   counts.size(2), out + 4 * row);
     }
-  };
-  if (counts.scalar_type() == ScalarType::Long) {
-    write_all(static_cast<const int64_t*>(counts.const_data_ptr()));
-  } else {
-    require(counts.scalar_type() == ScalarType::Double, "`counts` must be int64 or float64.");
-    write_all(static_cast<const double*>(counts.const_data_ptr()));
-  }
+  });
+}
+
+void histogram_points_cpu(Tensor fps, Tensor tps, Tensor totals, const Tensor& counts) {
+  with_counts(counts, [&]<class T>(const T* first) {
+    const int64_t curves = counts.size(0);
+    const int64_t points = counts.size(2) - 1;
+    for (const Tensor* out : {&fps, &tps}) {
+      require(points >= 0 && out->scalar_type() == ScalarType::Double && out->dim() == 2 &&
+                  out->size(0) == curves && out->size(1) == points,
+              "`fps` and `tps` must be float64 [C, B - 1].");
+    }
+    require(totals.scalar_type() == ScalarType::Double && totals.dim() == 2 &&
+                totals.size(0) == 2 && totals.size(1) == curves,
+            "`totals` must be float64 [2, C].");
+    double* whole = state_data<double>(totals);
+    double* reached[] = {state_data<double>(fps), state_data<double>(tps)};
+    for (int64_t curve = 0; curve < curves; ++curve) {
+      for (int64_t label = 0; label < 2; ++label) {
+        const T* from = first + curve * counts.stride(0) + label * counts.stride(1);
+        whole[label * curves + curve] =
+            write_points(from, counts.stride(2), counts.size(2), reached[label] + curve * points);
+      }
+    }
+  });
 }
 
 }  // namespace
@@ -767,6 +807,7 @@ STABLE_TORCH_LIBRARY_IMPL(fastmetrics, CPU, library) {
   fuse<score_histogram_job>("score_histogram_");
   register_op<score_image_histogram_cpu>(library, "score_image_histogram_");
   register_op<histogram_areas_cpu>(library, "histogram_areas_");
+  register_op<histogram_points_cpu>(library, "histogram_points_");
 }
 
 }  // namespace fastmetrics

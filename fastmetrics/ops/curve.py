@@ -80,28 +80,29 @@ def check_curve_areas(
 
 def check_curve_points(
     fps: Tensor, tps: Tensor, thresholds: Tensor, count: Tensor, preds: list[Tensor],
-    target: list[Tensor], column: int, multiclass: bool, pool: bool,
+    target: list[Tensor], multiclass: bool, pool: bool,
 ) -> None:  # fmt: skip
     """Metadata check of `curve_points_`, and its fake."""
     columns = _check_rows(_POINTS, fps, preds, target, multiclass)
+    curves = 1 if pool else columns
+    if preds and (count.shape != (curves,) or count.dtype != torch.int64):
+        raise ValueError(
+            f"{_POINTS}: `count` must be int64 with shape ({curves},), got {count.dtype} with"
+            f" {shape_text(count)}."
+        )
     rows = sum(chunk.shape[0] for chunk in preds) * (columns if pool else 1)
     for name, out, dtype in (
         ("fps", fps, torch.float64),
         ("tps", tps, torch.float64),
         ("thresholds", thresholds, preds[0].dtype if preds else thresholds.dtype),
     ):
-        if out.ndim != 1 or out.shape[0] < rows or out.dtype != dtype or out.device != fps.device:
+        fits = out.ndim == 2 and out.shape == fps.shape and out.device == count.device
+        if not fits or out.dtype != dtype or out.shape[0] != len(count) or out.shape[1] < rows:
             raise ValueError(
-                f"{_POINTS}: `{name}` must be {dtype} with at least {rows} places on {fps.device},"
-                f" got {out.dtype} with {shape_text(out)} on {out.device}."
+                f"{_POINTS}: `{name}` must be {dtype} with shape ({len(count)}, R), R at least"
+                f" {rows} and that of `fps`, on {count.device}, got {out.dtype} with"
+                f" {shape_text(out)} on {out.device}."
             )
-    if count.shape != (1,) or count.dtype != torch.int64 or count.device != fps.device:
-        raise ValueError(
-            f"{_POINTS}: `count` must be int64 with shape (1,) on {fps.device}, got {count.dtype}"
-            f" with {shape_text(count)} on {count.device}."
-        )
-    if preds and not pool and not 0 <= column < columns:
-        raise ValueError(f"{_POINTS}: `column` must lie in [0, {columns}), got {column}.")
 
 
 def gather_columns(
@@ -180,38 +181,24 @@ def curve_areas_reference(
 
 def curve_points_reference(
     fps: Tensor, tps: Tensor, thresholds: Tensor, count: Tensor, preds: list[Tensor],
-    target: list[Tensor], column: int, multiclass: bool, pool: bool,
+    target: list[Tensor], multiclass: bool, pool: bool,
 ) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernel."""
     count.zero_()
-    if not pool:
-        preds = [chunk[:, column : column + 1] for chunk in preds]
-        if multiclass:
-            # The positives of one class become those of the only column.
-            target = [_mark_class(chunk, column) for chunk in target]
-            multiclass = False
-        else:
-            target = [chunk[:, column : column + 1] for chunk in target]
-    for _, keys, labels in batches(preds, target, multiclass, pool):
-        groups = Groups.of(keys[0], labels[0])
+    for curves, keys, labels in batches(preds, target, multiclass, pool):
+        groups = Groups.of(keys, labels)
         counted = groups.tps + groups.fps
         # Groups of nothing but left-out scores are no points; what is not kept goes one place
         # beyond the last point.
         kept = groups.ends & (counted > groups.before(counted))
-        number = kept.cumsum(0)
-        count.copy_(number[-1:])
-        place = torch.where(kept, number - 1, len(kept))
-        for out, values in ((fps, groups.fps), (tps, groups.tps), (thresholds, 0.0 - keys[0])):
-            found = out.new_zeros(len(kept) + 1)
-            found[place] = values.to(out.dtype)
-            out[: len(kept)] = found[:-1]
-
-
-def _mark_class(classes: Tensor, column: int) -> Tensor:
-    """Return the labels of one class against the rest, as those of one column."""
-    left_out = 255 if classes.dtype == torch.uint8 else -1
-    marks = (classes == column).to(torch.uint8)
-    return torch.where(classes == left_out, 255, marks).unsqueeze(1)
+        number = kept.cumsum(-1)
+        count[curves] = number[:, -1]
+        rows = kept.shape[1]
+        place = torch.where(kept, number - 1, rows)
+        for out, values in ((fps, groups.fps), (tps, groups.tps), (thresholds, 0.0 - keys)):
+            found = out.new_zeros(len(kept), rows + 1)
+            found.scatter_(1, place, values.to(out.dtype))
+            out[curves, :rows] = found[:, :-1]
 
 
 _curve_areas = define(
@@ -224,7 +211,7 @@ _curve_areas = define(
 _curve_points = define(
     _POINTS,
     "(Tensor(a!) fps, Tensor(b!) tps, Tensor(c!) thresholds, Tensor(d!) count, Tensor[] preds,"
-    " Tensor[] target, int column, bool multiclass, bool pool)",
+    " Tensor[] target, bool multiclass, bool pool)",
     curve_points_reference,
     check_curve_points,
     in_compute=True,
@@ -277,34 +264,34 @@ def curve_points_(
     count: Tensor,
     preds: list[Tensor],
     target: list[Tensor],
-    column: int = 0,
     multiclass: bool = False,
     pool: bool = False,
 ) -> None:
-    """Write the points of one curve: distinct scores, and what lies at or above each.
+    """Write the points of each curve: distinct scores, and what lies at or above each.
 
     Args:
-        fps: float64 ``[R]``, R at least the number of scores: negatives at or above each distinct
-            score. What follows the last point is unspecified, here and below.
-        tps: float64 ``[R]``: positives at or above.
-        thresholds: ``[R]`` in the dtype of the scores: the distinct scores, descending, NaN last.
-        count: int64 ``[1]``: the number of distinct scores.
-        preds: chunks ``[M_i, C]`` of one float dtype.
+        fps: float64 ``[C, R]``, or ``[1, R]`` with ``pool``; R at least the number of scores of a
+            curve. Negatives at or above each distinct score. What follows the last point is
+            unspecified, here and below.
+        tps: float64 ``[C, R]``: positives at or above.
+        thresholds: ``[C, R]`` in the dtype of the scores: the distinct scores, descending, NaN
+            last.
+        count: int64 ``[C]``: the number of distinct scores.
+        preds: chunks ``[M_i, C]`` of one float dtype; none at all gives no points.
         target: their labels, as the module describes them.
-        column: which curve.
         multiclass: whether labels are classes ``[M_i]``.
         pool: take all columns as one curve.
 
     Raises:
-        ValueError: shapes, dtypes or devices do not fit, or (CPU) the curve has 2**32 scores.
+        ValueError: shapes, dtypes or devices do not fit, or (CPU) a curve has 2**32 scores.
 
     >>> import torch
     >>> from fastmetrics.ops import curve_points_
-    >>> fps, tps = torch.zeros(2, 3, dtype=torch.float64)
-    >>> thresholds, count = torch.zeros(3), torch.zeros(1, dtype=torch.int64)
+    >>> fps, tps = torch.zeros(2, 1, 3, dtype=torch.float64)
+    >>> thresholds, count = torch.zeros(1, 3), torch.zeros(1, dtype=torch.int64)
     >>> scores, labels = torch.tensor([[0.1], [0.7], [0.4]]), torch.tensor([[0], [1], [1]])
     >>> curve_points_(fps, tps, thresholds, count, [scores], [labels.byte()])
     >>> fps.tolist(), tps.tolist()
-    ([0.0, 0.0, 1.0], [1.0, 2.0, 2.0])
+    ([[0.0, 0.0, 1.0]], [[1.0, 2.0, 2.0]])
     """
-    _curve_points(fps, tps, thresholds, count, preds, target, column, multiclass, pool)
+    _curve_points(fps, tps, thresholds, count, preds, target, multiclass, pool)

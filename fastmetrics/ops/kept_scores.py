@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 from weakref import WeakValueDictionary
 
@@ -31,6 +31,7 @@ from fastmetrics.ops.scores import (
     points_curve,
     points_of,
     read_areas,
+    whole_curve,
 )
 from fastmetrics.utilities.data import end_alike, normal_tensor
 from fastmetrics.utilities.recording import is_recorded
@@ -356,17 +357,16 @@ class Kept(Scores):
     def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curves:
         static_shape = static_shape and is_recorded()
         samples = self.samples(states)
-        curves = []
-        for column in [None] if micro else range(self.num_classes):
-            counted = self.counted(states, column, static_shape)
-            if samples.weighted or counted:
-                device = self._device(states)
-                parts = self.points(states, samples, column, static_shape)
+        if samples.weighted or self.made(states):
+            device = self._device(states)
+            curves = []
+            for column, parts in self.points(states, samples, micro, static_shape):
+                counted = self.counted(states, column, static_shape)
                 parts += [TiedScores(*(x.to(device) for x in part)) for part in counted]
-                curve = points_curve(parts, static_shape)
-            else:
-                curve = self.sorted_curve(states, samples, column, static_shape)
-            curves.append(self.with_probabilities(states, curve))
+                curves.append(points_curve(parts, static_shape))
+        else:
+            curves = self.sorted_curves(states, samples, micro, static_shape)
+        curves = [self.with_probabilities(states, curve) for curve in curves]
         return curves[0] if micro else curves
 
     def made(self, states: States) -> Sequence[Any]:
@@ -378,13 +378,14 @@ class Kept(Scores):
         return []
 
     def points(
-        self, states: States, samples: Samples, column: int | None, static_shape: bool
-    ) -> list[TiedScores]:
-        """Return the rows of one column, or of all of them, as points."""
-        parts = self.weighted_points(samples, column, static_shape)
-        if samples.preds:
-            parts += points_of(self.sorted_curve(states, samples, column, static_shape))
-        return parts
+        self, states: States, samples: Samples, micro: bool, static_shape: bool
+    ) -> Iterator[tuple[int | None, list[TiedScores]]]:
+        """Yield each column, or None for all as one, and its rows as points."""
+        curves = self.sorted_curves(states, samples, micro, static_shape)
+        for place, curve in enumerate(curves):
+            column = None if micro else place
+            parts = self.weighted_points(samples, column, static_shape)
+            yield column, parts + (points_of(curve) if samples.preds else [])
 
     def weighted_points(
         self, samples: Samples, column: int | None, static_shape: bool
@@ -392,46 +393,26 @@ class Kept(Scores):
         """Return the rows that have weights as points, in any order."""
         return [self._points_of_weights(*x, column, static_shape) for x in samples.weighted]
 
-    def sorted_curve(
-        self,
-        states: States,
-        samples: Samples,
-        column: int | None,
-        static_shape: bool,
-    ) -> Curve:
-        """Return the curve of one column, or of all of them, through the distinct scores."""
+    def sorted_curves(
+        self, states: States, samples: Samples, micro: bool, static_shape: bool
+    ) -> list[Curve]:
+        """Return the curve of each column, or one of all, through the distinct scores."""
         device = self._device(states)
         preds, target, _ = samples
-        size = sum(len(chunk) for chunk in preds) * (self.num_classes if column is None else 1)
-        fps = torch.empty(size, dtype=torch.float64, device=device)
-        tps = torch.empty_like(fps)
+        curves = 1 if micro else self.num_classes
+        rows = sum(len(chunk) for chunk in preds) * (self.num_classes if micro else 1)
+        fps = torch.empty(curves, rows, dtype=torch.float64, device=device)
+        tps = torch.empty(curves, rows, dtype=torch.float64, device=device)
         dtype = preds[0].dtype if preds else torch.float32
-        thresholds = torch.empty(size, dtype=dtype, device=device)
-        count = torch.zeros(1, dtype=torch.int64, device=device)
-        if preds:
-            curve_points_(
-                fps,
-                tps,
-                thresholds,
-                count,
-                preds,
-                target,
-                column or 0,
-                self.multiclass,
-                column is None,
-            )
+        thresholds = torch.empty(curves, rows, dtype=dtype, device=device)
+        count = torch.zeros(curves, dtype=torch.int64, device=device)
+        curve_points_(fps, tps, thresholds, count, preds, target, self.multiclass, micro)
         if static_shape and preds:
-            return filled_up(fps, tps, thresholds, count)
-        last = int(count) if preds else 0
-        zero = fps.new_zeros(())
-        return Curve(
-            fps[:last],
-            tps[:last],
-            fps[last - 1] if last else zero,
-            tps[last - 1] if last else zero,
-            thresholds[:last],
-            False,
-        )
+            return [*map(filled_up, fps, tps, thresholds, count)]
+        return [
+            whole_curve(fps[place, :last], tps[place, :last], thresholds[place, :last])
+            for place, last in enumerate(count.tolist())
+        ]
 
     def _points_of_weights(
         self,

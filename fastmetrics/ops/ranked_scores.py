@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
 
@@ -107,10 +107,9 @@ class Ranked(Kept):
         # Lists may wait on the CPU.
         here = States(map_tensors(lambda tensor: tensor.to(device), values), batch=True)
         columns = [
-            self._merged(here, samples, place, column)
+            merged
             for place, logits in enumerate(self.interpretations)
-            for samples in [self.samples(here, logits)]
-            for column in range(self.num_classes)
+            for merged in self._merged(here, self.samples(here, logits), place)
         ]
         form = (len(self.interpretations), self.num_classes)
         merged = [torch.stack(x, 1).unflatten(1, form) for x in zip(*columns, strict=True)]
@@ -118,24 +117,25 @@ class Ranked(Kept):
         cells = {name: [tensor] for name, tensor in zip(self.CELLS, merged, strict=True)}
         values.update(rest | cells)  # at once: an interrupt comes before it or after it
 
-    def _merged(self, states: States, samples: Samples, place: int, column: int) -> Cells:
-        """Return the cells of one column, and its rows in them."""
+    def _merged(self, states: States, samples: Samples, place: int) -> Iterator[Cells]:
+        """Yield the cells of each column, and its rows in them."""
         events = states.values["events"]
-        held = zip(*(states.values[name] for name in self.CELLS), strict=True)
-        parts = [Cells(*(x[:, place, column] for x in cells)) for cells in held]
+        held = [*zip(*(states.values[name] for name in self.CELLS), strict=True)]
         static_shape = not is_readable(events)
-        parts += map(known_cells, self.weighted_points(samples, column, static_shape))
-        if parts and len(parts[0].images) == self.most_cells:  # what the last merge has left
-            merged = self._copied(parts.pop(0))
-        else:
-            nothing = torch.zeros((), dtype=torch.int64, device=events.device)
-            merged = self._copied(Cells(nothing, nothing.double()))
-        for images, counts in parts:
-            merge_cells_(*merged, images.contiguous(), counts.contiguous())
-        if samples.preds:
-            curve = self.sorted_curve(states, samples, column, static_shape)
-            merge_points_(*merged, curve.fps, curve.tps, curve.thresholds.double())
-        return merged
+        curves = self.sorted_curves(states, samples, False, static_shape)
+        for column, curve in enumerate(curves):
+            parts = [Cells(*(x[:, place, column] for x in cells)) for cells in held]
+            parts += map(known_cells, self.weighted_points(samples, column, static_shape))
+            if parts and len(parts[0].images) == self.most_cells:  # what the last merge has left
+                merged = self._copied(parts.pop(0))
+            else:
+                nothing = torch.zeros((), dtype=torch.int64, device=events.device)
+                merged = self._copied(Cells(nothing, nothing.double()))
+            for images, counts in parts:
+                merge_cells_(*merged, images.contiguous(), counts.contiguous())
+            if samples.preds:
+                merge_points_(*merged, curve.fps, curve.tps, curve.thresholds.double())
+            yield merged
 
     def _copied(self, cells: Cells) -> Cells:
         """Return cells in memory of their own, which a merge may change; one stands for all."""
@@ -182,8 +182,7 @@ class Ranked(Kept):
             return None
         samples = self.samples(states)
         found = []
-        for column in [None] if micro else range(self.num_classes):
-            known = self.points(states, samples, column, False)
+        for column, known in self.points(states, samples, micro, False):
             parts = [known_cells(part) for part in known]
             for cells in held:
                 own = cells if column is None else (x[:, column] for x in cells)

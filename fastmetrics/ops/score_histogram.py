@@ -30,11 +30,12 @@ from fastmetrics.ops.inputs import (
 )
 from fastmetrics.utilities.recording import is_recorded
 
-__all__ = ["histogram_areas_", "score_histogram_", "score_image_histogram_"]
+__all__ = ["histogram_areas_", "histogram_points_", "score_histogram_", "score_image_histogram_"]
 
 _NAME = "score_histogram_"
 _IMAGE = "score_image_histogram_"
 _AREAS = "histogram_areas_"
+_POINTS = "histogram_points_"
 
 MOST_IMAGE_BITS = 16
 # Scores of which the softmax is taken at a time.
@@ -94,19 +95,33 @@ def check_score_image_histogram(
         raise ValueError(f"{_IMAGE}: `half` needs float16 `preds`, got dtype {preds.dtype}.")
 
 
-def check_histogram_areas(areas: Tensor, counts: Tensor) -> None:
-    """Metadata check of `histogram_areas_`, and its fake."""
+def _check_reading(op: str, counts: Tensor, **out: tuple[Tensor, tuple[int, ...]]) -> None:
+    """Raise unless these are counts, and the results float64 of the shapes beside them."""
     if counts.ndim != 3 or counts.shape[1] != 2 or counts.dtype not in (torch.int64, torch.float64):
         raise ValueError(
-            f"{_AREAS}: `counts` must be int64 or float64 with shape (C, 2, B), got {counts.dtype}"
+            f"{op}: `counts` must be int64 or float64 with shape (C, 2, B), got {counts.dtype}"
             f" with {shape_text(counts)}."
         )
-    shape = (counts.shape[0], 4)
-    if areas.shape != shape or areas.dtype != torch.float64 or areas.device != counts.device:
-        raise ValueError(
-            f"{_AREAS}: `areas` must be float64 with shape {shape} on {counts.device}, got"
-            f" {areas.dtype} with {shape_text(areas)} on {areas.device}."
-        )
+    for name, (tensor, shape) in out.items():
+        if tensor.shape != shape or tensor.dtype != torch.float64 or tensor.device != counts.device:
+            raise ValueError(
+                f"{op}: `{name}` must be float64 with shape {shape} on {counts.device}, got"
+                f" {tensor.dtype} with {shape_text(tensor)} on {tensor.device}."
+            )
+
+
+def check_histogram_areas(areas: Tensor, counts: Tensor) -> None:
+    """Metadata check of `histogram_areas_`, and its fake."""
+    _check_reading(_AREAS, counts, areas=(areas, (len(counts), 4)))
+
+
+def check_histogram_points(fps: Tensor, tps: Tensor, totals: Tensor, counts: Tensor) -> None:
+    """Metadata check of `histogram_points_`, and its fake."""
+    points = (len(counts), counts.shape[-1] - 1)
+    totals_shape = (2, len(counts))
+    _check_reading(
+        _POINTS, counts, fps=(fps, points), tps=(tps, points), totals=(totals, totals_shape)
+    )
 
 
 def softmax(scores: Tensor) -> Tensor:
@@ -260,6 +275,13 @@ def histogram_areas_reference(areas: Tensor, counts: Tensor) -> None:
     areas[:, 2], areas[:, 3] = lower.sum(-1), higher.sum(-1)
 
 
+def histogram_points_reference(fps: Tensor, tps: Tensor, totals: Tensor, counts: Tensor) -> None:
+    """Plain torch twin of the compiled kernel."""
+    reached = counts.double().flip(-1).cumsum(-1)
+    fps[:], tps[:] = reached[..., :-1].unbind(1)
+    totals[:] = reached[..., -1].T
+
+
 _score_histogram = define(
     _NAME,
     "(Tensor(a!) state, Tensor(b!) events, Tensor preds, Tensor target, Tensor? weight,"
@@ -288,6 +310,16 @@ _histogram_areas = define(
 )
 
 
+_histogram_points = define(
+    _POINTS,
+    "(Tensor(a!) fps, Tensor(b!) tps, Tensor(c!) totals, Tensor counts)",
+    histogram_points_reference,
+    check_histogram_points,
+    in_compute=True,
+    triton=False,
+)
+
+
 def histogram_areas_(areas: Tensor, counts: Tensor) -> None:
     """Write what the areas under curves through the thresholds of a histogram follow from.
 
@@ -309,6 +341,29 @@ def histogram_areas_(areas: Tensor, counts: Tensor) -> None:
     tensor([[1.5000, 1.6667, 1.0000, 2.0000]], dtype=torch.float64)
     """
     _histogram_areas(areas, counts)
+
+
+def histogram_points_(fps: Tensor, tps: Tensor, totals: Tensor, counts: Tensor) -> None:
+    """Write what lies at or above the thresholds of a histogram, from the highest on.
+
+    Args:
+        fps: float64 ``[C, B - 1]``: negatives. Overwritten, as are all results.
+        tps: float64 ``[C, B - 1]``: positives.
+        totals: float64 ``[2, C]``: all negatives, all positives.
+        counts: int64 or float64 ``[C, 2, B]``: negatives and positives, bins by ascending score.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit.
+
+    >>> import torch
+    >>> from fastmetrics.ops import histogram_points_
+    >>> fps, tps = torch.empty(2, 1, 2, dtype=torch.float64)
+    >>> totals = torch.empty(2, 1, dtype=torch.float64)
+    >>> histogram_points_(fps, tps, totals, torch.tensor([[[0, 1, 0], [0, 1, 1]]]))
+    >>> fps.tolist(), tps.tolist(), totals.tolist()
+    ([[0.0, 1.0]], [[1.0, 2.0]], [[1.0], [2.0]])
+    """
+    _histogram_points(fps, tps, totals, counts)
 
 
 def score_histogram_(

@@ -30,7 +30,11 @@ from fastmetrics.ops.cells import Cells, order_image
 from fastmetrics.ops.counted import FEW, CountStatistic, choose_interpretation, is_few
 from fastmetrics.ops.define import DIRECT
 from fastmetrics.ops.faults import NAN_RANKS_LAST, OUTSIDE
-from fastmetrics.ops.score_histogram import histogram_areas_, score_histogram_
+from fastmetrics.ops.score_histogram import (
+    histogram_areas_,
+    histogram_points_,
+    score_histogram_,
+)
 from fastmetrics.ops.thresholds import Grid
 from fastmetrics.utilities.data import normal_tensor
 from fastmetrics.utilities.recording import is_recorded
@@ -211,6 +215,12 @@ def points_of(curve: Curve) -> list[TiedScores]:
     return [TiedScores(curve.thresholds, negatives, positives)]
 
 
+def whole_curve(fps: Tensor, tps: Tensor, thresholds: Tensor) -> Curve:
+    """Return the curve through some points, of which the last reaches every score."""
+    whole = (fps[-1], tps[-1]) if len(fps) else (fps.new_zeros(()),) * 2
+    return Curve(fps, tps, *whole, thresholds, False)
+
+
 def filled_up(fps: Tensor, tps: Tensor, thresholds: Tensor, count: Tensor) -> Curve:
     """Return the curve through the first ``count`` points, the last of which is repeated."""
     place = torch.arange(len(fps), device=fps.device).minimum(count - 1).clamp(min=0)
@@ -296,11 +306,15 @@ class Binned(Scores):
     @override
     def curves(self, states: States, *, micro: bool, static_shape: bool = False) -> Curve:
         table = self.table(states, micro=micro)
-        reached = (table[0] if micro else table).flip(-1).cumsum(-1).double()
-        negatives, positives = reached[..., -1].unbind(-1)
-        fps, tps = reached[..., :-1].unbind(-2)
+        size, _, bins = table.shape
+        fps = torch.empty(size, bins - 1, dtype=torch.float64, device=table.device)
+        tps = torch.empty(size, bins - 1, dtype=torch.float64, device=table.device)
+        totals = torch.empty(2, size, dtype=torch.float64, device=table.device)
+        histogram_points_(fps, tps, totals, table)
+        if micro:
+            fps, tps, totals = fps[0], tps[0], totals[:, 0]
         grid = self.grid
-        return Curve(fps, tps, negatives, positives, grid.thresholds, True, grid.order)
+        return Curve(fps, tps, *totals, grid.thresholds, True, grid.order)
 
     @override
     def areas(self, states: States, *, micro: bool, precision: bool) -> Areas:

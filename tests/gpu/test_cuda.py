@@ -18,6 +18,7 @@ from fastmetrics import ops
 from fastmetrics.ops import faults
 from fastmetrics.ops.define import COMPUTE_OPS
 from tests.gpu.cases import CASES, N, counts, labels, scores
+from tests.ops.curve import specified
 
 REQUIRED = os.environ.get("FASTMETRICS_REQUIRE_CUDA") == "1"
 
@@ -80,9 +81,7 @@ def twice_on_the_cpu(name: str) -> list[Tensor]:
 def same(op: str, actual: list[Any], expected: list[Any]) -> None:
     actual, expected = tensors(actual), tensors(expected)
     if op == "curve_points_":  # what follows the last point is unspecified
-        last = int(expected[3])
-        actual = [*(x[:last] for x in actual[:3]), actual[3]]
-        expected = [*(x[:last] for x in expected[:3]), expected[3]]
+        actual, expected = specified(actual), specified(expected)
     for one, other in zip(actual, expected, strict=True):
         torch.testing.assert_close(one.cpu(), other, rtol=1e-9, atol=1e-9, equal_nan=True)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from tests.ops.inputs import INF, NAN, SCORE_DTYPES, Draw, random_scores, with_special_values
 from tests.ops.laws import Answer, Call, Tested, same_bits
-from tests.ops.refusals import table, zeros
+from tests.ops.refusals import ints, table, zeros
 
 LEFT_OUT = 255
 # Kept labels `[M, C]`, or classes `[M]` in either type.
@@ -180,47 +180,54 @@ def make_points(seed: int, **options: Any) -> Call:
     taken = rows(draw)
     scores, pool = taken["preds"][0], taken.pop("pool")
     columns = scores.shape[1]
-    column = 0 if pool else int(draw.rng.integers(columns))
     draw.done()
     size = sum(map(len, taken["preds"])) * (columns if pool else 1)
-    fps = torch.full((size + 3,), -7.0, dtype=torch.float64)
-    out = {"fps": fps, "tps": fps.clone(), "thresholds": torch.zeros(size + 3, dtype=scores.dtype)}
-    head = {"preds": taken.pop("preds"), "target": taken.pop("target"), "column": column}
-    rest = {"count": torch.tensor([-7]), **head, **taken, "pool": pool}
-    return Call("curve_points_", out | rest)
+    curves = 1 if pool else columns
+    fps = torch.full((curves, size + 3), -7.0, dtype=torch.float64)
+    thresholds = torch.zeros(curves, size + 3, dtype=scores.dtype)
+    out = {"fps": fps, "tps": fps.clone(), "thresholds": thresholds}
+    count = torch.full((curves,), -7)
+    return Call("curve_points_", out | {"count": count, **taken, "pool": pool})
 
 
 def points_oracle(call: Call) -> Answer:
     """False and true positives at each distinct score, from the largest down."""
-    scores, positive = counted(call, None if call["pool"] else call["column"])
-    thresholds = sorted({float(s) for s in scores if not math.isnan(s)}, reverse=True)
-    thresholds += [math.nan] if np.isnan(scores).any() else []
     after = call.fresh()
-    for place, threshold in enumerate(thresholds):
-        after["fps"][place] = int(at_least(scores[~positive], threshold).sum())
-        after["tps"][place] = int(at_least(scores[positive], threshold).sum())
-        after["thresholds"][place] = threshold
-    after["count"][0] = len(thresholds)
+    for curve in range(len(call["count"])):
+        scores, positive = counted(call, None if call["pool"] else curve)
+        thresholds = sorted({float(s) for s in scores if not math.isnan(s)}, reverse=True)
+        thresholds += [math.nan] if np.isnan(scores).any() else []
+        for place, threshold in enumerate(thresholds):
+            after["fps"][curve, place] = int(at_least(scores[~positive], threshold).sum())
+            after["tps"][curve, place] = int(at_least(scores[positive], threshold).sum())
+            after["thresholds"][curve, place] = threshold
+        after["count"][curve] = len(thresholds)
     return Answer({name: after[name] for name in ("fps", "tps", "thresholds", "count")})
+
+
+def specified(points: Sequence[Tensor]) -> list[Tensor]:
+    """`fps`, `tps`, `thresholds` and `count` without what follows the last point of each curve."""
+    *out, count = points
+    ends = [*enumerate(count.tolist())]
+    return [torch.cat([x[curve, :last] for curve, last in ends]) for x in out] + [count]
 
 
 def compare_points(call: Call, found: dict[str, Any], expected: dict[str, Any]) -> None:
     """What follows the last point is unspecified, up to the number of scores."""
     same_bits("count", found["count"], expected["count"])
-    last, end = int(expected["count"]), len(call["fps"]) - 3
-    for name in ("fps", "tps"):
-        assert torch.equal(found[name][:last], expected[name][:last]), name
+    end = call["fps"].shape[1] - 3
+    for name in ("fps", "tps", "thresholds"):
+        for curve, last in enumerate(expected["count"].tolist()):
+            one, other = (x[name][curve, :last].double() for x in (found, expected))
+            np.testing.assert_array_equal(one, other, name)
         if call["preds"]:
-            assert torch.equal(found[name][end:], call[name][end:]), name
-    np.testing.assert_array_equal(
-        found["thresholds"][:last].double(), expected["thresholds"][:last].double()
-    )
+            assert torch.equal(found[name][:, end:], call[name][:, end:]), name
 
 
 def points_good() -> Call:
     call = make_points(0, columns=2, shape=(5,), kind="labels", pool=False, borders=())
-    out = {name: zeros(5) for name in ("fps", "tps")} | {"thresholds": torch.zeros(5)}
-    return call.but(preds=[SCORES], target=[LABELS], column=0, **out)
+    out = {name: zeros(2, 5) for name in ("fps", "tps")} | {"thresholds": torch.zeros(2, 5)}
+    return call.but(preds=[SCORES], target=[LABELS], **out)
 
 
 POINTS = Tested(
@@ -239,9 +246,11 @@ POINTS = Tested(
     odd=lambda: odd_of(make_points),
     good=points_good,
     refusals=lambda: table(
-        ({"fps": zeros(4)}, "`fps` must be"),
-        ({"thresholds": zeros(5)}, "`thresholds` must be torch.float32"),
-        ({"count": zeros(1)}, "`count` must be int64"),
-        ({"column": 2}, r"lie in \[0, 2\), got 2"),
+        ({"fps": zeros(2, 4)}, r"`fps` must be torch.float64 with shape \(2, R\), R at least 5"),
+        ({"tps": zeros(2, 6)}, "`tps` must be torch.float64 .* and that of `fps`"),
+        ({"thresholds": zeros(2, 5)}, "`thresholds` must be torch.float32"),
+        ({"count": zeros(2)}, r"`count` must be int64 with shape \(2,\)"),
+        ({"count": ints(1)}, r"`count` must be int64 with shape \(2,\)"),
+        ({"pool": True}, r"`count` must be int64 with shape \(1,\)"),
     ),
 )

@@ -1,4 +1,4 @@
-"""`score_histogram_`, `score_image_histogram_` and `histogram_areas_`: calls and oracles."""
+"""Histograms of scores, and what is read from them: calls and oracles."""
 
 from __future__ import annotations
 
@@ -377,11 +377,11 @@ IMAGES = Tested(
     traced_every=12,
 )  # fmt: skip
 
-# Areas
+# What is read from counts
 
 
-def make_areas(seed: int, **options: Any) -> Call:
-    draw = Draw(seed, options)
+def some_counts(draw: Draw) -> Tensor:
+    """Counts ``[C, 2, B]``."""
     classes, bins = draw("classes", 1, 2, 3, 40), draw("bins", 2, 3, 6, 101)
     counts = draw.rng.integers(0, 9, (classes, 2, bins))
     counts *= draw.rng.random((classes, 2, bins)) < draw("share", 0.0, 0.1, 0.7, 1.0)
@@ -392,7 +392,12 @@ def make_areas(seed: int, **options: Any) -> Call:
     if draw("apart", False, True):  # one interpretation of those that are kept
         table = torch.stack([table, table], 2)[:, :, 0]
     draw.done()
-    areas = torch.full((classes, 4), -7.0, dtype=torch.float64)
+    return table
+
+
+def make_areas(seed: int, **options: Any) -> Call:
+    table = some_counts(Draw(seed, options))
+    areas = torch.full((len(table), 4), -7.0, dtype=torch.float64)
     return Call("histogram_areas_", {"areas": areas, "counts": table})
 
 
@@ -427,5 +432,39 @@ AREAS = tested_whole(
         ({"areas": torch.zeros(2, 4)}, r"float64 with shape \(2, 4\)"),
         ({"areas": zeros(1, 4)}, r"float64 with shape \(2, 4\)"),
         ({"areas": zeros(2, 3)}, r"float64 with shape \(2, 4\)"),
+    ),
+)
+
+
+def make_points(seed: int, **options: Any) -> Call:
+    table = some_counts(Draw(seed, options))
+    classes, _, bins = table.shape
+    fps = torch.full((classes, bins - 1), -7.0, dtype=torch.float64)
+    out = {"fps": fps, "tps": fps.clone(), "totals": zeros(2, classes)}
+    return Call("histogram_points_", out | {"counts": table})
+
+
+def points_oracle(call: Call) -> Answer:
+    """The counts of all bins from each threshold on, which doubles hold exactly."""
+    counts = call["counts"].double()
+    bins = range(counts.shape[2] - 1, 0, -1)
+    reached = torch.stack([counts[..., bin:].sum(-1) for bin in bins], -1)
+    totals = counts.sum(-1).T.contiguous()
+    return Answer({"fps": reached[:, 0], "tps": reached[:, 1], "totals": totals})
+
+
+POINTS = tested_whole(
+    "histogram_points_",
+    make_points,
+    points_oracle,
+    odd=lambda: (make_points(seed) for seed in range(40)),
+    good=lambda: make_points(0, classes=2, bins=3, dtype=torch.int64, apart=False),
+    refusals=lambda: table(
+        ({"counts": ints(2, 3, 3)}, r"shape \(C, 2, B\)"),
+        ({"counts": torch.zeros(2, 2, 3)}, "int64 or float64 with"),
+        ({"fps": zeros(2, 3)}, r"`fps` must be float64 with shape \(2, 2\)"),
+        ({"tps": zeros(1, 2)}, r"`tps` must be float64 with shape \(2, 2\)"),
+        ({"totals": zeros(2, 3)}, r"`totals` must be float64 with shape \(2, 2\)"),
+        ({"totals": torch.zeros(2, 2)}, "`totals` must be float64"),
     ),
 )

@@ -38,16 +38,21 @@ def run_areas(kept: Kept, pool: bool, *borders: int, implementation=None) -> Ten
     return areas
 
 
-def run_points(kept: Kept, column: int, pool: bool, implementation=None):
+def run_points(kept: Kept, pool: bool, *borders: int, implementation=None) -> list[list[Tensor]]:
+    """The points of each curve: false positives, true positives, thresholds."""
     size = kept.scores.numel() if pool else len(kept.scores)
-    fps = torch.full((size + 3,), -7.0, dtype=torch.float64)
-    tps, count = fps.clone(), torch.tensor([-7])
-    thresholds = torch.zeros(size + 3, dtype=kept.scores.dtype)
+    curves = 1 if pool else kept.scores.shape[1]
+    fps = torch.full((curves, size + 3), -7.0, dtype=torch.float64)
+    tps, count = fps.clone(), torch.full((curves,), -7)
+    thresholds = torch.zeros(curves, size + 3, dtype=kept.scores.dtype)
     (implementation or native_op(POINTS))(
-        fps, tps, thresholds, count, *kept.chunks(size // 3), column, False, pool
+        fps, tps, thresholds, count, *kept.chunks(*(borders or (size // 3,))), False, pool
     )
-    assert fps[size:].tolist() == tps[size:].tolist() == [-7.0] * 3
-    return fps[:count], tps[:count], thresholds[:count]
+    assert bool((fps[:, size:] == -7.0).all() & (tps[:, size:] == -7.0).all())
+    return [
+        [x[curve, :last] for x in (fps, tps, thresholds)]
+        for curve, last in enumerate(count.tolist())
+    ]
 
 
 @pytest.mark.parametrize("columns", [7, 8, 9, 33])
@@ -83,9 +88,9 @@ def compare_with_reference(kept: Kept, name: str) -> None:
     areas = run_areas(kept, False, third)
     assert torch.equal(areas[:, [0, 2, 3]], expected[:, [0, 2, 3]]), name
     torch.testing.assert_close(areas, expected, rtol=1e-13, atol=0, msg=name)
-    points = run_points(kept, 0, False)
+    points = implementations(POINTS)["reference"]
     for found, wanted in zip(
-        points, run_points(kept, 0, False, implementations(POINTS)["reference"]), strict=True
+        *run_points(kept, False), *run_points(kept, False, implementation=points), strict=True
     ):
         torch.testing.assert_close(found, wanted, rtol=0, atol=0, equal_nan=True, msg=name)
 
@@ -102,13 +107,14 @@ def test_order_splits_and_threads_leave_the_bits_alone(native):
         for pool in (False, True):
             torch.set_num_threads(1)
             expected = run_areas(kept, pool)
-            points = run_points(kept, 1, pool)
+            points = run_points(kept, pool)
             for threads in (1, 2, 3):
                 torch.set_num_threads(threads)
                 for borders in ((), (1,), (size // 2, size // 2, size - 1)):
                     assert torch.equal(run_areas(other, pool, *borders), expected)
-                for one, two in zip(run_points(other, 1, pool), points, strict=True):
-                    assert torch.equal(one, two)
+                for found, wanted in zip(run_points(other, pool), points, strict=True):
+                    for one, two in zip(found, wanted, strict=True):
+                        assert torch.equal(one, two)
 
 
 @pytest.mark.parametrize("dtype", SCORE_DTYPES)
@@ -122,7 +128,7 @@ def test_scikit_learn(dtype):
     assert area / (neg * pos) == pytest.approx(metrics.roc_auc_score(truth, scores), rel=1e-12)
     wanted = metrics.average_precision_score(truth, scores)
     assert precision / pos == pytest.approx(wanted, rel=1e-12)
-    fps, tps, thresholds = run_points(kept, 0, False)
+    [[fps, tps, thresholds]] = run_points(kept, False)
     fpr, tpr, cuts = metrics.roc_curve(truth, scores, drop_intermediate=False)
     np.testing.assert_allclose(fps / neg, fpr[1:], rtol=1e-12)
     np.testing.assert_allclose(tps / pos, tpr[1:], rtol=1e-12)

@@ -30,12 +30,15 @@ Source: Davis and Goadrich, The relationship between Precision-Recall and ROC cu
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
 from fastmetrics.functional.classification._curve import mean_curve
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
 from fastmetrics.functional.classification._scores import RECALL, CurveFormula
+from fastmetrics.ops.rates import precision_recall_
 from fastmetrics.ops.scores import Curve, Curves, Scores
 from fastmetrics.ops.thresholds import Thresholds
 
@@ -55,26 +58,34 @@ PointLists = tuple[list[Tensor], list[Tensor], list[Tensor]]
 CURVE_AVERAGES = (None, "micro", "macro")
 
 
-def precision_and_recall(curve: Curve, undefined: str | None = "nan") -> tuple[Tensor, Tensor]:
-    """Return float64 precision and recall, ``[..., K]`` by descending threshold; 0/0 is NaN.
+def precision_and_recall(
+    curve: Curve,
+    undefined: str | None = "nan",
+    *,
+    closed: bool = False,
+    dtype: torch.dtype = torch.float64,
+) -> tuple[Tensor, Tensor]:
+    """Return precision and recall, ``[..., K]`` by descending threshold; 0/0 is NaN.
 
-    With ``undefined=None`` recall without positives is 1 at thresholds of the data.
+    With ``undefined=None`` recall without positives is 1 at thresholds of the data. A curve that is
+    ``closed`` ascends, and ends in the point (1, 0) ``[..., K + 1]``.
     """
-    recall = curve.tps / curve.positives.unsqueeze(-1)
-    if undefined is None and not curve.grid:
-        recall.nan_to_num_(1.0)
-    return curve.tps / (curve.tps + curve.fps), recall
+    *shape, points = curve.fps.shape
+    shape.append(points + closed)
+    precision = torch.empty(shape, dtype=dtype, device=curve.fps.device)
+    recall = torch.empty(shape, dtype=dtype, device=curve.fps.device)
+    none = 1.0 if undefined is None and not curve.grid else math.nan
+    precision_recall_(precision, recall, curve.fps, curve.tps, curve.positives, closed, none)
+    return precision, recall
 
 
 def _points(curve: Curve, undefined: str | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    """Return precision and recall ``[..., K + 1]``, thresholds ascending, and the point (1, 0)."""
-
-    def closed(values: Tensor, end: float) -> Tensor:
-        values = curve.as_given(values.to(dtype))
-        return torch.cat([values, values.new_full((*values.shape[:-1], 1), end)], -1)
-
-    precision, recall = precision_and_recall(curve, undefined)
-    return closed(precision, 1.0), closed(recall, 0.0)
+    """Return precision and recall ``[..., K + 1]``, thresholds as given, and the point (1, 0)."""
+    points = precision_and_recall(curve, undefined, closed=True, dtype=dtype)
+    if curve.order is None:
+        return points
+    order = torch.cat([len(curve.order) - 1 - curve.order, curve.order.new_full((1,), -1)])
+    return points[0][..., order], points[1][..., order]
 
 
 def _gaps_last(precision: Tensor, recall: Tensor) -> tuple[Tensor, Tensor]:

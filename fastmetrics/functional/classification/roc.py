@@ -7,6 +7,8 @@ Source: Fawcett, An introduction to ROC analysis, Pattern Recognition Letters 27
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -18,7 +20,7 @@ from fastmetrics.functional.classification.precision_recall_curve import (
     PointLists,
     Points,
 )
-from fastmetrics.ops.counted import TINY
+from fastmetrics.ops.rates import roc_rates_
 from fastmetrics.ops.scores import Curve, Curves
 from fastmetrics.ops.thresholds import Thresholds
 
@@ -45,16 +47,13 @@ def rates(
     Thresholds of the data are preceded by one that no score reaches, ``[..., K + 1]``. They are
     divided in float64 and put together in ``dtype``.
     """
-
-    def rate(counts: Tensor, total: Tensor) -> Tensor:
-        total = total.unsqueeze(-1)
-        if undefined is None:
-            total = total.clamp_min(TINY)  # 0/0 becomes 0
-        if not curve.grid:
-            counts = torch.cat([torch.zeros_like(total), counts], -1)
-        return (counts / total).to(dtype)
-
-    return rate(curve.fps, curve.negatives), rate(curve.tps, curve.positives)
+    *shape, points = curve.fps.shape
+    shape.append(points if curve.grid else points + 1)
+    fpr = torch.empty(shape, dtype=dtype, device=curve.fps.device)
+    tpr = torch.empty(shape, dtype=dtype, device=curve.fps.device)
+    value = 0.0 if undefined is None else math.nan
+    roc_rates_(fpr, tpr, curve.fps, curve.tps, curve.negatives, curve.positives, value)
+    return fpr, tpr
 
 
 def whole_rates(curve: Curve) -> tuple[Tensor, Tensor]:
@@ -76,8 +75,9 @@ def roc_formula(
     for curve in every:
         fpr, tpr = rates(curve, undefined, torch.float64 if average == "macro" else torch.float32)
         if curve.grid:
-            # Given thresholds in reverse, which descends if they ascend.
-            points.append((curve.as_given(fpr).flip(-1), curve.as_given(tpr).flip(-1)))
+            if curve.order is not None:  # given thresholds in reverse, which need not descend
+                fpr, tpr = (curve.as_given(x).flip(-1) for x in (fpr, tpr))
+            points.append((fpr, tpr))
             thresholds.append(curve.thresholds.flip(0))
         else:
             points.append((fpr, tpr))
