@@ -1,4 +1,4 @@
-"""Coordinates of curves: rates, precision and recall from what lies at or above each threshold.
+"""Rates, precision and recall from what lies at or above each threshold, and the best of them.
 
 Counts have K points by descending threshold. Where the result has K + 1 points, there is one more
 in front of them, which no score reaches.
@@ -12,13 +12,20 @@ from torch import Tensor
 from fastmetrics.ops.checks import shape_text
 from fastmetrics.ops.define import define
 
-__all__ = ["precision_recall_", "roc_rates_"]
+__all__ = ["best_rates_", "precision_recall_", "roc_rates_"]
 
-_PRECISION, _RATES = "precision_recall_", "roc_rates_"
+# What `best_rates_` looks for, and of what a minimum is asked.
+KINDS = range(4)
+PRECISION_AT_RECALL, RECALL_AT_PRECISION = KINDS[:2]
+SENSITIVITY_AT_SPECIFICITY, SPECIFICITY_AT_SENSITIVITY = KINDS[2:]
+# Those of which nothing is not enough, and of equal ones the one with more of the other counts.
+OF_PRECISION = (PRECISION_AT_RECALL, RECALL_AT_PRECISION)
+
+_BEST, _PRECISION, _RATES = "best_rates_", "precision_recall_", "roc_rates_"
 
 
-def _check(op: str, out: dict[str, Tensor], counts: dict[str, Tensor], **totals: Tensor) -> None:
-    """Raise unless the results fit the counts."""
+def _check_counts(op: str, counts: dict[str, Tensor], totals: dict[str, Tensor]) -> None:
+    """Raise unless these are counts of the same points, and their totals."""
     fps = counts["fps"]
     if fps.ndim not in (1, 2):
         raise ValueError(f"{op}: `fps` must have shape (K,) or (C, K), got {shape_text(fps)}.")
@@ -29,6 +36,10 @@ def _check(op: str, out: dict[str, Tensor], counts: dict[str, Tensor], **totals:
                 f"{op}: `{name}` must be float64 with shape {tuple(shape)} on {fps.device}, got"
                 f" {tensor.dtype} with {shape_text(tensor)} on {tensor.device}."
             )
+
+
+def _check_coordinates(op: str, out: dict[str, Tensor], fps: Tensor) -> None:
+    """Raise unless the results have as many points as the counts, or one more."""
     points = fps.shape[-1]
     first, *_ = out.values()
     for name, tensor in out.items():
@@ -52,8 +63,9 @@ def check_roc_rates(
     undefined: float,
 ) -> None:  # fmt: skip
     """Metadata check of `roc_rates_`, and its fake."""
-    counts = {"fps": fps, "tps": tps}
-    _check(_RATES, {"fpr": fpr, "tpr": tpr}, counts, negatives=negatives, positives=positives)
+    totals = {"negatives": negatives, "positives": positives}
+    _check_counts(_RATES, {"fps": fps, "tps": tps}, totals)
+    _check_coordinates(_RATES, {"fpr": fpr, "tpr": tpr}, fps)
 
 
 def check_precision_recall(
@@ -61,15 +73,41 @@ def check_precision_recall(
     ascending: bool, undefined: float,
 ) -> None:  # fmt: skip
     """Metadata check of `precision_recall_`, and its fake."""
-    out = {"precision": precision, "recall": recall}
-    _check(_PRECISION, out, {"fps": fps, "tps": tps}, positives=positives)
+    _check_counts(_PRECISION, {"fps": fps, "tps": tps}, {"positives": positives})
+    _check_coordinates(_PRECISION, {"precision": precision, "recall": recall}, fps)
+
+
+def check_best_rates(
+    best: Tensor, place: Tensor, fps: Tensor, tps: Tensor, negatives: Tensor, positives: Tensor,
+    kind: int, minimum: float, leads: bool, undefined: float,
+) -> None:  # fmt: skip
+    """Metadata check of `best_rates_`, and its fake."""
+    totals = {"negatives": negatives, "positives": positives}
+    _check_counts(_BEST, {"fps": fps, "tps": tps}, totals)
+    shape, device = negatives.shape, fps.device
+    for name, tensor, dtypes in (
+        ("best", best, (torch.float32, torch.float64)),
+        ("place", place, (torch.int64,)),
+    ):
+        if tensor.shape != shape or tensor.dtype not in dtypes or tensor.device != device:
+            raise ValueError(
+                f"{_BEST}: `{name}` must be {' or '.join(map(str, dtypes))} with shape"
+                f" {tuple(shape)} on {device}, got {tensor.dtype} with {shape_text(tensor)} on"
+                f" {tensor.device}."
+            )
+    if kind not in KINDS:
+        raise ValueError(f"{_BEST}: `kind` must be one of {[*KINDS]}, got {kind}.")
+
+
+def _led(counts: Tensor) -> Tensor:
+    """Put a point without counts in front."""
+    return torch.cat([counts.new_zeros(*counts.shape[:-1], 1), counts], -1)
 
 
 def _shares(counts: Tensor, total: Tensor, points: int, undefined: float) -> Tensor:
     """Divide, behind a point without counts if there are to be more points than counts."""
     total = total.unsqueeze(-1)
-    if points > counts.shape[-1]:
-        counts = torch.cat([torch.zeros_like(total), counts], -1)
+    counts = _led(counts) if points > counts.shape[-1] else counts
     return torch.where(total == 0, undefined, counts / total)
 
 
@@ -95,6 +133,33 @@ def precision_recall_reference(
     recall.copy_(recalls.flip(-1) if ascending else recalls)
 
 
+def best_rates_reference(
+    best: Tensor, place: Tensor, fps: Tensor, tps: Tensor, negatives: Tensor, positives: Tensor,
+    kind: int, minimum: float, leads: bool, undefined: float,
+) -> None:  # fmt: skip
+    """Plain torch twin of the compiled kernel."""
+    if leads:
+        fps, tps = _led(fps), _led(tps)
+    found = _shares(tps, positives, tps.shape[-1], undefined)
+    if kind in OF_PRECISION:
+        other = tps / (tps + fps)
+    else:  # not 1 - fpr, whose rounding would decide whether a minimum is reached
+        other = _shares(negatives.unsqueeze(-1) - fps, negatives, fps.shape[-1], 1.0)
+    is_found = kind in (RECALL_AT_PRECISION, SENSITIVITY_AT_SPECIFICITY)
+    rate, constrained = (found, other) if is_found else (other, found)
+    least = 0.0 if kind in OF_PRECISION else -torch.inf
+    allowed = rate.where((constrained >= minimum) & (rate > least), -torch.inf)
+    # A last point stands for none: worse than those allowed, better than the others.
+    none = allowed.new_full((*allowed.shape[:-1], 1), -1.0)
+    ranks = torch.cat([allowed, none], -1)
+    value, index = ranks.max(-1)
+    if kind in OF_PRECISION:
+        preferred = torch.cat([constrained, none], -1)
+        index = preferred.where(ranks == value.unsqueeze(-1), -torch.inf).argmax(-1)
+    best.copy_(value.clamp(min=0.0))
+    place.copy_(index)
+
+
 _roc_rates = define(
     _RATES,
     "(Tensor(a!) fpr, Tensor(b!) tpr, Tensor fps, Tensor tps, Tensor negatives, Tensor positives,"
@@ -110,6 +175,17 @@ _precision_recall = define(
     " bool ascending, float undefined)",
     precision_recall_reference,
     check_precision_recall,
+    in_compute=True,
+    triton=False,
+)
+
+
+_best_rates = define(
+    _BEST,
+    "(Tensor(a!) best, Tensor(b!) place, Tensor fps, Tensor tps, Tensor negatives,"
+    " Tensor positives, int kind, float minimum, bool leads, float undefined)",
+    best_rates_reference,
+    check_best_rates,
     in_compute=True,
     triton=False,
 )
@@ -184,3 +260,55 @@ def precision_recall_(
     (tensor([0.6667, 1.0000, 1.0000, 1.0000]), tensor([1.0000, 1.0000, 0.5000, 0.0000]))
     """
     _precision_recall(precision, recall, fps, tps, positives, ascending, undefined)
+
+
+def best_rates_(
+    best: Tensor,
+    place: Tensor,
+    fps: Tensor,
+    tps: Tensor,
+    negatives: Tensor,
+    positives: Tensor,
+    kind: int,
+    minimum: float,
+    leads: bool,
+    undefined: float,
+) -> None:
+    """Write the best rate of each curve among the points where another reaches a minimum.
+
+    Recall and sensitivity are ``tps / positives``, precision ``tps / (tps + fps)``, NaN of nothing,
+    and specificity ``(negatives - fps) / negatives``, 1 without negatives. Of equally good points
+    the first counts, but of precision or recall the one with more of the other; and of those a rate
+    of 0 is none. NaN is no rate.
+
+    Args:
+        best: float32 or float64 ``[C]`` or ``[]``: the rate, 0 where there is no such point.
+            Overwritten.
+        place: int64, the same: which point that is; one beyond the last where there is none.
+            Overwritten.
+        fps: float64 ``[C, K]`` or ``[K]``: negatives at or above each threshold, descending.
+        tps: the same: positives at or above.
+        negatives: float64 ``[C]`` or ``[]``: all of them.
+        positives: the same.
+        kind: ``PRECISION_AT_RECALL``, ``RECALL_AT_PRECISION``, ``SENSITIVITY_AT_SPECIFICITY`` or
+            ``SPECIFICITY_AT_SENSITIVITY`` of this module.
+        minimum: what the other rate must reach.
+        leads: whether there is one more point in front, which no score reaches.
+        undefined: what takes the place of a recall of none.
+
+    Raises:
+        ValueError: shapes, dtypes or devices do not fit, or there is no such kind.
+
+    >>> import torch
+    >>> from fastmetrics.ops import best_rates_
+    >>> from fastmetrics.ops.rates import RECALL_AT_PRECISION
+    >>> fps, tps = torch.tensor([[0.0, 0.0, 1.0], [1.0, 2.0, 3.0]], dtype=torch.float64)
+    >>> best, place = torch.empty(()), torch.empty((), dtype=torch.int64)
+    >>> kind = RECALL_AT_PRECISION
+    >>> best_rates_(best, place, fps, tps, fps[-1], tps[-1], kind, 0.9, False, 1.0)
+    >>> best, place
+    (tensor(0.6667), tensor(1))
+    """
+    _best_rates(
+        best, place, fps, tps, negatives, positives, kind, minimum, leads, undefined
+    )  # fmt: skip

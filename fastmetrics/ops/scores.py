@@ -68,7 +68,9 @@ class Curve(NamedTuple):
 
     def descending(self) -> Tensor:
         """Return the thresholds ``[K]`` in the order of ``fps`` and ``tps``."""
-        return self.thresholds.sort(descending=True).values if self.grid else self.thresholds
+        if self.order is not None:
+            return self.thresholds.sort(descending=True).values
+        return self.thresholds.flip(0) if self.grid else self.thresholds
 
 
 Curves = Curve | list[Curve]
@@ -314,7 +316,7 @@ class Binned(Scores):
         if micro:
             fps, tps, totals = fps[0], tps[0], totals[:, 0]
         grid = self.grid
-        return Curve(fps, tps, *totals, grid.thresholds, True, grid.order)
+        return Curve(fps, tps, totals[0], totals[1], grid.thresholds, True, grid.order)
 
     @override
     def areas(self, states: States, *, micro: bool, precision: bool) -> Areas:

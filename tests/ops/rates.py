@@ -1,4 +1,4 @@
-"""`roc_rates_` and `precision_recall_`: calls, and oracles that divide number by number."""
+"""Rates of curves, and the best of them: calls, and oracles that divide number by number."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from tests.ops.inputs import NAN, Draw
+from fastmetrics.ops import rates
+from tests.ops.inputs import INF, NAN, Draw
 from tests.ops.laws import Answer, Call, tested_whole
-from tests.ops.refusals import table, zeros
+from tests.ops.refusals import ints, table, zeros
 
 
 def counts_and_results(draw: Draw) -> tuple[dict[str, Tensor], dict[str, Tensor], list[Tensor]]:
@@ -97,6 +98,39 @@ def precision_oracle(call: Call) -> Answer:
     return written(call, "precision", "recall", curves)
 
 
+def make_best(seed: int, **options: Any) -> Call:
+    draw = Draw(seed, options)
+    counts, totals, _ = counts_and_results(draw)
+    kind, minimum = draw("kind", *rates.KINDS), draw("minimum", 0.0, 0.3, 0.5, 0.99, 1.0)
+    leads, undefined = draw("leads at first", False, True), draw("undefined", 0.0, 1.0, NAN)
+    shape = totals["negatives"].shape
+    best = torch.full(shape, -7.0, dtype=draw("dtype of rates", torch.float32, torch.float64))
+    out = {"best": best, "place": torch.full(shape, -7)}
+    draw.done()
+    rest = {"kind": kind, "minimum": minimum, "leads": leads, "undefined": undefined}
+    return Call("best_rates_", {**out, **counts, **totals, **rest})
+
+
+def best_oracle(call: Call) -> Answer:
+    """Sort the points that are allowed."""
+    kind, after = call["kind"], call.fresh()
+    of_precision = kind in (rates.PRECISION_AT_RECALL, rates.RECALL_AT_PRECISION)
+    first = kind in (rates.RECALL_AT_PRECISION, rates.SENSITIVITY_AT_SPECIFICITY)
+    curves = rows_of(call, "fps", "tps", "negatives", "positives")
+    for curve, (fps, tps, (neg,), (pos,)) in enumerate(curves):
+        points = [*zip([0.0] * call["leads"] + fps, [0.0] * call["leads"] + tps, strict=True)]
+        allowed = []
+        for place, (fp, tp) in enumerate(points):
+            found = quotient(tp, pos, call["undefined"])
+            other = quotient(tp, tp + fp, NAN) if of_precision else quotient(neg - fp, neg, 1.0)
+            rate, constrained = (found, other) if first else (other, found)
+            if constrained >= call["minimum"] and rate > (0 if of_precision else -INF):
+                allowed.append((-rate, -constrained if of_precision else 0.0, place))
+        rate, _, place = min(allowed, default=(0.0, 0.0, len(points)))
+        after["best"].view(-1)[curve], after["place"].view(-1)[curve] = -rate, place
+    return Answer({"best": after["best"], "place": after["place"]})
+
+
 def compare(call: Call, found: dict[str, Any], expected: dict[str, Any]) -> None:
     """Equal, whatever the sign of NaN."""
     torch.testing.assert_close(found, expected, rtol=0, atol=0, equal_nan=True)
@@ -136,5 +170,21 @@ PRECISION = tested_whole(
         ({"positives": zeros()}, r"`positives` must be float64 with shape \(2,\)"),
         ({"recall": torch.zeros(4)}, "`recall` must be float32 or float64 with 3 or 4 points"),
         ({"precision": torch.zeros(2, 3)}, "that of all results"),
+    ),
+)
+
+BEST = tested_whole(
+    "best_rates_",
+    make_best,
+    best_oracle,
+    compare=compare,
+    odd=lambda: (make_best(seed) for seed in range(300)),
+    good=lambda: make_best(0, **PLAIN),
+    refusals=lambda: table(
+        ({"tps": zeros(2, 2)}, r"`tps` must be float64 with shape \(2, 3\)"),
+        ({"best": torch.zeros(3)}, r"torch.float32 or torch.float64 with shape \(2,\)"),
+        ({"best": ints(2)}, "`best` must be torch.float32 or torch.float64"),
+        ({"place": zeros(2)}, r"`place` must be torch.int64 with shape \(2,\)"),
+        ({"kind": 4}, r"`kind` must be one of \[0, 1, 2, 3\], got 4"),
     ),
 )

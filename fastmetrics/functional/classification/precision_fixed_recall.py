@@ -16,9 +16,9 @@ from torch import Tensor
 from fastmetrics.functional.classification._best_point import (
     RateAndThreshold,
     best_point,
-    precision_recall_points,
 )
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
+from fastmetrics.ops.rates import PRECISION_AT_RECALL
 from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "precision_at_fixed_recall",
 ]
 
-FORMULA = best_point(precision_recall_points, best="precision", at="recall")
+FORMULA = best_point(PRECISION_AT_RECALL, at="recall")
 
 
 @of_batch(FORMULA, "min_recall=0.5", "(tensor(1.), tensor(0.8000))")

@@ -16,9 +16,9 @@ from torch import Tensor
 from fastmetrics.functional.classification._best_point import (
     RateAndThreshold,
     best_point,
-    precision_recall_points,
 )
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
+from fastmetrics.ops.rates import RECALL_AT_PRECISION
 from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = [
@@ -28,7 +28,7 @@ __all__ = [
     "recall_at_fixed_precision",
 ]
 
-FORMULA = best_point(precision_recall_points, best="recall", at="precision")
+FORMULA = best_point(RECALL_AT_PRECISION, at="precision")
 
 
 @of_batch(FORMULA, "min_precision=0.5", "(tensor(1.), tensor(0.6000))")

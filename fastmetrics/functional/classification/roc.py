@@ -27,18 +27,6 @@ from fastmetrics.ops.thresholds import Thresholds
 __all__ = ["binary_roc", "multiclass_roc", "multilabel_roc", "roc"]
 
 
-def from_origin(curve: Curve) -> Curve:
-    """Put a point that no score reaches, at threshold 1, before thresholds of the data."""
-    if curve.grid:
-        return curve
-    none = torch.zeros_like(curve.negatives).unsqueeze(-1)
-    return curve._replace(
-        fps=torch.cat([none, curve.fps], -1),
-        tps=torch.cat([none, curve.tps], -1),
-        thresholds=torch.cat([curve.thresholds.new_ones(1), curve.thresholds]),
-    )
-
-
 def rates(
     curve: Curve, undefined: str | None = "nan", dtype: torch.dtype = torch.float64
 ) -> tuple[Tensor, Tensor]:

@@ -15,9 +15,9 @@ from torch import Tensor
 from fastmetrics.functional.classification._best_point import (
     RateAndThreshold,
     best_point,
-    roc_points,
 )
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
+from fastmetrics.ops.rates import SENSITIVITY_AT_SPECIFICITY
 from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "sensitivity_at_specificity",
 ]
 
-FORMULA = best_point(roc_points, best="sensitivity", at="specificity")
+FORMULA = best_point(SENSITIVITY_AT_SPECIFICITY, at="specificity")
 
 
 @of_batch(FORMULA, "min_specificity=0.5", "(tensor(1.), tensor(0.6000))")

@@ -15,9 +15,9 @@ from torch import Tensor
 from fastmetrics.functional.classification._best_point import (
     RateAndThreshold,
     best_point,
-    roc_points,
 )
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
+from fastmetrics.ops.rates import SPECIFICITY_AT_SENSITIVITY
 from fastmetrics.ops.thresholds import Thresholds
 
 __all__ = [
@@ -27,7 +27,7 @@ __all__ = [
     "specificity_at_sensitivity",
 ]
 
-FORMULA = best_point(roc_points, best="specificity", at="sensitivity")
+FORMULA = best_point(SPECIFICITY_AT_SENSITIVITY, at="sensitivity")
 
 
 @of_batch(FORMULA, "min_sensitivity=0.5", "(tensor(1.), tensor(0.8000))")
