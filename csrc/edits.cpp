@@ -1,8 +1,9 @@
 // Edit distances of pairs of strings, by code points or by words.
 //
-// Symbols are small numbers: code points as they are, words as numbered by a vocabulary of the two
-// strings. The table of distances between prefixes is never made: neighbours in it differ by -1, 0
-// or 1, so 64 rows of a column are two words of bits, and a step to the next column is some twenty
+// Symbols are small numbers: bytes as they are, other code points and words as numbered by a
+// vocabulary: masks of all code points would take 9 MB, and their first pages longer than a pair.
+// The table of distances between prefixes is never made: neighbours in it differ by -1, 0 or 1, so
+// 64 rows of a column are two words of bits, and a step to the next column is some twenty
 // operations on words (Myers 1999, in the form of Hyyrö 2003). Four blocks of 64 rows at a time are
 // worked off over all columns, each some columns behind the one above it, so that the masks of
 // these blocks (where each symbol stands in them) are all that is looked up, whatever the number of
@@ -28,7 +29,6 @@ namespace {
 constexpr int64_t kRows = 64;
 constexpr size_t kBlocks = 4;  // worked off together
 constexpr uint64_t kUp = 1;    // a step of +1
-constexpr size_t kCodePoints = 0x110000;
 
 template <class T>
 void cut_common_ends(std::span<const T>& a, std::span<const T>& b) {
@@ -234,6 +234,51 @@ std::optional<std::string> edit_steps(std::span<const T> target, std::span<const
   return steps;
 }
 
+// Numbers code points from 0 in the order in which they come first.
+class CodePoints {
+ public:
+  uint32_t number(uint32_t point) {
+    size_t slot = start(point);
+    for (; slots_[slot].number != kFree; slot = (slot + 1) & (slots_.size() - 1)) {
+      if (slots_[slot].point == point) {
+        return slots_[slot].number;
+      }
+    }
+    slots_[slot] = {point, size_++};
+    if (2 * size_ > slots_.size()) {
+      grow();
+    }
+    return size_ - 1;
+  }
+  size_t size() const { return size_; }
+
+ private:
+  static constexpr uint32_t kFree = ~uint32_t{0};
+  struct Slot {
+    uint32_t point = 0;
+    uint32_t number = kFree;
+  };
+
+  size_t start(uint32_t point) const { return mixed(point) & (slots_.size() - 1); }
+
+  void grow() {
+    std::vector<Slot> before(2 * slots_.size());
+    before.swap(slots_);
+    for (const Slot& known : before) {
+      if (known.number != kFree) {
+        size_t slot = start(known.point);
+        while (slots_[slot].number != kFree) {
+          slot = (slot + 1) & (slots_.size() - 1);
+        }
+        slots_[slot] = known;
+      }
+    }
+  }
+
+  std::vector<Slot> slots_ = std::vector<Slot>(256);
+  uint32_t size_ = 0;
+};
+
 class Pair {
  public:
   explicit Pair(int64_t substitution) : substitution_(substitution) {}
@@ -243,17 +288,17 @@ class Pair {
     if (preds.width == 1 && target.width == 1) {
       edits = distance(points(preds), points(target), 256, substitution_, scratch_);
     } else {
-      const auto left = widened(preds, left_), right = widened(target, right_);
-      edits = distance(left, right, kCodePoints, substitution_, scratch_);
+      const auto left = spelled(preds, left_), right = spelled(target, right_);
+      edits = distance(left, right, code_points_.size(), substitution_, scratch_);
     }
     write(row, edits, target.size, preds.size);
   }
 
   std::optional<std::string> steps(const Text& preds, const Text& target, bool words) {
     vocabulary_.clear();
-    const auto left = words ? numbered(preds, left_) : widened(preds, left_);
-    const auto right = words ? numbered(target, right_) : widened(target, right_);
-    return edit_steps(right, left, words ? vocabulary_.size() : kCodePoints, scratch_);
+    const auto left = words ? numbered(preds, left_) : spelled(preds, left_);
+    const auto right = words ? numbered(target, right_) : spelled(target, right_);
+    return edit_steps(right, left, words ? vocabulary_.size() : code_points_.size(), scratch_);
   }
 
   void words(const Text& preds, const Text& target, double* row) {
@@ -268,9 +313,14 @@ class Pair {
     return {static_cast<const uint8_t*>(text.data), static_cast<size_t>(text.size)};
   }
 
-  static std::span<const uint32_t> widened(const Text& text, std::vector<uint32_t>& wide) {
-    with_points(text, [&](const auto* points) { wide.assign(points, points + text.size); });
-    return wide;
+  std::span<const uint32_t> spelled(const Text& text, std::vector<uint32_t>& numbers) {
+    numbers.resize(static_cast<size_t>(text.size));
+    with_points(text, [&](const auto* points) {
+      for (size_t i = 0; i < numbers.size(); ++i) {
+        numbers[i] = code_points_.number(points[i]);
+      }
+    });
+    return numbers;
   }
 
   std::span<const uint32_t> numbered(const Text& text, std::vector<uint32_t>& numbers) {
@@ -294,6 +344,7 @@ class Pair {
   int64_t substitution_;
   EditScratch scratch_;
   Vocabulary vocabulary_;
+  CodePoints code_points_;
   std::vector<Word> words_;
   std::vector<uint32_t> left_, right_;
 };

@@ -1,6 +1,7 @@
 // How far apart two sequences of symbols are, 64 rows of the table of prefixes at a time.
 #pragma once
 
+#include <bit>
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -16,6 +17,8 @@ class EditScratch {
   // Bits for each of `symbols` symbols; untouched ones cost no memory.
   uint64_t* masks(size_t symbols) {
     if (symbols > symbols_) {
+      symbols_ = 0;
+      symbols = std::bit_ceil(symbols);  // a vocabulary grows by a few at a time
       masks_.reset(static_cast<uint64_t*>(std::calloc(symbols, sizeof(uint64_t))));
       if (!masks_) {
         throw std::bad_alloc();
