@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from benchmarks.reasons import why
 from benchmarks.workload import FLOOR, OURS, PEERS, REFERENCE
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -88,13 +89,13 @@ def _faster(rows: list[dict[str, Any]]) -> str:
     if not found:
         return f"Nowhere, in {compared} workloads that a peer has too."
     lines = [
-        f"| `{name}` | {peer} | {ratio:.2f} | {_time(seconds)} |"
+        f"| `{name}` | {peer} | {ratio:.2f} | {_time(seconds)} | {why(name, peer, ratio)} |"
         for name, peer, ratio, seconds in found
     ]
     names = len({entry[0] for entry in found})
     return (
         f"{names} of {compared} workloads that a peer has too.\n\n"
-        + _head("workload", "peer", "our time / theirs", "our time")
+        + _head("workload", "peer", "our time / theirs", "our time", "why")
         + "\n".join(lines)
     )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import io
 import json
+import re
 import sys
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,7 +18,7 @@ pytest.importorskip("torchmetrics")
 
 from rich.console import Console
 
-from benchmarks import absent, against, cuda, memory, page, plots, run
+from benchmarks import absent, against, cuda, memory, page, plots, reasons, run
 from benchmarks.calls import function
 from benchmarks.life import life
 from benchmarks.registry import quick_part, workloads
@@ -198,12 +199,21 @@ def test_figures_plots_and_page(tmp_path):
     text = (tmp_path / "page.md").read_text()
     for part in (
         "1 of 5 workloads",
-        "| `whole/CatMetric/1` | torcheval | 1.50 | 3.00 ms |",
+        "| `whole/CatMetric/1` | torcheval | 1.50 | 3.00 ms | the numbers are looked at for NaN",
         "- `whole/CatMetric/1`: SciPy has none",
         "| counts per class | 3.00x |",
         "`update/x/1` failed: ValueError: no",
     ):
         assert part in text
+
+
+def test_reasons_are_of_workloads_that_there_are():
+    names = [f"{row.name} {peer}" for row in ROWS for peer in row.calls]
+    for pattern, _ in reasons.REASONS:
+        assert any(re.match(pattern, name) for name in names), pattern
+    assert reasons.why("update/x/1", "torcheval", 1.05) == "within the noise of a run"
+    assert reasons.why("update/x/1", "torcheval", 1.2) == "not known"
+    assert "| not known |" not in page.PAGE.read_text(encoding="utf-8")
 
 
 def test_page_without_a_faster_peer(tmp_path):

@@ -53,7 +53,7 @@ def text_value(
         statistic = dataclasses.replace(statistic, keeps_rows=True)
         return value_of(statistic, count_texts(statistic, owner, preds, target, weight), formula)
     sums = sums_of(statistic, owner, preds, target, weight)
-    return torch.scalar_tensor(number_of(formula, sums), dtype=torch.float32)
+    return scalar(number_of(formula, sums))
 
 
 def sums_of(

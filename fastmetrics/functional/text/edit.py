@@ -14,10 +14,11 @@ from torch import Tensor
 
 from fastmetrics.core.states import States
 from fastmetrics.functional._public import public
-from fastmetrics.functional.text._values import text_value, value_of
-from fastmetrics.ops.edits import EDITS, Edits
+from fastmetrics.functional.text._values import number_of, value_of
+from fastmetrics.ops.edits import EDITS, SAMPLES, Edits
 from fastmetrics.ops.strings import count_texts
 from fastmetrics.utilities.checks import check_choice, check_int
+from fastmetrics.utilities.data import scalar
 
 __all__ = ["edit_distance"]
 
@@ -90,10 +91,8 @@ def edit_distance(
     tensor(5.)
     """
     statistic = distances(substitution_cost, reduction)
-    if reduction == "mean":
-        found: Tensor = text_value(
-            "edit_distance", statistic, mean, preds, target, each=False, weight=weight
-        )
-        return found.nan_to_num(0.0) if weight is None else found  # of no samples
+    if reduction == "mean" and weight is None:
+        sums = statistic.numbers_of(preds, target)
+        return scalar(number_of(mean, sums) if sums[SAMPLES] else 0.0)
     states = count_texts(statistic, "edit_distance", preds, target, weight)
     return read_distance(statistic, states, reduction)
