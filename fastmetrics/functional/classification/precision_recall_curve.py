@@ -71,7 +71,7 @@ def precision_and_recall(
     ``closed`` ascends, and ends in the point (1, 0) ``[..., K + 1]``.
     """
     *shape, points = curve.fps.shape
-    shape.append(points + closed)
+    shape.append(points + 1 if closed else points)
     precision = torch.empty(shape, dtype=dtype, device=curve.fps.device)
     recall = torch.empty(shape, dtype=dtype, device=curve.fps.device)
     none = 1.0 if undefined is None and not curve.grid else math.nan
