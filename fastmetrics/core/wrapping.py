@@ -33,7 +33,12 @@ def is_ours(method: Callable[..., Any]) -> bool:
 
 
 def ensure_wrapped(cls: type[Metric]) -> None:
-    """Wrap ``update`` and ``compute`` of a class unless they are wrapped already."""
+    """Wrap ``update`` and ``compute`` of a class, and of those above, unless they are already."""
+    if cls.update is cls._wrapped_update and cls.compute is cls._wrapped_compute:
+        return
+    for base in cls.__bases__:  # whose methods may be called by what is put on this one later
+        if hasattr(base, "_wrapped_update"):
+            ensure_wrapped(base)
     update: Any = cls.update
     if update is not cls._wrapped_update and not getattr(update, "__isabstractmethod__", False):
         # The promise of `fused_update` holds for the update it was made for.
