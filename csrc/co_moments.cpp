@@ -187,8 +187,9 @@ struct Moments {
 constexpr int64_t kColumns = sizeof(Moments) / sizeof(double);
 
 // Pairs of one output that share a shift, and columns handled at a time. Cancellation costs at most
-// the number of pairs in rounding errors, because the shift is one of the values. Each part of a
-// batch holds a block, so larger ones would be megabytes.
+// the number of pairs in rounding errors, because the shift is one of the values. At the end of a
+// block the moments of every column are merged, which takes as long as fifty pairs; but each part
+// of a batch holds a block of what is not read in place, so that larger ones would be megabytes.
 constexpr int64_t kPairsPerBlock = 2048;
 constexpr int64_t kRowsPerBlock = 64;
 constexpr int64_t kWidth = 256;
@@ -226,6 +227,9 @@ class NumberSource {
   }
 
   bool is_long() const { return is_long_; }
+
+  // Whether rows lie in memory as they are needed.
+  bool in_place() const { return in_place_ && column_stride_ == 1; }
 
   // Single numbers, copied.
   void read(int64_t first, int64_t count, V* numbers) const {
@@ -634,8 +638,11 @@ class CoMoments final : public Job {
     }
     const bool by_column = outputs_ > 1 && preds_.walks_columns() && target_.walks_columns();
     width_ = by_column ? 1 : std::min(outputs_, kWidth);
-    rows_ =
-        std::min(count_, std::max(kRowsPerBlock, kPairsPerBlock / std::max<int64_t>(1, width_)));
+    const int64_t width = std::max<int64_t>(1, width_);
+    const bool in_place = preds_.in_place() && target_.in_place();
+    rows_ = in_place ? std::min(kPairsPerBlock, kRowsPerBlock * kWidth / width)
+                     : std::max(kRowsPerBlock, kPairsPerBlock / width);
+    rows_ = std::min(count_, rows_);
   }
 
   Extent extent() const override {

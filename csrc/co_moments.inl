@@ -107,8 +107,13 @@ void add_pairs(const Tile<V>& tile, const double* shifts, double* sums, int64_t 
                              load_lanes(shifts + 2 * stride + column)};
     auto lanes = load_sums<Doubles>(sums + column, stride);
     for (int64_t row = 0; row < tile.rows; ++row) {
-      const Doubles preds = load_lanes(tile.preds + row * tile.preds_pitch + column);
-      const Doubles target = load_lanes(tile.target + row * tile.target_pitch + column);
+      const V* preds_row = tile.preds + row * tile.preds_pitch + column;
+      const V* target_row = tile.target + row * tile.target_pitch + column;
+      // The same place of the next tile: going down a column the hardware does not foresee it.
+      __builtin_prefetch(preds_row + tile.rows * tile.preds_pitch);
+      __builtin_prefetch(target_row + tile.rows * tile.target_pitch);
+      const Doubles preds = load_lanes(preds_row);
+      const Doubles target = load_lanes(target_row);
       if constexpr (kWeighted) {
         lanes.add(preds, target, load_lanes(tile.weight + row * tile.width + column), shift);
       } else {

@@ -45,7 +45,7 @@ struct Term {
   int64_t column;
   ErrorParameters parameters;
   bool weighted;
-  AddErrors add;  // null if there is nothing to add up
+  AddErrors add;  // empty if there is nothing to add up
 
   bool operator==(const Term& other) const {
     const bool deviance = column == kDeviance || column == kOutsideDomain;
@@ -65,10 +65,10 @@ std::vector<Term> terms_of(int64_t terms, const ErrorParameters& parameters, boo
   }
   if (terms >> kDeviance & 1) {
     // Nothing lies outside the domain of a square.
-    const AddErrors add = parameters.power == 0.0 ? nullptr : kernels.add[kOutsideDomain];
+    const AddErrors add = parameters.power == 0.0 ? AddErrors{} : kernels.add[kOutsideDomain];
     found.push_back({kOutsideDomain, parameters, false, add});
   }
-  found.push_back({kWeight, parameters, true, weighted ? kernels.add[kWeight] : nullptr});
+  found.push_back({kWeight, parameters, true, weighted ? kernels.add[kWeight] : AddErrors{}});
   return found;
 }
 
@@ -77,11 +77,13 @@ struct Source {
   explicit Source(const Tensor& tensor)
       : data(tensor.const_data_ptr()),
         load(loader(tensor.scalar_type())),
-        is_double(tensor.scalar_type() == ScalarType::Double) {}
+        is_double(tensor.scalar_type() == ScalarType::Double),
+        is_float(tensor.scalar_type() == ScalarType::Float) {}
 
   const void* data;
   LoadReals load;
   bool is_double;
+  bool is_float;
 };
 
 // Whole numbers of up to 64 bits of two tensors, subtracted before they become doubles: those hold
@@ -144,6 +146,9 @@ bool by_column(const Tensor& preds, const Tensor& target, int64_t columns) {
          target.stride(0) < target.stride(1);
 }
 
+// Sums that a few terms may have in the nearest cache, and floats that may lie there with them.
+constexpr int64_t kMostPeriod = 2048;
+
 // Walks the elements in blocks, each within one row or of whole periods of columns.
 class Errors {
  public:
@@ -170,13 +175,18 @@ class Errors {
       differences_.emplace(preds, target);
     }
     sums_quotients_ = columns == 1 && !preds_.is_double && !target_.is_double;
+    narrow_ = preds_.is_float && target_.is_float && !weights_ && geometry_.axes <= 1 &&
+              geometry_.inner_a() == 1 && geometry_.inner_b() == 1;
     const ErrorKernels& kernels = FM_PICK(kErrors);
+    // A register takes elements of several rows at a time, where that leaves few sums or there are
+    // many rows.
+    const int64_t most = narrow_ ? kMostPeriod : kErrorBlock;
     period_ = columns == 1 ? kernels.period : columns * kernels.lanes;
-    if (period_ > kErrorBlock) {
+    if (period_ > (rows < 8 * kernels.lanes ? kErrorBlock : kMostPeriod)) {
       period_ = columns;
-      block_ = std::min(kErrorBlock, columns);
+      block_ = std::min(most, columns);
     } else {
-      block_ = kErrorBlock / period_ * period_;
+      block_ = period_ > most ? most : most / period_ * period_;
     }
   }
 
@@ -185,13 +195,17 @@ class Errors {
   // Adds the elements [begin, end), whose first one begins a row (or lies in the only column that
   // they belong to), to one row of `period` sums per term.
   void add(int64_t begin, int64_t end, std::span<const Term> terms, double* sums) const {
+    if (narrow_) {
+      add_floats(begin, end, terms, sums);
+      return;
+    }
     alignas(64) double preds[kErrorBlock];
     alignas(64) double target[kErrorBlock];
     alignas(64) double weight[kErrorBlock];
     alignas(64) double error[kErrorBlock];
     for (int64_t first = begin; first < end;) {
       const int64_t slot = (first - begin) % period_;
-      const int64_t count = std::min({block_, end - first, slot > 0 ? period_ - slot : block_});
+      const int64_t count = count_from(slot, first, end);
       Pairs pairs{preds, target, nullptr, nullptr, count, sums_quotients_};
       read(first, count, preds, target, pairs);
       if (differences_ && exceed_exact_(preds, target, count)) {
@@ -203,9 +217,9 @@ class Errors {
       }
       double* own = sums + slot;
       for (const Term& term : terms) {
-        if (term.add != nullptr) {
+        if (term.add) {
           pairs.weight = weights_ && term.weighted ? weight : nullptr;
-          term.add(pairs, term.parameters, period_, own);
+          term.add.wide(pairs, term.parameters, period_, own);
         }
         own += period_;
       }
@@ -214,6 +228,31 @@ class Errors {
   }
 
  private:
+  // How many elements are added at a time from `first` on, which goes to `slot` of a period.
+  int64_t count_from(int64_t slot, int64_t first, int64_t end) const {
+    return std::min({block_, end - first, slot > 0 ? period_ - slot : block_});
+  }
+
+  // The same of floats that lie in a row.
+  void add_floats(int64_t begin, int64_t end, std::span<const Term> terms, double* sums) const {
+    const auto* preds = static_cast<const float*>(preds_.data);
+    const auto* target = static_cast<const float*>(target_.data);
+    for (int64_t first = begin; first < end;) {
+      const int64_t slot = (first - begin) % period_;
+      const int64_t count = count_from(slot, first, end);
+      const PairsOf<float> pairs{preds + first, target + first, nullptr,
+                                 nullptr,       count,          sums_quotients_};
+      double* own = sums + slot;
+      for (const Term& term : terms) {
+        if (term.add) {
+          term.add.narrow(pairs, term.parameters, period_, own);
+        }
+        own += period_;
+      }
+      first += count;
+    }
+  }
+
   // All axes, as they lie in memory where their order does not show.
   static std::vector<int64_t> order(const Tensor& target, bool keep) {
     std::vector<int64_t> axes(target.dim());
@@ -268,6 +307,7 @@ class Errors {
   int64_t period_;
   int64_t block_;
   bool sums_quotients_;
+  bool narrow_;  // floats in a row, without weights
   Weights weights_;
 };
 

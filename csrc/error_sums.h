@@ -46,19 +46,31 @@ inline constexpr int64_t kErrorBlock = 512;
 using LoadReals = void (*)(const void* data, int64_t offset, int64_t stride, int64_t count,
                            double* out);
 // A block of pairs.
-struct Pairs {
-  const double* preds;
-  const double* target;
+template <class T>
+struct PairsOf {
+  const T* preds;
+  const T* target;
   const double* error;   // preds - target; null where that is the difference of the doubles
   const double* weight;  // null for ones
   int64_t count;
   bool sums_quotients;  // of one column, and in range of double if a few are multiplied
 };
+using Pairs = PairsOf<double>;
 
 // sums[i % period] += weight[i] * term of pair i. `period` is a multiple of `lanes`, or `count`
 // does not exceed it.
-using AddErrors = void (*)(const Pairs& pairs, const ErrorParameters& parameters, int64_t period,
-                           double* sums);
+template <class T>
+using AddTerm = void (*)(const PairsOf<T>& pairs, const ErrorParameters& parameters, int64_t period,
+                         double* sums);
+
+// A term of doubles, and of floats that lie in a row and have no weights: those are converted in
+// the registers, which halves the time of a square.
+struct AddErrors {
+  AddTerm<double> wide = nullptr;
+  AddTerm<float> narrow = nullptr;
+
+  explicit operator bool() const { return wide != nullptr; }
+};
 
 struct ErrorKernels {
   // Accumulators that hide the delay of an addition when there is one column.

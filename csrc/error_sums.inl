@@ -61,6 +61,13 @@ FM_INLINE Reals load(const double* from) {
   return v;
 }
 
+FM_INLINE Reals load(const float* from) {
+  typedef float Floats __attribute__((vector_size(FM_VECTOR_BYTES / 2)));
+  Floats v;
+  std::memcpy(&v, from, sizeof(v));
+  return __builtin_convertvector(v, Reals);
+}
+
 FM_INLINE Reals all(double value) { return Reals{} + value; }
 FM_INLINE Reals magnitude(Reals x) {
   return reinterpret_cast<Reals>(reinterpret_cast<Words>(x) & 0x7fffffffffffffff);
@@ -377,8 +384,8 @@ struct One {
   FM_INLINE static Reals at(Reals, Reals, Reals, const ErrorParameters&) { return all(1.0); }
 };
 
-template <class Term, bool kWeighted, bool kApart>
-FM_INLINE Reals term_at(const Pairs& pairs, int64_t i, const ErrorParameters& parameters) {
+template <class Term, bool kWeighted, bool kApart, class T>
+FM_INLINE Reals term_at(const PairsOf<T>& pairs, int64_t i, const ErrorParameters& parameters) {
   const Reals p = load(pairs.preds + i);
   const Reals t = load(pairs.target + i);
   const Reals value = Term::at(p, t, kApart ? load(pairs.error + i) : p - t, parameters);
@@ -390,8 +397,8 @@ FM_INLINE Reals term_at(const Pairs& pairs, int64_t i, const ErrorParameters& pa
 }
 
 // The last elements of a block that fill no register: what follows them must not be read.
-template <class Term, bool kWeighted, bool kApart>
-FM_INLINE void add_rest(const Pairs& pairs, int64_t first, const ErrorParameters& parameters,
+template <class Term, bool kWeighted, bool kApart, class T>
+FM_INLINE void add_rest(const PairsOf<T>& pairs, int64_t first, const ErrorParameters& parameters,
                         double* sums) {
   double p[kRealLanes] = {};
   double t[kRealLanes] = {};
@@ -414,8 +421,8 @@ FM_INLINE void add_rest(const Pairs& pairs, int64_t first, const ErrorParameters
 }
 
 // Adds the whole periods of a block, with one division each; returns how many pairs that were.
-template <class Term, bool kWeighted>
-FM_INLINE int64_t add_fractions(const Pairs& pairs, double* sums) {
+template <class Term, bool kWeighted, class T>
+FM_INLINE int64_t add_fractions(const PairsOf<T>& pairs, double* sums) {
   const auto at = [&](int64_t i) __attribute__((always_inline)) {
     Fraction one = Term::fraction(load(pairs.preds + i), load(pairs.target + i));
     if constexpr (kWeighted) {
@@ -434,8 +441,8 @@ FM_INLINE int64_t add_fractions(const Pairs& pairs, double* sums) {
   return i;
 }
 
-template <class Term, bool kWeighted, bool kApart>
-FM_INLINE void add_all(const Pairs& pairs, const ErrorParameters& parameters, int64_t period,
+template <class Term, bool kWeighted, bool kApart, class T>
+FM_INLINE void add_all(const PairsOf<T>& pairs, const ErrorParameters& parameters, int64_t period,
                        double* sums) {
   int64_t i = 0;
   constexpr bool kDivides = std::is_same_v<Term, Percentage> || std::is_same_v<Term, Symmetric>;
@@ -480,6 +487,15 @@ void add_errors(const Pairs& pairs, const ErrorParameters& parameters, int64_t p
   }
 }
 
+template <class Term>
+void add_floats(const PairsOf<float>& pairs, const ErrorParameters& parameters, int64_t period,
+                double* sums) {
+  add_all<Term, false, false>(pairs, parameters, period, sums);
+}
+
+template <class Term>
+constexpr AddErrors kAdd{add_errors<Term>, add_floats<Term>};
+
 inline bool exceed_exact(const double* preds, const double* target, int64_t count) {
   Reals largest[2] = {};
   int64_t i = 0;
@@ -497,13 +513,12 @@ inline bool exceed_exact(const double* preds, const double* target, int64_t coun
 constexpr ErrorKernels kErrors{
     kUnroll * kRealLanes,
     kRealLanes,
-    {add_errors<Squared>, add_errors<Absolute>, add_errors<SquaredLog>, add_errors<Percentage>,
-     add_errors<Symmetric>, add_errors<Magnitude>, add_errors<LogCosh>, add_errors<Power>,
-     add_errors<Tweedie>, add_errors<OutsideDomain>, add_errors<One>},
-    add_errors<Cubed>,
-    add_errors<LibraryPower>,
-    add_errors<Poisson>,
-    add_errors<SquareRoots>,
-    add_errors<Gamma>,
-    add_errors<InverseGaussian>,
+    {kAdd<Squared>, kAdd<Absolute>, kAdd<SquaredLog>, kAdd<Percentage>, kAdd<Symmetric>,
+     kAdd<Magnitude>, kAdd<LogCosh>, kAdd<Power>, kAdd<Tweedie>, kAdd<OutsideDomain>, kAdd<One>},
+    kAdd<Cubed>,
+    kAdd<LibraryPower>,
+    kAdd<Poisson>,
+    kAdd<SquareRoots>,
+    kAdd<Gamma>,
+    kAdd<InverseGaussian>,
     exceed_exact};
