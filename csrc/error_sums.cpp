@@ -152,7 +152,8 @@ constexpr int64_t kMostPeriod = 2048;
 // Walks the elements in blocks, each within one row or of whole periods of columns.
 class Errors {
  public:
-  Errors(const Inputs& inputs, int64_t rows, int64_t columns, bool apart, const Weights& weights)
+  Errors(const Inputs& inputs, int64_t rows, int64_t columns, bool apart, const Weights& weights,
+         std::span<const Term> terms)
       : preds_(inputs.preds), target_(inputs.target), rows_(rows), weights_(weights) {
     const auto& [preds, target, weight, top_probs] = inputs;
     if (columns == 1) {
@@ -176,7 +177,9 @@ class Errors {
     }
     sums_quotients_ = columns == 1 && !preds_.is_double && !target_.is_double;
     narrow_ = preds_.is_float && target_.is_float && !weights_ && geometry_.axes <= 1 &&
-              geometry_.inner_a() == 1 && geometry_.inner_b() == 1;
+              geometry_.inner_a() == 1 && geometry_.inner_b() == 1 &&
+              std::all_of(terms.begin(), terms.end(),
+                          [](const Term& term) { return !term.add || term.add.narrow != nullptr; });
     const ErrorKernels& kernels = FM_PICK(kErrors);
     // A register takes elements of several rows at a time, where that leaves few sums or there are
     // many rows.
@@ -307,7 +310,7 @@ class Errors {
   int64_t period_;
   int64_t block_;
   bool sums_quotients_;
-  bool narrow_;  // floats in a row, without weights
+  bool narrow_;  // floats in a row, without weights, of terms that take them
   Weights weights_;
 };
 
@@ -361,7 +364,7 @@ class ErrorSums final : public Job {
   }
 
   void open(const Partition& partition) override {
-    errors_.emplace(inputs_, rows_, columns_, apart_, weights_);
+    errors_.emplace(inputs_, rows_, columns_, apart_, weights_, terms_);
     lanes_ = Scratch<double>(partition.parts, walks() * width() * errors_->period());
     sums_ = Scratch<double>(partition.parts, columns_ * width());
   }

@@ -63,8 +63,8 @@ template <class T>
 using AddTerm = void (*)(const PairsOf<T>& pairs, const ErrorParameters& parameters, int64_t period,
                          double* sums);
 
-// A term of doubles, and of floats that lie in a row and have no weights: those are converted in
-// the registers, which halves the time of a square.
+// A term of doubles, and perhaps of floats that lie in a row and have no weights: those are
+// converted in the registers.
 struct AddErrors {
   AddTerm<double> wide = nullptr;
   AddTerm<float> narrow = nullptr;

@@ -76,12 +76,20 @@ template <class Sum>
 class Scratch {
  public:
   Scratch() = default;
-  // Parts lie a cache line apart, so that two threads never write to the same one.
+  // Parts begin at cache lines, so that two threads never write to the same one and no register is
+  // stored across two.
   Scratch(int64_t parts, int64_t size)
-      : size_(size), pitch_(size + 8), sums_(parts * pitch_), notes_(parts) {}
+      : size_(size),
+        pitch_((size / kLine + 1) * kLine),
+        sums_(static_cast<size_t>(parts * pitch_ + kLine)),
+        notes_(static_cast<size_t>(parts)) {}
 
   int64_t parts() const { return static_cast<int64_t>(notes_.size()); }
-  Sum* sums(int64_t part) { return sums_.data() + part * pitch_; }
+  Sum* sums(int64_t part) {
+    const auto address = reinterpret_cast<uintptr_t>(sums_.data());
+    const size_t skipped = (64 - address % 64) % 64 / sizeof(Sum);
+    return sums_.data() + skipped + part * pitch_;
+  }
   Notes& notes(int64_t part) { return notes_[part]; }
 
   // Folds all parts into the first.
@@ -90,16 +98,20 @@ class Scratch {
     for (const Notes& notes : notes_) {
       total += notes;
     }
+    Sum* into = sums(0);
     for (size_t part = 1; part < notes_.size(); ++part) {
       const Sum* from = sums(static_cast<int64_t>(part));
       for (int64_t i = 0; i < size_; ++i) {
-        sums_[i] += from[i];
+        into[i] += from[i];
       }
     }
     return total;
   }
 
  private:
+  static_assert(64 % sizeof(Sum) == 0);
+  static constexpr int64_t kLine = 64 / sizeof(Sum);
+
   int64_t size_ = 0;
   int64_t pitch_ = 0;
   std::vector<Sum> sums_;
