@@ -31,12 +31,17 @@ struct RowScale {
   double target = 1.0;
 };
 
+// Beyond these some squares may have left the range of double: a cosine of NaN asks for
+// `scaled_cosine`.
+inline constexpr double kLeastSquares = 0x1p-900;
+inline constexpr double kMostSquares = 0x1p900;
+
 // The value of a row, from three sums: of products, or the first of them of a divergence's terms.
 template <RowKind kind>
 inline double value_of_row(double first, double second, double third) {
   if constexpr (kind == RowKind::kCosine) {
-    // Beyond these some squares may have left the range of double: NaN asks for `scaled_cosine`.
-    const bool sound = second > 0x1p-900 && second < 0x1p900 && third > 0x1p-900 && third < 0x1p900;
+    const bool sound = second > kLeastSquares && second < kMostSquares && third > kLeastSquares &&
+                       third < kMostSquares;
     return sound ? first / (std::sqrt(second) * std::sqrt(third))
                  : std::numeric_limits<double>::quiet_NaN();
   }

@@ -40,6 +40,13 @@ struct Rows {
 #endif
   }
 
+  FM_INLINE static Values root(Values x) {
+    for (int lane = 0; lane < kCount; ++lane) {
+      x[lane] = std::sqrt(x[lane]);
+    }
+    return x;
+  }
+
   FM_INLINE static double sum(const Values& v) {
     return fold_lanes<double, FM_VECTOR_BYTES>(&v, PickSum{});
   }
@@ -147,6 +154,19 @@ struct RowSums {
       }
     }
   }
+
+  // `value_of_row` of a row in each lane.
+  template <RowKind kind>
+  FM_INLINE Rows::Values value() const {
+    using R = Rows;
+    if constexpr (kind == RowKind::kCosine) {
+      const auto sound = (second > kLeastSquares) & (second < kMostSquares) &
+                         (third > kLeastSquares) & (third < kMostSquares);
+      const R::Values cosine = first / (R::root(second) * R::root(third));
+      return sound ? cosine : R::all(std::numeric_limits<double>::quiet_NaN());
+    }
+    return kind == RowKind::kJs || kind == RowKind::kJsLog ? 0.5 * first : first;
+  }
 };
 
 // Adds to `totals` what `count` columns of a row contribute; see RowKernels.
@@ -219,16 +239,8 @@ void compare_narrow(const double* preds, const double* target, int64_t rows, int
     for (int64_t column = 0; column < columns; ++column) {
       sums.add<kind>(load(preds, column), load(target, column), preds_scale, target_scale);
     }
-    double first[R::kCount];
-    double second[R::kCount];
-    double third[R::kCount];
-    std::memcpy(first, &sums.first, sizeof(first));
-    std::memcpy(second, &sums.second, sizeof(second));
-    std::memcpy(third, &sums.third, sizeof(third));
-    for (int lane = 0; lane < R::kCount; ++lane) {
-      first[lane] = value_of_row<kind>(first[lane], second[lane], third[lane]);
-    }
-    std::memcpy(values + row, first, std::min<int64_t>(count, R::kCount) * sizeof(double));
+    const R::Values value = sums.value<kind>();
+    std::memcpy(values + row, &value, std::min<int64_t>(count, R::kCount) * sizeof(double));
   }
 }
 
