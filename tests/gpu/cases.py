@@ -159,8 +159,29 @@ def of_shapes() -> Iterator[tuple[str, laws.Call]]:
     yield "co_moments_ outputs", call.changed(["preds"], LAYOUTS["strided"])
 
 
+def of_fused() -> Iterator[tuple[str, laws.Call]]:
+    """Statistics of the same rows or pairs, by their places in the menus of `tests.ops.fused`."""
+    for classes, size, *chosen in (
+        (2, N, 0, 3, 5), (10, N, 0, 2, 3, 5), (10, N, 0, 4, 6), (10, N, 2, 4), (10, N, 5, 0),
+        (100, 512, 0, 2, 3, 5), (100, 512, 2, 6), (1000, 64, 0, 2, 3, 5), (1000, 64, 5, 0),
+    ):  # fmt: skip
+        options = {"task": "classes", "width": classes, "chosen": chosen, "shape": (size,)}
+        for dtype in SCORE_DTYPES if (classes, *chosen) == (10, 0, 4, 6) else (torch.float32,):
+            call = make("fused_", depth=0, ignore_index=None, **options | {"dtype": dtype})
+            yield f"fused_ rows {classes} {chosen} {str(dtype)[6:]}", call
+    options = {"task": "classes", "width": 21, "chosen": [0, 3, 5], "depth": 2}
+    yield "fused_ rows of images", make("fused_", ignore_index=1, **options)
+    for weight, chosen in itertools.product(
+        (None, torch.float64), ([2, 4], [3, 4, 2], [0, 5, 6], [0, 2, 3, 5, 6])
+    ):
+        options = {"task": "numbers", "depth": 0, "chosen": chosen, "weight": weight}
+        for dtype in SCORE_DTYPES:
+            call = make("fused_", **options | {"dtype": dtype})
+            yield f"fused_ pairs {chosen} {'weighted ' * bool(weight)}{str(dtype)[6:]}", call
+
+
 # By name: the op, and each argument, state first.
 CASES: dict[str, tuple[str, tuple[Any, ...]]] = {
     name: (call.op, tuple(call.arguments.values()))
-    for name, call in itertools.chain(of_every_op(), of_many_classes(), of_shapes())
+    for name, call in itertools.chain(of_every_op(), of_many_classes(), of_shapes(), of_fused())
 }

@@ -23,6 +23,8 @@ from tools import aot
 
 # What tells the ways of a kernel apart that loop differently.
 WAYS = ("MODE", "SAMPLEWISE", "SHARED", "TO", "PLACE", "ALONE", "DIRECT", "PER_CLASS", "MULTICLASS")
+# Statistics that a kernel counts or not.
+ONE_OF = ("counts", "matrix", "cells", "sums", "parts")
 # Ways with one program and one block by their nature.
 SINGLE = ("DIRECT",)
 
@@ -50,6 +52,8 @@ def way_of(launch: aot.Launch) -> tuple[Any, ...]:
     """The kernel, and the way that it takes."""
     values = _named(launch)
     ways = [(name, values[name]) for name in WAYS if name in values]
+    ways += [(name, x.MODE) for name, x in values.items() if hasattr(x, "MODE")]
+    ways += [(name, values[name] is not None) for name in ONE_OF if name in values]
     scores = getattr(values.get("rules"), "SCORES", None)
     weighted = values.get("weight") is not None
     return (launch.kernel.fn.__name__, *ways, ("scores", scores), ("weighted", weighted))

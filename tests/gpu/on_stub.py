@@ -29,7 +29,7 @@ NAMES = [
     "exact_match_ 0", "label_exact_match_ 0", "hinge_sums_ 0", "ranking_sums_ 0", "error_sums_ 0",
     "cross_entropy_sums_ 0",
     "co_moments_ 0", "aggregate_ 0", "row_similarity_ 0", "tensor_stats_ 0", "keep_scores_ 0",
-    "fused_ 0",
+    "fused_ 0", "fused_ rows 10 [0, 2, 3, 5] float32", "fused_ pairs [3, 4, 2] float32",
 ]  # fmt: skip
 
 
@@ -121,6 +121,16 @@ def test_small_updates_are_one_launch_and_large_sums_two(gpu, size):
     for name, (op, args) in updates(size).items():
         one = size <= 2**16 if name == "errors" else name in SMALL
         assert launched(gpu, op, args) <= 2 - one, name
+
+
+TOGETHER = [name for name in CASES if name.startswith(("fused_ rows", "fused_ pairs"))]
+
+
+@pytest.mark.parametrize("name", TOGETHER[::5])
+def test_statistics_of_one_batch_are_two_launches(gpu, name):
+    op, args = CASES[name]
+    assert 1 <= launched(gpu, op, args) <= 2
+    assert 1 <= launched(gpu, op, args) <= 2  # again, from the plan
 
 
 # At most so many times each kernel is compiled for all of these sizes.

@@ -75,6 +75,39 @@ def test_counts_take_one_launch_and_sums_two():
         assert len(launches) == 1 if counts else len(launches) <= 2, name
 
 
+def launched(name, changed=lambda args: args):
+    op, args = UPDATES[name]
+    return [launch.kernel.__name__ for launch in aot.record(op, *changed(args))]
+
+
+def test_statistics_of_the_same_rows_or_pairs_take_two_launches():
+    """They are read once: what is launched does not grow with the statistics."""
+    names = [name for name in UPDATES if name.startswith("fused_ rows")]
+    assert len(names) > 10
+    for name in names:
+        sums = ["add_partials"] if any(x.shape[-1] == 3 for x in UPDATES[name][1][0]) else []
+        assert launched(name) == ["count_once", *sums], name
+    names = [name for name in UPDATES if name.startswith("fused_ pairs")]
+    assert len(names) > 10
+    for name in names:
+        assert launched(name) == ["add_once", "fold_once"], name
+
+
+def test_what_cannot_be_done_together_is_launched_in_turn():
+    """Other targets left out, weights, several outputs; another power is another pass."""
+    program = UPDATES["fused_ rows 10 [0, 2, 3, 5] float32"][1][-2]
+    ignored = [*program]
+    ignored[3:5] = 1, 7  # of the class counts
+    assert ignored != program
+    in_turn = launched(
+        "fused_ rows 10 [0, 2, 3, 5] float32", lambda args: [*args[:-2], ignored, args[-1]]
+    )
+    assert in_turn == ["count_once", "add_partials", "count"]
+    assert "count_once" not in launched("fused_ weighted0")
+    assert "add_once" not in launched("fused_ 5")
+    assert launched("fused_ 4") == ["add_once", "fold_once"] * 2 + ["sum_errors"]
+
+
 @triton.jit
 def hold_too_much(x):
     lane = tl.arange(0, 16384)

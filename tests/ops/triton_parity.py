@@ -33,6 +33,7 @@ from tests.gpu.cases import CASES, left_to_reference
 from tests.gpu.loops import few_programs, looping_calls
 from tests.ops import laws
 from tests.ops.curve import LEFT_OUT
+from tests.ops.fused import Fusion, gathered
 from tests.ops.inputs import INF, LAYOUTS, NAN, SCORE_DTYPES
 from tests.ops.laws import Call, every_op, every_tensor
 from tests.ops.score_histogram import READINGS, TASKS, edges_of
@@ -390,6 +391,49 @@ def test_class_blocks_are_powers_of_two_within_the_budget(size):
             assert block.bit_count() == block_classes.bit_count() == 1
             assert block * block_classes <= 4096
             assert block_classes >= min(classes, 1024)
+
+
+# Several statistics of one batch
+
+
+def separately(call: Fusion) -> dict[str, list[Tensor]]:
+    """What the kernel of each op writes on its own."""
+    return gathered([laws.results(part, kernel_of(part.op)) for part in call.apart()])
+
+
+@pytest.mark.parametrize("chosen", [[0, 2, 3, 5], [1, 0, 4, 6], [5, 2], [3, 4, 0]], ids=str)
+def test_rows_read_once_have_the_bits_of_the_separate_kernels(chosen, monkeypatch):
+    monkeypatch.setattr(kernels.fused_rows, "is_wide", lambda positions: chosen[0] == 5)
+    for seed, width in enumerate((2, 4, 300)):
+        options = {"chosen": chosen, "shape": (130 if width < 300 else 20,), "width": width}
+        dtype, ignore = SCORE_DTYPES[(seed + chosen[-1]) % 4], (None, 1)[seed % 2]
+        call = OPS["fused_"].make(
+            seed, task="classes", dtype=dtype, weight=None, depth=2, ignore_index=ignore, **options
+        )
+        preds, target = call["preds"], call["target"]
+        preds.view(-1)[::97], preds.view(-1)[1::101] = NAN, INF
+        preds[3], target.view(-1)[7] = -INF, width + 3
+        for layout in ("contiguous", "transposed"):
+            each = call.changed(["preds"], LAYOUTS[layout])
+            found, expected = laws.results(each, kernel_of("fused_")), separately(each)
+            for name, wanted in expected.items():
+                for one, other in zip(found[name], wanted, strict=True):
+                    laws.same_bits(name, one, other)
+
+
+@pytest.mark.parametrize("task", ["predicted classes", "binary", "numbers"])
+def test_pairs_read_once(task, monkeypatch):
+    """Jobs of different powers, integers, weights; sums as those of the separate kernels."""
+    monkeypatch.setattr(kernels.fused_pairs, "is_wide", lambda positions: task == "binary")
+    for weight, size in ((None, 1), (None, 3000), (torch.float64, 300)):
+        for dtype in SCORE_DTYPES[::2]:
+            call = OPS["fused_"].make(
+                size, task=task, dtype=dtype, weight=weight, depth=0, shape=(size,), chosen=None
+            )
+            found = laws.results(call, kernel_of("fused_"))
+            for name, wanted in separately(call).items():
+                for one, other in zip(found[name], wanted, strict=True):
+                    torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-15, equal_nan=True)
 
 
 # Scores

@@ -28,9 +28,9 @@ from fastmetrics.ops.triton.inputs import (
     as_score,
     fold_partials,
     is_wide,
+    keep_best,
     load_columns,
     locate,
-    nan_max,
     numbers,
     ones_or_weights,
     ordered_programs,
@@ -52,6 +52,7 @@ PAIRS = 4096
 
 # Scores that a program holds at a time.
 ROW_TILE = 1024
+WARPS = 8
 
 
 class Rules(NamedTuple):
@@ -122,6 +123,30 @@ def write_bins(row, tile_start, sums, TOTAL: tl.constexpr, BINS: tl.constexpr):
 
 
 @triton.jit
+def add_readings(
+    sums_0, sums_1, tile_start, edges, value, counted, prob, share, right,
+    rules: tl.constexpr, BINS: tl.constexpr,
+):  # fmt: skip
+    """Add positions to the sums of each reading: as probabilities, and as logits."""
+    if rules.READINGS == 2 or not rules.LOGITS:
+        sums_0 = add_bins(sums_0, tile_start, edges, value, counted, prob, right, rules, BINS)
+    if rules.LOGITS:
+        sums_1 = add_bins(sums_1, tile_start, edges, value, counted, share, right, rules, BINS)
+    return sums_0, sums_1
+
+
+@triton.jit
+def write_readings(sums, tile_start, sums_0, sums_1, rules: tl.constexpr, BINS: tl.constexpr):
+    """Write the sums of one program to its row of the buffer."""
+    own = sums + tl.program_id(0).to(tl.int64) * (rules.READINGS * rules.TOTAL * 3)
+    if rules.READINGS == 2 or not rules.LOGITS:
+        write_bins(own, tile_start, sums_0, rules.TOTAL, BINS)
+    if rules.LOGITS:
+        own += (rules.READINGS - 1) * rules.TOTAL * 3
+        write_bins(own, tile_start, sums_1, rules.TOTAL, BINS)
+
+
+@triton.jit
 def read_row(scores, read, class_stride, rules: tl.constexpr, BLOCK_C: tl.constexpr):
     """One pass over rows of scores.
 
@@ -140,11 +165,7 @@ def read_row(scores, read, class_stride, rules: tl.constexpr, BLOCK_C: tl.conste
         column = start + tl.arange(0, BLOCK_C)
         active = read[:, None] & (column < rules.CLASSES)[None, :]
         x = as_score(load_columns(scores, column, class_stride, active, float("-inf")))
-        top = tl.reduce(x, 1, nan_max)
-        first = tl.where((x == top[:, None]) | (x != x), column[None, :], rules.CLASSES)
-        better = (top > best) | ((top != top) & (best == best))
-        winner = tl.where(better, tl.min(first, axis=1), winner)
-        best = tl.where(better, top, best)
+        best, winner = keep_best(x, column, best, winner, rules.CLASSES)
         outside += tl.sum((active & ((x < 0) | (x > 1))).to(tl.int32), axis=1)
         if rules.LOGITS:
             largest, below, ties = absorb(x.to(tl.float64), active, largest, below, ties)
@@ -209,22 +230,40 @@ def count_confidences(
         outsides += tl.where(counted, outside, 0)
         counted = counted & ~nan
         value = ones_or_weights(sums, weight, position, counted, walk)
-        if rules.READINGS == 2 or not rules.LOGITS:
-            sums_0 = add_bins(sums_0, tile_start, edges, value, counted, prob, right, rules, BINS)
-        if rules.LOGITS:
-            sums_1 = add_bins(sums_1, tile_start, edges, value, counted, share, right, rules, BINS)
-    own = sums + program.to(tl.int64) * (rules.READINGS * rules.TOTAL * 3)
-    if rules.READINGS == 2 or not rules.LOGITS:
-        write_bins(own, tile_start, sums_0, rules.TOTAL, BINS)
-    if rules.LOGITS:
-        own += (rules.READINGS - 1) * rules.TOTAL * 3
-        write_bins(own, tile_start, sums_1, rules.TOTAL, BINS)
+        sums_0, sums_1 = add_readings(
+            sums_0, sums_1, tile_start, edges, value, counted, prob, share, right, rules, BINS
+        )
+    write_readings(sums, tile_start, sums_0, sums_1, rules, BINS)
     # Every tile of bins sees all positions; one of them reports.
     first = tile_start == 0
     add_score_events(
         events, tl.where(first, bad, 0), tl.where(first, nans, 0), tl.where(first, outsides, 0),
         rules.VALIDATE, rules.READINGS == 2,
     )  # fmt: skip
+
+
+def rules_of(state: Tensor, preds: Tensor, num_classes: int, logits: bool, validate: bool) -> Rules:
+    """What the arguments of the op mean to the kernel."""
+    readings, total, _ = state.shape
+    return Rules(
+        READINGS=readings,
+        TOTAL=total,
+        CLASSES=num_classes,
+        LOGITS=logits or readings == 2,
+        GUESS=total <= MOST_GUESSED,
+        VALIDATE=validate,
+        WIDE=preds.dtype == torch.float64 and not num_classes,
+    )
+
+
+def blocks_of(rules: Rules) -> tuple[int, int, int]:
+    """Bins, positions and classes that a program holds at a time."""
+    bins = min(triton.next_power_of_2(rules.TOTAL), MOST_BINS)
+    block, block_classes = max(1, PAIRS // bins), 1
+    if rules.CLASSES:
+        block_classes = min(triton.next_power_of_2(rules.CLASSES), ROW_TILE)
+        block = min(block, ROW_TILE // block_classes)
+    return bins, block, block_classes
 
 
 @replayable
@@ -236,23 +275,10 @@ def calibration_bins_(
     if not target.numel():
         return
     count_bad_weights(events, weight)
-    readings, total, _ = state.shape
-    rules = Rules(
-        READINGS=readings,
-        TOTAL=total,
-        CLASSES=num_classes,
-        LOGITS=logits or readings == 2,
-        GUESS=total <= MOST_GUESSED,
-        VALIDATE=validate,
-        WIDE=preds.dtype == torch.float64 and not num_classes,
-    )
+    rules = rules_of(state, preds, num_classes, logits, validate)
+    total = rules.TOTAL
     walk = walk_classes(preds, target, weight)
-    bins = min(triton.next_power_of_2(total), MOST_BINS)
-    block = max(1, PAIRS // bins)
-    block_classes = 1
-    if num_classes:
-        block_classes = min(triton.next_power_of_2(num_classes), ROW_TILE)
-        block = min(block, ROW_TILE // block_classes)
+    bins, block, block_classes = blocks_of(rules)
     programs = ordered_programs(triton.cdiv(walk.positions, block), state.numel())
     sums = buffer(state, programs, state.numel())
     align, _ = row_layout(preds, walk)
@@ -260,6 +286,6 @@ def calibration_bins_(
         count_confidences, (programs, triton.cdiv(total, bins)), sums, events, preds, target,
         weight, edges.contiguous(), walk, ignore_index, rules=rules, BINS=bins,
         tile=Tile(block, is_wide(walk.positions), block_classes, align),
-        num_warps=8,
+        num_warps=WARPS,
     )  # fmt: skip
     fold_partials(state, sums)

@@ -232,6 +232,85 @@ def centre(high, low, shifted, kept, weight, total):
 
 
 @triton.jit
+def moments_of(x, y, w, kept, WIDE_INPUT: tl.constexpr):
+    """Moments of one block of pairs ``[rows, outputs]``, around their own means.
+
+    ``kept``: the pairs that count, those of weight ``w`` other than zero.
+    """
+    zero = tl.zeros([x.shape[1]], tl.float64)
+    total = tl.sum(w, axis=0)
+    count = tl.sum((w != 0).to(tl.float64), axis=0)
+    divisor = tl.where(total == 0, 1.0, total)
+    wide_w = w[:, None]
+    by_x, by_y, by_d = zero, zero, zero
+    whole_y = y.to(tl.float64)
+    if x.dtype == tl.int64 or y.dtype == tl.int64:
+        if x.dtype != tl.int64:
+            x = x.to(tl.float64)
+        if y.dtype != tl.int64:
+            y = whole_y
+        low_x, low_y = lowest_kept(x, kept), lowest_kept(y, kept)
+        from_x, from_y = difference(x, low_x[None, :]), difference(y, low_y[None, :])
+        from_d = from_y - from_x
+        high_x, rest_x = exact(low_x)
+        high_y, rest_y = exact(low_y)
+        high_d, rest_d = exact_sum(high_y, -high_x)
+        rest_d += rest_y - rest_x
+    else:
+        x, y = x.to(tl.float64), whole_y
+        d = y - x
+        if WIDE_INPUT:
+            half = 0.5 * y - 0.5 * x
+            by_x, by_y = exponent_of(x, kept), exponent_of(y, kept)
+            by_half = exponent_of(half, kept)
+            by_d = tl.where(by_half == 0.0, 0.0, by_half + 1.0)
+            scaled = times_power(half, -by_half[None, :])
+            d = tl.where(by_half[None, :] == 0.0, d, scaled)
+            x, y = times_power(x, -by_x[None, :]), times_power(y, -by_y[None, :])
+        high_x, high_y = lowest_kept(x, kept), lowest_kept(y, kept)
+        high_d = lowest_kept(d, kept)
+        from_x, from_y, from_d = x - high_x[None, :], y - high_y[None, :], d - high_d[None, :]
+        rest_x, rest_y, rest_d = zero, zero, zero
+    mean_x, rest_x, dx = centre(high_x, rest_x, from_x, kept, wide_w, divisor)
+    mean_y, rest_y, dy = centre(high_y, rest_y, from_y, kept, wide_w, divisor)
+    mean_d, rest_d, dd = centre(high_d, rest_d, from_d, kept, wide_w, divisor)
+    return (
+        zero + count,
+        zero + total,
+        mean_x,
+        mean_y,
+        mean_d,
+        tl.sum(wide_w * dx * dx, axis=0),
+        tl.sum(wide_w * dy * dy, axis=0),
+        tl.sum(wide_w * dd * dd, axis=0),
+        tl.sum(wide_w * dx * dy, axis=0),
+        tl.min(tl.where(kept, whole_y, float("inf")), axis=0),
+        tl.max(tl.where(kept, whole_y, float("-inf")), axis=0),
+        rest_x,
+        rest_y,
+        rest_d,
+        by_x,
+        by_y,
+        by_d,
+    )
+
+
+@triton.jit
+def put_moments(
+    partial, moments, program, output, outputs, PRECISION: tl.constexpr, DIRECT: tl.constexpr
+):
+    """Write what one program has found to its part, or merge it into the state."""
+    inside = output < outputs
+    place = partial + (tl.cast(program, tl.int64) * outputs + output) * COLUMNS
+    precision = tl.full(output.shape, PRECISION, tl.float64)
+    if DIRECT:
+        moments = merge_moments(read_moments(place, inside), moments, True)
+        precision = tl.maximum(precision, tl.load(place + WIDE, mask=inside, other=0.0))
+    write_moments(place, inside, moments)
+    tl.store(place + WIDE, precision, mask=inside)
+
+
+@triton.jit
 def add_pairs(
     partial, preds, target, weight, walk, outputs,
     PRECISION: tl.constexpr, WIDE_INPUT: tl.constexpr, DIRECT: tl.constexpr, tile: tl.constexpr,
@@ -265,79 +344,15 @@ def add_pairs(
         x = load_columns(preds + offset, output, walk.preds.column, kept, 0)
         offset = locate(row, walk.sizes, walk.target.strides)
         y = load_columns(target + offset, output, walk.target.column, kept, 0)
-        total = tl.sum(w, axis=0)
-        count = tl.sum((w != 0).to(tl.float64), axis=0)
-        divisor = tl.where(total == 0, 1.0, total)
-        wide_w = w[:, None]
-        by_x, by_y, by_d = zero, zero, zero
-        whole_y = y.to(tl.float64)
-        if x.dtype == tl.int64 or y.dtype == tl.int64:
-            if x.dtype != tl.int64:
-                x = x.to(tl.float64)
-            if y.dtype != tl.int64:
-                y = whole_y
-            low_x, low_y = lowest_kept(x, kept), lowest_kept(y, kept)
-            from_x, from_y = difference(x, low_x[None, :]), difference(y, low_y[None, :])
-            from_d = from_y - from_x
-            high_x, rest_x = exact(low_x)
-            high_y, rest_y = exact(low_y)
-            high_d, rest_d = exact_sum(high_y, -high_x)
-            rest_d += rest_y - rest_x
-        else:
-            x, y = x.to(tl.float64), whole_y
-            d = y - x
-            if WIDE_INPUT:
-                half = 0.5 * y - 0.5 * x
-                by_x, by_y = exponent_of(x, kept), exponent_of(y, kept)
-                by_half = exponent_of(half, kept)
-                by_d = tl.where(by_half == 0.0, 0.0, by_half + 1.0)
-                scaled = times_power(half, -by_half[None, :])
-                d = tl.where(by_half[None, :] == 0.0, d, scaled)
-                x, y = times_power(x, -by_x[None, :]), times_power(y, -by_y[None, :])
-            high_x, high_y = lowest_kept(x, kept), lowest_kept(y, kept)
-            high_d = lowest_kept(d, kept)
-            from_x, from_y, from_d = x - high_x[None, :], y - high_y[None, :], d - high_d[None, :]
-            rest_x, rest_y, rest_d = zero, zero, zero
-        mean_x, rest_x, dx = centre(high_x, rest_x, from_x, kept, wide_w, divisor)
-        mean_y, rest_y, dy = centre(high_y, rest_y, from_y, kept, wide_w, divisor)
-        mean_d, rest_d, dd = centre(high_d, rest_d, from_d, kept, wide_w, divisor)
-        found = (
-            zero + count,
-            zero + total,
-            mean_x,
-            mean_y,
-            mean_d,
-            tl.sum(wide_w * dx * dx, axis=0),
-            tl.sum(wide_w * dy * dy, axis=0),
-            tl.sum(wide_w * dd * dd, axis=0),
-            tl.sum(wide_w * dx * dy, axis=0),
-            tl.min(tl.where(kept, whole_y, float("inf")), axis=0),
-            tl.max(tl.where(kept, whole_y, float("-inf")), axis=0),
-            rest_x,
-            rest_y,
-            rest_d,
-            by_x,
-            by_y,
-            by_d,
-        )
+        found = moments_of(x, y, w, kept, WIDE_INPUT)
         moments = merge_moments(moments, found, WIDE_INPUT)
-    place = partial + (program.to(tl.int64) * outputs + output) * COLUMNS
-    if DIRECT:
-        moments = merge_moments(read_moments(place, inside), moments, True)
-    write_moments(place, inside, moments)
-    precision = zero + PRECISION
-    if DIRECT:
-        precision = tl.maximum(precision, tl.load(place + WIDE, mask=inside, other=0.0))
-    tl.store(place + WIDE, precision, mask=inside)
+    put_moments(partial, moments, program, output, outputs, PRECISION, DIRECT)
 
 
 @triton.jit
-def merge_parts(state, parts, count, outputs, BLOCK_D: tl.constexpr):
-    """Merge ``parts`` ``[count, outputs, 18]`` into the state, one after the other.
-
-    Bytes to move: 144 for each output and part, and 288 for each output.
-    """
-    output = tl.program_id(0) * BLOCK_D + tl.arange(0, BLOCK_D)
+def merge_rows(state, parts, block, count, outputs, BLOCK_D: tl.constexpr):
+    """Merge ``parts`` ``[count, outputs, 18]`` of one block of outputs into the state, in order."""
+    output = block * BLOCK_D + tl.arange(0, BLOCK_D)
     inside = output < outputs
     place = state + output.to(tl.int64) * COLUMNS
     moments = read_moments(place, inside)
@@ -348,6 +363,15 @@ def merge_parts(state, parts, count, outputs, BLOCK_D: tl.constexpr):
         wide = tl.maximum(wide, tl.load(other + WIDE, mask=inside, other=0.0))
     write_moments(place, inside, moments)
     tl.store(place + WIDE, wide, mask=inside)
+
+
+@triton.jit
+def merge_parts(state, parts, count, outputs, BLOCK_D: tl.constexpr):
+    """Merge ``parts`` ``[count, outputs, 18]`` into the state, one after the other.
+
+    Bytes to move: 144 for each output and part, and 288 for each output.
+    """
+    merge_rows(state, parts, tl.program_id(0), count, outputs, BLOCK_D)
 
 
 @replayable

@@ -17,6 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.confusion import label_confusion_reference
+from fastmetrics.ops.triton.cuts import score_cuts
 from fastmetrics.ops.triton.inputs import (
     LABEL_BLOCK,
     MOST_PRIVATE_BINS,
@@ -45,7 +46,6 @@ from fastmetrics.ops.triton.inputs import (
     read_label_tile,
     read_labels,
     row_layout,
-    score_cuts,
     settle,
     usable_weights,
     walk_classes,
@@ -302,7 +302,7 @@ def confusion_(
     walk = walk_classes(preds, target, weight)
     scores, rows = preds.ndim > target.ndim, state.shape[0]
     rules = ClassRules(preds.shape[1] if scores else rows, scores, validate)
-    mode = _mode(state)
+    mode = mode_of(state)
     block, block_classes, warps = ClassBlocks(LABEL_BLOCK, 1)
     if mode == ORDERED:
         block, warps = ORDERED_BLOCK, ORDERED_WARPS
@@ -321,7 +321,8 @@ def confusion_(
         fold_partials(state, cells)
 
 
-def _mode(state: Tensor) -> tl.constexpr:
+def mode_of(state: Tensor) -> tl.constexpr:
+    """How to add to the cells of a state."""
     if state.dtype == torch.float64:
         return ORDERED
     return PRIVATE if state.numel() <= MOST_PRIVATE_BINS else SCATTER
@@ -371,7 +372,7 @@ def _count_groups(
     weight: Tensor | None, values: tuple[int | None, int, int], rules: LabelRules,
 ) -> None:  # fmt: skip
     walk = walk_classes(preds, target, weight, groups)
-    mode = _mode(state)
+    mode = mode_of(state)
     block = ORDERED_BLOCK if mode == ORDERED else LABEL_BLOCK
     cells, programs = _cells(state, mode, triton.cdiv(walk.positions, block))
     launch(

@@ -218,6 +218,22 @@ def write_column(row, sums, column, outputs, index, COUNT: tl.constexpr, ALONE: 
 
 
 @triton.jit
+def write_terms(
+    row, sums, count, column, outputs,
+    TERMS: tl.constexpr, COUNT: tl.constexpr, ALONE: tl.constexpr,
+):  # fmt: skip
+    """Write the totals of the chosen terms, and of the weights, to one row ``[outputs, COUNT]``."""
+    index = 0
+    for term in tl.static_range(9):
+        if (1 << term) & TERMS:
+            write_column(row, sums[term], column, outputs, index, COUNT, ALONE)
+            index += 1
+    if DEVIANCE & TERMS:
+        write_column(row, sums[9], column, outputs, COUNT - 2, COUNT, ALONE)
+    write_column(row, count, column, outputs, COUNT - 1, COUNT, ALONE)
+
+
+@triton.jit
 def sum_errors(
     partial, preds, target, weight, walk, outputs,
     TERMS: tl.constexpr, P: tl.constexpr, DEVIANCE_POWER: tl.constexpr, COUNT: tl.constexpr,
@@ -255,14 +271,7 @@ def sum_errors(
         count += w
         sums = add_terms(sums, p, t, e, w, inside, TERMS, P, DEVIANCE_POWER)
     row = partial + program.to(tl.int64) * outputs * COUNT
-    index = 0
-    for term in tl.static_range(9):
-        if (1 << term) & TERMS:
-            write_column(row, sums[term], column, outputs, index, COUNT, ALONE)
-            index += 1
-    if DEVIANCE & TERMS:
-        write_column(row, sums[9], column, outputs, COUNT - 2, COUNT, ALONE)
-    write_column(row, count, column, outputs, COUNT - 1, COUNT, ALONE)
+    write_terms(row, sums, count, column, outputs, TERMS, COUNT, ALONE)
 
 
 @replayable

@@ -16,6 +16,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops.checks import MAX_LABELS
+from fastmetrics.ops.triton.cuts import score_cuts
 from fastmetrics.ops.triton.inputs import (
     LABEL_BLOCK,
     ClassBlocks,
@@ -35,7 +36,6 @@ from fastmetrics.ops.triton.inputs import (
     read_classes,
     read_label_tile,
     row_layout,
-    score_cuts,
     settle,
     usable_weights,
     walk_classes,

@@ -1,7 +1,9 @@
-"""Several statistics of one batch: the launchers of their ops, one after the other.
+"""Several statistics of one batch: in one kernel where there is one, else one after the other.
 
-There is no kernel of its own: launches wait for nothing, and no kernel here raises for what a batch
-holds, so that after the checks every state changes.
+The kernels of :mod:`fastmetrics.ops.triton.fused_rows` and
+:mod:`fastmetrics.ops.triton.fused_pairs` read a batch once for the statistics that are asked for
+together most. Other jobs take the launchers of their ops. Launches wait for nothing, and no kernel
+here raises for what a batch holds, so that after the checks every state changes.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from fastmetrics.ops.backend import launcher_of
 from fastmetrics.ops.fused import jobs_of
+from fastmetrics.ops.triton import fused_pairs, fused_rows
 from fastmetrics.ops.triton.replay import replayable
 
 
@@ -19,5 +22,12 @@ def fused_(
     weight: Tensor | None, program: list[int], numbers: list[float],
 ) -> None:  # fmt: skip
     """GPU side of `fused_`."""
-    for family, written, arguments in jobs_of(states, events, edges, program, numbers):
+    if not preds.numel():
+        return
+    jobs = jobs_of(states, events, edges, program, numbers)
+    for kernel in (fused_rows, fused_pairs):
+        while len(chosen := kernel.together(jobs, preds, target, weight)) > 1:
+            kernel.update([jobs[place] for place in chosen], preds, target, weight)
+            jobs = [job for place, job in enumerate(jobs) if place not in chosen]
+    for family, written, arguments in jobs:
         launcher_of(family.op)(*written, preds, target, weight, *arguments)

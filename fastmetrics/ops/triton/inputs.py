@@ -33,7 +33,6 @@ from __future__ import annotations
 
 import functools
 import math
-import struct
 from typing import NamedTuple
 
 import torch
@@ -42,7 +41,6 @@ import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops import faults
-from fastmetrics.ops.inputs import LOGITS, PROBS, logit
 from fastmetrics.ops.triton.replay import launch
 
 MAX_ORDERED_PROGRAMS = 256
@@ -273,40 +271,20 @@ def ordered_programs(blocks: int, cells: int) -> int:
     return max(1, min(blocks, MAX_ORDERED_PROGRAMS, max(4, 2**23 // cells)))
 
 
-@functools.cache
-def score_cuts(
-    threshold: float, readings: int, logits: bool, dtype: torch.dtype
-) -> tuple[int, int]:
-    """Bits of the float64 scores above which each reading is positive.
-
-    Kernel arguments of type float are float32, so the float64 bits travel as an integer. Scores of
-    smaller types are compared as float32: a probability threshold is rounded to the type of the
-    scores as torch does, a logit threshold down to the next float32, which decides alike.
-    """
-    which = (PROBS, LOGITS) if readings == 2 else (int(logits),) * 2
-    first, second = (_cut(threshold, reading, dtype) for reading in which)
-    bits: tuple[int, int] = struct.unpack("<qq", struct.pack("<dd", first, second))
-    return bits
-
-
-def _cut(threshold: float, reading: int, dtype: torch.dtype) -> float:
-    if not dtype.is_floating_point:
-        return 0.0
-    if reading != LOGITS:
-        return float(torch.tensor(threshold, dtype=dtype, device="cpu"))
-    exact = logit(threshold)
-    if dtype == torch.float64 or math.isinf(exact):
-        return exact
-    rounded = torch.tensor(exact, dtype=torch.float32, device="cpu")
-    if float(rounded) > exact:
-        rounded = rounded.nextafter(torch.full_like(rounded, -math.inf))
-    return float(rounded)
-
-
 @triton.jit
 def nan_max(left, right):
     """Larger of two scores; NaN is the largest, as in ``torch.argmax``."""
     return tl.maximum(left, right, propagate_nan=tl.PropagateNan.ALL)
+
+
+@triton.jit
+def keep_best(x, column, best, index, CLASSES: tl.constexpr):
+    """Carry the first of the largest scores per row, and its class, over one tile of classes."""
+    largest = tl.reduce(x, 1, nan_max)
+    first = tl.where((x == largest[:, None]) | (x != x), column[None, :], CLASSES)
+    better = (largest > best) | ((largest != largest) & (best == best))
+    index = tl.where(better, tl.min(first, axis=1), index)
+    return tl.where(better, largest, best), index
 
 
 @triton.jit
@@ -565,12 +543,9 @@ def add_to(pointers, values, mask):
 
 
 @triton.jit
-def add_partials(state, partial, cells, programs, PROGRAMS: tl.constexpr, BLOCK: tl.constexpr):
-    """Add the rows of ``partial`` ``[programs, cells]`` to the state, in a fixed tree.
-
-    Bytes to move: ``8 * cells * (programs + 2)``.
-    """
-    cell = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+def add_rows(state, partial, block, cells, programs, PROGRAMS: tl.constexpr, BLOCK: tl.constexpr):
+    """Add one block of the columns of ``partial`` ``[programs, cells]`` to the state."""
+    cell = tl.cast(block, tl.int64) * BLOCK + tl.arange(0, BLOCK)
     row = tl.arange(0, PROGRAMS)
     mask = (row < programs)[:, None] & (cell < cells)[None, :]
     pointers = partial + row.to(tl.int64)[:, None] * cells + cell[None, :]
@@ -578,11 +553,25 @@ def add_partials(state, partial, cells, programs, PROGRAMS: tl.constexpr, BLOCK:
     add_to(state + cell, tl.sum(values, axis=0), cell < cells)
 
 
+@triton.jit
+def add_partials(state, partial, cells, programs, PROGRAMS: tl.constexpr, BLOCK: tl.constexpr):
+    """Add the rows of ``partial`` ``[programs, cells]`` to the state, in a fixed tree.
+
+    Bytes to move: ``8 * cells * (programs + 2)``.
+    """
+    add_rows(state, partial, tl.program_id(0), cells, programs, PROGRAMS, BLOCK)
+
+
+def fold_tile(programs: int) -> tuple[int, int]:
+    """Rows and cells that `add_rows` takes at a time: few sizes, so few variants."""
+    return (16 if programs <= 16 else MAX_ORDERED_PROGRAMS), 16
+
+
 def fold_partials(state: Tensor, partial: Tensor) -> None:
     """Launch `add_partials` for a ``partial`` of shape ``[programs, cells]``."""
     programs, cells = partial.shape
-    block = 16
-    launch(  # with few sizes, so few variants
+    rows, block = fold_tile(programs)
+    launch(
         add_partials, (triton.cdiv(cells, block),), state, partial, cells, programs,
-        PROGRAMS=16 if programs <= 16 else MAX_ORDERED_PROGRAMS, BLOCK=block,
+        PROGRAMS=rows, BLOCK=block,
     )  # fmt: skip

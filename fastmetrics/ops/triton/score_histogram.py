@@ -252,6 +252,23 @@ def add_tile(counts, cells, cell, value, active, MODE: tl.constexpr):
     return counts
 
 
+@triton.jit
+def add_readings(
+    counts_0, counts_1, first, second, edges, x, share, column, label, value, active,
+    rules: tl.constexpr, MODE: tl.constexpr,
+):  # fmt: skip
+    """Count a tile ``[rows, classes]`` of scores and their softmax in the cells of each reading."""
+    ROWS: tl.constexpr = rules.THRESHOLDS + 1
+    is_label = column.to(tl.int64)[None, :] == label[:, None]
+    cell = column.to(tl.int64)[None, :] * (2 * ROWS) + tl.where(is_label, ROWS, 0)
+    place = cell + find_bin(x if rules.READINGS == 2 else share, edges, 0, rules)
+    counts_0 = add_tile(counts_0, first, place, value, active, MODE)
+    if rules.READINGS == 2:
+        place = cell + find_bin(share, edges, 1, rules)
+        counts_1 = add_tile(counts_1, second, place, value, active, MODE)
+    return counts_0, counts_1
+
+
 @triton.jit(do_not_specialize=["ignore_index"])
 def count_rows(
     cells, events, preds, target, weight, edges, walk, ignore_index,
@@ -308,19 +325,16 @@ def count_rows(
             if rules.TOLD_APART:
                 outside = active & ((x < 0) | (x > 1))
                 outsides += tl.sum(outside.to(tl.int32), axis=1)
-            is_label = column.to(tl.int64)[None, :] == label[:, None]
-            cell = column.to(tl.int64)[None, :] * (2 * ROWS) + tl.where(is_label, ROWS, 0)
             share = x
             if rules.LOGITS:
                 exact = x.to(tl.float64)
                 if CLASSES <= tile.BLOCK_C:
                     largest, below, ties = absorb(exact, mask, largest, below, ties)
                 share = share_of(exact, largest[:, None], (below + ties)[:, None]).to(x.dtype)
-            place = cell + find_bin(x if rules.READINGS == 2 else share, edges, 0, rules)
-            counts_0 = add_tile(counts_0, first, place, value, active, MODE)
-            if rules.READINGS == 2:
-                place = cell + find_bin(share, edges, 1, rules)
-                counts_1 = add_tile(counts_1, second, place, value, active, MODE)
+            counts_0, counts_1 = add_readings(
+                counts_0, counts_1, first, second, edges, x, share, column, label, value, active,
+                rules, MODE,
+            )  # fmt: skip
         nans += nan
     flush_cells(first, counts_0, MODE)
     if rules.READINGS == 2:
@@ -335,14 +349,8 @@ def score_histogram_(
     validate: bool,
 ) -> None:  # fmt: skip
     """Launch the kernels of :func:`fastmetrics.ops.score_histogram.score_histogram_`."""
-    guessed = uniform and state.shape[3] - 1 <= MOST_GUESSED
-    first = spacing = UNIFORM if guessed else ANYWHERE
-    as_logits = LOGIT if guessed else ANYWHERE
-    if logits and len(state) == 1:
-        first = as_logits
-    spacings = (spacing, spacing) if multiclass else (first, as_logits)
     tensors = (events, preds, target, weight, edges)
-    rules = _rules(state, spacings, multiclass, logits, validate)
+    rules = rules_of(state, uniform, multiclass, logits, validate)
     _count(state, tensors, rules, multiclass, ignore_index)
 
 
@@ -358,6 +366,17 @@ def score_image_histogram_(
     rules = _rules(state, spacings, multiclass, logits, validate)
     told_apart = not multiclass or len(state) == 2
     _count(state, tensors, rules._replace(TOLD_APART=told_apart), multiclass, ignore_index)
+
+
+def rules_of(state: Tensor, uniform: bool, multiclass: bool, logits: bool, validate: bool) -> Rules:
+    """What the arguments of `score_histogram_` mean to the kernels."""
+    guessed = uniform and state.shape[3] - 1 <= MOST_GUESSED
+    first = spacing = UNIFORM if guessed else ANYWHERE
+    as_logits = LOGIT if guessed else ANYWHERE
+    if logits and len(state) == 1:
+        first = as_logits
+    spacings = (spacing, spacing) if multiclass else (first, as_logits)
+    return _rules(state, spacings, multiclass, logits, validate)
 
 
 def _rules(
@@ -379,7 +398,7 @@ def _rules(
     )
 
 
-def _mode(state: Tensor) -> tuple[tl.constexpr, int]:
+def mode_of(state: Tensor) -> tuple[tl.constexpr, int]:
     """How to add, and the registers for each reading's cells."""
     if state.dtype == torch.float64:
         return ORDERED, 1
@@ -420,7 +439,7 @@ def _count(
     count_bad_weights(events, weight)
     walk = walk_classes(preds, target, weight)
     wide = is_wide(walk.positions)
-    mode, bins = _mode(state)
+    mode, bins = mode_of(state)
     if multiclass:
         block, block_classes, warps = row_blocks(state.shape[1], mode == ORDERED)
         cells, programs = _cells(state, mode, triton.cdiv(walk.positions, block))

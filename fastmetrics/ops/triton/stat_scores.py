@@ -99,6 +99,48 @@ def scatter(state, pred, label, counted, miss):
     tl.atomic_add(state + pred * 4 + TN, -1, mask=miss, sem="relaxed")
 
 
+@triton.jit
+def mark(
+    state, counts, pred, label, counted, miss,
+    ROWS: tl.constexpr, MODE: tl.constexpr, REDUCED: tl.constexpr,
+):  # fmt: skip
+    """Mark the classes of one block of positions, in the state or in private counts."""
+    if MODE == SCATTER:
+        scatter(state, pred, label, counted, miss)
+    elif ROWS > 1:
+        BINS: tl.constexpr = counts.shape[0]
+        own = tl.where(counted, label.to(tl.int32) * 4 + tl.where(miss, FN, TP), BINS)
+        other = tl.where(miss, pred.to(tl.int32) * 4 + FP, BINS)
+        both = one_per_thread(own | (other << 16), REDUCED)
+        counts += tl.histogram(both & 0xFFFF, BINS, mask=(both & 0xFFFF) < BINS)
+        counts += tl.histogram(both >> 16, BINS, mask=(both >> 16) < BINS)
+    return counts
+
+
+@triton.jit
+def put_marks(
+    state, counts, totals, seen, hits, bad, positions,
+    ROWS: tl.constexpr, NEGATIVES: tl.constexpr, MODE: tl.constexpr,
+):  # fmt: skip
+    """Put what one program has counted where it belongs, and the true negatives that follow."""
+    total = tl.sum(seen.to(tl.int64))
+    if MODE == PRIVATE:
+        if ROWS == 1:
+            bins = tl.arange(0, counts.shape[0])
+            hit = tl.sum(hits.to(tl.int64))
+            counts = tl.where(bins == TP, hit, tl.where(bins == TN, 0, total - hit))
+        flush_private(state, counts, total, ROWS, counts.shape[0], NEGATIVES)
+    elif totals is not None:
+        tl.store(totals + tl.program_id(0), total)
+    else:
+        add_to_negatives(
+            state, tl.cast(positions, tl.int64), tl.program_id(0), tl.num_programs(0), ROWS
+        )
+        left_out = tl.sum(bad.to(tl.int64))
+        if left_out > 0:
+            add_to_negatives(state, -left_out, 0, 1, ROWS)
+
+
 @triton.jit(do_not_specialize=["ignore_index", "top_k"])
 def count(
     state, events, totals, preds, target, walk, ignore_index, top_k,
@@ -131,28 +173,8 @@ def count(
         hits += (counted & (pred == label)).to(tl.int32)
         bad += invalid.to(tl.int32)
         nans += nan.to(tl.int32)
-        if MODE == SCATTER:
-            scatter(state, pred, label, counted, miss)
-        elif ROWS > 1:
-            own = tl.where(counted, label.to(tl.int32) * 4 + tl.where(miss, FN, TP), BINS)
-            other = tl.where(miss, pred.to(tl.int32) * 4 + FP, BINS)
-            both = one_per_thread(own | (other << 16), rules.SCORES)
-            counts += tl.histogram(both & 0xFFFF, BINS, mask=(both & 0xFFFF) < BINS)
-            counts += tl.histogram(both >> 16, BINS, mask=(both >> 16) < BINS)
-    total = tl.sum(seen.to(tl.int64))
-    if MODE == PRIVATE:
-        if ROWS == 1:
-            bins = tl.arange(0, BINS)
-            hit = tl.sum(hits.to(tl.int64))
-            counts = tl.where(bins == TP, hit, tl.where(bins == TN, 0, total - hit))
-        flush_private(state, counts, total, ROWS, BINS, NEGATIVES)
-    elif totals is not None:
-        tl.store(totals + program, total)
-    else:
-        add_to_negatives(state, tl.cast(walk.positions, tl.int64), program, programs, ROWS)
-        left_out = tl.sum(bad.to(tl.int64))
-        if left_out > 0:
-            add_to_negatives(state, -left_out, 0, 1, ROWS)
+        counts = mark(state, counts, pred, label, counted, miss, ROWS, MODE, rules.SCORES)
+    put_marks(state, counts, totals, seen, hits, bad, walk.positions, ROWS, NEGATIVES, MODE)
     add_class_events(events, bad, nans, rules)
 
 
@@ -290,7 +312,7 @@ def stat_scores_(
         "ignore_index": ignore_index,
         "top_k": top_k,
         "ROWS": rows,
-        "NEGATIVES": num_classes if rows == 1 else int(num_classes > 0),
+        "NEGATIVES": negatives_of(rows, num_classes),
     }
     if state.dtype != torch.float64:
         count_integers = _count_samples if state.ndim == 3 else _count
@@ -305,6 +327,17 @@ def stat_scores_(
         )  # fmt: skip
     else:
         _count_weighted(state, events, preds, target, weight, rules, options)
+
+
+def negatives_of(rows: int, num_classes: int) -> int:
+    """How many marks a counted position makes in each row, true negatives too; 0 without these."""
+    return num_classes if rows == 1 else int(num_classes > 0)
+
+
+def mode_of(rows: int) -> tuple[tl.constexpr, int]:
+    """How to add unweighted counts to so many rows, and the registers for them."""
+    bins = 4 * triton.next_power_of_2(rows)
+    return (PRIVATE, bins) if bins <= MOST_PRIVATE_BINS else (SCATTER, 1)
 
 
 def _count(
@@ -322,15 +355,15 @@ def _count(
             rules.CLASSES, preds.element_size(), options["top_k"]
         )
     rows = options["ROWS"]
-    bins = 4 * triton.next_power_of_2(rows)
-    scattered = bins > MOST_PRIVATE_BINS
+    mode, bins = mode_of(rows)
+    scattered = mode == SCATTER
     programs = programs_for(triton.cdiv(walk.positions, block), state.device)
     totals = None
     if scattered and options["ignore_index"] is not None:
         totals = buffer(state, programs, dtype=torch.int64)
     launch(
         count, (programs,), state, events, totals, preds, target, walk, rules=rules, **options,
-        MODE=(SCATTER if scattered else PRIVATE).value, BINS=1 if scattered else bins,
+        MODE=mode.value, BINS=bins,
         tile=Tile(block, is_wide(walk.positions), block_classes, *row_layout(preds, walk)),
         num_warps=warps,
     )  # fmt: skip
