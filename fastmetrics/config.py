@@ -114,8 +114,17 @@ def _system_lines() -> list[str]:
         "simd": simd,
         "threads": f"{torch.get_num_threads()} of {os.cpu_count()}",
         "backend": f"{backend.choice} (FASTMETRICS_BACKEND)",
+        "gpu sums": f"{_arithmetic()} (FASTMETRICS_GPU_ARITHMETIC)",
     }
     return [f"{name:<13} {text}" for name, text in rows.items()]
+
+
+def _arithmetic() -> str:
+    chosen = backend.arithmetic
+    if chosen == "auto" and torch.cuda.is_available():
+        device = torch.device("cuda", torch.cuda.current_device())
+        chosen += f", {'float32' if backend.in_float32(device) else 'float64'} on {device}"
+    return chosen
 
 
 def _op_lines() -> list[str]:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import fastmetrics
 from fastmetrics.ops import backend
@@ -103,11 +104,29 @@ print(backend.native, "fastmetrics._C" in sys.modules, backend.describe("confusi
 
 
 @pytest.mark.smoke
-def test_backend_must_be_known():
-    done = run("import fastmetrics", FASTMETRICS_BACKEND="fastest")
+@pytest.mark.parametrize("variable", ["FASTMETRICS_BACKEND", "FASTMETRICS_GPU_ARITHMETIC"])
+def test_choices_must_be_known(variable):
+    done = run("import fastmetrics", **{variable: "fastest"})
     assert done.returncode == 1
-    assert "ValueError: FASTMETRICS_BACKEND must be one of" in done.stderr
+    assert f"ValueError: {variable} must be one of" in done.stderr
     assert "'fastest'" in done.stderr
+
+
+def test_the_arithmetic_is_told_and_follows_the_device(monkeypatch):
+    code = "import fastmetrics; fastmetrics.show_config()"
+    told = run(code, FASTMETRICS_GPU_ARITHMETIC="float32").stdout
+    assert "float32 (FASTMETRICS_GPU_ARITHMETIC)" in told
+    chosen, capability = {}, torch.cuda.get_device_capability
+    for found in ((7, 5), (8, 0), (8, 6), (8, 9), (9, 0), (10, 0), (10, 3), (12, 0)):
+        monkeypatch.setattr(torch.cuda, "get_device_capability", lambda index, found=found: found)
+        backend.has_fast_float64.cache_clear()
+        chosen[found] = backend.in_float32(torch.device("cuda", 0))
+    monkeypatch.setattr(torch.cuda, "get_device_capability", capability)
+    backend.has_fast_float64.cache_clear()
+    assert [found for found, float32 in chosen.items() if not float32] == [(8, 0), (9, 0), (10, 0)]
+    assert not backend.in_float32(torch.device("cpu"))
+    monkeypatch.setattr(backend, "arithmetic", "float32")
+    assert backend.in_float32(torch.device("cuda", 0))
 
 
 @pytest.mark.smoke

@@ -32,7 +32,7 @@ from fastmetrics.ops import triton as kernels
 from fastmetrics.ops.backend import launcher_of
 from fastmetrics.ops.define import WITHOUT_TRITON
 from fastmetrics.ops.triton.replay import Launch
-from tests.gpu.cases import CASES, left_to_reference
+from tests.gpu.cases import CASES, arithmetic_of, left_to_reference
 
 # Whatever module launches kernels.
 KERNEL_MODULES = [
@@ -83,6 +83,12 @@ def record(op: str, *args: Any) -> list[Launch]:
             stack.enter_context(mock.patch.object(module, "launch", launch))
         launcher_of(op)(*args)
     return launches
+
+
+def record_case(name: str, op: str, args: Any) -> list[Launch]:
+    """Return the launches of a call of `tests/gpu/cases.py`, in the arithmetic of its name."""
+    with arithmetic_of(name):
+        return record(op, *args)
 
 
 def signature(launch: Launch) -> tuple[Any, ...]:
@@ -222,7 +228,7 @@ def main() -> None:
         return
     print(f"{'update':44} {'kernel':16} {'target':11} {'registers':>9} {'spills':>6} {'shared':>6}")
     for name, (op, args) in updates().items():
-        for launch in record(op, *args) if op in given.ops or not given.ops else ():
+        for launch in record_case(name, op, args) if op in given.ops or not given.ops else ():
             for label, target in TARGETS.items():
                 registers, spills, shared = report(compile_launch(launch, target))
                 kernel = launch.kernel.__name__
@@ -232,7 +238,9 @@ def main() -> None:
 def distinct_launches() -> dict[Any, list[Launch]]:
     """Return the launches of all updates that compile apart, by kernel."""
     launches = {
-        signature(launch): launch for op, args in updates().values() for launch in record(op, *args)
+        signature(launch): launch
+        for name, (op, args) in updates().items()
+        for launch in record_case(name, op, args)
     }
     kernels_of: dict[Any, list[Launch]] = {}
     for launch in launches.values():
@@ -250,7 +258,8 @@ def page() -> str:
         cells = [range_of(launches, target) for target in TARGETS.values()]
         row = [*(f"`{name}`" for name in names_of(kernel)), str(len(launches)), *cells]
         lines.append("| " + " | ".join(row) + " |")
-    lines.append("\n## Bytes to move\n")
+    lines.append(_ARITHMETIC)
+    lines.append("## Bytes to move\n")
     lines += [f"* `{names_of(kernel)[1]}`: {bytes_to_move(kernel)}" for kernel, _ in found]
     return "\n".join(lines) + "\n"
 
@@ -261,6 +270,22 @@ Written by `python -m tools.aot --table` with triton {version}; no GPU is needed
 For each kernel: how many variants the calls in `tests/gpu/cases.py` make of it, and for each target
 what they take, from the least to the most: registers per thread, bytes spilled, bytes of shared
 memory per program.
+"""
+
+_ARITHMETIC = """
+## Arithmetic
+
+Sums, and what leads to them, are float64, and added up in an order that follows from the shapes:
+the same batch has the same bits every time, and those of the CPU but for the last ones. Counts
+and histograms are integers, the same everywhere.
+
+Devices with few units for float64 (compute capabilities 7.5, 8.6, 8.9, 10.3, 12.0 and the like,
+RDNA) sum squared and absolute errors and magnitudes of unweighted float32, float16 and bfloat16
+numbers by `sum_errors_in_float32`: as pairs of float32 numbers, in which errors and squares are
+exact, and which are added up in float64 after 64 blocks. The sums are within 1e-12 of those in
+float64, and the same every time. Blocks with an error below 2**-73 or above 2**40, or with NaN,
+are worked out in float64. `FASTMETRICS_GPU_ARITHMETIC`, `float64` or `float32`, chooses for all
+devices. Other terms, moments, softmax and sigmoid are float64 everywhere.
 """
 
 

@@ -3,10 +3,15 @@
 ``FASTMETRICS_BACKEND`` chooses at import: ``auto`` (default) takes the best that is there,
 ``reference`` keeps plain torch everywhere, ``native`` and ``triton`` raise where they are missing
 instead of falling back.
+
+``FASTMETRICS_GPU_ARITHMETIC`` chooses how GPU kernels work out sums of float32 and smaller numbers
+that can be exact in either: in ``float64``, in ``float32``, or ``auto`` (default), which takes
+float32 where the device has few units for float64.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 import os
@@ -22,6 +27,7 @@ from fastmetrics.ops.define import CHECKS, DIRECT, LIBRARY, REFERENCES, WITHOUT_
 from fastmetrics.utilities import data
 
 CHOICES = ("auto", "reference", "native", "triton")
+ARITHMETICS = ("auto", "float64", "float32")
 GPU_KEYS = ("CUDA", "XPU")
 
 # What is known of triton before and after the first call on a GPU.
@@ -34,6 +40,7 @@ class CannotLaunch(RuntimeError):
 
 
 choice = "auto"
+arithmetic = "auto"
 native: ModuleType | None = None
 native_reason = "not loaded"
 triton_reason = "not loaded"
@@ -45,12 +52,18 @@ _without_kernels: dict[str, str] = {}
 
 def load() -> None:
     """Register the kernels that this process can use; called once at import."""
-    global choice
-    choice = os.environ.get("FASTMETRICS_BACKEND", "auto")
-    if choice not in CHOICES:
-        raise ValueError(f"FASTMETRICS_BACKEND must be one of {CHOICES}, got {choice!r}.")
+    global choice, arithmetic
+    choice = _chosen("FASTMETRICS_BACKEND", CHOICES)
+    arithmetic = _chosen("FASTMETRICS_GPU_ARITHMETIC", ARITHMETICS)
     _load_native()
     _load_triton()
+
+
+def _chosen(variable: str, choices: tuple[str, ...]) -> str:
+    value = os.environ.get(variable, "auto")
+    if value not in choices:
+        raise ValueError(f"{variable} must be one of {choices}, got {value!r}.")
+    return value
 
 
 def _load_native() -> None:
@@ -150,6 +163,29 @@ def _give_up(what: str, error: Exception) -> str:
         stacklevel=2,
     )
     return reason
+
+
+# Compute capabilities, and families of AMD's, with a unit for float64 to at most four for float32.
+FAST_FLOAT64 = ((6, 0), (7, 0), (8, 0), (9, 0), (10, 0))
+FAST_FLOAT64_AMD = ("gfx906", "gfx908", "gfx90a", "gfx94", "gfx950")
+
+
+@functools.cache
+def has_fast_float64(kind: str, index: int | None) -> bool:
+    """Whether a device is made for float64; those of which nothing is known count as such."""
+    if kind != "cuda":
+        return True
+    if torch.version.hip is None:
+        return torch.cuda.get_device_capability(index) in FAST_FLOAT64
+    name: str = torch.cuda.get_device_properties(index).gcnArchName
+    return name.startswith(FAST_FLOAT64_AMD)
+
+
+def in_float32(device: torch.device) -> bool:
+    """Whether kernels on a device are to do in float32 what is exact there, too."""
+    if arithmetic == "auto":
+        return not has_fast_float64(device.type, device.index)
+    return arithmetic == "float32"
 
 
 def launcher_of(name: str) -> Callable[..., None]:

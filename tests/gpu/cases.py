@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import error_sums, row_similarity
+from fastmetrics.ops import backend, error_sums, row_similarity
 from fastmetrics.ops.aggregate import DROP, MAX, MIN, SUM
 from tests.ops import laws
 from tests.ops.inputs import ALL_DTYPES, LABEL_DTYPES, LAYOUTS, SCORE_DTYPES
 
 N = 3000
 OPS = laws.every_op()
+IN_FLOAT32 = " in float32"
 
 # Ops whose kernels tell types of labels, or of any numbers, apart in a way of their own.
 BY_LABELS = ("stat_scores_", "score_histogram_")
@@ -180,8 +183,35 @@ def of_fused() -> Iterator[tuple[str, laws.Call]]:
             yield f"fused_ pairs {chosen} {'weighted ' * bool(weight)}{str(dtype)[6:]}", call
 
 
+def of_float32() -> Iterator[tuple[str, laws.Call]]:
+    """Sums on a device with few units for float64."""
+    every = error_sums.SQUARED | error_sums.ABSOLUTE | error_sums.MAGNITUDE
+    for size, outputs, terms in (
+        (2000, 1, error_sums.SQUARED), (2000, 1, every), (500, 6, every), (300_000, 1, every),
+        (300_000, 1, error_sums.ABSOLUTE),
+    ):  # fmt: skip
+        for dtype in (torch.float32, torch.bfloat16) if size == 2000 else (torch.float32,):
+            options = {"terms": terms, "outputs": outputs, "shape": (size,)}
+            call = make("error_sums_", **options, dtype=dtype, target_dtype=dtype)
+            yield f"error_sums_ {terms} {size} {outputs} {str(dtype)[6:]}{IN_FLOAT32}", call
+
+    options = {"task": "numbers", "depth": 0, "chosen": [2, 4], "weight": None}
+    for size in (N, 300_000):
+        call = make("fused_", **options | {"dtype": torch.float32, "shape": (size,)})
+        yield f"fused_ pairs [2, 4] {size}{IN_FLOAT32}", call
+
+
+def arithmetic_of(name: str) -> AbstractContextManager[Any]:
+    """Choose the arithmetic that a call is meant for."""
+    if not name.endswith(IN_FLOAT32):
+        return nullcontext()
+    return mock.patch.object(backend, "arithmetic", "float32")
+
+
 # By name: the op, and each argument, state first.
 CASES: dict[str, tuple[str, tuple[Any, ...]]] = {
     name: (call.op, tuple(call.arguments.values()))
-    for name, call in itertools.chain(of_every_op(), of_many_classes(), of_shapes(), of_fused())
+    for name, call in itertools.chain(
+        of_every_op(), of_many_classes(), of_shapes(), of_fused(), of_float32()
+    )
 }

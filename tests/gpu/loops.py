@@ -88,7 +88,7 @@ def turns_of_calls() -> dict[tuple[Any, ...], dict[str, int]]:
     found: dict[tuple[Any, ...], dict[str, int]] = {}
     with few_programs():
         for name, (op, args) in aot.updates().items():
-            for launch in aot.record(op, *args):
+            for launch in aot.record_case(name, op, args):
                 if axis_of(launch.kernel) is not None:
                     calls = found.setdefault(way_of(launch), {})
                     calls[name] = max(calls.get(name, 0), turns(launch))

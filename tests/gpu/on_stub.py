@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fastmetrics.ops import error_sums, faults
+from fastmetrics.ops import backend, error_sums, faults
 from fastmetrics.ops.aggregate import DROP, SUM
 from fastmetrics.ops.backend import launcher_of
 from fastmetrics.ops.co_moments import NUM_COLUMNS
@@ -121,6 +121,17 @@ def test_small_updates_are_one_launch_and_large_sums_two(gpu, size):
     for name, (op, args) in updates(size).items():
         one = size <= 2**16 if name == "errors" else name in SMALL
         assert launched(gpu, op, args) <= 2 - one, name
+
+
+@pytest.mark.parametrize("size", [1000, 2**20])
+def test_sums_in_float32_take_as_many_launches(gpu, size, monkeypatch):
+    monkeypatch.setattr(backend, "arithmetic", "float32")
+    monkeypatch.setattr(replay, "_key", lambda *_: object())  # no plan from before
+    op, args = updates(size)["errors"]
+    with gpu.noting(flat(args)) as noted:
+        launcher_of(op)(*args)
+    kernels = [launch.kernel for launch in noted]
+    assert kernels == ["sum_errors_in_float32", "add_partials"][: 1 + (size > 1000)]
 
 
 TOGETHER = [name for name in CASES if name.startswith(("fused_ rows", "fused_ pairs"))]

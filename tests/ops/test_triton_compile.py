@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+from unittest import mock
 
 import pytest
 
@@ -13,6 +14,7 @@ import triton
 import triton.language as tl
 from triton.compiler import ASTSource
 
+from fastmetrics.ops import backend
 from tests.gpu import cases
 from tools import aot
 
@@ -77,7 +79,7 @@ def test_counts_take_one_launch_and_sums_two():
 
 def launched(name, changed=lambda args: args):
     op, args = UPDATES[name]
-    return [launch.kernel.__name__ for launch in aot.record(op, *changed(args))]
+    return [launch.kernel.__name__ for launch in aot.record_case(name, op, changed(args))]
 
 
 def test_statistics_of_the_same_rows_or_pairs_take_two_launches():
@@ -90,7 +92,8 @@ def test_statistics_of_the_same_rows_or_pairs_take_two_launches():
     names = [name for name in UPDATES if name.startswith("fused_ pairs")]
     assert len(names) > 10
     for name in names:
-        assert launched(name) == ["add_once", "fold_once"], name
+        first = "sum_errors_in_float32" if name.endswith(cases.IN_FLOAT32) else "add_once"
+        assert launched(name) == [first, "fold_once"], name
 
 
 def test_what_cannot_be_done_together_is_launched_in_turn():
@@ -105,6 +108,9 @@ def test_what_cannot_be_done_together_is_launched_in_turn():
     assert in_turn == ["count_once", "add_partials", "count"]
     assert "count_once" not in launched("fused_ weighted0")
     assert "add_once" not in launched("fused_ 5")
+    with mock.patch.object(backend, "arithmetic", "float32"):
+        apart = launched("fused_ pairs [3, 4, 2] float32")
+    assert apart == ["sum_errors_in_float32", "fold_once", "add_pairs", "merge_parts"]
     assert launched("fused_ 4") == ["add_once", "fold_once"] * 2 + ["sum_errors"]
 
 

@@ -9,29 +9,30 @@ import math
 import os
 import sys
 
-import numpy as np
 import pytest
 import torch
-import triton.language as tl
 from torch import Tensor
 from torch.utils import _pytree as pytree
 
-from fastmetrics.ops import co_moments
+from fastmetrics.ops import backend, co_moments
 from fastmetrics.ops import triton as kernels
 from fastmetrics.ops.backend import launcher_of
 from fastmetrics.ops.define import REFERENCES, WITHOUT_TRITON
 from fastmetrics.ops.error_sums import (
+    ABSOLUTE,
     ALL_TERMS,
     DEVIANCE,
     LOG_COSH,
+    MAGNITUDE,
+    SQUARED,
     SQUARED_LOG,
     num_columns,
     sum_errors,
 )
-from fastmetrics.ops.triton import inputs
-from tests.gpu.cases import CASES, left_to_reference
+from fastmetrics.ops.triton import inputs, replay
+from tests.gpu.cases import CASES, arithmetic_of, left_to_reference
 from tests.gpu.loops import few_programs, looping_calls
-from tests.ops import laws
+from tests.ops import interpreted, laws
 from tests.ops.curve import LEFT_OUT
 from tests.ops.fused import Fusion, gathered
 from tests.ops.inputs import INF, LAYOUTS, NAN, SCORE_DTYPES
@@ -45,98 +46,11 @@ CALLS = {"samples": 8, "dtypes": 10, "weights": 10, "every_small_float": 1, "fir
 OTHERS = 6
 # The calls whose programs take several blocks are dealt out to so many tests.
 SHARES = 6
+SMALL_FLOATS = (torch.float32, torch.float16, torch.bfloat16)
 
 
-def _repair_interpreter() -> None:
-    """Let triton 3.6's interpreter work with numpy >= 2.4, exactly, and at a bearable speed.
-
-    It widens subnormal bfloat16 wrongly, patches the language again for each call of a function,
-    and reduces with a function of our own element by element; the last is left as it is in
-    `test_the_reduction_itself_puts_nan_first`.
-    """
-    from triton.runtime import interpreter
-
-    patch_tensor, patch_language = interpreter._patch_lang_tensor, interpreter._patch_lang
-    convert, reduce = interpreter._convert_float, interpreter.ReduceOps.apply_impl
-    patched = set()
-
-    def patch_index(tensor, scope):
-        patch_tensor(tensor, scope)
-        scope.set_attr(tensor, "__index__", lambda self: self.handle.data.item())
-
-    def patch_once(function):
-        seen = tuple(any(x is y for y in function.__globals__.values()) for x in (tl, tl.core))
-        if seen in patched:
-            return interpreter._LangPatchScope()
-        patched.add(seen)
-        scope = patch_language(function)
-        restore = scope.restore
-        scope.restore = lambda: (patched.clear(), restore())
-        return scope
-
-    def widen(data, source, target, rounding):
-        if source == tl.bfloat16 and target == tl.float32:
-            return data.view(np.uint16).astype(np.uint32) << 16
-        return convert(data, source, target, rounding)
-
-    def apply(self, input):
-        if self.combine_fn is inputs.nan_max and FAST_REDUCTION:
-            return self.min_max(input[0], val_reduce_op=np.max)
-        return reduce(self, input)
-
-    memory = CheckedMemory(interpreter._interpreter)
-    init_arguments = interpreter.GridExecutor._init_args_hst
-
-    def note_ranges(self, arguments, keywords):
-        copies = init_arguments(self, arguments, keywords)
-        tensors = [x for x in copies[0] if isinstance(x, Tensor)]
-        begins = [x.untyped_storage().data_ptr() for x in tensors]
-        sizes = [x.untyped_storage().nbytes() for x in tensors]
-        memory.ranges = [(begin, begin + size) for begin, size in zip(begins, sizes, strict=True)]
-        return copies
-
-    interpreter._interpreter = memory
-    interpreter.GridExecutor._init_args_hst = note_ranges
-    interpreter._patch_lang_tensor = patch_index
-    interpreter._patch_lang = patch_once
-    interpreter._convert_float = widen
-    interpreter.ReduceOps.apply_impl = apply
-
-
-class CheckedMemory:
-    """The interpreter's memory access, refusing addresses outside the tensors of the launch."""
-
-    def __init__(self, memory):
-        self.memory = memory
-        self.ranges = []
-
-    def __getattr__(self, name):
-        return getattr(self.memory, name)
-
-    def check(self, pointers, values, mask):
-        assert pointers.shape == values.shape == mask.shape
-        active = pointers[mask.astype(bool)].astype(np.uint64)
-        allowed = np.zeros(active.shape, bool)
-        for first, last in self.ranges:
-            allowed |= (active >= first) & (active + values.itemsize <= last)
-        assert allowed.all(), f"{(~allowed).sum()} of {active.size} addresses are out of bounds"
-
-    def load(self, pointers, mask, other, dtype):
-        self.check(pointers, other, mask)
-        return self.memory.load(pointers, mask, other, dtype)
-
-    def store(self, pointers, value, mask):
-        self.check(pointers, value, mask)
-        self.memory.store(pointers, value, mask)
-
-    def atomic_rmw(self, op, pointers, value, mask, order):
-        self.check(pointers, value, mask)
-        return self.memory.atomic_rmw(op, pointers, value, mask, order)
-
-
-FAST_REDUCTION = True
 if DEVICE == "cpu":
-    _repair_interpreter()
+    interpreted.repair()
 
 
 def to_device(tensor: Tensor) -> Tensor:
@@ -267,7 +181,7 @@ def test_programs_that_take_several_blocks(share):
         results = []
         for run_op in (kernel_of(op), REFERENCES[op]):
             copies = [pytree.tree_map_only(Tensor, laws.copied, value) for value in args]
-            with few_programs():
+            with few_programs(), arithmetic_of(name):
                 run_op(*copies)
             results.append([t for value in copies for t in laws.tensors(value)])
         tolerance = max(1e-9, OPS[op].rtol)
@@ -369,7 +283,7 @@ def test_state_may_be_a_strided_view():
 
 
 def test_the_reduction_itself_puts_nan_first(monkeypatch):
-    monkeypatch.setitem(globals(), "FAST_REDUCTION", False)
+    monkeypatch.setattr(interpreted, "FAST_REDUCTION", False)
     call = make("stat_scores_", classes=4, shape=(3,), dtype=torch.float32, total=False, each=False)
     call["preds"][0] = torch.tensor([INF, NAN, NAN, 1.0])
     call["preds"][1] = torch.tensor([NAN, INF, 1.0, 1.0])
@@ -602,6 +516,45 @@ def test_several_blocks_of_errors_per_program(monkeypatch):
     check(call)
     call = make("error_sums_", shape=(4,), outputs=2, terms=3, weight=None)
     check(call.changed(["state"], lambda state: state.T.contiguous().T))
+
+
+def errors_in(arithmetic: str, call: Call) -> Tensor:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(backend, "arithmetic", arithmetic)
+        patch.setattr(replay, "_key", lambda *_: object())
+        return run(call)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+@pytest.mark.parametrize("terms", [SQUARED, ABSOLUTE, MAGNITUDE, SQUARED | ABSOLUTE | MAGNITUDE])
+def test_sums_in_float32_are_those_in_float64(terms, outputs, monkeypatch):
+    """To 1e-12: of all small types, layouts, several blocks, of close and of other numbers."""
+    monkeypatch.setattr(kernels.error_sums, "ordered_programs", lambda blocks, cells: 2)
+    monkeypatch.setattr(kernels.error_sums, "MOST_ALONE", 1000)
+    for seed, (dtype, size) in enumerate(itertools.product(SMALL_FLOATS, (1, 900, 40_000))):
+        options = {"terms": terms, "shape": (size,), "weight": None, "outputs": outputs, "start": 0}
+        call = make("error_sums_", seed, dtype=dtype, target_dtype=torch.float32, **options)
+        preds = call["preds"].clone()
+        preds[::3] = (call["target"][::3] * (1 + 1e-6)).to(dtype)
+        for each in (call.but(preds=preds), call.changed(["preds"], LAYOUTS["strided"])):
+            expected, found = (errors_in(name, each) for name in ("float64", "float32"))
+            torch.testing.assert_close(found, expected, rtol=1e-12, atol=0)
+
+
+def test_errors_beyond_float32_are_summed_in_float64(monkeypatch):
+    """Tiny, huge, infinite: the blocks with one of them have the bits of the other kernel."""
+    monkeypatch.setattr(kernels.error_sums, "MOST_ALONE", 1000)
+    options = {"terms": SQUARED | ABSOLUTE, "shape": (5000,), "outputs": 1, "weight": None}
+    call = make("error_sums_", start=0, dtype=torch.float32, target_dtype=torch.float32, **options)
+    for scale in (1e-30, 1e-44, 1e15, 1e37):
+        each = call.changed(["preds", "target"], lambda x, scale=scale: x * scale)
+        assert torch.equal(errors_in("float32", each), errors_in("float64", each))
+        assert errors_in("float32", each).all()
+    for odd in (NAN, INF, 3e38, 1e-40):
+        call["preds"][4321] = odd
+        call["target"][4321] = 0.0
+        expected, found = (errors_in(name, call) for name in ("float64", "float32"))
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=0, equal_nan=True)
 
 
 def test_moments_of_equal_values_and_nan(monkeypatch):

@@ -11,15 +11,29 @@ functions are those of the CPU kernels, without cancellation.
 
 from __future__ import annotations
 
+import functools
 import math
+import operator
 
+import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from fastmetrics.ops import error_sums as terms_of
+from fastmetrics.ops.backend import in_float32
+from fastmetrics.ops.triton.exact import (
+    MOST_ADDITIONS,
+    SCALE,
+    add_split,
+    is_ordinary,
+    joined,
+    split_difference,
+    split_square,
+)
 from fastmetrics.ops.triton.inputs import (
     Tile,
+    Walk,
     add_to,
     difference,
     fold_partials,
@@ -56,6 +70,9 @@ CHEAP = (
     | terms_of.SYMMETRIC
     | terms_of.MAGNITUDE
 )
+# What `sum_errors_in_float32` does, and the blocks after which it goes over to float64.
+EXACT = terms_of.SQUARED | terms_of.ABSOLUTE | terms_of.MAGNITUDE
+TURNS = tl.constexpr(MOST_ADDITIONS)
 MOST_COLUMNS = 128
 WARPS = 8
 # A program on its own has a larger tile, and takes so many elements, fewer where terms are dear.
@@ -234,6 +251,29 @@ def write_terms(
 
 
 @triton.jit
+def read_pairs(preds, target, position, column, outputs, walk):
+    """Read one tile of both inputs ``[positions, outputs]``, and what of it there is."""
+    inside = (position < walk.positions)[:, None] & (column < outputs)[None, :]
+    offset = locate(position, walk.sizes, walk.preds.strides)
+    p = load_columns(preds + offset, column, walk.preds.column, inside, 0)
+    offset = locate(position, walk.sizes, walk.target.strides)
+    t = load_columns(target + offset, column, walk.target.column, inside, 0)
+    return p, t, inside
+
+
+@triton.jit
+def write_jobs(
+    partial, sums, count, column, outputs, program, programs,
+    JOBS: tl.constexpr, COUNTS: tl.constexpr, ALONE: tl.constexpr,
+):  # fmt: skip
+    """Write the terms of each job to a table of its own ``[programs, outputs, COUNTS[job]]``."""
+    for job in tl.static_range(len(JOBS)):
+        row = partial + program.to(tl.int64) * outputs * COUNTS[job]
+        write_terms(row, sums, count, column, outputs, JOBS[job], COUNTS[job], ALONE)
+        partial += programs.to(tl.int64) * outputs * COUNTS[job]
+
+
+@triton.jit
 def sum_errors(
     partial, preds, target, weight, walk, outputs,
     TERMS: tl.constexpr, P: tl.constexpr, DEVIANCE_POWER: tl.constexpr, COUNT: tl.constexpr,
@@ -252,16 +292,11 @@ def sum_errors(
     BLOCK_C: tl.constexpr = tile.BLOCK_C
     program, programs = tl.program_id(1), tl.num_programs(1)
     column = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
-    known = (column < outputs)[None, :]
     count = tl.zeros([BLOCK, BLOCK_C], tl.float64)
     sums = (count, count, count, count, count, count, count, count, count, count)
     for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
         position = numbers(block, BLOCK, tile.WIDE)
-        inside = (position < walk.positions)[:, None] & known
-        offset = locate(position, walk.sizes, walk.preds.strides)
-        p = load_columns(preds + offset, column, walk.preds.column, inside, 0)
-        offset = locate(position, walk.sizes, walk.target.strides)
-        t = load_columns(target + offset, column, walk.target.column, inside, 0)
+        p, t, inside = read_pairs(preds, target, position, column, outputs, walk)
         e = difference(p, t)
         p, t = p.to(tl.float64), t.to(tl.float64)
         w = inside.to(tl.float64)
@@ -272,6 +307,96 @@ def sum_errors(
         sums = add_terms(sums, p, t, e, w, inside, TERMS, P, DEVIANCE_POWER)
     row = partial + program.to(tl.int64) * outputs * COUNT
     write_terms(row, sums, count, column, outputs, TERMS, COUNT, ALONE)
+
+
+@triton.jit
+def sum_errors_in_float32(
+    partial, preds, target, walk, outputs,
+    JOBS: tl.constexpr, COUNTS: tl.constexpr, TERMS: tl.constexpr, ALONE: tl.constexpr,
+    tile: tl.constexpr,
+):  # fmt: skip
+    """As `sum_errors`, without weights, for terms of ``EXACT`` of numbers that fit float32.
+
+    ``JOBS`` are the terms of each state, ``TERMS`` those of any; see `write_jobs`.
+
+    Errors, squares and the sums of ``TURNS`` blocks are pairs of float32 numbers. Where one of them
+    is too large or too small for that, those blocks are read again and worked out in float64.
+
+    Bytes to move for N elements of s and t bytes: ``N * (s + t)``, read once, and 16 for each cell
+    and program.
+    """
+    walk = settle(walk)
+    BLOCK: tl.constexpr = tile.BLOCK
+    BLOCK_C: tl.constexpr = tile.BLOCK_C
+    program, programs = tl.program_id(1), tl.num_programs(1)
+    column = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
+    blocks = tl.cdiv(walk.positions, BLOCK)
+    none = tl.zeros([BLOCK, BLOCK_C], tl.float64)
+    seen = tl.zeros([BLOCK, BLOCK_C], tl.int32)
+    sums = (none, none, none, none, none, none, none, none, none, none)
+    for first in range(program, blocks, programs * TURNS):
+        last = tl.minimum(blocks, first + programs * TURNS)
+        zero = tl.zeros([BLOCK, BLOCK_C], tl.float32)
+        squares, squares_low = zero, zero
+        absolutes, absolutes_low = zero, zero
+        magnitudes, magnitudes_low = zero, zero
+        odd = tl.zeros([BLOCK, BLOCK_C], tl.int32)
+        for block in range(first, last, programs):
+            position = numbers(block, BLOCK, tile.WIDE)
+            p, t, inside = read_pairs(preds, target, position, column, outputs, walk)
+            p, t = p.to(tl.float32), t.to(tl.float32)
+            seen += inside.to(tl.int32)
+            high, low = split_difference(p, t)
+            odd = tl.where(is_ordinary(high) & is_ordinary(t), odd, 1)
+            if SQUARED & TERMS:
+                square, rest = split_square(high, low)
+                squares, squares_low = add_split(squares, squares_low, square, rest)
+            if ABSOLUTE & TERMS:
+                low = tl.where(high < 0.0, -low, low)
+                absolutes, absolutes_low = add_split(absolutes, absolutes_low, tl.abs(high), low)
+            if MAGNITUDE & TERMS:
+                magnitudes, magnitudes_low = add_split(magnitudes, magnitudes_low, tl.abs(t), zero)
+        if tl.max(tl.max(odd, axis=1), axis=0) > 0:
+            for block in range(first, last, programs):
+                position = numbers(block, BLOCK, tile.WIDE)
+                p, t, inside = read_pairs(preds, target, position, column, outputs, walk)
+                sums = add_terms(
+                    sums, p.to(tl.float64), t.to(tl.float64), difference(p, t),
+                    inside.to(tl.float64), inside, TERMS, 1.0, 0.0,
+                )  # fmt: skip
+        else:
+            sums = (
+                sums[0] + joined(squares, squares_low) / (SCALE * SCALE),
+                sums[1] + joined(absolutes, absolutes_low),
+                none,
+                none,
+                none,
+                sums[5] + joined(magnitudes, magnitudes_low),
+                none,
+                none,
+                none,
+                none,
+            )
+    count = seen.to(tl.float64)
+    write_jobs(partial, sums, count, column, outputs, program, programs, JOBS, COUNTS, ALONE)
+
+
+def serves_float32(preds: Tensor, target: Tensor, weight: Tensor | None, terms: int) -> bool:
+    """Whether `sum_errors_in_float32` does what is asked, on a device where it is faster."""
+    small = all(x.is_floating_point() and x.dtype != torch.float64 for x in (preds, target))
+    return small and weight is None and not terms & ~EXACT and in_float32(preds.device)
+
+
+def launch_in_float32(
+    grid: tuple[int, int], partial: Tensor, preds: Tensor, target: Tensor, walk: Walk, outputs: int,
+    jobs: tuple[int, ...], alone: bool, tile: Tile, warps: int,
+) -> None:  # fmt: skip
+    """Launch `sum_errors_in_float32` for the terms of some states."""
+    launch(
+        sum_errors_in_float32, grid, partial, preds, target, walk, outputs, JOBS=jobs,
+        COUNTS=tuple(map(terms_of.num_columns, jobs)), TERMS=functools.reduce(operator.or_, jobs),
+        ALONE=alone, tile=tile, num_warps=warps,
+    )  # fmt: skip
 
 
 @replayable
@@ -293,16 +418,22 @@ def error_sums_(
     dear = bool(terms & ~CHEAP)
     alone = walk.positions * columns <= (MOST_DEAR_ALONE if dear else MOST_ALONE)
     size, warps = (SMALL_TILE if dear else TILE), WARPS
+    float32 = serves_float32(preds, target, weight, terms)
     if alone and not dear:
-        size, warps = ALONE_TILE, ALONE_WARPS
+        size, warps = ALONE_TILE // (2 if float32 else 1), ALONE_WARPS
     block, programs, partial = size // columns, 1, state
     if not alone:
         programs = ordered_programs(triton.cdiv(walk.positions, block), state.numel())
         partial = buffer(state, programs, state.numel())
-    launch(
-        sum_errors, (triton.cdiv(outputs, columns), programs), partial, preds, target, weight,
-        walk, outputs, TERMS=terms, P=float(p), DEVIANCE_POWER=float(power), COUNT=count,
-        ALONE=alone, tile=Tile(block, is_wide(walk.positions), columns), num_warps=warps,
-    )  # fmt: skip
+    grid = (triton.cdiv(outputs, columns), programs)
+    tile = Tile(block, is_wide(walk.positions), columns)
+    if float32:
+        launch_in_float32(grid, partial, preds, target, walk, outputs, (terms,), alone, tile, warps)
+    else:
+        launch(
+            sum_errors, grid, partial, preds, target, weight, walk, outputs, TERMS=terms,
+            P=float(p), DEVIANCE_POWER=float(power), COUNT=count, ALONE=alone, tile=tile,
+            num_warps=warps,
+        )  # fmt: skip
     if not alone:
         fold_partials(state, partial)

@@ -14,6 +14,9 @@ same bits every time. A job on its own may use other blocks, and then differs in
 
 from __future__ import annotations
 
+import functools
+import operator
+
 import torch
 import triton
 import triton.language as tl
@@ -89,11 +92,7 @@ def add_once(
         if parts is not None:
             found = co_moments.moments_of(p, t, tl.sum(w, axis=1), w != 0, WIDE_INPUT)
             moments = co_moments.merge_moments(moments, found, WIDE_INPUT)
-    table = partial
-    for job in tl.static_range(len(JOBS)):
-        row = table + program.to(tl.int64) * COUNTS[job]
-        error_sums.write_terms(row, sums, count, column, 1, JOBS[job], COUNTS[job], False)
-        table += programs * COUNTS[job]
+    error_sums.write_jobs(partial, sums, count, column, 1, program, programs, JOBS, COUNTS, False)
     if parts is not None:
         co_moments.put_moments(parts, moments, program, column, 1, PRECISION, False)
 
@@ -121,20 +120,31 @@ def fold_once(
 
 
 def together(jobs: list[Job], preds: Tensor, target: Tensor, weight: Tensor | None) -> list[int]:
-    """Which of the jobs one launch of `add_once` does: all of one output and of the same powers."""
+    """Which of the jobs one launch does: those of one output, and of the same powers.
+
+    Where float64 is slow, sums that do without it have a launch of their own.
+    """
+    sums = [place for place, job in enumerate(jobs) if _is(job, "error_sums_")]
+    in_float32 = [
+        place
+        for place in sums
+        if error_sums.serves_float32(preds, target, weight, jobs[place].arguments[0])
+    ]
+    if len(in_float32) > 1:
+        return in_float32[:MOST_JOBS]
     chosen: list[int] = []
     powers: dict[int, float] = {}
-    for place, job in enumerate(jobs):
-        if job.family.op == "co_moments_" and len(job.written[0]) == 1:
-            if all(jobs[other].family.op != "co_moments_" for other in chosen):
-                chosen.append(place)
-        elif job.family.op == "error_sums_" and len(job.written[0]) == 1:
-            own = _powers(job)
-            sums = sum(jobs[other].family.op == "error_sums_" for other in chosen)
-            if sums < MOST_JOBS and all(powers.get(k, v) == v for k, v in own.items()):
-                powers |= own
-                chosen.append(place)
-    return chosen
+    for place in sums:
+        own = _powers(jobs[place])
+        if place not in in_float32 and all(powers.get(k, v) == v for k, v in own.items()):
+            powers |= own
+            chosen.append(place)
+    moments = [place for place, job in enumerate(jobs) if _is(job, "co_moments_")]
+    return chosen[:MOST_JOBS] + moments[:1]
+
+
+def _is(job: Job, op: str) -> bool:
+    return job.family.op == op and len(job.written[0]) == 1
 
 
 def _powers(job: Job) -> dict[int, float]:
@@ -158,23 +168,26 @@ def update(jobs: list[Job], preds: Tensor, target: Tensor, weight: Tensor | None
     moments = next((job.written[0] for job in jobs if job.family.op == "co_moments_"), None)
     powers = {k: v for job in errors for k, v in _powers(job).items()}
     states = [job.written[0] for job in errors]
-    terms = [job.arguments[0] for job in errors]
+    terms = tuple(job.arguments[0] for job in errors)
     counts = tuple(state.shape[1] for state in states)
-    every = 0
-    for each in terms:
-        every |= each
+    every = functools.reduce(operator.or_, terms)
     walk = walk_labels(preds, target, weight, has_axis=False)
     block, warps = _tile(every, moments is not None)
-    programs = ordered_programs(triton.cdiv(walk.positions, block), max(1, *counts))
+    programs = ordered_programs(triton.cdiv(walk.positions, block), max(counts))
     partial = buffer(states[0], programs * sum(counts))
     parts = None if moments is None else buffer(moments, programs, *moments.shape)
-    launch(
-        add_once, (programs,), partial, parts, preds, target, weight, walk,
-        JOBS=tuple(terms), COUNTS=counts, TERMS=every, P=float(powers.get(POWER, 1.0)),
-        DEVIANCE_POWER=float(powers.get(DEVIANCE, 0.0)), PRECISION=precision_of(preds, target),
-        WIDE_INPUT=torch.float64 in (preds.dtype, target.dtype),
-        tile=Tile(block, is_wide(walk.positions)), num_warps=warps,
-    )  # fmt: skip
+    tile = Tile(block, is_wide(walk.positions))
+    if moments is None and error_sums.serves_float32(preds, target, weight, every):
+        error_sums.launch_in_float32(
+            (1, programs), partial, preds, target, walk, 1, terms, False, tile, warps
+        )
+    else:
+        launch(
+            add_once, (programs,), partial, parts, preds, target, weight, walk,
+            JOBS=terms, COUNTS=counts, TERMS=every, P=float(powers.get(POWER, 1.0)),
+            DEVIANCE_POWER=float(powers.get(DEVIANCE, 0.0)), PRECISION=precision_of(preds, target),
+            WIDE_INPUT=torch.float64 in (preds.dtype, target.dtype), tile=tile, num_warps=warps,
+        )  # fmt: skip
     rows, cells = fold_tile(programs)
     absent = [None] * (MOST_JOBS - len(states))
     launch(
