@@ -2,8 +2,8 @@
 
 ``python -m tools.aot`` compiles the launches of the calls in `tests/gpu/cases.py`, for each target,
 and prints registers, spills and shared memory; with ``--table`` it prints the page
-``docs/kernels.md`` instead. A spilled register is a round trip to memory in the inner loop, so none
-is the rule.
+``docs/kernels.md`` instead, and ``--refresh`` brings the rows of some kernels on it up to date. A
+spilled register is a round trip to memory in the inner loop, so none is the rule.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import pkgutil
 import re
 import subprocess
 import tempfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
@@ -40,6 +41,8 @@ KERNEL_MODULES = [
     for found in pkgutil.iter_modules(kernels.__path__, f"{kernels.__name__}.")
     if hasattr(module := importlib.import_module(found.name), "launch")
 ]
+
+PAGE = Path(__file__).parents[1] / "docs" / "kernels.md"
 
 TARGETS = {
     "cuda:80": GPUTarget("cuda", 80, 32),
@@ -105,18 +108,21 @@ def translate(launch: Launch, target: GPUTarget) -> Any:
     context = ir.context()
     ir.load_dialects(context)
     backend.load_dialects(context)
-    options = backend.parse_options(_options(launch))
+    options = backend.parse_options(_options(launch, target))
     functions = backend.get_codegen_implementation(options)
     return source.make_ir(target, options, functions, backend.get_module_map(), context)
 
 
 def compile_launch(launch: Launch, target: GPUTarget) -> Any:
     """Compile one launch as the just-in-time compiler would for the same arguments."""
-    return triton.compile(_source(launch), target=target, options=_options(launch))
+    return triton.compile(_source(launch), target=target, options=_options(launch, target))
 
 
-def _options(launch: Launch) -> dict[str, Any]:
-    return {"num_warps": launch.config["num_warps"]} if "num_warps" in launch.config else {}
+def _options(launch: Launch, target: GPUTarget) -> dict[str, Any]:
+    names = {"num_warps": "num_warps"}
+    if target.backend == "cuda":
+        names["registers"] = "maxnreg"
+    return {names[key]: value for key, value in launch.config.items() if key in names}
 
 
 def _source(launch: Launch) -> ASTSource:
@@ -222,9 +228,15 @@ def main() -> None:
     parser = argparse.ArgumentParser("python -m tools.aot")
     parser.add_argument("ops", nargs="*", help="only these; all by default")
     parser.add_argument("--table", action="store_true", help="print docs/kernels.md")
+    parser.add_argument(
+        "--refresh", nargs="+", help="write docs/kernels.md, only these kernels anew"
+    )
     given = parser.parse_args()
     if given.table:
         print(page(), end="")
+        return
+    if given.refresh:
+        PAGE.write_text(page(given.refresh), encoding="utf-8")
         return
     print(f"{'update':44} {'kernel':16} {'target':11} {'registers':>9} {'spills':>6} {'shared':>6}")
     for name, (op, args) in updates().items():
@@ -248,18 +260,28 @@ def distinct_launches() -> dict[Any, list[Launch]]:
     return kernels_of
 
 
-def page() -> str:
-    """Return ``docs/kernels.md``: what the kernels take of a GPU, and what they must move."""
+def page(anew: Collection[str] | None = None) -> str:
+    """Return ``docs/kernels.md``: what the kernels take of a GPU, and what they must move.
+
+    Rows of kernels that are not among those to look at ``anew`` stay as they are on the page.
+    """
+    kept = [] if anew is None else PAGE.read_text(encoding="utf-8").splitlines()
     found = sorted(distinct_launches().items(), key=lambda item: names_of(item[0]))
     lines = [_INTRODUCTION.format(version=triton.__version__)]
     lines.append("| module | kernel | variants | " + " | ".join(TARGETS) + " |")
     lines.append("|---|---|---|" + "---|" * len(TARGETS))
     for kernel, launches in found:
+        begin = "| {} | {} |".format(*(f"`{name}`" for name in names_of(kernel)))
+        old = [line for line in kept if line.startswith(begin)]
+        if anew is not None and names_of(kernel)[1] not in anew and old:
+            lines += old
+            continue
         cells = [range_of(launches, target) for target in TARGETS.values()]
-        row = [*(f"`{name}`" for name in names_of(kernel)), str(len(launches)), *cells]
-        lines.append("| " + " | ".join(row) + " |")
+        lines.append(" | ".join((begin[:-2], str(len(launches)), *cells)) + " |")
     lines.append(_ARITHMETIC)
-    lines.append("## Bytes to move\n")
+    # Which uses this module.
+    lines += importlib.import_module("tools.traffic").table().splitlines()[1:]
+    lines.append("\n## Bytes to move\n")
     lines += [f"* `{names_of(kernel)[1]}`: {bytes_to_move(kernel)}" for kernel, _ in found]
     return "\n".join(lines) + "\n"
 

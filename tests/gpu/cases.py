@@ -109,6 +109,10 @@ def of_shapes() -> Iterator[tuple[str, laws.Call]]:
     whole = {"total": False, "each": False, "top_k": 1}
     images = make("stat_scores_", classes=21, shape=(4, 64, 64), ignore_index=2, **whole)
     yield "stat_scores_ of images", images
+    for classes, dtype in ((5, torch.float32), (5, torch.int64), (400, torch.int64)):
+        options = {"classes": classes, "dtype": dtype, "total": False, "each": True, "top_k": 1}
+        call = make("stat_scores_", shape=(5, 40, 40), ignore_index=None, **options)
+        yield f"stat_scores_ of each image {classes} {str(dtype)[6:]}", call
     for layout in ("channels_last", "strided"):
         yield f"stat_scores_ {layout}", images.changed(["preds", "target"], LAYOUTS[layout])
     for classes in (10, 5000):

@@ -50,18 +50,20 @@ def axis_of(kernel: Any) -> int | None:
 
 def way_of(launch: aot.Launch) -> tuple[Any, ...]:
     """The kernel, and the way that it takes."""
-    values = _named(launch)
+    values = named(launch)
     ways = [(name, values[name]) for name in WAYS if name in values]
     ways += [(name, x.MODE) for name, x in values.items() if hasattr(x, "MODE")]
     ways += [(name, values[name] is not None) for name in ONE_OF if name in values]
     scores = getattr(values.get("rules"), "SCORES", None)
     weighted = values.get("weight") is not None
-    return (launch.kernel.fn.__name__, *ways, ("scores", scores), ("weighted", weighted))
+    several = values.get("samples", 1) > 1
+    ways += [("scores", scores), ("weighted", weighted), ("samples", several)]
+    return (launch.kernel.fn.__name__, *ways)
 
 
 def turns(launch: aot.Launch) -> int:
-    """The most blocks, or samples, that one program of a launch takes."""
-    values = _named(launch)
+    """The most blocks, or samples, that one program of a launch takes; of both the fewer."""
+    values = named(launch)
     tile, walk, samples = values.get("tile"), values.get("walk"), values.get("samples", 1)
     block = values.get("BLOCK") or getattr(tile, "BLOCK", None) or tile.rows
     if "DEPTH" in values:
@@ -71,6 +73,9 @@ def turns(launch: aot.Launch) -> int:
     else:
         sizes = [values[name] for name in ("positions", "num_rows", "samples") if name in values]
         count = _blocks(sizes[0], block)
+    if launch.kernel.fn.__name__ == "count" and samples > 1:
+        blocks = _blocks(_blocks(walk.positions, block), launch.grid[0])
+        return min(blocks, _blocks(samples, launch.grid[1]))
     return _blocks(count, launch.grid[axis_of(launch.kernel)])
 
 
@@ -78,7 +83,7 @@ def _blocks(size: int, block: int) -> int:
     return -(-size // block)
 
 
-def _named(launch: aot.Launch) -> dict[str, Any]:
+def named(launch: aot.Launch) -> dict[str, Any]:
     return dict(zip(launch.kernel.arg_names, launch.args, strict=False)) | launch.config
 
 

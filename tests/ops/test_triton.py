@@ -247,6 +247,15 @@ def test_nothing_is_launched_where_a_kernel_cannot_be_compiled(replays):
     assert not good.looked_up
 
 
+@pytest.mark.parametrize("cuda", [None, "13.0"])
+def test_most_registers_are_told_to_nvidia_alone(replays, monkeypatch, cuda):
+    monkeypatch.setattr(torch.version, "cuda", cuda)
+    kernel = FakeKernel()
+    replays.launch(kernel, (2,), on_gpu(5), on_gpu(4), 3, BLOCK=8, registers=168)
+    [(_, _, config)] = kernel.looked_up
+    assert config == {"BLOCK": 8} | ({"maxnreg": 168} if cuda else {})
+
+
 @pytest.fixture
 def backend(replays, monkeypatch):
     """The backend before the first call on a GPU."""

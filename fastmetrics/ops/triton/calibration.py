@@ -259,7 +259,7 @@ def rules_of(state: Tensor, preds: Tensor, num_classes: int, logits: bool, valid
 def blocks_of(rules: Rules) -> tuple[int, int, int]:
     """Bins, positions and classes that a program holds at a time."""
     bins = min(triton.next_power_of_2(rules.TOTAL), MOST_BINS)
-    block, block_classes = max(1, PAIRS // bins), 1
+    block, block_classes = min(512, PAIRS // bins), 1
     if rules.CLASSES:
         block_classes = min(triton.next_power_of_2(rules.CLASSES), ROW_TILE)
         block = min(block, ROW_TILE // block_classes)
@@ -286,6 +286,6 @@ def calibration_bins_(
         count_confidences, (programs, triton.cdiv(total, bins)), sums, events, preds, target,
         weight, edges.contiguous(), walk, ignore_index, rules=rules, BINS=bins,
         tile=Tile(block, is_wide(walk.positions), block_classes, align),
-        num_warps=WARPS,
+        num_warps=WARPS, registers=128 if block_classes == ROW_TILE else None,
     )  # fmt: skip
     fold_partials(state, sums)

@@ -2,8 +2,8 @@
 
 A grid that depends on the shapes alone takes some shares of the rows for each tile of
 outputs. Every program holds one block of pairs at a time in registers, sums it around its own means
-and merges it by Chan's rule into moments that it alone owns; a second kernel merges the shares in
-order into the state, so the result has the same bits every time. That second kernel is also
+and merges it by Chan's rule into moments that it alone owns; a second kernel merges the shares, a
+tile of them at once, so the result has the same bits every time. That second kernel is also
 `merge_co_moments_`. A single share is merged into the state at once: small updates are one launch.
 """
 
@@ -39,7 +39,8 @@ WIDE = tl.constexpr(WIDE_COLUMN)
 
 PAIRS = 1024
 MOST_OUTPUTS = 32
-MERGED_OUTPUTS = 32
+# Parts that a program merges at a time, and outputs of them at most.
+MERGED, MERGED_OUTPUTS = 256, 8
 
 
 @triton.jit
@@ -350,28 +351,89 @@ def add_pairs(
 
 
 @triton.jit
-def merge_rows(state, parts, block, count, outputs, BLOCK_D: tl.constexpr):
-    """Merge ``parts`` ``[count, outputs, 18]`` of one block of outputs into the state, in order."""
+def common_exponent_of(mean, square, rest, exponent, kept):
+    """The largest exponent of each column, but for parts that are all zeros."""
+    counts = kept & ((mean != 0.0) | (square != 0.0) | (rest != 0.0))
+    largest = tl.max(tl.where(counts, exponent, float("-inf")), axis=0)
+    return tl.where(largest == float("-inf"), 0.0, largest)
+
+
+@triton.jit
+def centre_parts(mean, rest, kept, weight, total):
+    """Mean of each column of parts with its rest, and the distances from it."""
+    high = lowest_kept(mean, kept)
+    low = lowest_kept(rest, kept & (mean == high[None, :]))
+    return centre(high, low, (mean - high[None, :]) + (rest - low[None, :]), kept, weight, total)
+
+
+@triton.jit
+def sum_parts(within, kept, between):
+    """Second moments within the parts, and between them."""
+    return tl.sum(tl.where(kept, within + between, 0.0), axis=0)
+
+
+@triton.jit
+def moments_of_parts(parts):
+    """Merge a tile of parts ``[parts, outputs]`` at once; those without weight change nothing."""
+    kept = parts[1] != 0
+    to_x = common_exponent_of(parts[2], parts[5], parts[11], parts[14], kept)
+    to_y = common_exponent_of(parts[3], parts[6], parts[12], parts[15], kept)
+    to_d = common_exponent_of(parts[4], parts[7], parts[13], parts[16], kept)
+    (
+        count, w, mean_x, mean_y, mean_d, xx, yy, dd, xy, low, high,
+        rest_x, rest_y, rest_d, _x, _y, _d,
+    ) = in_terms_of(parts, to_x[None, :], to_y[None, :], to_d[None, :])  # fmt: skip
+    total = tl.sum(w, axis=0)
+    divisor = tl.where(total == 0, 1.0, total)
+    mean_x, rest_x, dx = centre_parts(mean_x, rest_x, kept, w, divisor)
+    mean_y, rest_y, dy = centre_parts(mean_y, rest_y, kept, w, divisor)
+    mean_d, rest_d, dd_between = centre_parts(mean_d, rest_d, kept, w, divisor)
+    return (
+        tl.sum(count, axis=0),
+        total,
+        mean_x,
+        mean_y,
+        mean_d,
+        sum_parts(xx, kept, w * dx * dx),
+        sum_parts(yy, kept, w * dy * dy),
+        sum_parts(dd, kept, w * dd_between * dd_between),
+        sum_parts(xy, kept, w * dx * dy),
+        tl.min(tl.where(kept, low, float("inf")), axis=0),
+        tl.max(tl.where(kept, high, float("-inf")), axis=0),
+        rest_x,
+        rest_y,
+        rest_d,
+        to_x,
+        to_y,
+        to_d,
+    )
+
+
+@triton.jit
+def merge_rows(state, parts, block, count, outputs, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr):
+    """Merge ``parts`` ``[count, outputs, 18]`` of one block of outputs into the state."""
     output = block * BLOCK_D + tl.arange(0, BLOCK_D)
     inside = output < outputs
     place = state + output.to(tl.int64) * COLUMNS
     moments = read_moments(place, inside)
     wide = tl.load(place + WIDE, mask=inside, other=0.0)
-    for part in range(count):
-        other = parts + (tl.cast(part, tl.int64) * outputs + output) * COLUMNS
-        moments = merge_moments(moments, read_moments(other, inside), True)
-        wide = tl.maximum(wide, tl.load(other + WIDE, mask=inside, other=0.0))
+    for start in range(0, count, BLOCK):
+        part = start + tl.arange(0, BLOCK)
+        mask = (part < count)[:, None] & inside[None, :]
+        rows = parts + (part.to(tl.int64)[:, None] * outputs + output[None, :]) * COLUMNS
+        moments = merge_moments(moments, moments_of_parts(read_moments(rows, mask)), True)
+        wide = tl.maximum(wide, tl.max(tl.load(rows + WIDE, mask=mask, other=0.0), axis=0))
     write_moments(place, inside, moments)
     tl.store(place + WIDE, wide, mask=inside)
 
 
 @triton.jit
-def merge_parts(state, parts, count, outputs, BLOCK_D: tl.constexpr):
-    """Merge ``parts`` ``[count, outputs, 18]`` into the state, one after the other.
+def merge_parts(state, parts, count, outputs, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr):
+    """Merge ``parts`` ``[count, outputs, 18]`` into the state, ``BLOCK`` of them at a time.
 
     Bytes to move: 144 for each output and part, and 288 for each output.
     """
-    merge_rows(state, parts, tl.program_id(0), count, outputs, BLOCK_D)
+    merge_rows(state, parts, tl.program_id(0), count, outputs, BLOCK, BLOCK_D)
 
 
 @replayable
@@ -408,9 +470,9 @@ def merge_co_moments_(state: Tensor, others: Tensor) -> None:
 
 def merge_parts_into(state: Tensor, parts: Tensor) -> None:
     """Launch `merge_parts`."""
-    outputs = state.shape[0]
-    block = min(MERGED_OUTPUTS, triton.next_power_of_2(outputs))
-    launch(
-        merge_parts, (triton.cdiv(outputs, block),), state, parts, len(parts), outputs,
-        BLOCK_D=block,
+    outputs, count = state.shape[0], len(parts)
+    block_outputs = min(MERGED_OUTPUTS, triton.next_power_of_2(outputs))
+    launch(  # with few sizes, so few variants
+        merge_parts, (triton.cdiv(outputs, block_outputs),), state, parts, count, outputs,
+        BLOCK=16 if count <= 16 else MERGED // block_outputs, BLOCK_D=block_outputs, num_warps=8,
     )  # fmt: skip

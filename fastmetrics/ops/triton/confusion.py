@@ -54,6 +54,9 @@ from fastmetrics.ops.triton.inputs import (
 from fastmetrics.ops.triton.replay import buffer, launch, replayable
 from fastmetrics.ops.triton.weights import count_bad_weights
 
+# Cells of a block of labels or scores that are counted before the others are scattered.
+MOST_FREQUENT = tl.constexpr(2)
+
 COLUMN_TILE = 1024
 MOST_COLUMNS = 64
 
@@ -86,9 +89,38 @@ def one_per_thread(values, REDUCED: tl.constexpr):
 
 
 @triton.jit
+def narrow(cell, CELLS: tl.constexpr):
+    """Cells as int32 where that can hold them: a warp reduces these in one instruction."""
+    if CELLS < 2**31:
+        cell = cell.to(tl.int32)
+    return cell
+
+
+@triton.jit
+def scatter_cells(cells, cell, active, FREQUENT: tl.constexpr):
+    """Add one to the cell of each active position, by atomics.
+
+    Atomics on one address take turns, and a background class, or sure scores, would wait for all of
+    theirs. So the cell of the first position is counted for the whole block, and added once; then
+    that of the first position that is left, ``FREQUENT`` times.
+    """
+    BLOCK: tl.constexpr = cell.shape[0]
+    lane = tl.arange(0, BLOCK)
+    rest = active
+    for _ in tl.static_range(FREQUENT):
+        first = tl.min(tl.where(rest, lane, BLOCK), axis=0)
+        chosen = tl.max(tl.where(lane == first, cell, 0), axis=0)
+        same = rest & (cell == chosen)
+        count = tl.sum(same.to(tl.int32), axis=0)
+        tl.atomic_add(cells + chosen, count, mask=count > 0, sem="relaxed")
+        rest = rest & ~same
+    tl.atomic_add(cells + cell, 1, mask=rest, sem="relaxed")
+
+
+@triton.jit
 def add_cells(
     counts, cells, cell, value, active,
-    REDUCED: tl.constexpr, MODE: tl.constexpr, BLOCK: tl.constexpr,
+    REDUCED: tl.constexpr, FREQUENT: tl.constexpr, MODE: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """Count one block's cells: in registers, by atomics, or in order in memory of its own."""
     if MODE == PRIVATE:
@@ -96,7 +128,7 @@ def add_cells(
         key = one_per_thread(tl.where(active, cell.to(tl.int32), BINS), REDUCED)
         counts += tl.histogram(key, BINS, mask=key < BINS)
     elif MODE == SCATTER:
-        tl.atomic_add(cells + cell, 1, mask=active, sem="relaxed")
+        scatter_cells(cells, cell, active, FREQUENT)
     else:
         add_ordered(cells, cell, value, active, BLOCK)
     return counts
@@ -142,7 +174,11 @@ def count_pairs(
         nans += nan.to(tl.int32)
         value = ones_or_weights(cells, weight, position, counted, walk)
         cell = label * ROWS + pred
-        counts = add_cells(counts, own, cell, value, counted, rules.SCORES, MODE, BLOCK)
+        if MODE == SCATTER:  # Triton 3.6 cannot lay out such cells of weighted positions
+            cell = narrow(cell, ROWS * ROWS)
+        counts = add_cells(
+            counts, own, cell, value, counted, rules.SCORES, MOST_FREQUENT, MODE, BLOCK
+        )
     flush_cells(cells, counts, MODE)
     add_class_events(events, bad, nans, rules)
 
@@ -189,11 +225,13 @@ def count_groups(
         # A load under `counted` is beyond triton 3.6: its layouts come apart.
         value = ones_or_weights(cells, weight, position, inside, walk)
         table = group * 4 + label.to(tl.int64) * 2
-        cell = table + first.to(tl.int64)
-        counts = add_cells(counts, own, cell, value, counted, False, MODE, BLOCK)
+        if MODE == SCATTER:
+            table = narrow(table, 8 * GROUPS)
+        cell = table + first.to(table.dtype)
+        counts = add_cells(counts, own, cell, value, counted, False, MOST_FREQUENT, MODE, BLOCK)
         if rules.READINGS == 2:
-            cell = table + (4 * GROUPS + second.to(tl.int64))
-            counts = add_cells(counts, own, cell, value, counted, False, MODE, BLOCK)
+            cell = table + 4 * GROUPS + second.to(table.dtype)
+            counts = add_cells(counts, own, cell, value, counted, False, MOST_FREQUENT, MODE, BLOCK)
     flush_cells(cells, counts, MODE)
     add_label_events(events, bad, nans, outsides, rules)
 
@@ -308,7 +346,7 @@ def confusion_(
         block, warps = ORDERED_BLOCK, ORDERED_WARPS
         block_classes = min(triton.next_power_of_2(rules.CLASSES), 64) if scores else 1
     elif scores:
-        block, block_classes, warps = class_blocks(rules.CLASSES, preds.element_size())
+        block, block_classes, warps = class_blocks(preds, walk)
     cells, programs = _cells(state, mode, triton.cdiv(walk.positions, block))
     launch(
         count_pairs, (programs,), cells, events, preds, target, weight, walk, ignore_index,
@@ -404,7 +442,7 @@ def _count_columns(
         count_columns, (grid_columns, programs), cells, events, preds, target, weight, walk,
         samples, *values, rules=rules, LABELS=labels, SAMPLEWISE=samplewise,
         SHARED=not samplewise and not ordered, tile=Tile(block, is_wide(walk.positions), columns),
-        num_warps=8,
+        num_warps=8, registers=128,
     )  # fmt: skip
     if ordered:
         fold_partials(state, cells)

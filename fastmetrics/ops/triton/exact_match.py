@@ -210,7 +210,7 @@ def exact_match_(
     rules = ClassRules(classes or MAX_LABELS, scores, validate)
     block, block_classes, warps = ClassBlocks(LABEL_BLOCK, 1)
     if scores:
-        block, block_classes, warps = class_blocks(classes, preds.element_size())
+        block, block_classes, warps = class_blocks(preds, walk)
     depth = min(block, triton.next_power_of_2(walk.positions))
     cells, to, programs = _cells(state, state.ndim == 2, samples, block // depth)
     launch(
@@ -259,6 +259,7 @@ def label_exact_match_(
         match_positions, (programs,), cells, events, preds, target, weight, walk, samples,
         ignore_index, *score_cuts(threshold, readings, logits, preds.dtype), rules=rules,
         LABELS=num_labels, TO=to.value, tile=Tile(block, is_wide(walk.positions), columns),
+        registers=168,
     )  # fmt: skip
     if to == ROW:
         fold_partials(state, cells)

@@ -116,7 +116,7 @@ def fold_once(
         partial += programs * COUNTS[job]
     if moments is not None:  # noqa: SIM102  (the compiler knows this, and not the other)
         if turn == len(COUNTS):
-            co_moments.merge_rows(moments, parts, 0, programs, 1, 1)
+            co_moments.merge_rows(moments, parts, 0, programs, 1, 128, 1)
 
 
 def together(jobs: list[Job], preds: Tensor, target: Tensor, weight: Tensor | None) -> list[int]:

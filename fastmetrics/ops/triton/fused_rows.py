@@ -94,7 +94,7 @@ def count_once(
     bad = tl.zeros([BLOCK], tl.int32)
     nans = tl.zeros([BLOCK], tl.int32)
     outsides = tl.zeros([BLOCK], tl.int32)
-    marks = tl.zeros([MARKS], tl.int32)
+    marks = (tl.zeros([2 * MARKS], tl.int32), tl.zeros([MARKS], tl.int32))
     pairs = tl.zeros([PAIRS], tl.int32)
     cells_0 = tl.zeros([CELLS], tl.int32)
     cells_1 = tl.zeros([CELLS], tl.int32)
@@ -133,9 +133,9 @@ def count_once(
             share = x
             if histogram.LOGITS:
                 share = share_of(exact, largest[:, None], total[:, None]).to(x.dtype)
-            cells_0, cells_1 = score_histogram.add_readings(
-                cells_0, cells_1, cells, second, edges, x, share, column, label,
-                counted, active, histogram, of_cells.MODE,
+            cells_0, cells_1, _, _ = score_histogram.add_readings(
+                cells_0, cells_1, (), (), cells, second, edges, x, share, column, label,
+                counted, active, histogram, False, of_cells.MODE,
             )  # fmt: skip
         pred = winner.to(tl.int64)
         right = pred == label
@@ -144,11 +144,14 @@ def count_once(
             seen += counted.to(tl.int32)
             hits += (counted & right).to(tl.int32)
             marks = stat_scores.mark(
-                counts, marks, pred, label, counted, miss, ROWS, of_counts.MODE, True
+                counts, marks, None, pred, label, counted, miss, ROWS, of_counts.MODE, True
             )
         if matrix is not None:
             cell = label * CLASSES + pred
-            pairs = add_cells(pairs, matrix, cell, counted, counted, True, of_matrix.MODE, BLOCK)
+            pairs = add_cells(
+                pairs, matrix, cell, counted, counted, True, confusion.MOST_FREQUENT,
+                of_matrix.MODE, BLOCK,
+            )  # fmt: skip
         if sums is not None:
             prob = calibration.clamp(best).to(tl.float32)
             top = prob
@@ -257,7 +260,7 @@ def update(jobs: list[Job], preds: Tensor, target: Tensor, weight: Tensor | None
         count_once, (programs,), *tensors.values(), preds, target, walk, _ignored(jobs[0]),
         CLASSES=classes,
         tile=Tile(block, is_wide(walk.positions), block_classes, *row_layout(preds, walk)),
-        num_warps=warps, **rules,
+        num_warps=warps, registers=255, **rules,
     )  # fmt: skip
     if "calibration_bins_" in of:
         fold_partials(of["calibration_bins_"].written[0], sums)

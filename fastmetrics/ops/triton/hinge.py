@@ -253,6 +253,7 @@ def hinge_sums_(
             sum_rows, (programs,), partial, events, preds, target, weight, walk, ignore_index,
             rules=rules, CLASSES=preds.shape[1], PER_CLASS=state.shape[1] > 2,
             tile=Tile(block, wide, block_classes, *row_layout(preds, walk)), num_warps=warps,
+            registers=255,
         )  # fmt: skip
     else:
         launch(

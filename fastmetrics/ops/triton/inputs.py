@@ -17,13 +17,12 @@ because ``do_not_specialize`` does not reach into tuples; so do tensors, which a
 **Adding up.** Counts are int64 in the state and added by relaxed integer atomics, whose order does
 not show in the result. Weighted float64 sums never use atomics: each program of a grid that depends
 on the shapes alone sums its own share into its own row of a buffer (`add_ordered`), and a second
-kernel adds the rows in a fixed tree (`add_partials`). The buffer has at most 256 rows, and fewer
-for large states (`ordered_programs`); nothing here grows with N.
+kernel adds the rows in a fixed tree (`add_partials`). The buffer has at most 1024 rows, and
+fewer for large states (`ordered_programs`); nothing here grows with N.
 
 **Grids.** A fixed number of programs per multiprocessor loops over blocks of positions, so private
 counts are flushed a bounded number of times. No autotuning: it would wait for the device, and its
-choice could change between two captures of a CUDA graph. Block sizes follow from the table in
-`class_blocks`.
+choice could change between two captures of a CUDA graph. Block sizes follow from `class_blocks`.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
@@ -43,14 +42,20 @@ from torch import Tensor
 from fastmetrics.ops import faults
 from fastmetrics.ops.triton.replay import launch
 
-MAX_ORDERED_PROGRAMS = 256
+MAX_ORDERED_PROGRAMS = 1024
+FEW_CELLS = 32
 PROGRAMS_PER_MULTIPROCESSOR = 4
 LABEL_BLOCK = 1024
 ORDERED_BLOCK = 64
 ORDERED_WARPS = 8
 
-# Cells of a histogram that fit the registers; beyond, atomics spread over enough addresses.
-MOST_PRIVATE_BINS = 1024
+# Classes of contiguous rows, and of images, that a thread goes through on its own, and classes of
+# rows that some threads of a program share.
+MOST_NARROW, MOST_PLANES, MOST_SHARED = 32, 512, 4096
+
+# Cells of a histogram that a program counts in registers. Each value is compared with all of them,
+# which takes longer than an atomic from some number on.
+MOST_PRIVATE_BINS = 512
 
 # Columns of `events`.
 INVALID = tl.constexpr(faults.INVALID)
@@ -223,28 +228,36 @@ class ClassBlocks(NamedTuple):
     warps: int = 4
 
 
-@functools.cache
-def class_blocks(classes: int, element_size: int, top_k: int = 1) -> ClassBlocks:
-    """Tile for scores of shape ``[N, C]``, so that about 4 programs fit a multiprocessor.
+def class_blocks(preds: Tensor, walk: Walk, top_k: int = 1) -> ClassBlocks:
+    """Tile for scores with a class axis, through which `best_class` goes step by step.
 
-    4 warps, and 8 for float64, whose scores fill two registers each.
+    Of narrow rows and of images each thread takes positions of its own, in one wide load after the
+    other, and nothing is reduced across threads; what is left of a line of narrow rows comes from
+    the cache. Wider rows are shared by 8 or 32 threads, and the widest by a program.
 
-    ======== ======== ================= ================
-    classes  float32  float64 or top-k  class-axis steps
-    ======== ======== ================= ================
-    2        512 x 2  512 x 2           1
-    10       128 x 16 64 x 16           1
-    100      32 x 128 8 x 128           1
-    1000     4 x 1024 1 x 1024          1
-    100 000  1 x 4096 1 x 1024          ceil(C / block)
-    ======== ======== ================= ================
+    =============== ============= ===============
+    classes         float32       float64 or top-k
+    =============== ============= ===============
+    images          256 x 1       256 x 1
+    2               512 x 2       512 x 2
+    10              256 x 2       256 x 2
+    100             64 x 32       32 x 32
+    1000            16 x 128      8 x 128
+    100 000         1 x 4096      1 x 1024
+    =============== ============= ===============
     """
-    block = triton.next_power_of_2(classes)
-    elements = 2048 if block <= 64 else 4096
-    if element_size == 8 or top_k > 1:
-        elements = 1024
-    block = min(block, elements)
-    return ClassBlocks(min(512, elements // block), block, 8 if element_size == 8 else 4)
+    align, row_major = row_layout(preds, walk)
+    classes, size = preds.shape[1], preds.element_size()
+    if classes > MOST_SHARED or (classes > MOST_PLANES and not row_major):
+        elements = 1024 if size == 8 or top_k > 1 else 4096
+        block = min(triton.next_power_of_2(classes), elements)
+        return ClassBlocks(elements // block, block, 8 if size == 8 else 4)
+    warps = 8 if size == 8 else 4
+    if classes <= MOST_NARROW or not row_major:
+        positions = 512 if classes <= 4 else 256
+        return ClassBlocks(positions, min(align, triton.next_power_of_2(classes)), warps)
+    block = 32 if classes <= 256 else 128
+    return ClassBlocks((1024 if size == 8 or top_k > 1 else 2048) // block, block, warps)
 
 
 @functools.cache
@@ -266,9 +279,11 @@ def programs_for(blocks: int, device: torch.device) -> int:
 def ordered_programs(blocks: int, cells: int) -> int:
     """Grid size of a weighted sum: the same on every device, with partials of at most 64 MiB.
 
-    States of more than 2**21 cells get 4 partial copies all the same.
+    Few cells are worth many programs, which keep the memory busy. States of more than 2**21 cells
+    get 4 partial copies all the same.
     """
-    return max(1, min(blocks, MAX_ORDERED_PROGRAMS, max(4, 2**23 // cells)))
+    most = min(MAX_ORDERED_PROGRAMS, 1024 if cells <= FEW_CELLS else 256)
+    return max(1, min(blocks, most, max(4, 2**23 // cells)))
 
 
 @triton.jit
@@ -349,36 +364,40 @@ def best_class(
 ):
     """First of the largest scores per row, and whether a row holds NaN.
 
-    One pass over the classes carries the best score and its class. With ``TOP_K`` the score of the
-    target is fetched first, and the pass counts the classes that outrank it; the row's target is
-    returned when fewer than ``top_k`` do.
+    One pass over the classes carries the best score and its class for each place of the tile. With
+    ``TOP_K`` the score of the target is fetched first, and the pass counts the classes that outrank
+    it; the row's target is returned when fewer than ``top_k`` do.
     """
-    best = tl.full(read.shape, float("-inf"), tl.float32)
+    BLOCK: tl.constexpr = tile.BLOCK
+    BLOCK_C: tl.constexpr = tile.BLOCK_C
+    best = tl.full([BLOCK, BLOCK_C], float("-inf"), tl.float32)
     if scores.dtype.element_ty == tl.float64:
         best = best.to(tl.float64)
-    index = tl.zeros(read.shape, tl.int32)
-    above = tl.zeros(read.shape, tl.int32)
+    index = tl.zeros([BLOCK, BLOCK_C], tl.int32)
+    above = tl.zeros([BLOCK, BLOCK_C], tl.int32)
     if rules.TOP_K:
         own = as_score(tl.load(scores + label * class_stride, mask=counted, other=0.0))
-    for start in range(0, rules.CLASSES, tile.BLOCK_C):
-        column = start + tl.arange(0, tile.BLOCK_C)
+    # So that a thread asks for several scores before it waits for the first.
+    UNROLLED: tl.constexpr = 8 if BLOCK * BLOCK_C <= 512 else 4096 // (BLOCK * BLOCK_C)
+    for start in tl.range(0, rules.CLASSES, BLOCK_C, loop_unroll_factor=UNROLLED):
+        column = start + tl.arange(0, BLOCK_C)
         mask = read[:, None] & (column < rules.CLASSES)[None, :]
         x = as_score(load_columns(scores, column, class_stride, mask, float("-inf")))
-        largest = tl.reduce(x, 1, nan_max)
-        first = tl.where((x == largest[:, None]) | (x != x), column[None, :], rules.CLASSES)
-        better = (largest > best) | ((largest != largest) & (best == best))
-        index = tl.where(better, tl.min(first, axis=1), index)
-        best = tl.where(better, largest, best)
+        better = (x > best) | ((x != x) & (best == best))
+        index = tl.where(better, column[None, :], index)
+        best = tl.where(better, x, best)
         if rules.TOP_K:
             rival = own[:, None]
             larger = (x > rival) | ((x != x) & (rival == rival))
             equal = (x == rival) | ((x != x) & (rival != rival))
             outranks = larger | (equal & (column.to(tl.int64)[None, :] < label[:, None]))
-            above += tl.sum(outranks.to(tl.int32), axis=1)
-    pred = index.to(tl.int64)
+            above += outranks.to(tl.int32)
+    largest = tl.reduce(best, 1, nan_max)
+    first = tl.where((best == largest[:, None]) | (best != best), index, rules.CLASSES)
+    pred = tl.min(first, axis=1).to(tl.int64)
     if rules.TOP_K:
-        pred = tl.where(above < top_k, label, pred)
-    return pred, best != best
+        pred = tl.where(tl.sum(above, axis=1) < top_k, label, pred)
+    return pred, largest != largest
 
 
 @triton.jit
@@ -564,7 +583,8 @@ def add_partials(state, partial, cells, programs, PROGRAMS: tl.constexpr, BLOCK:
 
 def fold_tile(programs: int) -> tuple[int, int]:
     """Rows and cells that `add_rows` takes at a time: few sizes, so few variants."""
-    return (16 if programs <= 16 else MAX_ORDERED_PROGRAMS), 16
+    rows = next(size for size in (16, 256, 1024) if programs <= size)
+    return rows, 16 if rows < 1024 else 4
 
 
 def fold_partials(state: Tensor, partial: Tensor) -> None:

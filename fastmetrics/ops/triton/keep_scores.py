@@ -17,11 +17,11 @@ from torch import Tensor
 
 from fastmetrics.ops.triton.inputs import (
     BAD_WEIGHT,
+    ClassBlocks,
     Tile,
     add_event,
     add_score_events,
     as_score,
-    class_blocks,
     is_wide,
     load_columns,
     locate,
@@ -34,6 +34,30 @@ from fastmetrics.ops.triton.inputs import (
     weights_or,
 )
 from fastmetrics.ops.triton.replay import launch, replayable
+
+
+@functools.cache
+def whole_rows(classes: int, element_size: int) -> ClassBlocks:
+    """Tile of whole rows of scores, so that about 4 programs fit a multiprocessor.
+
+    4 warps, and 8 for float64, whose scores fill two registers each.
+
+    ======== ======== ================= ================
+    classes  float32  float64           class-axis steps
+    ======== ======== ================= ================
+    2        512 x 2  512 x 2           1
+    10       128 x 16 64 x 16           1
+    100      32 x 128 8 x 128           1
+    1000     4 x 1024 1 x 1024          1
+    100 000  1 x 4096 1 x 1024          ceil(C / block)
+    ======== ======== ================= ================
+    """
+    block = triton.next_power_of_2(classes)
+    elements = 2048 if block <= 64 else 4096
+    if element_size == 8:
+        elements = 1024
+    block = min(block, elements)
+    return ClassBlocks(min(512, elements // block), block, 8 if element_size == 8 else 4)
 
 
 @triton.jit(do_not_specialize=["start", "ignore_index"])
@@ -119,7 +143,7 @@ def keep_scores_(
         walk = walk_classes(preds, target, weight)
     else:
         walk = walk_labels(preds, target, weight, has_axis=columns > 1)
-    block, block_classes, warps = class_blocks(columns, preds.element_size())
+    block, block_classes, warps = whole_rows(columns, preds.element_size())
     launch(
         keep, (programs_for(triton.cdiv(walk.positions, block), state.device),),
         state, events, preds, target, weight, labels, weights, walk,

@@ -265,6 +265,6 @@ def ranking_sums_(
     partial = buffer(state, programs, state.numel(), zeroed=True)
     launch(
         rank_rows, (programs,), partial, events, preds, target, weight, walk, ignore_index,
-        rules=rules, tile=tile, WIDE=is_wide(walk.positions),
+        rules=rules, tile=tile, WIDE=is_wide(walk.positions), registers=168,
     )  # fmt: skip
     fold_partials(state, partial)

@@ -115,8 +115,16 @@ def device_of(tensor: Tensor) -> contextlib.AbstractContextManager[Any]:
     return guard
 
 
-def launch(kernel: Any, grid: tuple[int, ...], *args: Any, **config: Any) -> None:
-    """Launch on the current stream, at the end of the update where one is being planned."""
+def launch(
+    kernel: Any, grid: tuple[int, ...], *args: Any, registers: int | None = None, **config: Any
+) -> None:
+    """Launch on the current stream, at the end of the update where one is being planned.
+
+    ``registers`` are the most of a thread. NVIDIA's assembler spills some for the sake of one more
+    program on each multiprocessor, unless it is told how many there are.
+    """
+    if registers is not None and torch.version.cuda is not None:
+        config["maxnreg"] = registers
     one = Launch(kernel, grid, args, config)
     if _planning.plan is not None:
         _planning.plan.launches.append(one)

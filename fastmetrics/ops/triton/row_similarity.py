@@ -1,10 +1,10 @@
-"""GPU kernel of `row_similarity_`: cosine, and divergences of distributions.
+"""GPU kernels of `row_similarity_`: cosine, and divergences of distributions.
 
-A program holds some rows of both matrices, a tile of columns at a time, and keeps the sums of each
-row in registers. What divides by the sum of a row reads the row twice, the second time from the
-cache if it is wider than a tile. A grid that depends on the shapes alone sums the values of its
-rows into a buffer, which `fold_partials` adds up; a small update is one program, and values that
-stay apart need no sum.
+A program holds some rows of both matrices, a tile of columns at a time, and keeps sums for each
+place of the tile in registers. What divides by the sum of a row reads the row twice, the second
+time from the cache if it is wider than a tile. A grid that depends on the shapes alone sums the
+values of its rows into a buffer, which `fold_partials` adds up; a small update is one program, and
+values that stay apart need no sum.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
@@ -25,8 +25,10 @@ from fastmetrics.ops.triton.inputs import (
 )
 from fastmetrics.ops.triton.replay import buffer, launch, replayable
 
-TILE = 256  # with 512 some kernels spill registers
-MOST_COLUMNS = 256
+# Places of a tile. Of rows that are read twice and do not fit a cache, a program takes one.
+TILE = 256
+MOST_COLUMNS = 16
+MOST_CACHED = 1024
 BLOCKS_EACH = 4  # at least, so that a small update is one launch
 
 COSINE = tl.constexpr(rules.COSINE)
@@ -73,24 +75,25 @@ def compare_rows(
     """Similarity of each row, added to ``cells``: ``[3]``, ``[programs, 3]`` or ``[N, 1]``.
 
     Bytes to move for N rows of D numbers of s bytes: ``2 * N * D * s``; a divergence of
-    probabilities, or the cosine of float64, in more than ``BLOCK_C`` columns reads them a second
-    time.
+    probabilities, or the cosine of float64, reads them a second time, from the cache up to 1024
+    columns.
     """
     program, programs = tl.program_id(0), tl.num_programs(0)
     total = tl.zeros([BLOCK], tl.float64)
     for block in range(program, tl.cdiv(num_rows, BLOCK), programs):
         row = numbers(block, BLOCK, WIDE)
         inside = row < num_rows
-        p_sum = tl.zeros([BLOCK], tl.float64)
-        q_sum = tl.zeros([BLOCK], tl.float64)
+        # Each place of the tile has sums of its own, which are added up when the row is through.
+        zero = tl.zeros([BLOCK, BLOCK_C], tl.float64)
+        p_sums, q_sums, values = zero, zero, zero
+        p_sum, q_sum = tl.sum(zero, axis=1), tl.sum(zero, axis=1)
         if NORMALISE:
             for start in range(0, columns, BLOCK_C):
                 column = start + tl.arange(0, BLOCK_C)
                 mask = inside[:, None] & (column < columns)[None, :]
-                p = load_tile(preds, row, column, preds_row, preds_step, mask, 0)
-                q = load_tile(target, row, column, target_row, target_step, mask, 0)
-                p_sum += tl.sum(p, axis=1)
-                q_sum += tl.sum(q, axis=1)
+                p_sums += load_tile(preds, row, column, preds_row, preds_step, mask, 0)
+                q_sums += load_tile(target, row, column, target_row, target_step, mask, 0)
+            p_sum, q_sum = tl.sum(p_sums, axis=1), tl.sum(q_sums, axis=1)
         p_scale = tl.full([BLOCK], 1.0, tl.float64)
         q_scale = tl.full([BLOCK], 1.0, tl.float64)
         if KIND == COSINE and WIDE_INPUT:
@@ -100,11 +103,10 @@ def compare_rows(
                 mask = inside[:, None] & (column < columns)[None, :]
                 p = load_tile(preds, row, column, preds_row, preds_step, mask, 0)
                 q = load_tile(target, row, column, target_row, target_step, mask, 0)
-                p_sum = tl.maximum(p_sum, tl.max(tl.abs(p), axis=1))
-                q_sum = tl.maximum(q_sum, tl.max(tl.abs(q), axis=1))
-            p_scale, q_scale = scale_of(p_sum), scale_of(q_sum)
-            p_sum, q_sum = p_sum * 0.0, q_sum * 0.0
-        value = tl.zeros([BLOCK], tl.float64)
+                p_sums = tl.maximum(p_sums, tl.abs(p))
+                q_sums = tl.maximum(q_sums, tl.abs(q))
+            p_scale, q_scale = scale_of(tl.max(p_sums, axis=1)), scale_of(tl.max(q_sums, axis=1))
+            p_sums, q_sums = zero, zero
         for start in range(0, columns, BLOCK_C):
             column = start + tl.arange(0, BLOCK_C)
             mask = inside[:, None] & (column < columns)[None, :]
@@ -113,9 +115,9 @@ def compare_rows(
             if KIND == COSINE:
                 if WIDE_INPUT:
                     p, q = p * p_scale[:, None], q * q_scale[:, None]
-                value += tl.sum(p * q, axis=1)
-                p_sum += tl.sum(p * p, axis=1)
-                q_sum += tl.sum(q * q, axis=1)
+                values += p * q
+                p_sums += p * p
+                q_sums += q * q
             else:
                 if KIND == KL_LOG:
                     term = tl.where(p == float("-inf"), 0.0, tl.exp(p) * (p - q))
@@ -131,9 +133,10 @@ def compare_rows(
                         q = q / q_sum[:, None]
                     middle = (p + q) * 0.5
                     term = (x_log_y(p, p / middle) + x_log_y(q, q / middle)) * 0.5
-                value += tl.sum(tl.where(mask, term, 0.0), axis=1)
+                values += tl.where(mask, term, 0.0)
+        value = tl.sum(values, axis=1)
         if KIND == COSINE:
-            value = value / (tl.sqrt(p_sum) * tl.sqrt(q_sum))
+            value = value / (tl.sqrt(tl.sum(p_sums, axis=1)) * tl.sqrt(tl.sum(q_sums, axis=1)))
         if PLACE == APART:
             pointers = cells + row
             held = tl.load(pointers, mask=inside, other=0.0)
@@ -161,8 +164,9 @@ def row_similarity_(state: Tensor, preds: Tensor, target: Tensor, kind: int) -> 
     rows, columns = preds.shape
     if not rows:
         return
-    block_columns = min(triton.next_power_of_2(max(columns, 1)), MOST_COLUMNS)
-    block = max(1, min(256, TILE // block_columns))
+    most = MOST_COLUMNS if columns <= MOST_CACHED else TILE
+    block_columns = min(triton.next_power_of_2(max(columns, 1)), most)
+    block = TILE // block_columns
     programs = ordered_programs(triton.cdiv(rows, block * BLOCKS_EACH), 1)
     cells, place = state, APART if state.ndim == 2 else SUMMED
     if place == SUMMED and programs > 1:

@@ -24,7 +24,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fastmetrics.ops.triton.confusion import _cells, add_cells, flat, flush_cells
+from fastmetrics.ops.triton.confusion import (
+    MOST_FREQUENT,
+    _cells,
+    add_cells,
+    flat,
+    flush_cells,
+    narrow,
+)
 from fastmetrics.ops.triton.inputs import (
     LABEL_BLOCK,
     MOST_PRIVATE_BINS,
@@ -139,6 +146,32 @@ def find_bin(values, edges, READING: tl.constexpr, rules: tl.constexpr):
     return reached
 
 
+@triton.jit
+def count_ends(ends, positive, bin, active, ROWS: tl.constexpr):
+    """Count the first and the last bin for each thread, and return what is left to be scattered.
+
+    Sure scores are there, and would queue on these addresses: those of negative targets in the
+    first bin and of positive ones in the last, and, where there are four ``ends``, the wrong ones.
+    """
+    counted = ()
+    rest = active
+    for end in tl.static_range(len(ends)):
+        here = active & (bin == (ROWS - 1 if end == 1 or end == 2 else 0))
+        here = here & (positive if end % 2 == 1 else ~positive)
+        rest = rest & ~here
+        counted = counted + (ends[end] + here.to(tl.int32),)  # type: ignore[assignment]  # noqa: RUF005
+    return counted, rest
+
+
+@triton.jit
+def flush_ends(cells, ends, ROWS: tl.constexpr):
+    """Add what `count_ends` counted to the cells, those of columns if there are some."""
+    for end in tl.static_range(len(ends)):
+        count = tl.sum(ends[end].to(tl.int64), axis=0)
+        place = (end % 2) * ROWS + (ROWS - 1 if end == 1 or end == 2 else 0)
+        tl.atomic_add(cells + place, count, mask=count > 0, sem="relaxed")
+
+
 @triton.jit(do_not_specialize=["ignore_index"])
 def count_scores(
     cells, events, preds, target, weight, edges, walk, ignore_index, depth,
@@ -167,6 +200,11 @@ def count_scores(
     if MODE == ORDERED:
         first = cells + program.to(tl.int64) * (rules.READINGS * LABELS * 2 * ROWS)
     second = first + LABELS * 2 * ROWS
+    APART: tl.constexpr = MODE == SCATTER and LABELS == 1
+    FREQUENT: tl.constexpr = 0 if APART else MOST_FREQUENT
+    zero = tl.zeros([BLOCK], tl.int32)
+    ends_0 = (zero, zero, zero, zero)
+    ends_1 = (zero, zero, zero, zero)
     for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
         position = numbers(block, BLOCK, tile.WIDE)
         inside = position < walk.positions
@@ -180,11 +218,23 @@ def count_scores(
         cell = tl.where(mark == 1, ROWS, 0).to(tl.int64)
         if LABELS > 1:
             cell += (position // depth % LABELS).to(tl.int64) * (2 * ROWS)
-        place = cell + find_bin(x, edges, 0, rules)
-        counts_0 = add_cells(counts_0, first, place, value, counted, False, MODE, BLOCK)
+        cell = narrow(cell, 2 * LABELS * ROWS)
+        bin = find_bin(x, edges, 0, rules)
+        rest = counted
+        if APART:
+            ends_0, rest = count_ends(ends_0, mark == 1, bin, counted, ROWS)
+        counts_0 = add_cells(counts_0, first, cell + bin, value, rest, False, FREQUENT, MODE, BLOCK)
         if rules.READINGS == 2:
-            place = cell + find_bin(x, edges, 1, rules)
-            counts_1 = add_cells(counts_1, second, place, value, counted, False, MODE, BLOCK)
+            bin = find_bin(x, edges, 1, rules)
+            if APART:
+                ends_1, rest = count_ends(ends_1, mark == 1, bin, counted, ROWS)
+            counts_1 = add_cells(
+                counts_1, second, cell + bin, value, rest, False, FREQUENT, MODE, BLOCK
+            )
+    if APART:
+        flush_ends(first, ends_0, ROWS)
+        if rules.READINGS == 2:
+            flush_ends(second, ends_1, ROWS)
     flush_cells(first, counts_0, MODE)
     if rules.READINGS == 2:
         flush_cells(second, counts_1, MODE)
@@ -254,19 +304,27 @@ def add_tile(counts, cells, cell, value, active, MODE: tl.constexpr):
 
 @triton.jit
 def add_readings(
-    counts_0, counts_1, first, second, edges, x, share, column, label, value, active,
-    rules: tl.constexpr, MODE: tl.constexpr,
+    counts_0, counts_1, ends_0, ends_1, first, second, edges, x, share, column, label, value,
+    active, rules: tl.constexpr, APART: tl.constexpr, MODE: tl.constexpr,
 ):  # fmt: skip
-    """Count a tile ``[rows, classes]`` of scores and their softmax in the cells of each reading."""
+    """Count a tile ``[rows, classes]`` of scores and their softmax in the cells of each reading.
+
+    ``APART``: the first and the last bins are counted in ``ends``, see `count_ends`.
+    """
     ROWS: tl.constexpr = rules.THRESHOLDS + 1
     is_label = column.to(tl.int64)[None, :] == label[:, None]
     cell = column.to(tl.int64)[None, :] * (2 * ROWS) + tl.where(is_label, ROWS, 0)
-    place = cell + find_bin(x if rules.READINGS == 2 else share, edges, 0, rules)
-    counts_0 = add_tile(counts_0, first, place, value, active, MODE)
+    bin = find_bin(x if rules.READINGS == 2 else share, edges, 0, rules)
+    rest = active
+    if APART:
+        ends_0, rest = count_ends(ends_0, is_label, bin, active, ROWS)
+    counts_0 = add_tile(counts_0, first, cell + bin, value, rest, MODE)
     if rules.READINGS == 2:
-        place = cell + find_bin(share, edges, 1, rules)
-        counts_1 = add_tile(counts_1, second, place, value, active, MODE)
-    return counts_0, counts_1
+        bin = find_bin(share, edges, 1, rules)
+        if APART:
+            ends_1, rest = count_ends(ends_1, is_label, bin, active, ROWS)
+        counts_1 = add_tile(counts_1, second, cell + bin, value, rest, MODE)
+    return counts_0, counts_1, ends_0, ends_1
 
 
 @triton.jit(do_not_specialize=["ignore_index"])
@@ -297,6 +355,11 @@ def count_rows(
     if MODE == ORDERED:
         first = cells + program.to(tl.int64) * (rules.READINGS * CLASSES * 2 * ROWS)
     second = first + CLASSES * 2 * ROWS
+    BLOCK_C: tl.constexpr = tile.BLOCK_C
+    APART: tl.constexpr = MODE == SCATTER and CLASSES <= BLOCK_C
+    zero = tl.zeros([BLOCK, BLOCK_C], tl.int32)
+    ends_0 = (zero, zero)
+    ends_1 = (zero, zero)
     for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
         position = numbers(block, BLOCK, tile.WIDE)
         inside = position < walk.positions
@@ -331,11 +394,16 @@ def count_rows(
                 if CLASSES <= tile.BLOCK_C:
                     largest, below, ties = absorb(exact, mask, largest, below, ties)
                 share = share_of(exact, largest[:, None], (below + ties)[:, None]).to(x.dtype)
-            counts_0, counts_1 = add_readings(
-                counts_0, counts_1, first, second, edges, x, share, column, label, value, active,
-                rules, MODE,
+            counts_0, counts_1, ends_0, ends_1 = add_readings(
+                counts_0, counts_1, ends_0, ends_1, first, second, edges, x, share, column, label,
+                value, active, rules, APART, MODE,
             )  # fmt: skip
         nans += nan
+    if APART:
+        column = tl.arange(0, BLOCK_C) * (2 * ROWS)
+        flush_ends(first + column, ends_0, ROWS)
+        if rules.READINGS == 2:
+            flush_ends(second + column, ends_1, ROWS)
     flush_cells(first, counts_0, MODE)
     if rules.READINGS == 2:
         flush_cells(second, counts_1, MODE)
@@ -447,6 +515,7 @@ def _count(
             count_rows, (programs,), cells, *tensors, walk, ignore_index, rules=rules,
             CLASSES=state.shape[1], MODE=mode.value, BINS=bins,
             tile=Tile(block, wide, block_classes, *row_layout(preds, walk)), num_warps=warps,
+            registers=255,
         )  # fmt: skip
     else:
         block, warps = (ORDERED_BLOCK, ORDERED_WARPS) if mode == ORDERED else (LABEL_BLOCK, 4)
@@ -455,6 +524,7 @@ def _count(
             count_scores, (programs,), cells, *tensors, walk, ignore_index,
             depth=math.prod(target.shape[2:]), rules=rules, LABELS=state.shape[1],
             MODE=mode.value, BINS=bins, tile=Tile(block, wide), num_warps=warps,
+            registers=255 if mode == ORDERED else 168,
         )  # fmt: skip
     if mode == ORDERED:
         fold_partials(state, cells)

@@ -70,25 +70,29 @@ def read_tensor(
     Bytes to move for N elements of s bytes: ``N * s``, read once.
     """
     program, programs = tl.program_id(0), tl.num_programs(0)
-    counts = tl.zeros([BLOCK], tl.int64)
-    nans = tl.zeros([BLOCK], tl.int64)
-    odds = tl.zeros([BLOCK], tl.int64)
+    # Each thread meets less than 2**31 numbers.
+    counts = tl.zeros([BLOCK], tl.int32)
+    nans = tl.zeros([BLOCK], tl.int32)
+    odds = tl.zeros([BLOCK], tl.int32)
     totals = tl.zeros([BLOCK], tl.float64)
     squares = tl.zeros([BLOCK], tl.float64)
-    lows = tl.full([BLOCK], float("inf"), tl.float64)
-    highs = tl.full([BLOCK], float("-inf"), tl.float64)
+    lows = tl.full([BLOCK], float("inf"), tl.float32)
+    highs = tl.full([BLOCK], float("-inf"), tl.float32)
+    # float32 can compare all types of floats but float64; integers it cannot hold.
+    if not tensor.dtype.element_ty.is_floating() or tensor.dtype.element_ty == tl.float64:
+        lows, highs = lows.to(tl.float64), highs.to(tl.float64)
     for block in range(program, tl.cdiv(positions, BLOCK), programs):
         position = numbers(block, BLOCK, WIDE)
         inside = position < positions
         x = tl.load(tensor + locate(position, sizes, strides), mask=inside, other=0)
-        x = x.to(tl.float64)
+        x = x.to(lows.dtype)
         is_nan = x != x
         odd = is_nan | (tl.abs(x) == float("inf"))
         used = inside & (odd == 0)
-        kept = tl.where(used, x, 0.0)
-        counts += used.to(tl.int64)
-        nans += is_nan.to(tl.int64)
-        odds += odd.to(tl.int64)
+        kept = tl.where(used, x, 0.0).to(tl.float64)
+        counts += used.to(tl.int32)
+        nans += is_nan.to(tl.int32)
+        odds += odd.to(tl.int32)
         totals += kept
         squares += kept * kept
         lows = tl.minimum(lows, tl.where(used, x, float("inf")))
@@ -96,10 +100,11 @@ def read_tensor(
     row = cells + program * COLUMNS
     if ALONE:
         row = cells + tl.cast(place, tl.int64) * COLUMNS
-    bad = tl.sum(nans)
+    count, bad = tl.sum(counts.to(tl.int64)), tl.sum(nans.to(tl.int64))
+    infinities = tl.sum(odds.to(tl.int64)) - bad
     write_stats(
-        row, tl.sum(counts).to(tl.float64), tl.sum(totals), tl.sum(squares), tl.min(lows),
-        tl.max(highs), bad.to(tl.float64), (tl.sum(odds) - bad).to(tl.float64), ADD=ALONE,
+        row, count.to(tl.float64), tl.sum(totals), tl.sum(squares), tl.min(lows).to(tl.float64),
+        tl.max(highs).to(tl.float64), bad.to(tl.float64), infinities.to(tl.float64), ADD=ALONE,
     )  # fmt: skip
 
 
