@@ -70,8 +70,8 @@ def precision_and_recall(
     With ``undefined=None`` recall without positives is 1 at thresholds of the data. A curve that is
     ``closed`` ascends, and ends in the point (1, 0) ``[..., K + 1]``.
     """
-    *shape, points = curve.fps.shape
-    shape.append(points + 1 if closed else points)
+    points = curve.fps.shape[-1]
+    shape = (*curve.fps.shape[:-1], points + 1 if closed else points)
     precision = torch.empty(shape, dtype=dtype, device=curve.fps.device)
     recall = torch.empty(shape, dtype=dtype, device=curve.fps.device)
     none = 1.0 if undefined is None and not curve.grid else math.nan

@@ -35,8 +35,8 @@ def rates(
     Thresholds of the data are preceded by one that no score reaches, ``[..., K + 1]``. They are
     divided in float64 and put together in ``dtype``.
     """
-    *shape, points = curve.fps.shape
-    shape.append(points if curve.grid else points + 1)
+    points = curve.fps.shape[-1]
+    shape = (*curve.fps.shape[:-1], points if curve.grid else points + 1)
     fpr = torch.empty(shape, dtype=dtype, device=curve.fps.device)
     tpr = torch.empty(shape, dtype=dtype, device=curve.fps.device)
     value = 0.0 if undefined is None else math.nan
