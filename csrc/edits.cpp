@@ -238,13 +238,11 @@ std::optional<std::string> edit_steps(std::span<const T> target, std::span<const
 class CodePoints {
  public:
   uint32_t number(uint32_t point) {
-    size_t slot = start(point);
-    for (; slots_[slot].number != kFree; slot = (slot + 1) & (slots_.size() - 1)) {
-      if (slots_[slot].point == point) {
-        return slots_[slot].number;
-      }
+    Slot& slot = slot_of(point);
+    if (slot.number != kFree) {
+      return slot.number;
     }
-    slots_[slot] = {point, size_++};
+    slot = {point, size_++};
     if (2 * size_ > slots_.size()) {
       grow();
     }
@@ -259,18 +257,22 @@ class CodePoints {
     uint32_t number = kFree;
   };
 
-  size_t start(uint32_t point) const { return mixed(point) & (slots_.size() - 1); }
+  // That of the point, or the free one where it belongs.
+  Slot& slot_of(uint32_t point) {
+    const size_t mask = slots_.size() - 1;
+    size_t slot = mixed(point) & mask;
+    while (slots_[slot].number != kFree && slots_[slot].point != point) {
+      slot = (slot + 1) & mask;
+    }
+    return slots_[slot];
+  }
 
   void grow() {
     std::vector<Slot> before(2 * slots_.size());
     before.swap(slots_);
     for (const Slot& known : before) {
       if (known.number != kFree) {
-        size_t slot = start(known.point);
-        while (slots_[slot].number != kFree) {
-          slot = (slot + 1) & (slots_.size() - 1);
-        }
-        slots_[slot] = known;
+        slot_of(known.point) = known;
       }
     }
   }

@@ -104,10 +104,8 @@ def _led(counts: Tensor) -> Tensor:
     return torch.cat([counts.new_zeros(*counts.shape[:-1], 1), counts], -1)
 
 
-def _shares(counts: Tensor, total: Tensor, points: int, undefined: float) -> Tensor:
-    """Divide, behind a point without counts if there are to be more points than counts."""
+def _shares(counts: Tensor, total: Tensor, undefined: float) -> Tensor:
     total = total.unsqueeze(-1)
-    counts = _led(counts) if points > counts.shape[-1] else counts
     return torch.where(total == 0, undefined, counts / total)
 
 
@@ -116,8 +114,10 @@ def roc_rates_reference(
     undefined: float,
 ) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernel."""
-    fpr.copy_(_shares(fps, negatives, fpr.shape[-1], undefined))
-    tpr.copy_(_shares(tps, positives, tpr.shape[-1], undefined))
+    if fpr.shape[-1] > fps.shape[-1]:
+        fps, tps = _led(fps), _led(tps)
+    fpr.copy_(_shares(fps, negatives, undefined))
+    tpr.copy_(_shares(tps, positives, undefined))
 
 
 def precision_recall_reference(
@@ -125,10 +125,10 @@ def precision_recall_reference(
     ascending: bool, undefined: float,
 ) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernel."""
-    precisions, recalls = tps / (tps + fps), _shares(tps, positives, fps.shape[-1], undefined)
+    precisions, recalls = tps / (tps + fps), _shares(tps, positives, undefined)
     if precision.shape[-1] > fps.shape[-1]:
         one = positives.new_ones((*positives.shape, 1))
-        precisions, recalls = torch.cat([one, precisions], -1), torch.cat([0 * one, recalls], -1)
+        precisions, recalls = torch.cat([one, precisions], -1), _led(recalls)
     precision.copy_(precisions.flip(-1) if ascending else precisions)
     recall.copy_(recalls.flip(-1) if ascending else recalls)
 
@@ -140,11 +140,11 @@ def best_rates_reference(
     """Plain torch twin of the compiled kernel."""
     if leads:
         fps, tps = _led(fps), _led(tps)
-    found = _shares(tps, positives, tps.shape[-1], undefined)
+    found = _shares(tps, positives, undefined)
     if kind in OF_PRECISION:
         other = tps / (tps + fps)
     else:  # not 1 - fpr, whose rounding would decide whether a minimum is reached
-        other = _shares(negatives.unsqueeze(-1) - fps, negatives, fps.shape[-1], 1.0)
+        other = _shares(negatives.unsqueeze(-1) - fps, negatives, 1.0)
     is_found = kind in (RECALL_AT_PRECISION, SENSITIVITY_AT_SPECIFICITY)
     rate, constrained = (found, other) if is_found else (other, found)
     least = 0.0 if kind in OF_PRECISION else -torch.inf

@@ -159,6 +159,7 @@ def count_ends(ends, positive, bin, active, ROWS: tl.constexpr):
         here = active & (bin == (ROWS - 1 if end == 1 or end == 2 else 0))
         here = here & (positive if end % 2 == 1 else ~positive)
         rest = rest & ~here
+        # Triton knows no star in a tuple, and the type of this one grows.
         counted = counted + (ends[end] + here.to(tl.int32),)  # type: ignore[assignment]  # noqa: RUF005
     return counted, rest
 
