@@ -75,11 +75,7 @@ def add_once(
     )  # fmt: skip
     for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
         position = numbers(block, BLOCK, tile.WIDE)
-        inside = (position < walk.positions)[:, None]
-        offset = locate(position, walk.sizes, walk.preds.strides)
-        p = load_columns(preds + offset, column, 0, inside, 0)
-        offset = locate(position, walk.sizes, walk.target.strides)
-        t = load_columns(target + offset, column, 0, inside, 0)
+        p, t, inside = error_sums.read_pairs(preds, target, position, column, 1, walk)
         w = inside.to(tl.float64)
         if weight is not None:
             offset = locate(position, walk.sizes, walk.weight.strides)
