@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import queue
 import threading
 import weakref
@@ -96,11 +97,9 @@ class _Channel:
         with explaining(group):
             self._backend = dist.ProcessGroupGloo(store, place, size, timeout=_timeout(group))
         self._group = weakref.ref(group)
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        # A daemon: a process that gives up does not wait for the others.
-        thread = threading.Thread(target=_serve, args=(self._jobs,), daemon=True)
-        thread.start()
-        weakref.finalize(self, _stop, self._jobs, thread)
+        self._courier = _Courier()
+        self._courier.start()
+        weakref.finalize(self, self._courier.dismiss)
 
     def submit(self, parcels: Sequence[Parcel]) -> Future[_Exchanged]:
         future: Future[_Exchanged] = Future()
@@ -120,21 +119,45 @@ class _Channel:
             except BaseException as error:
                 future.set_exception(error)
 
-        self._jobs.put(job)
+        self._courier.send(job, future)
         return future
 
 
-def _serve(jobs: queue.SimpleQueue[Callable[[], None] | None]) -> None:
-    while (job := jobs.get()) is not None:
-        job()
-        del job  # with the process group, which must not end in this thread while Python ends
+class _Courier(threading.Thread):
+    """Runs the exchanges of a channel, one after the other, until it is dismissed."""
+
+    def __init__(self) -> None:
+        # A daemon: a process that gives up does not wait for the others.
+        super().__init__(name="fastmetrics", daemon=True)
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._last: Future[_Exchanged] | None = None
+
+    def send(self, job: Callable[[], None], future: Future[_Exchanged]) -> None:
+        self._last = future
+        self._jobs.put(job)
+
+    def run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            job()
+            del job  # with the process group, which may have no other owner by now
+
+    def dismiss(self) -> None:
+        self._jobs.put(None)
+
+    def leave(self) -> None:
+        """Let go of all connections, which Python must not do any more once it ends.
+
+        What is under way gets a second: the other processes may never come.
+        """
+        self.dismiss()
+        self.join(timeout=None if self._last is None or self._last.done() else 1)
 
 
-def _stop(jobs: queue.SimpleQueue[Callable[[], None] | None], thread: threading.Thread) -> None:
-    """End an idle thread; one that waits for another process ends with this process."""
-    jobs.put(None)
-    if thread is not threading.current_thread():
-        thread.join(timeout=0.1)
+@atexit.register
+def _leave() -> None:
+    for thread in threading.enumerate():
+        if isinstance(thread, _Courier):
+            thread.leave()
 
 
 def _timeout(group: Any) -> timedelta:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -133,6 +136,32 @@ def errors_arrive_in_wait(rank: int, world: int) -> None:
             raise AssertionError("names travelled in the background")
 
 
+def the_thread_is_late(rank: int, world: int) -> None:
+    """The last value is there, and the process ends, before the thread has let go of the group."""
+    set_result = Future.set_result
+
+    def and_dawdle(future: Future[Any], result: Any) -> None:
+        set_result(future, result)
+        time.sleep(0.1)
+
+    Future.set_result = and_dawdle  # type: ignore[method-assign]
+    metric = SumMetric()
+    metric.update(1.0)
+    assert metric.compute_async().wait() == world
+
+
+def nobody_asks_for_the_value(rank: int, world: int) -> None:
+    """The process ends while it arrives."""
+    metric = SumMetric()
+    metric.update(1.0)
+    assert metric.compute_async().wait() == world
+    if rank:
+        time.sleep(0.2)
+    else:
+        metric.update(1.0)
+        metric.compute_async()
+
+
 def subgroups(rank: int, world: int) -> None:
     pair = dist.new_group([0, 1])
     if rank < 2:
@@ -146,6 +175,11 @@ def subgroups(rank: int, world: int) -> None:
 
 def test_two_processes(tmp_path: Path) -> None:
     run_checks(2, tmp_path, updates_go_on, nobody_waits, values_of_the_call, errors_arrive_in_wait)
+
+
+@pytest.mark.parametrize("check", [the_thread_is_late, nobody_asks_for_the_value])
+def test_processes_end_in_order(check: Callable[[int, int], None], tmp_path: Path) -> None:
+    run_checks(2, tmp_path, check)
 
 
 @pytest.mark.exhaustive
