@@ -19,6 +19,7 @@ from torch.compiler import is_compiling, is_dynamo_compiling
 from fastmetrics.core.alive import ALIVE, append_later, next_number
 from fastmetrics.core.locking import Lock
 from fastmetrics.utilities.data import in_one_step, map_tensors, normal_tensor, packed
+from fastmetrics.utilities.dtypes import is_wide
 from fastmetrics.utilities.exceptions import TorchMetricsUserError
 
 if TYPE_CHECKING:
@@ -344,7 +345,7 @@ class States:
     def note_width(self, preds: Tensor, target: Tensor) -> None:
         """Know whether an input of this batch was float64, where asking a state would wait."""
         if self.batch and not preds.is_cpu:
-            self.wide = bool(self.wide) or torch.float64 in (preds.dtype, target.dtype)
+            self.wide = bool(self.wide) or is_wide(preds, target)
 
     def move(self, fn: Callable[[Tensor], Tensor], names: list[str]) -> bool:
         """Replace the tensors and defaults of ``names`` by what ``fn`` makes of them.

@@ -29,6 +29,7 @@ from fastmetrics.ops.faults import report_weight_sums, weight_or_nan
 from fastmetrics.ops.powers import exponent_of, times_power
 from fastmetrics.utilities.checks import check_int
 from fastmetrics.utilities.data import normal_tensor
+from fastmetrics.utilities.dtypes import is_wide
 
 __all__ = ["co_moments_", "merge_co_moments_"]
 
@@ -106,7 +107,7 @@ def exact_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 def precision_of(preds: Tensor, target: Tensor) -> float:
     """Return what the state remembers of the dtypes of a batch."""
-    if torch.float64 in (preds.dtype, target.dtype):
+    if is_wide(preds, target):
         return 1.0
     return 0.0 if preds.is_floating_point() and target.is_floating_point() else 0.5
 
@@ -116,7 +117,7 @@ def moments_of(preds: Tensor, target: Tensor, weight: Tensor | None = None) -> T
 
     Autograd can go through this, unlike through the ops. The batch must not be empty.
     """
-    wide = torch.float64 in (preds.dtype, target.dtype)
+    wide = is_wide(preds, target)
     x, y = (t.reshape(t.shape[0], -1) for t in (preds, target))
     if weight is None:
         w = torch.ones((len(x), 1), dtype=torch.float64, device=x.device)

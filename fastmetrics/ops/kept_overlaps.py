@@ -21,6 +21,7 @@ from fastmetrics.ops.detections import (
     to_xyxy,
 )
 from fastmetrics.utilities.data import dim_zero_cat
+from fastmetrics.utilities.dtypes import result_dtype
 
 _LISTS = ("truth_labels", "truth_sums", "found_labels")
 
@@ -28,11 +29,6 @@ _LISTS = ("truth_labels", "truth_sums", "found_labels")
 def invalid_value(kind: int) -> float:
     """Return what stands for a pair that does not count; a pair of this value does not either."""
     return -2.0 if kind == CIOU else -1.0
-
-
-def value_dtype(first: Tensor, second: Tensor) -> torch.dtype:
-    """Return the dtype of values of pairs: float64 where boxes are, else float32."""
-    return torch.float64 if torch.float64 in (first.dtype, second.dtype) else torch.float32
 
 
 @frozen(kw_only=True)
@@ -94,7 +90,7 @@ class Overlaps(Statistic):
         pairs = _Pairs(sizes[0], sizes[1], ours.device)
         values = torch.zeros(pairs.count, dtype=torch.float64, device=boxes.device)
         box_overlaps_(values, boxes, others, pairs.rows, pairs.columns, self.kind)
-        rounded = values.to(value_dtype(boxes, others))
+        rounded = values.to(result_dtype(boxes, others))
         counts = rounded != invalid_value(self.kind)
         if self.threshold is not None:
             counts &= ~(rounded < self.threshold)

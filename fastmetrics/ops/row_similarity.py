@@ -18,6 +18,7 @@ from fastmetrics.ops.faults import report_weight_sums, weight_or_nan
 from fastmetrics.ops.powers import exponent_of, times_power
 from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import dim_zero_cat, quotient, scalar
+from fastmetrics.utilities.dtypes import is_wide
 from fastmetrics.utilities.recording import is_recorded
 
 __all__ = ["row_similarity_"]
@@ -28,11 +29,6 @@ KINDS = (COSINE, KL, KL_LOG, JS, JS_LOG)
 REDUCTIONS = ("mean", "sum", "none", None)
 
 _NAME = "row_similarity_"
-
-
-def is_wide(preds: Tensor, target: Tensor) -> bool:
-    """Whether an input is float64."""
-    return torch.float64 in (preds.dtype, target.dtype)
 
 
 def check_row_similarity(state: Tensor, preds: Tensor, target: Tensor, kind: int) -> None:

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from fastmetrics.core.statistic import count_with_gradients
 from fastmetrics.functional._declare import declared
-from fastmetrics.functional.regression._dtypes import is_wide, result_dtype
 from fastmetrics.functional.regression._error_values import Formula, error_value
 from fastmetrics.functional.regression._moment_values import count_moments
 from fastmetrics.ops.error_sums import ErrorSums
 from fastmetrics.ops.row_similarity import RowSimilarity
+from fastmetrics.utilities.dtypes import is_wide, result_dtype
 
 _ERRORS = """
 Args:

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.compiler import is_dynamo_compiling
 
 from fastmetrics.core.statistic import count_with_gradients, wants_gradients
-from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops.counted import is_readable
 from fastmetrics.ops.error_sums import ErrorSums
 from fastmetrics.utilities.data import scalar
+from fastmetrics.utilities.dtypes import result_dtype
 
 # A formula takes the columns of the sums one by one, all as tensors or all as numbers.
 N = TypeVar("N", Tensor, float)

@@ -9,8 +9,8 @@ from torch import Tensor
 
 from fastmetrics.core.statistic import count_with_gradients
 from fastmetrics.functional._public import public
-from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops.row_similarity import COSINE, RowSimilarity
+from fastmetrics.utilities.dtypes import result_dtype
 
 __all__ = ["cosine_similarity"]
 

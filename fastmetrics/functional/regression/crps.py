@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional._public import public
-from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops.checks import check_weight
 from fastmetrics.ops.differences import difference
 from fastmetrics.ops.faults import report_weight_sums, weight_or_nan
+from fastmetrics.utilities.dtypes import result_dtype
 
 __all__ = ["continuous_ranked_probability_score"]
 

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional._public import public
-from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._moment_values import (
     MULTIOUTPUTS,
     any_wide,
@@ -26,6 +25,7 @@ from fastmetrics.functional.regression._moment_values import (
 )
 from fastmetrics.ops.co_moments import COUNT, M2_D, M2_Y, WEIGHT, WIDE
 from fastmetrics.utilities.checks import check_choice
+from fastmetrics.utilities.dtypes import is_wide
 
 __all__ = ["explained_variance"]
 

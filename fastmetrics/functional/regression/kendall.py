@@ -14,7 +14,6 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional._public import public
-from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.ops import rank_orders_
 from fastmetrics.ops.ranks import (
     COUNT,
@@ -29,6 +28,7 @@ from fastmetrics.ops.ranks import (
     Samples,
 )
 from fastmetrics.utilities.checks import check_choice
+from fastmetrics.utilities.dtypes import is_wide
 
 __all__ = ["kendall_rank_corrcoef"]
 

@@ -11,7 +11,6 @@ import math
 from torch import Tensor
 
 from fastmetrics.functional._public import public
-from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._moment_values import (
     any_wide,
     as_result,
@@ -31,6 +30,7 @@ from fastmetrics.ops.co_moments import (
 from fastmetrics.ops.powers import times_power
 from fastmetrics.utilities.checks import check_choice, check_int
 from fastmetrics.utilities.data import quotient
+from fastmetrics.utilities.dtypes import is_wide
 
 __all__ = ["normalized_root_mean_squared_error"]
 

@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional._public import public
-from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._moment_values import (
     MULTIOUTPUTS,
     as_result,
@@ -27,6 +26,7 @@ from fastmetrics.functional.regression._moment_values import (
 )
 from fastmetrics.ops.co_moments import COUNT, M2_D, M2_Y, MEAN_D, WEIGHT, WIDE
 from fastmetrics.utilities.checks import check_choice, check_int
+from fastmetrics.utilities.dtypes import is_wide
 from fastmetrics.utilities.prints import rank_zero_warn
 
 __all__ = ["r2_score"]

@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional._public import public
-from fastmetrics.functional.regression._dtypes import is_wide
 from fastmetrics.functional.regression._moment_values import (
     any_wide,
     as_result,
@@ -23,6 +22,7 @@ from fastmetrics.functional.regression.r2 import squared_errors, squared_errors_
 from fastmetrics.ops.co_moments import EXPONENT_D, M2_Y, WEIGHT
 from fastmetrics.ops.powers import times_power
 from fastmetrics.utilities.checks import check_bool
+from fastmetrics.utilities.dtypes import is_wide
 
 __all__ = ["relative_squared_error"]
 

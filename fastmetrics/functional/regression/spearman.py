@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 from fastmetrics.functional._public import public
-from fastmetrics.functional.regression._dtypes import result_dtype
 from fastmetrics.ops import rank_moments_
 from fastmetrics.ops.counted import is_few
 from fastmetrics.ops.ranks import CO_MOMENT, COUNT, M2_PREDS, M2_TARGET, NUM_MOMENTS, Samples
 from fastmetrics.utilities.data import vector
+from fastmetrics.utilities.dtypes import result_dtype
 
 __all__ = ["spearman_corrcoef"]
 

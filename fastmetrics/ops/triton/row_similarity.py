@@ -24,6 +24,7 @@ from fastmetrics.ops.triton.inputs import (
     ordered_programs,
 )
 from fastmetrics.ops.triton.replay import buffer, launch, replayable
+from fastmetrics.utilities import dtypes
 
 # Places of a tile. Of rows that are read twice and do not fit a cache, a program takes one.
 TILE = 256
@@ -175,7 +176,7 @@ def row_similarity_(state: Tensor, preds: Tensor, target: Tensor, kind: int) -> 
         compare_rows, (programs,), cells, preds, target, *preds.stride(), *target.stride(), rows,
         columns, KIND=kind, NORMALISE=kind in (rules.KL, rules.JS), PLACE=place.value,
         BLOCK=block, BLOCK_C=block_columns, WIDE=is_wide(rows),
-        WIDE_INPUT=rules.is_wide(preds, target),
+        WIDE_INPUT=dtypes.is_wide(preds, target),
     )  # fmt: skip
     if place == PARTIAL:
         fold_partials(state, cells)
