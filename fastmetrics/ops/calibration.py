@@ -14,18 +14,19 @@ from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Lists, check_form, frozen
-from fastmetrics.ops.checks import SCORE_DTYPES, WEIGHT_DTYPES, raise_first_invalid, shape_text
+from fastmetrics.ops.checks import WEIGHT_DTYPES, check_score_dtype
 from fastmetrics.ops.counted import CountStatistic, choose_interpretation, is_readable
 from fastmetrics.ops.define import define
-from fastmetrics.ops.faults import INVALID, NAN, OUTSIDE
+from fastmetrics.ops.faults import NAN, OUTSIDE
 from fastmetrics.ops.inputs import (
     LOGITS,
     PROBS,
-    check_class_inputs,
+    check_class_scores,
     check_label_inputs,
+    contributions,
+    count_targets,
     int_sum,
-    sample_weights,
-    usable_weights,
+    interpretations_of,
 )
 from fastmetrics.utilities.checks import INPUTS, check_choice, check_ignore_index, check_int
 
@@ -41,17 +42,11 @@ def check_calibration_bins(
     """Metadata check of `calibration_bins_`, and its fake."""
     if state.dtype != torch.float64:
         raise ValueError(f"{_NAME}: the metric state must be float64, got dtype {state.dtype}.")
-    if preds.dtype not in SCORE_DTYPES:
-        raise ValueError(f"{_NAME}: `preds` must be a float tensor, got dtype {preds.dtype}.")
-    if not num_classes:
+    check_score_dtype(_NAME, preds)
+    if num_classes:
+        check_class_scores(_NAME, state, preds, target, weight, num_classes)
+    else:
         check_label_inputs(_NAME, state, preds, target, weight, 1)
-        return
-    if preds.ndim != target.ndim + 1:
-        raise ValueError(
-            f"{_NAME}: `preds` must have shape (N, C, ...) with `target` (N, ...),"
-            f" got {shape_text(preds)} and {shape_text(target)}."
-        )
-    check_class_inputs(_NAME, state, preds, target, weight, num_classes)
 
 
 def _sigmoid(scores: Tensor) -> Tensor:
@@ -80,18 +75,7 @@ def calibration_bins_reference(
     num_interpretations, num_bins, _ = state.shape
     if target.numel() == 0:
         return
-    limit = num_classes or 2
-    labels = target.long()
-    counted = (labels >= 0) & (labels < limit)
-    invalid = ~counted
-    if ignore_index is not None:
-        ignored = labels == ignore_index
-        invalid, counted = invalid & ~ignored, counted & ~ignored
-    if validate:
-        if target.device.type != "cpu":
-            events[INVALID] += int_sum(invalid)
-        elif invalid.any():
-            raise_first_invalid(_NAME, "target", labels, invalid, limit, ignore_index)
+    counted = count_targets(_NAME, events, target, num_classes or 2, ignore_index, validate)
     scores = preds.movedim(1, -1) if num_classes else preds.unsqueeze(-1)
     outside = ((scores < 0) | (scores > 1)) & counted.unsqueeze(-1)
     nan = scores.isnan().any(-1) & counted
@@ -99,16 +83,13 @@ def calibration_bins_reference(
     events[NAN] += int_sum(nan)
     if num_interpretations > 1:
         events[OUTSIDE] += int_sum(outside)
-    correct = scores.argmax(-1) == labels if num_classes else labels == 1
+    correct = target.long() == (scores.argmax(-1) if num_classes else 1)
     confidences = {
         PROBS: lambda: scores.amax(-1).clamp(0, 1),
         LOGITS: lambda: _top_share(scores) if num_classes else _sigmoid(preds),
     }
-    num_samples = target.shape[0]
-    weight = usable_weights(events, weight)
-    amount = sample_weights(counted.reshape(num_samples, -1), weight).double().flatten()
-    interpretations = (PROBS, LOGITS) if num_interpretations > 1 else (int(logits),)
-    for index, interpretation in enumerate(interpretations):
+    amount = contributions(events, counted.reshape(len(target), -1), weight).double().flatten()
+    for index, interpretation in enumerate(interpretations_of(num_interpretations, logits)):
         confidence = confidences[interpretation]()
         wide = not num_classes and confidence.dtype == torch.float64
         confidence = confidence.to(torch.float64 if wide else torch.float32).double()

@@ -69,6 +69,19 @@ def check_label_dtype(op: str, name: str, labels: Tensor) -> None:
         )
 
 
+def check_score_dtype(op: str, preds: Tensor) -> None:
+    """Raise unless predictions are scores, which are floats."""
+    if preds.dtype not in SCORE_DTYPES:
+        raise ValueError(f"{op}: `preds` must be a float tensor, got dtype {preds.dtype}.")
+
+
+def check_summed_scores(op: str, state: Tensor, preds: Tensor) -> None:
+    """Raise unless scores are floats, and the sums of what is worked out of them float64."""
+    check_score_dtype(op, preds)
+    if state.dtype != torch.float64:
+        raise ValueError(f"{op}: the metric state must be float64, got {state.dtype}.")
+
+
 def check_real(op: str, name: str, tensor: Tensor) -> None:
     """Raise unless a tensor holds real numbers in a form that all backends read."""
     if tensor.layout is not torch.strided:

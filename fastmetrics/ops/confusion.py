@@ -17,15 +17,13 @@ from fastmetrics.ops.counted import COUNTS, Counts, CountStatistic, choose_inter
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import INVALID, OUTSIDE
 from fastmetrics.ops.inputs import (
-    LOGITS,
-    PROBS,
     check_class_inputs,
     check_label_inputs,
+    contributions,
     int_sum,
+    interpretations_of,
     read_classes,
     read_labels,
-    sample_weights,
-    usable_weights,
 )
 from fastmetrics.utilities.checks import check_ignore_index, check_int, check_thresholding
 
@@ -96,8 +94,7 @@ def confusion_reference(
         "confusion_", events, preds, target, num_classes, 1, ignore_index, validate
     )
     cell = torch.where(counted, labels * num_classes + pred, 0)
-    weight = usable_weights(events, weight)
-    contribution = sample_weights(counted, weight)
+    contribution = contributions(events, counted, weight)
     delta = contribution.new_zeros(num_classes * num_classes)
     delta.index_add_(0, cell.flatten(), contribution.flatten())
     state += delta.view(state.shape)
@@ -110,9 +107,8 @@ def label_confusion_reference(
     """Plain torch twin of the compiled kernels."""
     if not target.numel():
         return
-    num_interpretations, num_rows = state.shape[-4], state.shape[-3]
+    num_rows = state.shape[-3]
     num_samples = target.shape[0]
-    interpretations = (PROBS, LOGITS) if num_interpretations == 2 else (int(logits),)
     position = torch.arange(num_samples, device=target.device).view(-1, *[1] * (target.ndim - 1))
     invalid_groups = None
     if groups is not None:
@@ -134,7 +130,7 @@ def label_confusion_reference(
         preds,
         target,
         threshold,
-        interpretations,
+        interpretations_of(state.shape[-4], logits),
         ignore_index,
         validate,
     )
@@ -144,8 +140,7 @@ def label_confusion_reference(
             events[INVALID] += int_sum(counted & outside)
         counted = counted & ~outside
     depth = target[0].numel() if num_samples else 0
-    weight = usable_weights(events, weight)
-    contribution = sample_weights(counted.reshape(num_samples, depth), weight).flatten()
+    contribution = contributions(events, counted.reshape(num_samples, depth), weight).flatten()
     samples = state.shape[0] if state.ndim == 5 else 1
     for index, pred in enumerate(predicted):
         cell = torch.where(counted, row * 4 + labels * 2 + pred, 0)

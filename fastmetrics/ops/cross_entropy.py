@@ -11,17 +11,11 @@ from typing_extensions import override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View, frozen
-from fastmetrics.ops.checks import LABEL_DTYPES, SCORE_DTYPES, shape_text
+from fastmetrics.ops.checks import LABEL_DTYPES, SCORE_DTYPES, check_summed_scores, shape_text
 from fastmetrics.ops.counted import CountStatistic
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import NAN
-from fastmetrics.ops.inputs import (
-    check_class_inputs,
-    count_targets,
-    int_sum,
-    sample_weights,
-    usable_weights,
-)
+from fastmetrics.ops.inputs import check_class_scores, contributions, count_targets, int_sum
 from fastmetrics.utilities.checks import check_ignore_index
 
 __all__ = ["cross_entropy_sums_"]
@@ -34,16 +28,8 @@ def check_cross_entropy_sums(
     ignore_index: int | None, validate: bool,
 ) -> None:  # fmt: skip
     """Metadata check of `cross_entropy_sums_`, and its fake."""
-    if preds.dtype not in SCORE_DTYPES:
-        raise ValueError(f"{_NAME}: `preds` must be a float tensor, got dtype {preds.dtype}.")
-    if state.dtype != torch.float64:
-        raise ValueError(f"{_NAME}: the metric state must be float64, got {state.dtype}.")
-    if preds.ndim != target.ndim + 1:
-        raise ValueError(
-            f"{_NAME}: `preds` must have shape (N, C, ...) with `target` (N, ...),"
-            f" got {shape_text(preds)} and {shape_text(target)}."
-        )
-    check_class_inputs(_NAME, state, preds, target, weight, 0)
+    check_summed_scores(_NAME, state, preds)
+    check_class_scores(_NAME, state, preds, target, weight, 0)
 
 
 def _losses(scores: Tensor, target: Tensor) -> Tensor:
@@ -68,8 +54,7 @@ def cross_entropy_sums_reference(
     scores = preds.movedim(1, -1).reshape(-1, num_classes)
     events[NAN] += int_sum(scores.isnan().any(-1) & counted)
     losses = _losses(scores.double(), target.flatten().long().where(counted, 0))
-    weight = usable_weights(events, weight)
-    amount = sample_weights(counted.view(target.shape[0], -1), weight).flatten().double()
+    amount = contributions(events, counted.view(len(target), -1), weight).flatten().double()
     losses = torch.where(amount == 0.0, 0.0, amount * losses)
     state += torch.stack([losses.sum(), amount.sum()])
 
@@ -193,7 +178,7 @@ class CrossEntropySums(CountStatistic):
         events[NAN] += int_sum(preds.isnan().any(-1) & counted)
         logs = logits.to(torch.promote_types(preds.dtype, torch.float32)).log_softmax(1)
         own = logs.gather(1, target.long().where(counted, 0).unsqueeze(1)).squeeze(1).double()
-        amount = sample_weights(counted, usable_weights(events, weight)).double()
+        amount = contributions(events, counted, weight).double()
         losses = torch.where(amount == 0.0, 0.0, -amount * own)
         return {"counts": torch.stack([losses.sum(), amount.sum()]), "events": events}
 

@@ -12,16 +12,12 @@ from typing_extensions import override
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Lists, View, check_form, frozen
 from fastmetrics.ops.checks import WEIGHT_DTYPES, shape_text
-from fastmetrics.ops.counted import (
-    CountStatistic,
-    choose_interpretation,
-)
+from fastmetrics.ops.counted import CountStatistic, choose_interpretation
 from fastmetrics.ops.define import define
 from fastmetrics.ops.inputs import (
-    LOGITS,
-    PROBS,
     check_class_inputs,
     check_label_inputs,
+    interpretations_of,
     read_classes,
     read_labels,
     sample_weights,
@@ -83,15 +79,13 @@ def label_exact_match_reference(
     """Plain torch twin of the compiled kernels."""
     if not target.numel():
         return
-    num_interpretations = state.shape[-2]
-    interpretations = (PROBS, LOGITS) if num_interpretations == 2 else (int(logits),)
     predicted, labels, counted, invalid = read_labels(
         "label_exact_match_",
         events,
         preds,
         target,
         threshold,
-        interpretations,
+        interpretations_of(state.shape[-2], logits),
         ignore_index,
         validate,
     )

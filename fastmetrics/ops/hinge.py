@@ -15,22 +15,18 @@ from typing_extensions import override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View, frozen
-from fastmetrics.ops.checks import SCORE_DTYPES, shape_text
-from fastmetrics.ops.counted import (
-    CountStatistic,
-    choose_interpretation,
-)
+from fastmetrics.ops.checks import check_summed_scores
+from fastmetrics.ops.counted import CountStatistic, choose_interpretation
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import NAN, OUTSIDE
 from fastmetrics.ops.inputs import (
     LOGITS,
-    PROBS,
-    check_class_inputs,
+    check_class_scores,
     check_label_inputs,
+    contributions,
     count_targets,
     int_sum,
-    sample_weights,
-    usable_weights,
+    interpretations_of,
 )
 from fastmetrics.ops.score_histogram import softmax
 from fastmetrics.utilities.checks import (
@@ -51,20 +47,12 @@ def check_hinge_sums(
     logits: bool, weight: Tensor | None, ignore_index: int | None, validate: bool,
 ) -> None:  # fmt: skip
     """Metadata check of `hinge_sums_`, and its fake."""
-    if preds.dtype not in SCORE_DTYPES:
-        raise ValueError(f"{_NAME}: `preds` must be a float tensor, got dtype {preds.dtype}.")
-    if state.dtype != torch.float64:
-        raise ValueError(f"{_NAME}: the metric state must be float64, got {state.dtype}.")
+    check_summed_scores(_NAME, state, preds)
     if not multiclass:
         check_label_inputs(_NAME, state, preds, target, weight, 1)
         return
-    if preds.ndim != target.ndim + 1:
-        raise ValueError(
-            f"{_NAME}: `preds` must have shape (N, C, ...) with `target` (N, ...),"
-            f" got {shape_text(preds)} and {shape_text(target)}."
-        )
     num_losses = state.shape[1] - 1
-    check_class_inputs(_NAME, state, preds, target, weight, num_losses if num_losses > 1 else 0)
+    check_class_scores(_NAME, state, preds, target, weight, num_losses if num_losses > 1 else 0)
     if preds.shape[1] < 2:
         raise ValueError(f"{_NAME}: `preds` must have two classes or more, got one.")
 
@@ -98,11 +86,9 @@ def hinge_sums_reference(
         events[OUTSIDE] += int_sum(((scores < 0) | (scores > 1)) & counted.unsqueeze(-1))
     classes = torch.arange(num_classes, device=target.device) if multiclass else 1
     is_target = target.reshape(-1, 1).long() == classes
-    weight = usable_weights(events, weight)
-    amount = sample_weights(counted.view(target.shape[0], -1), weight).flatten().double()
+    amount = contributions(events, counted.view(len(target), -1), weight).flatten().double()
     scores = scores.double()
-    interpretations = (PROBS, LOGITS) if num_interpretations > 1 else (int(logits),)
-    for index, interpretation in enumerate(interpretations):
+    for index, interpretation in enumerate(interpretations_of(num_interpretations, logits)):
         values = scores
         if interpretation == LOGITS:
             values = softmax(scores) if multiclass else scores.sigmoid()

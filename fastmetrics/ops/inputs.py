@@ -12,6 +12,7 @@ from fastmetrics.ops.checks import (
     SCORE_DTYPES,
     check_devices,
     check_label_dtype,
+    check_score_dtype,
     check_weight,
     raise_first_invalid,
     shape_text,
@@ -67,6 +68,18 @@ def check_class_inputs(
         check_weight(op, state, weight, target_shape[0])
 
 
+def check_class_scores(
+    op: str, state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None, num_classes: int
+) -> None:
+    """Check multiclass inputs that must have a score for each class."""
+    if preds.ndim != target.ndim + 1:
+        raise ValueError(
+            f"{op}: `preds` must have shape (N, C, ...) with `target` (N, ...),"
+            f" got {shape_text(preds)} and {shape_text(target)}."
+        )
+    check_class_inputs(op, state, preds, target, weight, num_classes)
+
+
 def check_label_inputs(
     op: str, state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | None, num_labels: int
 ) -> None:
@@ -104,17 +117,11 @@ def check_score_inputs(
         raise ValueError(
             f"{op}: `target` must be an integer or bool tensor, got dtype {target.dtype}."
         )
-    if preds.dtype not in SCORE_DTYPES:
-        raise ValueError(f"{op}: `preds` must be a float tensor, got dtype {preds.dtype}.")
-    if not multiclass:
+    check_score_dtype(op, preds)
+    if multiclass:
+        check_class_scores(op, state, preds, target, weight, num_classes)
+    else:
         check_label_inputs(op, state, preds, target, weight, num_classes)
-        return
-    if preds.ndim != target.ndim + 1:
-        raise ValueError(
-            f"{op}: `preds` must have shape (N, C, ...) with `target` (N, ...),"
-            f" got {shape_text(preds)} and {shape_text(target)}."
-        )
-    check_class_inputs(op, state, preds, target, weight, num_classes)
 
 
 def int_sum(mask: Tensor) -> Tensor:
@@ -136,6 +143,23 @@ def sample_weights(mask: Tensor, weight: Tensor | None) -> Tensor:
     if weight is None:
         return mask.long()
     return torch.where(mask, weight.unsqueeze(1), 0.0)
+
+
+def contributions(events: Tensor, mask: Tensor, weight: Tensor | None) -> Tensor:
+    """Return :func:`sample_weights` of weights as they came; those that are none are counted."""
+    return sample_weights(mask, usable_weights(events, weight))
+
+
+def interpretations_of(count: int, logits: bool) -> tuple[int, ...]:
+    """Return what scores are taken for, in the order of a state of so many interpretations."""
+    return (PROBS, LOGITS) if count > 1 else (int(logits),)
+
+
+def _kept(labels: Tensor, ignore_index: int | None) -> Tensor:
+    """Which labels are not to be left out."""
+    if ignore_index is None:
+        return torch.ones_like(labels, dtype=torch.bool)
+    return labels != ignore_index
 
 
 def _is_valid(labels: Tensor, num_classes: int) -> Tensor:
@@ -183,11 +207,7 @@ def read_classes(
     num_samples = target.shape[0]
     depth = target[0].numel() if num_samples else 0
     labels = target.reshape(num_samples, depth).long()
-    kept = (
-        labels != ignore_index
-        if ignore_index is not None
-        else torch.ones_like(labels, dtype=torch.bool)
-    )
+    kept = _kept(labels, ignore_index)
     bad_target = kept & ~_is_valid(labels, preds.shape[1] if has_scores else num_classes)
     if has_scores:
         scores = preds.reshape(num_samples, preds.shape[1], depth).movedim(1, -1)
@@ -253,11 +273,7 @@ def read_labels(
 ) -> tuple[list[Tensor], Tensor, Tensor, Tensor]:
     """Threshold the scores under each interpretation: ``(preds, target, counted, invalid)``."""
     labels = target.long()
-    kept = (
-        labels != ignore_index
-        if ignore_index is not None
-        else torch.ones_like(labels, dtype=torch.bool)
-    )
+    kept = _kept(labels, ignore_index)
     bad_target = kept & (labels != 0) & (labels != 1)
     if preds.is_floating_point():
         bad_pred = torch.zeros_like(kept)
@@ -279,9 +295,4 @@ def read_labels(
         PROBS: lambda: preds > threshold,
         LOGITS: lambda: preds.double() > logit(threshold),
     }
-    return (
-        [positive[interpretation]() for interpretation in interpretations],
-        labels,
-        counted,
-        invalid,
-    )
+    return [positive[each]() for each in interpretations], labels, counted, invalid

@@ -8,11 +8,11 @@ from typing_extensions import override
 
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import frozen
-from fastmetrics.ops.checks import SCORE_DTYPES, raise_first_invalid
+from fastmetrics.ops.checks import check_summed_scores, raise_first_invalid
 from fastmetrics.ops.counted import CountStatistic
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import INVALID, NAN, NAN_RANKS_LAST
-from fastmetrics.ops.inputs import check_label_inputs, int_sum, sample_weights, usable_weights
+from fastmetrics.ops.inputs import check_label_inputs, contributions, int_sum
 from fastmetrics.utilities.checks import check_ignore_index, check_int
 
 __all__ = ["ranking_sums_"]
@@ -30,10 +30,7 @@ def check_ranking_sums(
     weight: Tensor | None, ignore_index: int | None, validate: bool,
 ) -> None:  # fmt: skip
     """Metadata check of `ranking_sums_`, and its fake."""
-    if preds.dtype not in SCORE_DTYPES:
-        raise ValueError(f"{_NAME}: `preds` must be a float tensor, got dtype {preds.dtype}.")
-    if state.dtype != torch.float64:
-        raise ValueError(f"{_NAME}: the metric state must be float64, got {state.dtype}.")
+    check_summed_scores(_NAME, state, preds)
     if not 0 < measures <= ALL_MEASURES:
         raise ValueError(f"{_NAME}: `measures` must be a sum of 1, 2 and 4, got {measures}.")
     check_label_inputs(_NAME, state, preds, target, weight, 1)
@@ -89,8 +86,7 @@ def ranking_sums_reference(
     precision = torch.where(positive, own / reaching, 0.0).sum(-1) / positives
     precision = precision.where((positives > 0) & (negatives > 0), 1.0)
     loss = (reaching - own).sum(-1) / (positives * negatives).clamp(min=1.0)
-    weight = usable_weights(events, weight)
-    amount = sample_weights(counted.view(target.shape[0], -1), weight).flatten().double()
+    amount = contributions(events, counted.view(len(target), -1), weight).flatten().double()
     values = torch.stack([coverage, precision, loss, torch.ones_like(loss)])
     for row, measure in zip(values, (COVERAGE, PRECISION, LOSS), strict=False):
         if not measures & measure:

@@ -21,12 +21,11 @@ from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import NAN, OUTSIDE
 from fastmetrics.ops.inputs import (
     LOGITS,
-    PROBS,
     check_score_inputs,
+    contributions,
     count_targets,
     int_sum,
-    sample_weights,
-    usable_weights,
+    interpretations_of,
 )
 from fastmetrics.utilities.recording import is_recorded
 
@@ -205,11 +204,8 @@ def _count_bins(
         events[NAN] += int_sum(scores.isnan() & counted)
     if count_outside:
         events[OUTSIDE] += int_sum(((scores < 0) | (scores > 1)) & counted)
-    num_samples = target.shape[0]
-    weight = usable_weights(events, weight)
-    contribution = sample_weights(counted.reshape(num_samples, -1), weight).flatten()
-    interpretations = (PROBS, LOGITS) if num_interpretations > 1 else (int(logits),)
-    for index, interpretation in enumerate(interpretations):
+    contribution = contributions(events, counted.reshape(len(target), -1), weight).flatten()
+    for index, interpretation in enumerate(interpretations_of(num_interpretations, logits)):
         values = softmax(scores) if multiclass and interpretation == LOGITS else scores
         bins = find_bins(values, index)
         cell = torch.where(counted, (row * 2 + labels) * num_bins + bins, 0)

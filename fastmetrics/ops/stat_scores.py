@@ -13,7 +13,7 @@ from fastmetrics.core.statistic import Statistic, frozen
 from fastmetrics.ops.confusion import Confusion
 from fastmetrics.ops.counted import COUNTS, IN_ORDER, Counts, CountStatistic
 from fastmetrics.ops.define import define
-from fastmetrics.ops.inputs import check_class_inputs, read_classes, sample_weights, usable_weights
+from fastmetrics.ops.inputs import check_class_inputs, contributions, read_classes
 from fastmetrics.utilities.checks import check_ignore_index, check_int, check_top_k
 
 __all__ = ["stat_scores_"]
@@ -58,8 +58,7 @@ def stat_scores_reference(
     num_rows, row_classes = (
         (state.shape[0], state.shape[1]) if state.ndim == 3 else (1, state.shape[0])
     )
-    weight = usable_weights(events, weight)
-    contribution = sample_weights(counted, weight)
+    contribution = contributions(events, counted, weight)
     sample = torch.arange(labels.shape[0], device=labels.device).unsqueeze(1).expand_as(labels)
     row = sample if state.ndim == 3 else torch.zeros_like(sample)
 
