@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-import pickle
 import warnings
 
 import pytest
 import torch
 import torchmetrics
-from torch._dynamo.testing import CompileCounterWithBackend
 
 import fastmetrics
 from fastmetrics import MetricCollection
@@ -258,50 +256,11 @@ def test_weights_that_do_not_fit():
     assert not metric.update_called
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_copies_checkpoints_and_merging(name):
-    metric = getattr(fastmetrics, name)()
-    metric.persistent(True)
-    metric.update(torch.tensor([1.0, 5.0]))
-    loaded = getattr(fastmetrics, name)()
-    loaded.persistent(True)
-    loaded.load_state_dict(metric.state_dict())
-    loaded.update_count  # noqa: B018  (an attribute that must survive)
-    for twin in (metric.clone(), pickle.loads(pickle.dumps(metric))):
-        assert torch.equal(twin.compute(), metric.compute())
-    other = getattr(fastmetrics, name)()
-    other.update(torch.tensor([-2.0, 9.0]))
-    whole = getattr(fastmetrics, name)()
-    whole.update(torch.tensor([-2.0, 9.0, 1.0, 5.0]))
-    metric.merge_state(other)
-    assert torch.equal(metric.compute(), whole.compute())
-
-
 def test_metrics_of_a_collection_share_what_is_equal():
     together = MetricCollection({"a": MeanMetric(), "b": MeanMetric(), "c": SumMetric()})
     together.update(torch.tensor([1.0, 2.0]))
     together.update(6.0)
     assert {k: v.item() for k, v in together.compute().items()} == {"a": 3, "b": 3, "c": 9}
-
-
-@pytest.mark.parametrize("metric_class", FUSED)
-def test_one_graph(metric_class):
-    torch._dynamo.reset()
-    counter = CompileCounterWithBackend("aot_eager")
-    metric, plain = metric_class(), metric_class()
-
-    @torch.compile(backend=counter, fullgraph=True)
-    def step(x):
-        y = x * 2
-        metric.update(y)
-        return y.sum()
-
-    for _ in range(4):
-        x = torch.randn(6)
-        step(x)
-        plain.update(x * 2)
-    assert torch.equal(metric.compute(), plain.compute())
-    assert counter.frame_count == 1
 
 
 def test_numbers_in_a_compiled_step():

@@ -131,6 +131,7 @@ def test_copies_stand_alone(case):
     metric.update(*more)
     for other in copies:
         same(other.compute(), metric.compute())
+        assert other.update_count == metric.update_count == 2
 
 
 @every_metric

@@ -408,22 +408,6 @@ def test_norms_share_one_state_in_a_collection():
         assert_same(value, peer_call("Binary", preds, target, norm=norm))
 
 
-@pytest.mark.parametrize("task", TASKS)
-def test_one_graph(task):
-    fast = metric(task)
-    preds, target = inputs(task, "logits")
-
-    def step(preds, target):
-        fast.update(preds * 1, target)
-        return preds.sum()
-
-    torch._dynamo.reset()
-    compiled = torch.compile(step, backend="aot_eager", fullgraph=True)
-    for _ in range(2):
-        compiled(preds, target)
-    assert_same(fast.compute(), peer_call(task, preds, target))
-
-
 @pytest.fixture
 def pyplot():
     matplotlib = pytest.importorskip("matplotlib")

@@ -6,12 +6,10 @@ curves made by hand.
 
 from __future__ import annotations
 
-import copy
 import importlib
 import inspect
 import itertools
 import math
-import pickle
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -761,27 +759,6 @@ def test_a_threshold_of_nan_is_the_lowest():
 
 
 # The life of a metric
-
-
-@every_row
-@pytest.mark.filterwarnings("ignore:.*before any update")
-def test_copies_checkpoints_and_merging(row):
-    preds, target = make(row.task)
-    options = {"thresholds": [0.3, 0.1, 0.6], **row.required}
-    metric, other = row.ours(**options), row.ours(**options)
-    metric.persistent(True)
-    metric.update(preds, target)
-    value = metric.compute()
-    fresh = row.ours(**options)
-    fresh.persistent(True)
-    fresh.load_state_dict(metric.state_dict())
-    for same in (copy.deepcopy(metric), pickle.loads(pickle.dumps(metric)), fresh):
-        expect(same.compute(), value, rtol=0, atol=0)
-    metric.reset()
-    metric.update(preds[:20], target[:20])
-    other.update(preds[20:], target[20:])
-    metric.merge_state(other)
-    expect(metric.compute(), value, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -698,16 +698,6 @@ def test_copies_checkpoints_and_reset(row):
     assert not metric.counts.any()
 
 
-@every_row
-def test_merging_is_adding(row):
-    preds, target = make(row.task)
-    halves = [row.ours(thresholds=8) for _ in range(2)]
-    halves[0].update(preds[:25], target[:25])
-    halves[1].update(preds[25:], target[25:])
-    halves[0].merge_state(halves[1])
-    expect(halves[0].compute(), row.call(preds, target, thresholds=8), rtol=0, atol=0)
-
-
 def test_one_state_for_all_metrics_of_a_collection():
     preds, target = make("binary")
     metrics = {row.suffix: row.ours(thresholds=20) for row in ROWS if row.task == "binary"}
@@ -754,20 +744,6 @@ def test_shared_thresholds_are_plain_tensors():
         grids.make_grid(11, "auto", False, cpu)
     grid = grids.make_grid(11, "auto", False, cpu)
     assert not grid.edges.is_inference() and not grid.thresholds.is_inference()
-
-
-@every_row
-def test_compiles_into_one_graph(row):
-    preds, target = make(row.task)
-    metric = row.ours(thresholds=6)
-    torch._dynamo.reset()
-
-    @torch.compile(fullgraph=True, backend="eager")
-    def step(preds, target):
-        metric.update(preds, target)
-
-    step(preds, target)
-    expect(metric.compute(), row.call(preds, target, thresholds=6), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("row", CURVES, ids=name)

@@ -282,12 +282,3 @@ def test_collections_share_equal_losses_only():
     assert values["a"] == values["b"] == functional.binary_hinge_loss(preds, target)
     assert values["squared"] == functional.binary_hinge_loss(preds, target, squared=True)
     assert len(metrics.compute_groups) == 2
-
-
-def test_update_compiles_into_one_graph():
-    metric = ours.MulticlassHingeLoss(C)
-    preds, target = inputs("multiclass", "logits", (8,))
-    step = torch.compile(metric.update, fullgraph=True, backend="eager")
-    for _ in range(3):
-        step(preds, target)
-    torch.testing.assert_close(metric.compute(), functional.multiclass_hinge_loss(preds, target, C))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import math
-import pickle
 from dataclasses import dataclass
 from typing import Any
 
@@ -209,17 +208,6 @@ def test_one_state_serves_precision_and_loss():
 
 
 @each_row
-def test_pickles_and_merges(row):
-    preds, target = inputs(30, L)
-    first, second = row.metric(), row.metric()
-    first.update(preds[:11], target[:11])
-    second.update(preds[11:], target[11:])
-    first = pickle.loads(pickle.dumps(first))
-    first.merge_state(second)
-    torch.testing.assert_close(first.compute(), row.call(preds, target))
-
-
-@each_row
 def test_errors_leave_the_state_as_it_was(row):
     metric = row.metric()
     preds, target = inputs(6, L)
@@ -273,16 +261,6 @@ def test_signatures_begin_with_those_of_torchmetrics(row):
         assert names[0] == names[1]
     for name in ("higher_is_better", "plot_lower_bound", "plot_upper_bound", "plot_legend_name"):
         assert getattr(mine, name) == getattr(theirs, name)
-
-
-@each_row
-def test_update_compiles_into_one_graph(row):
-    metric = row.metric()
-    preds, target = inputs(8, L)
-    step = torch.compile(metric.update, fullgraph=True, backend="eager")
-    for _ in range(3):
-        step(preds, target)
-    torch.testing.assert_close(metric.compute(), row.call(preds, target))
 
 
 def test_many_labels_of_different_scores():

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import inspect
 import itertools
 import math
-import pickle
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -293,20 +291,6 @@ def test_dtype_of_the_value(row):
     metric = row.ours()
     metric.update(*inputs)
     close(metric.compute(), expected, rtol=1e-12)
-
-
-@every_row
-def test_copies(row):
-    metric = row.ours()
-    metric.update(*batch(row))
-    for twin in (pickle.loads(pickle.dumps(metric)), copy.deepcopy(metric), metric.clone()):
-        twin.update(*batch(row, seed=1))
-        assert twin.update_count == 2
-    assert metric.update_count == 1
-    metric.persistent(True)
-    other = row.ours()
-    other.load_state_dict(metric.state_dict())
-    assert torch.equal(other.sums, metric.sums)
 
 
 @every_row

@@ -10,7 +10,6 @@ import pytest
 import torch
 import torchmetrics.functional.regression as tm_functional
 import torchmetrics.regression as tm
-from torch._dynamo.testing import CompileCounterWithBackend
 
 import fastmetrics.functional.regression as fm_functional
 import fastmetrics.regression as fm
@@ -227,24 +226,6 @@ def test_bad_inputs_leave_no_trace(family, reduction):
     assert not metric.update_called
     with pytest.raises(RuntimeError, match="`preds`" if family == "cosine" else "`p`"):
         metric.update(torch.ones(2, 3), torch.ones(2, 4))
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_one_graph(family):
-    torch._dynamo.reset()
-    counter = CompileCounterWithBackend("aot_eager")
-    metric, plain = next(metrics(family, "mean")), next(metrics(family, "mean"))
-
-    @torch.compile(backend=counter, fullgraph=True)
-    def step(p, q):
-        metric.update(p * 1, q)
-        return p + q
-
-    for seed in range(3):
-        step(*inputs(family, seed=seed))
-        plain.update(*inputs(family, seed=seed))
-    assert torch.equal(metric.compute(), plain.compute())
-    assert counter.frame_count == 1
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
