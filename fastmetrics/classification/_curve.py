@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 from typing_extensions import TypedDict
 
+from fastmetrics.classification._counts import CountMetric
 from fastmetrics.classification._tasks import new_of_task
 from fastmetrics.core.statistic import Lists
-from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
+from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.classification._scores import AreaFormula, Formula, scores_of
 from fastmetrics.functional.classification._tasks import TASKS, check_sizes, check_task
 from fastmetrics.metric import Metric
@@ -39,20 +40,17 @@ class CurveOptions(TypedDict, total=False):
     sync_on_compute: bool
 
 
-class CurveMetric(StatisticMetric):
+class CurveMetric(CountMetric):
     """Scores with their labels, kept as ``thresholds`` says, and a formula over their curves.
 
     See :mod:`fastmetrics.ops.scores` for the three ways to keep them.
     """
 
-    is_differentiable = False
     statistic: Scores
     formula: ClassVar[Formula]
     average: str | None = None
     undefined: str | None
     input = StatisticField[str]()
-    ignore_index = StatisticField[int | None]()
-    validate_args = StatisticField[bool]()
 
     def __init__(
         self,

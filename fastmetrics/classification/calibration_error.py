@@ -12,8 +12,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from fastmetrics.classification._counts import CountMetric
 from fastmetrics.classification._tasks import TaskWrapper
-from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
+from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.calibration_error import (
     calibration_value,
@@ -25,23 +26,20 @@ from fastmetrics.ops.calibration import CalibrationBins
 __all__ = ["BinaryCalibrationError", "CalibrationError", "MulticlassCalibrationError"]
 
 
-class CalibrationMetric(StatisticMetric):
+class CalibrationMetric(CountMetric):
     """Sums per bin of confidence, of which ``norm`` makes the error."""
 
-    is_differentiable = False
     higher_is_better = False
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
     statistic: CalibrationBins
     n_bins = StatisticField[int]()
-    ignore_index = StatisticField[int | None]()
-    validate_args = StatisticField[bool]()
     input = StatisticField[str]()
 
     def __init__(self, statistic: CalibrationBins, norm: str, **kwargs: Any) -> None:
         if statistic.validate_args:
             check_norm(norm)
-        super().__init__(statistic.checked(), **kwargs)
+        super().__init__(statistic, **kwargs)
         self.norm = norm
 
     @property

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from fastmetrics.classification._counts import CountMetric
 from fastmetrics.classification._tasks import TaskWrapper, by_task, makes_its_task
-from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
+from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.classification.confusion_matrix import check_normalize, normalize_matrix
 from fastmetrics.metric import Metric
 from fastmetrics.ops.confusion import BinaryTable, Confusion, LabelTables
@@ -31,7 +32,7 @@ __all__ = [
 ]
 
 
-class MatrixMetric(StatisticMetric):
+class MatrixMetric(CountMetric):
     """A metric that reads a matrix of counts, ``confmat``; rows are targets, columns predictions.
 
     Args:
@@ -39,18 +40,10 @@ class MatrixMetric(StatisticMetric):
         settings: as for :class:`~fastmetrics.metric.Metric`.
     """
 
-    is_differentiable = False
     statistic: Confusion | LabelTables
     counts: Tensor
     events: Tensor
     confmat: Tensor
-    ignore_index = StatisticField[int | None]()
-    validate_args = StatisticField[bool]()
-
-    def __init__(self, statistic: Confusion | LabelTables, **settings: Any) -> None:
-        if statistic.validate_args:
-            statistic.check()
-        super().__init__(statistic, **settings)
 
 
 class BinaryMatrixMetric(MatrixMetric):

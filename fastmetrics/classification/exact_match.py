@@ -10,8 +10,9 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
+from fastmetrics.classification._counts import CountMetric
 from fastmetrics.classification._tasks import TaskWrapper, makes_its_task
-from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
+from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.classification.exact_match import exact_match_formula
 from fastmetrics.metric import Metric
 from fastmetrics.ops.exact_match import ClassMatches, LabelMatches, MatchCounts
@@ -20,16 +21,13 @@ from fastmetrics.utilities.checks import is_samplewise
 __all__ = ["ExactMatch", "MulticlassExactMatch", "MultilabelExactMatch"]
 
 
-class ExactMatchMetric(StatisticMetric):
+class ExactMatchMetric(CountMetric):
     """Counts samples with every position right, and all samples."""
 
-    is_differentiable = False
     higher_is_better = True
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
     statistic: MatchCounts
-    ignore_index = StatisticField[int | None]()
-    validate_args = StatisticField[bool]()
 
     def compute(self) -> Tensor:
         """Divide the samples with every position right by all samples."""
@@ -77,7 +75,7 @@ class MulticlassExactMatch(ExactMatchMetric):
             ignore_index=ignore_index,
             validate_args=validate_args,
         )
-        super().__init__(statistic.checked(), **kwargs)
+        super().__init__(statistic, **kwargs)
         self.multidim_average = multidim_average
 
 
@@ -132,7 +130,7 @@ class MultilabelExactMatch(ExactMatchMetric):
             validate_args=validate_args,
             input=input,
         )
-        super().__init__(statistic.checked(), **kwargs)
+        super().__init__(statistic, **kwargs)
         self.multidim_average = multidim_average
 
 

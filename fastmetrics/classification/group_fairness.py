@@ -10,9 +10,10 @@ from typing import Any
 
 from torch import Tensor
 
+from fastmetrics.classification._counts import CountMetric
 from fastmetrics.core.keywords import adds
 from fastmetrics.core.statistic import counts_only
-from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
+from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.classification.group_fairness import (
     check_fairness_task,
     check_target,
@@ -24,18 +25,15 @@ from fastmetrics.ops.confusion import GroupTables
 __all__ = ["BinaryFairness", "BinaryGroupStatRates"]
 
 
-class _GroupMetric(StatisticMetric):
+class _GroupMetric(CountMetric):
     """True and false positives and negatives of each group."""
 
-    is_differentiable = False
     higher_is_better = False
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
     statistic: GroupTables
     num_groups = StatisticField[int]()
     threshold = StatisticField[float]()
-    ignore_index = StatisticField[int | None]()
-    validate_args = StatisticField[bool]()
     input = StatisticField[str]()
 
     @counts_only
@@ -92,7 +90,7 @@ class BinaryGroupStatRates(_GroupMetric):
             validate_args=validate_args,
             input=input,
         )
-        super().__init__(statistic.checked(), **kwargs)
+        super().__init__(statistic, **kwargs)
 
     def compute(self) -> dict[str, Tensor]:
         """Return the rates of each group."""
@@ -136,7 +134,7 @@ class BinaryFairness(_GroupMetric):
             input=input,
             reads_target=task != "demographic_parity",
         )
-        super().__init__(statistic.checked(), **kwargs)
+        super().__init__(statistic, **kwargs)
         self.task = task
 
     @counts_only

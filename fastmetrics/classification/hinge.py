@@ -10,8 +10,9 @@ from typing import Any
 
 from torch import Tensor
 
+from fastmetrics.classification._counts import CountMetric
 from fastmetrics.classification._tasks import TaskWrapper
-from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
+from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.classification._tasks import call_for_task
 from fastmetrics.functional.classification.hinge import hinge_formula
 from fastmetrics.metric import Metric
@@ -20,17 +21,14 @@ from fastmetrics.ops.hinge import HingeSums
 __all__ = ["BinaryHingeLoss", "HingeLoss", "MulticlassHingeLoss"]
 
 
-class HingeMetric(StatisticMetric):
+class HingeMetric(CountMetric):
     """Sums of losses, and of samples."""
 
-    is_differentiable = False
     higher_is_better = False
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
     statistic: HingeSums
     squared = StatisticField[bool]()
-    ignore_index = StatisticField[int | None]()
-    validate_args = StatisticField[bool]()
     input = StatisticField[str]()
 
     def compute(self) -> Tensor:
@@ -71,7 +69,7 @@ class BinaryHingeLoss(HingeMetric):
         statistic = HingeSums(
             squared=squared, ignore_index=ignore_index, validate_args=validate_args, input=input
         )
-        super().__init__(statistic.checked(), **kwargs)
+        super().__init__(statistic, **kwargs)
 
 
 class MulticlassHingeLoss(HingeMetric):
@@ -122,7 +120,7 @@ class MulticlassHingeLoss(HingeMetric):
             validate_args=validate_args,
             input=input,
         )
-        super().__init__(statistic.checked(), **kwargs)
+        super().__init__(statistic, **kwargs)
 
 
 class HingeLoss(TaskWrapper):

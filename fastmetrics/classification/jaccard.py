@@ -14,6 +14,7 @@ from torch import Tensor
 from fastmetrics.classification._tasks import TaskWrapper, by_task, makes_its_task
 from fastmetrics.classification.confusion_matrix import (
     BinaryMatrixMetric,
+    MatrixMetric,
     MulticlassMatrixMetric,
     MultilabelMatrixMetric,
 )
@@ -28,7 +29,14 @@ from fastmetrics.utilities.checks import check_zero_division
 __all__ = ["BinaryJaccardIndex", "JaccardIndex", "MulticlassJaccardIndex", "MultilabelJaccardIndex"]
 
 
-class BinaryJaccardIndex(BinaryMatrixMetric):
+class _JaccardValue(MatrixMetric):
+    zero_division: float
+    higher_is_better = True
+    plot_lower_bound = 0.0
+    plot_upper_bound = 1.0
+
+
+class BinaryJaccardIndex(_JaccardValue, BinaryMatrixMetric):
     """Overlap of predicted with target positives over their union, in ``[0, 1]``.
 
     ``tp / (tp + fp + fn)``, of each class before averages.
@@ -38,10 +46,6 @@ class BinaryJaccardIndex(BinaryMatrixMetric):
     >>> BinaryJaccardIndex()(torch.tensor([0, 1, 0, 0]), torch.tensor([1, 1, 0, 0]))
     tensor(0.5000)
     """
-
-    higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
 
     def __init__(
         self,
@@ -64,7 +68,7 @@ class BinaryJaccardIndex(BinaryMatrixMetric):
         return jaccard_formula(counts, "micro", self.zero_division)
 
 
-class MulticlassJaccardIndex(MulticlassMatrixMetric):
+class MulticlassJaccardIndex(_JaccardValue, MulticlassMatrixMetric):
     """Overlap over union of each class, in ``[0, 1]``.
 
     ``tp / (tp + fp + fn)``, of each class before averages.
@@ -76,9 +80,6 @@ class MulticlassJaccardIndex(MulticlassMatrixMetric):
     tensor(0.6667)
     """
 
-    higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
     plot_legend_name = "Class"
 
     def __init__(
@@ -103,7 +104,7 @@ class MulticlassJaccardIndex(MulticlassMatrixMetric):
         )
 
 
-class MultilabelJaccardIndex(MultilabelMatrixMetric):
+class MultilabelJaccardIndex(_JaccardValue, MultilabelMatrixMetric):
     """Overlap over union of each label's positives, in ``[0, 1]``.
 
     ``tp / (tp + fp + fn)``, of each class before averages.
@@ -115,9 +116,6 @@ class MultilabelJaccardIndex(MultilabelMatrixMetric):
     tensor(0.5000)
     """
 
-    higher_is_better = True
-    plot_lower_bound = 0.0
-    plot_upper_bound = 1.0
     plot_legend_name = "Label"
 
     def __init__(

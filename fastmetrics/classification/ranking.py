@@ -12,9 +12,10 @@ from typing import Any, ClassVar
 from torch import Tensor
 from typing_extensions import override
 
+from fastmetrics.classification._counts import CountMetric
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View
-from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
+from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.classification.ranking import (
     AVERAGE_PRECISION,
     COVERAGE_ERROR,
@@ -30,7 +31,7 @@ __all__ = [
 ]
 
 
-class RankingMetric(StatisticMetric):
+class RankingMetric(CountMetric):
     """Sums of measures of each sample, and of samples.
 
     Args:
@@ -43,7 +44,6 @@ class RankingMetric(StatisticMetric):
         ValueError: an argument is out of range.
     """
 
-    is_differentiable = False
     higher_is_better = False
     plot_lower_bound = 0.0
     plot_upper_bound = 1.0
@@ -51,8 +51,6 @@ class RankingMetric(StatisticMetric):
     statistic: RankingSums
     formula: ClassVar[RankingMean]
     num_labels = StatisticField[int]()
-    ignore_index = StatisticField[int | None]()
-    validate_args = StatisticField[bool]()
 
     def __init__(
         self,
@@ -67,7 +65,7 @@ class RankingMetric(StatisticMetric):
             ignore_index=ignore_index,
             validate_args=validate_args,
         )
-        super().__init__(statistic.checked(), **kwargs)
+        super().__init__(statistic, **kwargs)
 
     def compute(self) -> Tensor:
         """Return the mean over all samples, a float32 scalar."""

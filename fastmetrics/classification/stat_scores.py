@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import pad
 
+from fastmetrics.classification._counts import CountMetric
 from fastmetrics.classification._tasks import TaskWrapper, by_task, makes_its_task
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import Lists, View, check_form
-from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
+from fastmetrics.core.statistic_metric import StatisticField
 from fastmetrics.functional.classification._count_functions import check_averaging
 from fastmetrics.functional.classification._ratio import Formula
 from fastmetrics.functional.classification.stat_scores import stat_scores_formula
@@ -34,7 +35,7 @@ from fastmetrics.utilities.data import dim_zero_cat
 __all__ = ["BinaryStatScores", "MulticlassStatScores", "MultilabelStatScores", "StatScores"]
 
 
-class StatScoreMetric(StatisticMetric):
+class StatScoreMetric(CountMetric):
     """Counts of each class; a subclass has a ``formula`` over them.
 
     Args:
@@ -44,7 +45,6 @@ class StatScoreMetric(StatisticMetric):
         settings: as for :class:`~fastmetrics.metric.Metric`.
     """
 
-    is_differentiable = False
     formula: Formula = staticmethod(stat_scores_formula)
     statistic: ClassCounts | LabelTables
     counts: Tensor | list[Tensor]
@@ -54,8 +54,6 @@ class StatScoreMetric(StatisticMetric):
     tn: Tensor
     fn: Tensor
     average: str | None = "micro"
-    ignore_index = StatisticField[int | None]()
-    validate_args = StatisticField[bool]()
 
     def __init__(
         self,
@@ -64,8 +62,6 @@ class StatScoreMetric(StatisticMetric):
         zero_division: float,
         **settings: Any,
     ) -> None:
-        if statistic.validate_args:
-            statistic.check()
         super().__init__(statistic, **settings)
         self.multidim_average = multidim_average
         self.zero_division = zero_division

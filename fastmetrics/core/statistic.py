@@ -32,6 +32,19 @@ class View(NamedTuple):
     adapts: bool = False
 
 
+def element_view(state: str, place: int, dtype: torch.dtype | None = None) -> View:
+    """Return a view of an element of a state, of another dtype if one is given."""
+
+    def get(states: States) -> Tensor:
+        element: Tensor = states.values[state][place]
+        return element if dtype is None else element.to(dtype)
+
+    def write(states: States, value: Any) -> None:
+        states.values[state][place] = value
+
+    return View(get, write)
+
+
 @dataclass(frozen=True)
 class Lists:
     """Lists of torchmetrics that say together what was counted, a tensor for each batch.

@@ -11,7 +11,7 @@ from torch import Tensor
 from typing_extensions import override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Statistic, View, frozen
+from fastmetrics.core.statistic import Statistic, View, element_view, frozen
 from fastmetrics.ops.checks import check_real, shape_text
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import BAD_WEIGHT, NAN, new_events, warn_of_weights
@@ -346,19 +346,13 @@ def _as_tensor(value: Any, device: torch.device) -> Tensor:
     return torch.as_tensor(value, dtype=torch.float64, device=device)
 
 
-def _element(place: int) -> View:
-    """Return a view of an element of the state."""
-
-    def write(states: States, value: Any) -> None:
-        states.values["aggregate"][place] = value
-
-    return View(lambda states: states.values["aggregate"][place], write)
-
-
 # The states of torchmetrics, by what is aggregated and whether with weights.
 _UPSTREAM: dict[tuple[int, bool], dict[str, View]] = {
-    (SUM, False): {"sum_value": _element(0)},
-    (SUM, True): {"mean_value": _element(0), "weight": _element(1)},
-    (MAX, False): {"max_value": _element(0)},
-    (MIN, False): {"min_value": _element(0)},
+    (SUM, False): {"sum_value": element_view("aggregate", 0)},
+    (SUM, True): {
+        "mean_value": element_view("aggregate", 0),
+        "weight": element_view("aggregate", 1),
+    },
+    (MAX, False): {"max_value": element_view("aggregate", 0)},
+    (MIN, False): {"min_value": element_view("aggregate", 0)},
 }

@@ -214,8 +214,7 @@ def error_sums_reference(
     power: float,
 ) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernels."""
-    if terms & DEVIANCE and preds.device.type == "cpu":
-        raise_outside_domain(_NAME, preds, target, power)
+    explain_error_sums(state, preds, target, weight, terms, p, power)
     state += sum_errors(preds, target, weight, state.shape[0], terms, p, power)
 
 

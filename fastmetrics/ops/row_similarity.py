@@ -10,7 +10,15 @@ from torch import Tensor
 from typing_extensions import Self, override
 
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Lists, Statistic, View, check_form, frozen, kept_lists
+from fastmetrics.core.statistic import (
+    Lists,
+    Statistic,
+    View,
+    check_form,
+    element_view,
+    frozen,
+    kept_lists,
+)
 from fastmetrics.ops.checks import check_devices, check_real, check_weight, shape_text
 from fastmetrics.ops.counted import is_readable
 from fastmetrics.ops.define import define
@@ -266,7 +274,7 @@ class RowSimilarity(Statistic):
             return {}
         if self.keeps_rows:
             return {"total": View(lambda states: _count(states.values["measures"]))}
-        return {"measures": _number(0), "total": _number(1)}
+        return {"measures": element_view("sums", 0), "total": element_view("sums", 1)}
 
     @property
     @override
@@ -283,15 +291,6 @@ class RowSimilarity(Statistic):
         if self.kind == COSINE:
             return Lists(("preds", "target"), lambda states, batch: self.add(states, *batch))
         return kept_lists(("measures",)) if self.keeps_rows else None
-
-
-def _number(place: int) -> View:
-    """Return a view of one of the sums."""
-
-    def write(states: States, value: Any) -> None:
-        states.values["sums"][place] = value
-
-    return View(lambda states: states.values["sums"][place], write)
 
 
 def _count(rows: list[Tensor]) -> Tensor:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fastmetrics.core.keywords import adds
 from fastmetrics.core.states import States
-from fastmetrics.core.statistic import Lists, View, batches_of, counts_only
+from fastmetrics.core.statistic import Lists, View, batches_of, counts_only, element_view
 from fastmetrics.core.statistic_metric import StatisticField, StatisticMetric
 from fastmetrics.functional.text._values import Formula, value_of
 from fastmetrics.ops.edits import EDITS, LONGER, PREDS, TARGET, Edits
@@ -21,11 +21,7 @@ from fastmetrics.utilities.checks import check_bool
 
 def sum_view(column: int, dtype: torch.dtype = torch.float32) -> View:
     """Return a view of one of the sums."""
-
-    def write(states: States, value: Any) -> None:
-        states.values["sums"][column] = value
-
-    return View(lambda states: states.values["sums"][column].to(dtype), write)
+    return element_view("sums", column, dtype)
 
 
 def information_views() -> dict[str, View]:

@@ -6,7 +6,7 @@ Shapes use C classes (or L labels) and K points of a curve.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 from torch import Tensor
@@ -111,13 +111,22 @@ def _filled(x: Tensor) -> Tensor:
     return x[place]
 
 
-def mean_curve(xs: list[Tensor], ys: list[Tensor]) -> tuple[Tensor, Tensor]:
-    """Return the ``xs`` of all classes, sorted, and there the mean of the interpolated curves.
+def rows_of(points: Iterable[tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
+    """Return x and y of each class, given them for one, ``[K]``, or for several, ``[C, K]``."""
+    return [
+        row
+        for x, y in points
+        for row in zip(x.view(-1, x.shape[-1]), y.view(-1, y.shape[-1]), strict=True)
+    ]
+
+
+def mean_curve(rows: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+    """Return the x of all classes, sorted, and there the mean of the interpolated curves.
 
     For points without x, see :func:`interpolate`, there is that of the point before.
     """
-    x = torch.cat([_filled(known) for known in xs]).sort().values
+    x = torch.cat([_filled(known) for known, _ in rows]).sort().values
     total = torch.zeros_like(x)
-    for known_x, known_y in zip(xs, ys, strict=True):
+    for known_x, known_y in rows:
         total += interpolate(x, known_x, known_y)
-    return x, total / len(xs)
+    return x, total / len(rows)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._curve import each_class, mean_curve
+from fastmetrics.functional.classification._curve import each_class, mean_curve, rows_of
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
 from fastmetrics.functional.classification._scores import CurveFormula, has_both
 from fastmetrics.functional.classification.precision_recall_curve import CURVE_AVERAGES
@@ -49,15 +49,10 @@ def _mean_rates(curves: Curves, undefined: str | None) -> tuple[Tensor, Tensor]:
     """Return the mean curve of the classes where it is defined; one point of NaN for none."""
     every = [curves] if isinstance(curves, Curve) else curves
     pairs = [_known_rates(curve, undefined) for curve in every]
-    rows = [
-        row
-        for fpr, tpr in pairs
-        for row in zip(fpr.view(-1, fpr.shape[-1]), tpr.view(-1, tpr.shape[-1]), strict=True)
-        if undefined is None or not row[0].isnan().any()
-    ]
+    rows = [x for x in rows_of(pairs) if undefined is None or not x[0].isnan().any()]
     if not rows:
         return pairs[0][0][..., :1].flatten()[:1], pairs[0][1][..., :1].flatten()[:1]
-    return mean_curve([fpr for fpr, _ in rows], [tpr for _, tpr in rows])
+    return mean_curve(rows)
 
 
 def eer_formula(curves: Curves, average: str | None = None, undefined: str | None = None) -> Tensor:

@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from functools import partial
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -183,18 +183,8 @@ def binary_fairness(
     """
     check_fairness_task(task)
     check_target(target, task)
-    return _compare_groups(
-        "binary_fairness",
-        task=task,
-        preds=preds,
-        target=target,
-        groups=groups,
-        weight=weight,
-        threshold=threshold,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        input=input,
-    )
+    tables = _tables(task, threshold, ignore_index, validate_args, input)
+    return _compare_groups("binary_fairness", task, tables, (preds, target, groups, weight))
 
 
 @public
@@ -218,17 +208,9 @@ def demographic_parity(
     >>> demographic_parity(torch.tensor([0.9, 0.8, 0.2, 0.7]), torch.tensor([0, 0, 1, 1]))
     {'DP_1_0': tensor(0.5000)}
     """
+    tables = _tables("demographic_parity", threshold, ignore_index, validate_args, input)
     return _compare_groups(
-        "demographic_parity",
-        task="demographic_parity",
-        preds=preds,
-        target=None,
-        groups=groups,
-        weight=weight,
-        threshold=threshold,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        input=input,
+        "demographic_parity", "demographic_parity", tables, (preds, None, groups, weight)
     )
 
 
@@ -255,46 +237,30 @@ def equal_opportunity(
     >>> equal_opportunity(preds, target, torch.tensor([0, 0, 1, 1]))
     {'EO_0_1': tensor(0.5000)}
     """
+    tables = _tables("equal_opportunity", threshold, ignore_index, validate_args, input)
     return _compare_groups(
-        "equal_opportunity",
-        task="equal_opportunity",
-        preds=preds,
-        target=target,
-        groups=groups,
-        weight=weight,
-        threshold=threshold,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        input=input,
+        "equal_opportunity", "equal_opportunity", tables, (preds, target, groups, weight)
     )
+
+
+def _tables(
+    task: str, threshold: float, ignore_index: int | None, validate_args: bool, input: str
+) -> GroupTables:
+    # How many groups there are is yet to be seen; the op takes any number.
+    reads_target = task != "demographic_parity"
+    return GroupTables(2, threshold, ignore_index, validate_args, input, reads_target).checked()
 
 
 def _compare_groups(
     owner: str,
-    *,
     task: str,
-    preds: Tensor,
-    target: Tensor | None,
-    groups: Tensor,
-    weight: Tensor | None,
-    threshold: float,
-    ignore_index: int | None,
-    validate_args: bool,
-    input: str,
+    tables: GroupTables,
+    batch: tuple[Tensor, Tensor | None, Tensor, Tensor | None],
 ) -> dict[str, Tensor]:
-    # How many groups there are is yet to be seen; the op takes any number.
-    tables = partial(
-        GroupTables,
-        threshold=threshold,
-        ignore_index=ignore_index,
-        validate_args=validate_args,
-        input=input,
-        reads_target=task != "demographic_parity",
-    )
-    tables(num_groups=2).checked()
+    preds, target, groups, weight = batch
     check_groups(preds, groups)
     names, rows = torch.unique(groups, return_inverse=True)
     found = names.shape[0]
-    statistic = tables(num_groups=max(found, 1))
+    statistic = replace(tables, num_groups=max(found, 1))
     counts = _count(statistic, owner, preds, target, rows, weight)
     return fairness_formula(counts, task, names if found else None)

@@ -35,7 +35,7 @@ import math
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._curve import mean_curve
+from fastmetrics.functional.classification._curve import mean_curve, rows_of
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
 from fastmetrics.functional.classification._scores import RECALL, CurveFormula
 from fastmetrics.ops.rates import precision_recall_
@@ -105,10 +105,7 @@ def precision_recall_formula(
     if average == "macro":
         gaps = torch.stack([p.isnan().any() for p, _ in points]).any()
         points = [_gaps_last(p, r) for p, r in points]
-        precision, recall = mean_curve(
-            [row for p, _ in points for row in p.view(-1, p.shape[-1])],
-            [row for _, r in points for row in r.view(-1, r.shape[-1])],
-        )
+        precision, recall = mean_curve(rows_of(points))
         # Lines where the precision turns back may leave the range; upstream's do in full.
         recall = torch.where(gaps, recall.clamp(0.0, 1.0), recall)
         repeats = len(precision) // (sum(len(t) + 1 for t in thresholds))

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor
 
-from fastmetrics.functional.classification._curve import mean_curve
+from fastmetrics.functional.classification._curve import mean_curve, rows_of
 from fastmetrics.functional.classification._curve_functions import by_task, of_batch
 from fastmetrics.functional.classification._scores import CurveFormula
 from fastmetrics.functional.classification.precision_recall_curve import (
@@ -62,25 +62,16 @@ def roc_formula(
     points, thresholds = [], []
     for curve in every:
         fpr, tpr = rates(curve, undefined, torch.float64 if average == "macro" else torch.float32)
-        if curve.grid:
-            if curve.order is not None:  # given thresholds in reverse, which need not descend
-                fpr, tpr = (curve.as_given(x).flip(-1) for x in (fpr, tpr))
-            points.append((fpr, tpr))
-            thresholds.append(curve.thresholds.flip(0))
-        else:
-            points.append((fpr, tpr))
-            thresholds.append(torch.cat([curve.thresholds.new_ones(1), curve.thresholds]))
+        if curve.order is not None:  # given thresholds in reverse, which need not descend
+            fpr, tpr = (curve.as_given(x).flip(-1) for x in (fpr, tpr))
+        points.append((fpr, tpr))
+        known = curve.thresholds
+        thresholds.append(known.flip(0) if curve.grid else torch.cat([known.new_ones(1), known]))
     if average == "macro":
-        fpr, tpr = mean_curve(
-            [row for x, _ in points for row in x.view(-1, x.shape[-1])],
-            [row for _, y in points for row in y.view(-1, y.shape[-1])],
-        )
+        fpr, tpr = mean_curve(rows_of(points))
         repeats = len(fpr) // sum(len(t) for t in thresholds)
-        return (
-            fpr.float(),
-            tpr.float(),
-            torch.cat(thresholds * repeats).sort(descending=True).values,
-        )
+        descending = torch.cat(thresholds * repeats).sort(descending=True).values
+        return fpr.float(), tpr.float(), descending
     if isinstance(curves, Curve):
         (fpr, tpr), (given,) = points[0], thresholds
         return fpr, tpr, given
