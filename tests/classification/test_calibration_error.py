@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import itertools
 import math
 import pickle
@@ -259,33 +258,6 @@ def test_both_ways_to_the_value_agree():
                 _value_of(padded, norm),
                 equal_nan=True,
             )
-
-
-@pytest.mark.smoke
-@pytest.mark.parametrize("task", TASKS)
-def test_arguments_are_those_of_torchmetrics(task):
-    name = f"{task}CalibrationError"
-    pairs = [
-        (getattr(ours, name).__init__, getattr(peer, name).__init__),
-        (
-            getattr(functional, f"{task.lower()}_calibration_error"),
-            getattr(peer_functional, f"{task.lower()}_calibration_error"),
-        ),
-        (ours.CalibrationError.__new__, peer.CalibrationError.__new__),
-        (fastmetrics.functional.calibration_error, torchmetrics.functional.calibration_error),
-    ]
-    for own, other in pairs:
-        mine = list(inspect.signature(own).parameters.values())
-        positional = [p for p in mine if p.kind is p.POSITIONAL_OR_KEYWORD]
-        theirs = [
-            p
-            for p in inspect.signature(other).parameters.values()
-            if p.kind is p.POSITIONAL_OR_KEYWORD
-        ]
-        assert [(p.name, p.default) for p in positional] == [(p.name, p.default) for p in theirs]
-    fast, slow = metric(task), peer_metric(task)
-    for name in ("higher_is_better", "is_differentiable", "full_state_update", "plot_lower_bound"):
-        assert getattr(fast, name) == getattr(slow, name)
 
 
 @pytest.mark.smoke

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import importlib
-import inspect
 import itertools
 import math
 import pickle
@@ -244,20 +243,6 @@ def test_further_axes_join_the_samples(row, shape):
     preds, target = make(row.task, shape=shape)
     expected = row.peer_call(preds, target, thresholds=6)
     expect(row.call(preds, target, thresholds=6), expected, rtol=2e-6, atol=1e-6)
-
-
-@every_row
-def test_arguments_are_those_of_the_peer(row):
-    """Names, order and defaults; what is ours comes after, by keyword only."""
-
-    def named(function: Any) -> list[tuple[str, Any]]:
-        kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD,)
-        parameters = inspect.signature(function).parameters.values()
-        return [(p.name, p.default) for p in parameters if p.kind in kinds]
-
-    theirs = getattr(peer_functional, f"{row.task}_{row.function}")
-    assert named(row.functional()) == named(theirs)
-    assert named(type(row.ours(thresholds=5)).__init__) == named(getattr(peer, row.cls).__init__)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import math
 import warnings
@@ -325,33 +324,6 @@ def test_nan_scores_are_reported():
     with pytest.warns(UserWarning, match="NaN"):
         value = metric.compute()
     expect(value, classification.BinaryGroupStatRates(G)((preds > 0.5).long(), target, groups))
-
-
-def test_signatures_and_constants_are_those_of_torchmetrics():
-    def parameters_of(call: Any) -> list[tuple[str, Any]]:
-        parameters = inspect.signature(call).parameters.values()
-        return [(p.name, p.default) for p in parameters if p.kind is p.POSITIONAL_OR_KEYWORD]
-
-    for cls in ("BinaryFairness", "BinaryGroupStatRates"):
-        ours, theirs = getattr(classification, cls), getattr(peer, cls)
-        assert parameters_of(ours) == parameters_of(theirs)
-        assert parameters_of(ours.update)[:4] == parameters_of(theirs.update)
-        for constant in (
-            "higher_is_better",
-            "is_differentiable",
-            "full_state_update",
-            "plot_lower_bound",
-            "plot_upper_bound",
-        ):
-            assert getattr(ours, constant) == getattr(theirs, constant), constant
-    for function in (
-        "binary_fairness",
-        "binary_groups_stat_rates",
-        "demographic_parity",
-        "equal_opportunity",
-    ):
-        ours = getattr(functional.classification, function)
-        assert parameters_of(ours) == parameters_of(getattr(peer_functional, function))
 
 
 def test_only_equal_statistics_are_shared():

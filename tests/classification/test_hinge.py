@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import inspect
 import itertools
 import math
 import pickle
@@ -12,8 +11,6 @@ import warnings
 import pytest
 import sklearn.metrics
 import torch
-import torchmetrics
-import torchmetrics.classification as peer
 import torchmetrics.functional.classification as peer_functional
 
 import fastmetrics
@@ -240,30 +237,6 @@ def test_task_has_two_values():
         fastmetrics.HingeLoss("multiclass")
     with pytest.raises(ValueError, match="`task` must be one of"):
         functional.hinge_loss(torch.rand(3), torch.ones(3).long(), "multilabel")
-
-
-@pytest.mark.parametrize("name", [*CLASSES.values(), "HingeLoss"])
-def test_signatures_begin_with_those_of_torchmetrics(name):
-    for mine, theirs in (
-        (getattr(ours, name), getattr(peer, name)),
-        (fastmetrics.HingeLoss, torchmetrics.HingeLoss),
-    ):
-        method = "__new__" if mine is ours.HingeLoss else "__init__"
-        wanted = inspect.signature(getattr(theirs, method)).parameters.values()
-        found = inspect.signature(getattr(mine, method)).parameters
-        wanted = [p for p in wanted if p.kind is p.POSITIONAL_OR_KEYWORD]
-        positional = [p for p in found.values() if p.kind is p.POSITIONAL_OR_KEYWORD]
-        assert [(p.name, p.default) for p in positional] == [(p.name, p.default) for p in wanted]
-        for attribute in ("higher_is_better", "plot_lower_bound", "plot_upper_bound"):
-            assert getattr(mine, attribute, None) == getattr(theirs, attribute, None)
-
-
-@pytest.mark.parametrize("name", ["binary_hinge_loss", "multiclass_hinge_loss", "hinge_loss"])
-def test_function_signatures_begin_with_those_of_torchmetrics(name):
-    wanted = inspect.signature(getattr(peer_functional, name)).parameters.values()
-    found = inspect.signature(getattr(functional, name)).parameters.values()
-    positional = [p for p in found if p.kind is p.POSITIONAL_OR_KEYWORD]
-    assert [(p.name, p.default) for p in positional] == [(p.name, p.default) for p in wanted]
 
 
 def test_collections_share_equal_losses_only():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import math
 from dataclasses import dataclass
 from typing import Any
@@ -241,26 +240,6 @@ def test_arguments_are_checked(row, arguments, name):
         row.metric(**arguments)
     with pytest.raises(ValueError, match=f"`{name}` must be"):
         row.call(*inputs(3, L), **arguments)
-
-
-@each_row
-def test_signatures_begin_with_those_of_torchmetrics(row):
-    theirs, mine = getattr(peer, row.cls), getattr(ours, row.cls)
-    for wanted, found in (
-        (theirs.__init__, mine.__init__),
-        (getattr(peer_functional, row.function), getattr(functional, row.function)),
-    ):
-        names = [
-            [
-                (p.name, p.default)
-                for p in inspect.signature(function).parameters.values()
-                if p.kind is p.POSITIONAL_OR_KEYWORD
-            ]
-            for function in (wanted, found)
-        ]
-        assert names[0] == names[1]
-    for name in ("higher_is_better", "plot_lower_bound", "plot_upper_bound", "plot_legend_name"):
-        assert getattr(mine, name) == getattr(theirs, name)
 
 
 def test_many_labels_of_different_scores():

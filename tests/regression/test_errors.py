@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import math
 from collections.abc import Callable
@@ -102,25 +101,6 @@ def test_values(row):
     assert ours.update_count == theirs.update_count == 12
     ours.reset()
     assert not ours.sums.any()
-
-
-@every_row
-def test_signatures(row):
-    """Names, order and defaults of the arguments; ours that come on top take keywords only."""
-    for ours, theirs in (
-        (getattr(functional, row.function), getattr(peer_functional, row.function)),
-        (getattr(regression, row.name), getattr(peer, row.name)),
-        (getattr(regression, row.name).update, getattr(peer, row.name).update),
-    ):
-        mine = inspect.signature(ours).parameters.values()
-        positional = [p for p in mine if p.kind is not p.KEYWORD_ONLY]
-        wanted = inspect.signature(theirs).parameters.values()
-        assert [(p.name, p.default, p.kind) for p in positional] == [
-            (p.name, p.default, p.kind) for p in wanted
-        ]
-    for flag in ("higher_is_better", "is_differentiable", "full_state_update", "plot_lower_bound"):
-        assert getattr(row.ours(), flag) == getattr(row.theirs(), flag)
-    assert row.ours().plot_upper_bound == row.theirs().plot_upper_bound
 
 
 @every_row
