@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.compiler import is_dynamo_compiling
 
 from fastmetrics.ops.checks import shape_text
 from fastmetrics.ops.counted import (
@@ -175,15 +176,19 @@ def ratio_(
 
 def ratio_of(counts: Counts, rule: Rule) -> Tensor:
     """Return the float32 value of counts."""
-    state, events = counts.state, counts.events
-    known = counts.order == (IN_ORDER if events is None else TABLE_ORDER)
+    state, events, apart = counts.state, counts.events, rule.mean == APART
+    tables = events is not None
+    known = counts.order == (TABLE_ORDER if tables else IN_ORDER)
+    if known and not is_dynamo_compiling() and state.ndim == (4 if tables else 2):
+        classes = state.shape[-3 if tables else -2]
+        if not apart or classes <= FEW:
+            form = (True, classes) if apart else (True,)
+            found = DIRECT[_NAME](form, state, events, *rule)
+            if found:
+                return vector(found[0]) if apart else scalar(found[0][0])
     if not (known and is_readable(state)):  # operations that torch fuses, or leaves on the device
         return _value_of(counts.columns(torch.float64), rule).float()
-    shape = _shape_of(state.shape, rule.mean, events is not None)
-    if not shape or (len(shape) == 1 and shape[0] <= FEW):
-        found = DIRECT[_NAME]((True, *shape), state, events, *rule)
-        if found:
-            return vector(found[0]) if shape else scalar(found[0][0])
+    shape = _shape_of(state.shape, rule.mean, tables)
     value = torch.empty(shape, dtype=torch.float32, device=state.device)
     _ratio(value, state.contiguous(), events, *rule)
     return value

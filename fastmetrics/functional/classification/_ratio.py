@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Protocol
 
 from torch import Tensor
@@ -33,7 +33,7 @@ class Formula(Protocol):
         """Return the value."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ratio:
     """A metric that is a ratio of counts for each class, averaged over classes.
 
@@ -61,6 +61,7 @@ class Ratio:
         """
         return ratio_of(counts, self.rule(average, counts.top_k, zero_division))
 
+    @lru_cache(maxsize=256)  # noqa: B019  # of formulas, which stay
     def rule(self, average: str | None, top_k: int | None, zero_division: float) -> Rule:
         """Say that to the op."""
         if average != "macro":
