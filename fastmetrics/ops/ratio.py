@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -33,13 +33,8 @@ MEANS = range(6)
 APART, TOGETHER, OF_ALL, OF_SEEN, OF_TARGETED, BY_TARGETS = MEANS
 
 
-class Rule(NamedTuple):
-    """What `ratio_` is given beside counts; see there."""
-
-    terms: list[float]
-    mean: int
-    undefined: float
-    nothing: float
+# What `ratio_` is given beside counts: terms, mean, undefined, nothing.
+Rule = tuple[list[float], int, float, float]
 
 
 def check_ratio(
@@ -118,7 +113,7 @@ def ratio_reference(
     if events is not None:
         table = choose_interpretation(counts, events).flatten(-2).double().unbind(-1)
         columns = tuple(table[i] for i in TABLE_ORDER)
-    value.copy_(_value_of(columns, Rule([*terms], mean, undefined, nothing)))
+    value.copy_(_value_of(columns, ([*terms], mean, undefined, nothing)))
 
 
 _ratio = define(
@@ -176,7 +171,8 @@ def ratio_(
 
 def ratio_of(counts: Counts, rule: Rule) -> Tensor:
     """Return the float32 value of counts."""
-    state, events, apart = counts.state, counts.events, rule.mean == APART
+    mean = rule[1]
+    state, events, apart = counts.state, counts.events, mean == APART
     tables = events is not None
     known = counts.order == (TABLE_ORDER if tables else IN_ORDER)
     if known and not is_dynamo_compiling() and state.ndim == (4 if tables else 2):
@@ -188,7 +184,7 @@ def ratio_of(counts: Counts, rule: Rule) -> Tensor:
                 return vector(found[0]) if apart else scalar(found[0][0])
     if not (known and is_readable(state)):  # operations that torch fuses, or leaves on the device
         return _value_of(counts.columns(torch.float64), rule).float()
-    shape = _shape_of(state.shape, rule.mean, tables)
+    shape = _shape_of(state.shape, mean, tables)
     value = torch.empty(shape, dtype=torch.float32, device=state.device)
     _ratio(value, state.contiguous(), events, *rule)
     return value
@@ -204,13 +200,13 @@ def ratio_of_numbers(
         tables: whether they are tables, which events choose.
         rule: for the value.
     """
-    wanted = (True, *_shape_of(shape, rule.mean, tables))
-    arguments = (rule.terms, *rule[1:])
+    mean = rule[1]
+    wanted = (True, *_shape_of(shape, mean, tables))
     run = DIRECT[_NAME]
 
     def value(counts: list[Any], events: list[int]) -> Tensor | None:
         beside = (events, NUM_EVENTS) if tables else None
-        found = run(wanted, (counts, *shape), beside, *arguments)
+        found = run(wanted, (counts, *shape), beside, *rule)
         if not found:
             return None
         return vector(found[0]) if len(wanted) > 1 else scalar(found[0][0])

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from torch import Tensor
@@ -33,7 +32,7 @@ class Formula(Protocol):
         """Return the value."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True)
 class Ratio:
     """A metric that is a ratio of counts for each class, averaged over classes.
 
@@ -44,12 +43,20 @@ class Ratio:
         top_k_aware: with ``top_k > 1`` a class without targets is left out of the macro average
             even if it was predicted.
         nothing: a mean over no class; None: ``zero_division`` if that is NaN, else 0.
+        factors: of the four counts in the numerator and in the denominator, as ``terms`` says.
     """
 
     terms: Callable[[float, float, float, float], tuple[float, float]]
     zero_division: float | None = None
     top_k_aware: bool = False
     nothing: float | None = None
+    factors: list[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Ask for what each count is multiplied with in the numerator, and in the denominator."""
+        ones = [[float(i == k) for i in range(4)] for k in range(4)]
+        above, below = zip(*(self.terms(*one) for one in ones), strict=True)
+        object.__setattr__(self, "factors", [*map(float, (*above, *below))])
 
     def __call__(self, counts: Counts, average: str | None, zero_division: float = 0.0) -> Tensor:
         """Return the float32 value of ``counts``.
@@ -61,7 +68,6 @@ class Ratio:
         """
         return ratio_of(counts, self.rule(average, counts.top_k, zero_division))
 
-    @lru_cache(maxsize=256)  # noqa: B019  # of formulas, which stay
     def rule(self, average: str | None, top_k: int | None, zero_division: float) -> Rule:
         """Say that to the op."""
         if average != "macro":
@@ -74,11 +80,4 @@ class Ratio:
         nothing = self.nothing
         if nothing is None:
             nothing = undefined if undefined != undefined else 0.0
-        return Rule(self._factors, mean, undefined, nothing)
-
-    @cached_property
-    def _factors(self) -> list[float]:
-        """What each count is multiplied with in the numerator, and in the denominator."""
-        ones = [[float(i == k) for i in range(4)] for k in range(4)]
-        numerators, denominators = zip(*(self.terms(*one) for one in ones), strict=True)
-        return [*map(float, numerators), *map(float, denominators)]
+        return self.factors, mean, undefined, nothing
