@@ -211,14 +211,18 @@ void DirectCall::take_lock() {
 
 PyObject* DirectCall::answer() {
   take_lock();
-  if (num_fresh_ == 0) {
+  if (num_answers_ == 0) {
     Py_RETURN_TRUE;
   }
-  PyObject* lists = PyTuple_New(num_fresh_);
+  PyObject* lists = PyTuple_New(num_answers_);
+  size_t place = 0;
   for (size_t i = 0; i < num_fresh_; ++i) {
     const Fresh& state = fresh_[i];
+    if (!state.is_answer) {
+      continue;
+    }
     PyObject* numbers = PyList_New(state.elements);
-    PyTuple_SET_ITEM(lists, i, numbers);
+    PyTuple_SET_ITEM(lists, place++, numbers);
     for (int64_t k = 0; k < state.elements; ++k) {
       PyList_SET_ITEM(numbers, k,
                       state.is_float ? PyFloat_FromDouble(std::bit_cast<double>(state.data[k]))
@@ -234,7 +238,6 @@ bool DirectCall::read_fresh(PyObject* given, Tensor& tensor) {
     return false;
   }
   Fresh& state = fresh_[num_fresh_++];
-  state.is_float = PyTuple_GET_ITEM(given, 0) == Py_True;
   for (size_t axis = axes; axis-- > 0;) {
     const int64_t size = PyLong_AsLongLong(PyTuple_GET_ITEM(given, axis + 1));
     if (size <= 0 || size > Fresh::kMaxElements || state.elements * size > Fresh::kMaxElements) {
@@ -245,10 +248,35 @@ bool DirectCall::read_fresh(PyObject* given, Tensor& tensor) {
     state.strides[axis] = state.elements;
     state.elements *= size;
   }
-  std::fill_n(state.data.begin(), state.elements, 0);
+  PyObject* const numbers = PyTuple_GET_ITEM(given, 0);
+  state.is_answer = !PyList_CheckExact(numbers);
+  if (state.is_answer) {
+    ++num_answers_;
+    state.is_float = numbers == Py_True;
+    std::fill_n(state.data.begin(), state.elements, 0);
+  } else if (!state.take(numbers)) {
+    return false;
+  }
   tensor = Tensor(state.data.data(), state.shape.data(), state.strides.data(), axes,
                   state.is_float ? ScalarType::Double : ScalarType::Long, sizeof(int64_t));
   return true;
+}
+
+bool DirectCall::Fresh::take(PyObject* numbers) {
+  if (PyList_GET_SIZE(numbers) != elements) {
+    return false;
+  }
+  is_float = PyFloat_Check(PyList_GET_ITEM(numbers, 0));
+  for (int64_t k = 0; k < elements; ++k) {
+    PyObject* const item = PyList_GET_ITEM(numbers, k);
+    if (!(is_float ? PyFloat_Check(item) : PyLong_Check(item))) {
+      return false;
+    }
+    data[k] = is_float ? std::bit_cast<int64_t>(PyFloat_AS_DOUBLE(item)) : PyLong_AsLongLong(item);
+  }
+  const bool fits = PyErr_Occurred() == nullptr;
+  PyErr_Clear();
+  return fits;
 }
 
 bool DirectCall::start() {

@@ -4,7 +4,8 @@
 // Python hands over the arguments as they are, and DLPack's table of C functions, which torch has
 // for its tensors, says where their elements lie. In the place of a state may stand what it would
 // be made of, `(is_float, *shape)`: then it is made here, of zeros, and the call returns its
-// numbers. What a call does not understand, or a kernel refuses, goes the long way, where errors
+// numbers. Such numbers may stand in the place of a tensor, too: `(numbers, *shape)`. What a call
+// does not understand, or a kernel refuses, goes the long way, where errors
 // are worded: fastmetrics/ops/define.py.
 #pragma once
 
@@ -44,12 +45,15 @@ class DirectCall {
   _object* answer();
 
  private:
-  // The state of one batch, float64 or int64.
+  // The state of one batch, float64 or int64, or numbers that Python gave.
   struct Fresh {
     static constexpr int64_t kMaxAxes = 4;
     static constexpr int64_t kMaxElements = 128;
 
+    bool take(_object* numbers);
+
     bool is_float = false;
+    bool is_answer = false;  // made here, for Python
     int64_t elements = 1;
     std::array<int64_t, kMaxAxes> shape;
     std::array<int64_t, kMaxAxes> strides;
@@ -70,8 +74,9 @@ class DirectCall {
   _object* const* next_;
   _object* const* end_;
   bool understood_ = true;
-  std::array<Fresh, 2> fresh_;
+  std::array<Fresh, 3> fresh_;
   size_t num_fresh_ = 0;
+  size_t num_answers_ = 0;
   std::vector<_object*> held_;  // items of lists, which other threads may change meanwhile
   _ts* lock_ = nullptr;
 };

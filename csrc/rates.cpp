@@ -84,16 +84,6 @@ struct Coordinates : Curves {
   }
 };
 
-template <class F>
-void with_result_type(const Tensor& out, F&& use) {
-  if (out.scalar_type() == ScalarType::Float) {
-    use(float{});
-  } else {
-    require(out.scalar_type() == ScalarType::Double, "results must be float32 or float64.");
-    use(double{});
-  }
-}
-
 double share(double count, double total, double undefined) {
   return total == 0.0 ? undefined : count / total;
 }

@@ -77,6 +77,17 @@ auto with_label_type(ScalarType type, F&& f) {
   }
 }
 
+// Calls f(T{}) with the element type of what `compute` returns.
+template <class F>
+void with_result_type(const Tensor& out, F&& f) {
+  if (out.scalar_type() == ScalarType::Float) {
+    f(float{});
+  } else {
+    require(out.scalar_type() == ScalarType::Double, "results must be float32 or float64.");
+    f(double{});
+  }
+}
+
 // N; the kernels need an axis of samples.
 inline int64_t leading_size(const Tensor& tensor) {
   require(tensor.dim() > 0, "`preds` and `target` need at least one axis.");

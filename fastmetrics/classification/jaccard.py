@@ -20,7 +20,7 @@ from fastmetrics.classification.confusion_matrix import (
 )
 from fastmetrics.functional.classification._count_functions import check_averaging
 from fastmetrics.functional.classification.jaccard import (
-    jaccard_formula,
+    JACCARD,
     multiclass_jaccard_formula,
 )
 from fastmetrics.metric import Metric
@@ -65,7 +65,7 @@ class BinaryJaccardIndex(_JaccardValue, BinaryMatrixMetric):
     def compute(self) -> Tensor:
         """Return the index, a float32 scalar."""
         counts = self.statistic.read(self._states)
-        return jaccard_formula(counts, "micro", self.zero_division)
+        return JACCARD(counts, "micro", self.zero_division)
 
 
 class MulticlassJaccardIndex(_JaccardValue, MulticlassMatrixMetric):
@@ -139,7 +139,7 @@ class MultilabelJaccardIndex(_JaccardValue, MultilabelMatrixMetric):
     def compute(self) -> Tensor:
         """Return the index, float32: a scalar, or ``[L]`` without averaging."""
         counts = self.statistic.read(self._states)
-        return jaccard_formula(counts, self.average, self.zero_division)
+        return JACCARD(counts, self.average, self.zero_division)
 
 
 class JaccardIndex(TaskWrapper):

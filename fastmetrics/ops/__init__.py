@@ -22,6 +22,7 @@ from fastmetrics.ops.panoptic import *
 from fastmetrics.ops.ranking import *
 from fastmetrics.ops.ranks import *
 from fastmetrics.ops.rates import *
+from fastmetrics.ops.ratio import *
 from fastmetrics.ops.row_similarity import *
 from fastmetrics.ops.score_histogram import *
 from fastmetrics.ops.stat_scores import *

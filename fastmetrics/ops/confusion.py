@@ -13,7 +13,13 @@ from typing_extensions import override
 from fastmetrics.core.states import States
 from fastmetrics.core.statistic import View, frozen
 from fastmetrics.ops.checks import check_label_dtype, raise_first_invalid, shape_text
-from fastmetrics.ops.counted import COUNTS, Counts, CountStatistic, choose_interpretation
+from fastmetrics.ops.counted import (
+    COUNTS,
+    TABLE_ORDER,
+    Counts,
+    CountStatistic,
+    choose_interpretation,
+)
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import INVALID, OUTSIDE
 from fastmetrics.ops.inputs import (
@@ -26,9 +32,6 @@ from fastmetrics.ops.inputs import (
     read_labels,
 )
 from fastmetrics.utilities.checks import check_ignore_index, check_int, check_thresholding
-
-# Where tp, fp, tn and fn stand in a table [[tn, fp], [fn, tp]] that is laid flat.
-TABLE_ORDER = (3, 1, 0, 2)
 
 __all__ = ["confusion_", "label_confusion_"]
 
@@ -367,11 +370,12 @@ class LabelTables(CountStatistic):
         """
         return choose_interpretation(self.counts_of(states), states.values["events"])
 
-    def rows_of(self, counts: list[int], events: list[int]) -> list[tuple[int, ...]]:
-        """Return tp, fp, tn and fn of each label, of :meth:`numbers`."""
-        end = len(counts) if events[OUTSIDE] or self.input != "auto" else len(counts) // 2
-        firsts = range(end - 4 * self.num_labels, end, 4)
-        return [tuple(counts[first + column] for column in TABLE_ORDER) for first in firsts]
+    def chosen(self, counts: list[int], events: list[int]) -> list[int]:
+        """Return the same of :meth:`numbers`."""
+        half = len(counts) // 2
+        if self.input != "auto":
+            return counts
+        return counts[half:] if events[OUTSIDE] else counts[:half]
 
     def read(self, states: States) -> Counts:
         """Return the counts of each label, samplewise with a leading ``[N]``."""

@@ -19,8 +19,8 @@ from fastmetrics.core.reductions import Merger
 from fastmetrics.core.states import Batch, States
 from fastmetrics.core.statistic import Statistic, check_form, frozen
 from fastmetrics.ops.checks import labels_in
-from fastmetrics.ops.confusion import TABLE_ORDER, Confusion, label_confusion_
-from fastmetrics.ops.counted import TINY, CountStatistic, is_readable
+from fastmetrics.ops.confusion import Confusion, label_confusion_
+from fastmetrics.ops.counted import TABLE_ORDER, TINY, CountStatistic, is_readable
 from fastmetrics.ops.define import define
 from fastmetrics.ops.faults import INVALID, new_events, raise_events
 from fastmetrics.ops.stat_scores import counts_of_matrix, stat_scores_

@@ -197,10 +197,6 @@ class ClassCounts(CountStatistic):
         """Return the counts of each class, samplewise with a leading ``[N]``."""
         return Counts(self.counts_of(states), IN_ORDER, self.top_k)
 
-    def rows_of(self, counts: list[int], events: list[int]) -> list[list[int]]:
-        """Return tp, fp, tn and fn of each class, of :meth:`numbers`."""
-        return [counts[first : first + 4] for first in range(0, len(counts), 4)]
-
     def write_column(self, states: States, name: str, value: Any) -> None:
         """Set what is ``name`` of :data:`~fastmetrics.ops.counted.COUNTS`, for each class."""
         self.write(states, (..., COUNTS.index(name)), value)

@@ -24,6 +24,7 @@ from fastmetrics.functional.classification._arguments import explained
 from fastmetrics.functional.classification._ratio import Formula, Ratio
 from fastmetrics.functional.classification._tasks import TASKS, function_of_task
 from fastmetrics.ops.confusion import BinaryTable, LabelTables
+from fastmetrics.ops.ratio import ratio_of_numbers
 from fastmetrics.ops.stat_scores import ClassCounts
 from fastmetrics.utilities.checks import (
     AVERAGES,
@@ -322,26 +323,26 @@ def _of_batch(
 
         shortcut = None
         if isinstance(formula, Ratio) and not statistic.samplewise:
-            shortcut = _by_numbers(formula, statistic, average, zero_division)
+            shortcut = by_numbers(formula, statistic, average, zero_division)
         return counted(name, statistic, read, shortcut)
 
     return _shown(planned(signature, name, plan), task, name, summary, needs, shows, depth)
 
 
-def _by_numbers(
+def by_numbers(
     formula: Ratio,
     statistic: ClassCounts | LabelTables,
     average: str | None,
     zero_division: float,
 ) -> Shortcut:
+    """Return what values a batch of plain tensors without making any for its counts."""
     count = statistic.numbers()
+    rule = formula.rule(average, statistic.top_k, zero_division)
+    read = ratio_of_numbers(statistic.shape, isinstance(statistic, LabelTables), rule)
 
     def value(preds: Tensor, target: Tensor) -> Tensor | None:
         found = count(preds, target)
-        if found is None:
-            return None
-        rows = statistic.rows_of(*found)
-        return formula.of_rows(rows, statistic.top_k, average, zero_division)
+        return None if found is None else read(*found)
 
     return value
 

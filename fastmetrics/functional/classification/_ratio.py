@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Protocol
 
-import torch
 from torch import Tensor
 
-from fastmetrics.ops.counted import TINY, Counts
-from fastmetrics.utilities.data import scalar, vector
+from fastmetrics.ops.counted import Counts
+from fastmetrics.ops.ratio import (
+    APART,
+    BY_TARGETS,
+    OF_ALL,
+    OF_SEEN,
+    OF_TARGETED,
+    TOGETHER,
+    Rule,
+    ratio_of,
+)
+
+_MEANS = {"micro": TOGETHER, "weighted": BY_TARGETS, "none": APART, None: APART}
 
 
 class Formula(Protocol):
@@ -22,27 +32,31 @@ class Formula(Protocol):
         """Return the value."""
 
 
-def divide(numerator: Tensor, denominator: Tensor, zero_division: float = 0.0) -> Tensor:
-    """Divide float64 counts; ``zero_division`` stands where the denominator is zero."""
-    if zero_division == 0:
-        return numerator / denominator.clamp_min(TINY)
-    return torch.where(denominator == 0, zero_division, numerator / denominator)
-
-
 @dataclass(frozen=True)
 class Ratio:
     """A metric that is a ratio of counts for each class, averaged over classes.
 
     Attributes:
-        terms: numerator and denominator from ``tp, fp, tn, fn``, for tensors and for numbers.
+        terms: numerator and denominator from ``tp, fp, tn, fn``, of which they are sums of
+            multiples.
         zero_division: the value of 0/0; None leaves it to the caller.
         top_k_aware: with ``top_k > 1`` a class without targets is left out of the macro average
             even if it was predicted.
+        nothing: a mean over no class; None: ``zero_division`` if that is NaN, else 0.
+        factors: of the four counts in the numerator and in the denominator, as ``terms`` says.
     """
 
-    terms: Callable[[Any, Any, Any, Any], tuple[Any, Any]]
+    terms: Callable[[float, float, float, float], tuple[float, float]]
     zero_division: float | None = None
     top_k_aware: bool = False
+    nothing: float | None = None
+    factors: list[float] = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Ask for what each count is multiplied with in the numerator, and in the denominator."""
+        ones = [[float(i == k) for i in range(4)] for k in range(4)]
+        above, below = zip(*(self.terms(*one) for one in ones), strict=True)
+        object.__setattr__(self, "factors", [*map(float, (*above, *below))])
 
     def __call__(self, counts: Counts, average: str | None, zero_division: float = 0.0) -> Tensor:
         """Return the float32 value of ``counts``.
@@ -52,89 +66,18 @@ class Ratio:
         ``tp + fn``; None and ``"none"`` keep the classes apart. Where ``zero_division`` is NaN,
         undefined classes are left out of the mean.
         """
-        rows = counts.rows()
-        if rows is not None:
-            return self.of_rows(rows, counts.top_k, average, zero_division)
-        if self.zero_division is not None:
-            zero_division = self.zero_division
-        labels = counts.top_k is None
-        targeted = self.top_k_aware and counts.top_k != 1
-        if average == "micro":
-            counts = counts.micro()
-        tp, fp, tn, fn = counts.columns(torch.float64)
-        score = divide(*self.terms(tp, fp, tn, fn), zero_division)
-        if average in ("micro", "none", None):
-            return score.float()
-        support = tp + fn
-        if average == "weighted":
-            weight = support
-        elif labels:
-            weight = torch.ones_like(score)
+        return ratio_of(counts, self.rule(average, counts.top_k, zero_division))
+
+    def rule(self, average: str | None, top_k: int | None, zero_division: float) -> Rule:
+        """Say that to the op."""
+        if average != "macro":
+            mean = _MEANS[average]
+        elif top_k is None:
+            mean = OF_ALL
         else:
-            weight = (support if targeted else support + fp).sign()
-        if zero_division != zero_division:
-            weight = weight * (score == score)
-            score = score.nan_to_num(0.0)
-            return divide((score * weight).sum(-1), weight.sum(-1), zero_division).float()
-        return divide((score * weight).sum(-1), weight.sum(-1)).float()
-
-    def of_rows(
-        self,
-        rows: Sequence[Sequence[float]],
-        top_k: int | None,
-        average: str | None,
-        zero_division: float = 0.0,
-    ) -> Tensor:
-        """Return the same of numbers: of tp, fp, tn and fn of each class."""
-        if self.zero_division is not None:
-            zero_division = self.zero_division
-        targeted = self.top_k_aware and top_k != 1
-        value = self._of_rows(rows, average, zero_division, top_k is None, targeted)
-        if isinstance(value, list):
-            return vector(value)
-        return scalar(value)
-
-    def _of_rows(
-        self,
-        rows: Sequence[Sequence[float]],
-        average: str | None,
-        zero_division: float,
-        labels: bool,
-        targeted: bool,
-    ) -> float | list[float]:
-        """Do the same with numbers.
-
-        Args:
-            rows: the counts of each class.
-            average: as above.
-            zero_division: the value of 0/0.
-            labels: whether the macro average is over all rows.
-            targeted: whether it is over those with targets, else over those that occur at all.
-        """
-        terms = self.terms
-        if average == "micro":
-            counts = rows[0] if len(rows) == 1 else [*map(sum, zip(*rows, strict=True))]
-            numerator, denominator = terms(*counts)
-            return float(numerator / denominator if denominator else zero_division)
-        if average == "macro" and zero_division == zero_division:  # by far the most common
-            total = weight = 0.0
-            for tp, fp, tn, fn in rows:
-                if labels or tp + fn or (fp and not targeted):
-                    numerator, denominator = terms(tp, fp, tn, fn)
-                    total += numerator / denominator if denominator else zero_division
-                    weight += 1.0
-            return total / weight if weight else 0.0
-        scores = [n / d if d else zero_division for n, d in [terms(*row) for row in rows]]
-        if average in ("none", None):
-            return scores
-        if average == "weighted":
-            weights = [tp + fn for tp, _, _, fn in rows]
-        else:
-            weights = [labels or tp + fn + (0 if targeted else fp) > 0 for tp, fp, _, fn in rows]
-        if zero_division != zero_division:
-            weights = [w if score == score else 0 for w, score in zip(weights, scores, strict=True)]
-            scores = [score if score == score else 0.0 for score in scores]
-        total = sum(weights)
-        if not total:
-            return zero_division if zero_division != zero_division else 0.0
-        return sum(w * score for w, score in zip(weights, scores, strict=True)) / total
+            mean = OF_TARGETED if self.top_k_aware and top_k != 1 else OF_SEEN
+        undefined = float(zero_division if self.zero_division is None else self.zero_division)
+        nothing = self.nothing
+        if nothing is None:
+            nothing = undefined if undefined != undefined else 0.0
+        return self.factors, mean, undefined, nothing

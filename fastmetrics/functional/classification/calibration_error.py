@@ -40,9 +40,9 @@ from torch import Tensor
 
 from fastmetrics.core.states import States
 from fastmetrics.functional._declare import Read, planned_by
-from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.ops.calibration import CalibrationBins
+from fastmetrics.ops.counted import divide
 from fastmetrics.utilities.checks import check_choice
 from fastmetrics.utilities.data import scalar
 

@@ -100,7 +100,7 @@ def _by_numbers(statistic: BinaryTable, value: Callable[[Tensor], Tensor]) -> Sh
         found = count(preds, target)
         if found is None:
             return None
-        [(tp, fp, tn, fn)] = statistic.rows_of(*found)
+        tn, fp, fn, tp = statistic.chosen(*found)
         return value(torch.tensor([[tn, fp], [fn, tp]]))
 
     return value_of_batch

@@ -18,9 +18,8 @@ from typing import Any
 from torch import Tensor
 
 from fastmetrics.functional._declare import Read, planned_by
-from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.functional.classification._tasks import calls_its_task
-from fastmetrics.ops.counted import is_readable
+from fastmetrics.ops.counted import divide, is_readable
 from fastmetrics.ops.exact_match import ClassMatches, LabelMatches, MatchCounts, Matches
 from fastmetrics.utilities.checks import is_samplewise
 from fastmetrics.utilities.data import scalar

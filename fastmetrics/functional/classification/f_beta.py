@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 
-def _fbeta(beta: float, tp: Tensor, fp: Tensor, tn: Tensor, fn: Tensor) -> tuple[Tensor, Tensor]:
+def _fbeta(beta: float, tp: float, fp: float, tn: float, fn: float) -> tuple[float, float]:
     hits = (1 + beta**2) * tp
     return hits, hits + beta**2 * fn + fp
 

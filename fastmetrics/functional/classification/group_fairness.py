@@ -24,9 +24,8 @@ from torch import Tensor
 
 from fastmetrics.core.states import Batch
 from fastmetrics.functional._public import public
-from fastmetrics.functional.classification._ratio import divide
 from fastmetrics.ops.confusion import GroupTables, check_groups
-from fastmetrics.ops.counted import Counts
+from fastmetrics.ops.counted import Counts, divide
 from fastmetrics.utilities.checks import FAIRNESS_TASKS, check_choice
 
 __all__ = [

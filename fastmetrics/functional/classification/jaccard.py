@@ -8,19 +8,18 @@ Source: Jaccard, The distribution of the flora in the alpine zone, New Phytologi
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
-import torch
 from torch import Tensor
 
-from fastmetrics.functional._declare import Read, planned_by
-from fastmetrics.functional.classification._count_functions import check_averaging
-from fastmetrics.functional.classification._ratio import divide
+from fastmetrics.functional._declare import planned_by
+from fastmetrics.functional.classification._count_functions import by_numbers, check_averaging
+from fastmetrics.functional.classification._ratio import Ratio
 from fastmetrics.functional.classification._tasks import calls_its_task
 from fastmetrics.functional.classification.confusion_matrix import tables_of
-from fastmetrics.ops.confusion import Confusion, LabelTables
-from fastmetrics.ops.counted import Counts
-from fastmetrics.utilities.data import scalar
+from fastmetrics.ops.confusion import Confusion
+from fastmetrics.ops.counted import divide
 
 __all__ = [
     "binary_jaccard_index",
@@ -28,6 +27,11 @@ __all__ = [
     "multiclass_jaccard_index",
     "multilabel_jaccard_index",
 ]
+
+
+# Of binary inputs and of labels: a label that is never positive has no part in averages where its
+# value is NaN, nor in those by targets, which are NaN without any.
+JACCARD = Ratio(lambda tp, fp, tn, fn: (tp, tp + fn + fp), nothing=math.nan)
 
 
 def multiclass_jaccard_formula(
@@ -45,7 +49,8 @@ def multiclass_jaccard_formula(
     overlap, support = counts.diagonal(), counts.sum(1)
     union = support + counts.sum(0) - overlap
     if average == "weighted":
-        return _weighted_mean(overlap, union, support)
+        # 0/0 happens only where the support is 0 as well.
+        return ((support * overlap / union).nansum() / support.sum()).float()
     if average not in ("micro", "macro"):
         return divide(overlap, union, zero_division).float()
     if ignore_index is not None and 0 <= ignore_index < counts.shape[0]:
@@ -55,36 +60,7 @@ def multiclass_jaccard_formula(
     return ((overlap / union).nansum() / (union > 0).sum()).float()
 
 
-def jaccard_formula(counts: Counts, average: str | None, zero_division: float) -> Tensor:
-    """Average ``tp / (tp + fp + fn)`` over labels; binary inputs are one of them.
-
-    ``"macro"`` is the mean over labels that are not NaN, ``"weighted"`` weighs by the number of
-    positive targets (NaN without any), ``"micro"`` divides the sums, ``"none"`` and None return
-    ``[L]``.
-    """
-    rows = counts.rows() if average == "micro" else None
-    if rows is not None and len(rows) == 1:
-        hits, false, _, missed = rows[0]
-        either = hits + missed + false
-        return scalar(hits / either if either else zero_division)
-    tp, fp, _, fn = counts.columns(torch.float64)
-    union = tp + fn + fp
-    if average == "weighted":
-        return _weighted_mean(tp, union, tp + fn)
-    if average == "micro":
-        return divide(tp.sum(), union.sum(), zero_division).float()
-    values = divide(tp, union, zero_division)
-    return (values.nanmean() if average == "macro" else values).float()
-
-
-def _weighted_mean(overlap: Tensor, union: Tensor, support: Tensor) -> Tensor:
-    # 0/0 happens only where the support is 0 as well.
-    return ((support * overlap / union).nansum() / support.sum()).float()
-
-
-def _plan(
-    zero_division: float, average: str | None = "micro", **arguments: Any
-) -> tuple[Confusion | LabelTables, Read]:
+def _plan(zero_division: float, average: str | None = "micro", **arguments: Any) -> tuple[Any, ...]:
     statistic = tables_of(arguments)
     if statistic.validate_args:
         check_averaging(average, zero_division=zero_division)
@@ -93,8 +69,10 @@ def _plan(
         return statistic, lambda matrix, states: multiclass_jaccard_formula(
             matrix.matrix(states), average, matrix.ignore_index, zero_division
         )
-    return statistic, lambda tables, states: jaccard_formula(
-        tables.read(states), average, zero_division
+    return (
+        statistic,
+        lambda tables, states: JACCARD(tables.read(states), average, zero_division),
+        by_numbers(JACCARD, statistic, average, zero_division),
     )
 
 
@@ -114,7 +92,7 @@ def binary_jaccard_index(
 
     ``tp / (tp + fp + fn)``, of each class before averages.
 
-    ``zero_division`` (0, 1 or NaN) is the value without any positives. See :func:`jaccard_formula`.
+    ``zero_division`` (0, 1 or NaN) is the value without any positives.
 
     >>> import torch
     >>> from fastmetrics.functional.classification import binary_jaccard_index
@@ -169,7 +147,7 @@ def multilabel_jaccard_index(
     ``tp / (tp + fp + fn)``, of each class before averages.
 
     ``average`` is ``"micro"``, ``"macro"``, ``"weighted"``, ``"none"`` or None; ``zero_division``
-    (0, 1 or NaN) is the value of a label without positives. See :func:`jaccard_formula`.
+    (0, 1 or NaN) is the value of a label without positives.
 
     >>> import torch
     >>> from fastmetrics.functional.classification import multilabel_jaccard_index
