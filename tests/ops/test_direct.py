@@ -16,6 +16,7 @@ from fastmetrics.functional import mean_squared_error
 from fastmetrics.functional.classification import binary_accuracy, binary_confusion_matrix
 from fastmetrics.ops.define import DIRECT
 from fastmetrics.ops.error_sums import SQUARED, error_sums_
+from fastmetrics.ops.ratio import OF_ALL, ratio_
 from fastmetrics.ops.stat_scores import stat_scores_
 from fastmetrics.utilities.data import scalar, vector
 from tests.ops import laws
@@ -73,6 +74,22 @@ def test_states_of_one_batch_come_back_as_numbers():
     # Too large, of no size, of too many axes, no shape at all: tensors must do.
     for shape in ((False, 33, 4), (False, 0, 4), (False, 1, 1, 1, 1, 1), (False, "3", 4), ()):
         assert count(shape, (False, 4), preds, target, None, 3, 1, None, True) is False
+
+
+def test_numbers_stand_in_the_place_of_tensors():
+    divide, rest = DIRECT["ratio_"], ([1.0, 0.0, 0.0, 0.0, 1.0, 1.0, 0.0, 0.0], OF_ALL, 0.0, 0.0)
+    for counts in ([3, 1, 5, 1, 2, 2, 6, 0], [3.0, 1.0, 5.0, 1.0, 1.0, 1.0, 6.0, 0.5]):
+        given, value = list(counts), torch.empty((), dtype=torch.float64)
+        ratio_(value, torch.tensor(counts).view(2, 4).to(double_of(counts)), None, *rest)
+        assert divide((True,), (counts, 2, 4), None, *rest) == ([value.item()],)
+        assert counts == given  # and they are not among the answers
+    # Too few or too many, no numbers, several kinds, beyond int64.
+    for counts in ([1] * 7, [1] * 9, ["1"] * 8, [1.0] * 7 + [1], [1] * 7 + [1.0], [2**63] * 8):
+        assert divide((True,), (counts, 2, 4), None, *rest) is False
+
+
+def double_of(numbers: list) -> torch.dtype:
+    return torch.float64 if isinstance(numbers[0], float) else torch.int64
 
 
 def test_what_it_does_not_understand_is_left_to_the_dispatcher(answers):
