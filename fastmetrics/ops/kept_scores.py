@@ -177,7 +177,7 @@ class Kept(Scores):
     @override
     def join(self, total: States, batch: States) -> tuple[str, ...]:
         for names in (self.PLAIN, self.WEIGHTED):
-            for chunks in zip(*(batch.values[name] for name in names), strict=True):
+            for chunks in zip(*map(batch.values.__getitem__, names), strict=True):
                 if is_dynamo_compiling():
                     self._append_later(total, chunks)
                 else:
@@ -235,7 +235,8 @@ class Kept(Scores):
         """Return memory in the form of the states: binary scores have one axis."""
         if self.num_classes > 1:
             return memory
-        return (*[column.squeeze(1) for column in memory[:2]], *memory[2:])
+        preds, target, *weights = memory
+        return preds.squeeze(1), target.squeeze(1), *weights
 
     def _allocate(
         self, size: int, weighted: bool, dtype: torch.dtype, device: torch.device
@@ -262,7 +263,7 @@ class Kept(Scores):
         full = used == shown[0].shape[0]
         views = shown if full else [tensor[:used] for tensor in shown]
         # In front of what the rows remember: the next batch takes other memory if that differs.
-        chunks = [states.values[name] for name in names]
+        chunks = [*map(states.values.__getitem__, names)]
         end_alike(chunks, views, instead=rows.used > 0)
         rows.used = used
         if states.batch:
@@ -302,7 +303,7 @@ class Kept(Scores):
         """Return chunks ``[M, C]`` of one dtype that can be ranked."""
         chunks = chunks_of(states.values[name])
         if self.num_classes == 1:
-            chunks = [_as_column(chunk) for chunk in chunks]
+            chunks = [chunk.unsqueeze(1) if chunk.ndim == 1 else chunk for chunk in chunks]
         if self.multiclass and logits is None:
             chunks = [self.if_logits(states, chunk, softmax_rows) for chunk in chunks]
         elif self.multiclass and logits:
@@ -314,8 +315,14 @@ class Kept(Scores):
 
     def _target(self, states: States, name: str) -> list[Tensor]:
         """Return chunks of labels as `keep_scores_` leaves them."""
-        chunks = [self._own_labels(chunk) for chunk in chunks_of(states.values[name])]
-        return [_as_column(chunk) for chunk in chunks] if self.num_classes == 1 else chunks
+        own = label_dtype(self.num_classes, self.multiclass)
+        chunks = [
+            chunk if chunk.dtype is own else self._own_labels(chunk)
+            for chunk in chunks_of(states.values[name])
+        ]
+        if self.num_classes == 1:
+            return [chunk.unsqueeze(1) if chunk.ndim == 1 else chunk for chunk in chunks]
+        return chunks
 
     def _own_labels(self, labels: Tensor) -> Tensor:
         """Return labels in the dtype of `keep_scores_`, of those too that a user has appended."""
@@ -338,9 +345,9 @@ class Kept(Scores):
     @override
     def areas(self, states: States, *, micro: bool, precision: bool) -> Areas | None:
         """Return the areas by sorting; None where points of several kinds must be joined."""
-        if chunks_of(states.values["weights"]) or self.made(states):
+        preds, target, weighted = self.samples(states)
+        if weighted or self.made(states):
             return None
-        preds, target, _ = self.samples(states)
         return read_areas(
             curve_areas_,
             1 if micro else self.num_classes,
@@ -442,8 +449,3 @@ def chunks_of(rows: list[Tensor] | Tensor) -> list[Tensor]:
     """Return the tensors that hold anything."""
     chunks = [rows] if isinstance(rows, Tensor) else rows
     return [chunk for chunk in chunks if chunk.numel()]
-
-
-def _as_column(chunk: Tensor) -> Tensor:
-    """Return ``[M, 1]`` for ``[M]``."""
-    return chunk.unsqueeze(1) if chunk.ndim == 1 else chunk
