@@ -21,6 +21,12 @@ from fastmetrics.ops.ratio import (
 )
 
 _MEANS = {"micro": TOGETHER, "weighted": BY_TARGETS, "none": APART, None: APART}
+_ONE_OF_EACH = (
+    (1.0, 0.0, 0.0, 0.0),
+    (0.0, 1.0, 0.0, 0.0),
+    (0.0, 0.0, 1.0, 0.0),
+    (0.0, 0.0, 0.0, 1.0),
+)
 
 
 class Formula(Protocol):
@@ -54,9 +60,8 @@ class Ratio:
 
     def __post_init__(self) -> None:
         """Ask for what each count is multiplied with in the numerator, and in the denominator."""
-        ones = [[float(i == k) for i in range(4)] for k in range(4)]
-        above, below = zip(*(self.terms(*one) for one in ones), strict=True)
-        object.__setattr__(self, "factors", [*map(float, (*above, *below))])
+        above, below = zip(*(self.terms(*one) for one in _ONE_OF_EACH), strict=True)
+        object.__setattr__(self, "factors", [*above, *below])
 
     def __call__(self, counts: Counts, average: str | None, zero_division: float = 0.0) -> Tensor:
         """Return the float32 value of ``counts``.
