@@ -122,12 +122,8 @@ class Exact(Kept):
 
     @override
     def made(self, states: States) -> list[tuple[torch.dtype, Tensor]]:
-        values = states.values
-        return [
-            (dtype, counts)
-            for dtype, name in self.COUNTED.items()
-            if (counts := values.get(name)) is not None and counts.ndim
-        ]
+        found = [(dtype, states.values.get(name)) for dtype, name in self.COUNTED.items()]
+        return [(dtype, counts) for dtype, counts in found if counts is not None and counts.ndim]
 
     @override
     def counted(self, states: States, column: int | None, static_shape: bool) -> list[TiedScores]:
