@@ -26,7 +26,7 @@ REQUIRE_CUDA = os.environ.get("FASTMETRICS_REQUIRE_CUDA") == "1"
 
 
 # The interpreter is slow: its tests are dealt out to so many processes.
-SHARDS = 4
+SHARDS = 6
 SHARDS_IN_ALL = 6
 
 # The longest: calls large enough for a second block in every program, or for many tiles.
