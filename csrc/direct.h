@@ -5,8 +5,8 @@
 // for its tensors, says where their elements lie. In the place of a state may stand what it would
 // be made of, `(is_float, *shape)`: then it is made here, of zeros, and the call returns its
 // numbers. Such numbers may stand in the place of a tensor, too: `(numbers, *shape)`. What a call
-// does not understand, or a kernel refuses, goes the long way, where errors
-// are worded: fastmetrics/ops/define.py.
+// does not understand, or a kernel refuses, goes the long way, where errors are worded:
+// fastmetrics/ops/define.py.
 #pragma once
 
 #include <array>

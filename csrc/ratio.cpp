@@ -3,6 +3,7 @@
 // A set of counts is `[C, 4]`: tp, fp, tn and fn of each class, or `[H, C, 2, 2]`, tables of H
 // interpretations of scores of which the events choose one. Sets, such as samples, go to the
 // threads; the classes of one are added up in order, in double.
+#include <algorithm>
 #include <array>
 
 #include "op.h"
@@ -64,7 +65,7 @@ double weight_of(const Counts& counts, Mean mean) {
   }
 }
 
-// The columns of tp, fp, tn and fn.
+// The columns of tp, fp, tn and fn: IN_ORDER and TABLE_ORDER of fastmetrics/ops/counted.py.
 using Order = std::array<int64_t, 4>;
 constexpr Order kInOrder{0, 1, 2, 3};
 constexpr Order kOfTable{3, 1, 0, 2};

@@ -22,7 +22,7 @@ CONSTANTS = (
     "plot_upper_bound",
     "plot_legend_name",
 )
-# Those of them that need no state of all data for the value of a batch.
+# Metrics that need no state of all data for the value of a batch.
 UPDATED_ONCE = (
     *("ConcordanceCorrCoef", "CriticalSuccessIndex", "NormalizedRootMeanSquaredError"),
     *("PearsonCorrCoef", "BLEUScore", "SacreBLEUScore", "CHRFScore", "ROUGEScore"),

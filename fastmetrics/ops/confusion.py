@@ -371,7 +371,7 @@ class LabelTables(CountStatistic):
         return choose_interpretation(self.counts_of(states), states.values["events"])
 
     def chosen(self, counts: list[int], events: list[int]) -> list[int]:
-        """Return the same of :meth:`numbers`."""
+        """Return the tables that fit all scores, of what :meth:`numbers` gave."""
         half = len(counts) // 2
         if self.input != "auto":
             return counts

@@ -22,7 +22,8 @@ EXPLANATIONS: dict[str, Callable[..., None]] = {}
 
 # What runs an op on plain tensors of a CPU without torch's dispatcher, where that is known: True
 # once it has, False if it cannot say or must not. In the place of a state may stand
-# `(is_float, *shape)`; then the numbers of these states come back, a list for each.
+# `(is_float, *shape)`; then the numbers of these states come back, a list for each. They may stand
+# in the place of a tensor that is read, as `(numbers, *shape)`.
 DIRECT: dict[str, Callable[..., Any]] = {}
 
 # Ops that `compute` runs once over what a metric has kept, rather than `update` over every batch.

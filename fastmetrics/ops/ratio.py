@@ -16,7 +16,6 @@ from fastmetrics.ops.counted import (
     IN_ORDER,
     TABLE_ORDER,
     Counts,
-    choose_interpretation,
     divide,
     is_readable,
 )
@@ -109,11 +108,9 @@ def ratio_reference(
     undefined: float, nothing: float,
 ) -> None:  # fmt: skip
     """Plain torch twin of the compiled kernel."""
-    columns = counts.double().unbind(-1)
-    if events is not None:
-        table = choose_interpretation(counts, events).flatten(-2).double().unbind(-1)
-        columns = tuple(table[i] for i in TABLE_ORDER)
-    value.copy_(_value_of(columns, ([*terms], mean, undefined, nothing)))
+    found = Counts(counts, IN_ORDER if events is None else TABLE_ORDER, events=events)
+    rule = ([*terms], mean, undefined, nothing)
+    value.copy_(_value_of(found.columns(torch.float64), rule))
 
 
 _ratio = define(
