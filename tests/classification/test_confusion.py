@@ -268,6 +268,8 @@ def test_whole_grid(row, arguments, ignore_index):
         ((24,), (9, 4), (3, 2, 5), (2, 2, 2, 3)),
         (torch.float16, torch.bfloat16, torch.float32, torch.float64),
     ):
+        if kind == "labels" and score_dtype != torch.float32:
+            continue  # there are no scores
         check_against_peer(row, arguments, kind, shape, score_dtype, torch.int64, ignore_index)
 
 

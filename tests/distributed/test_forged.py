@@ -136,7 +136,7 @@ def test_forged_descriptions_are_refused() -> None:
 
 
 @pytest.mark.exhaustive
-@pytest.mark.parametrize("seed", range(1, 11))
+@pytest.mark.parametrize("seed", range(1, 5))
 def test_many_forged_descriptions_are_refused(seed: int) -> None:
     forge(20_000, seed)
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+
 import numpy as np
 import triton.language as tl
 from torch import Tensor
@@ -16,8 +19,10 @@ def repair() -> None:
     """Let triton 3.6's interpreter work with numpy >= 2.4, exactly, and at a bearable speed.
 
     It widens subnormal bfloat16 wrongly, patches the language again for each call of a function,
-    and reduces with a function of our own element by element; the last is left as it is in
-    `test_the_reduction_itself_puts_nan_first`.
+    reduces with a function of our own element by element (left as it is in
+    `test_the_reduction_itself_puts_nan_first`), names the type of every tuple and block that is
+    made, lists the types of NumPy to find one of them, and works each sum of integers out twice to
+    see whether it overflows, where the value would tell.
     """
     from triton.runtime import interpreter
 
@@ -60,12 +65,43 @@ def repair() -> None:
         memory.ranges = [(begin, begin + size) for begin, size in zip(begins, sizes, strict=True)]
         return copies
 
+    def make_tuple(self, args, type=None):
+        self.values = list(args)
+        if type is not None:
+            self.type = type if isinstance(type, tl.core.tuple_type) else tl.core.tuple_type(type)
+
+    def make_block(self, element_ty, shape):
+        self.element_ty = element_ty
+        self.shape = tl.core.tuple(tl.core._unwrap_shape(shape))
+        self.numel = tl.core.validate_block_shape(self.shape)
+
+    def numpy_type(type):
+        name = type.scalar.name
+        if name not in numpy_types:
+            numpy_types[name] = find_numpy_type(type)
+        return numpy_types[name]
+
+    find_numpy_type, numpy_types = interpreter._get_np_dtype, {}
+    interpreter._get_np_dtype = numpy_type
+    tl.core.tuple.__init__ = make_tuple
+    tl.block_type.__init__ = make_block
+    when_asked(tl.core.tuple, "type", lambda self: tl.core._type_for_tuple_values(self.values))
+    when_asked(tl.block_type, "name", lambda self: f"<{self.shape}, {self.element_ty}>")
+    builder = interpreter.interpreter_builder
+    builder.options = dataclasses.replace(builder.options, sanitize_overflow=False)
     interpreter._interpreter = memory
     interpreter.GridExecutor._init_args_hst = note_ranges
     interpreter._patch_lang_tensor = patch_index
     interpreter._patch_lang = patch_once
     interpreter._convert_float = widen
     interpreter.ReduceOps.apply_impl = apply
+
+
+def when_asked(owner, name, function) -> None:
+    """Work an attribute of a class of triton out at its first use."""
+    attribute = functools.cached_property(function)
+    attribute.__set_name__(owner, name)
+    setattr(owner, name, attribute)
 
 
 class CheckedMemory:

@@ -402,16 +402,17 @@ def make_areas(seed: int, **options: Any) -> Call:
 
 
 def areas_oracle(call: Call) -> Answer:
-    """By comparing every bin with every other, in fractions."""
+    """Bin after bin, in fractions."""
     found = []
     for rows in call["counts"].tolist():
         lower, higher = (list(map(Fraction, row)) for row in rows)
         pairs, precisions = Fraction(0), Fraction(0)
-        for bin, gained in enumerate(higher):
-            pairs += gained * (sum(lower[:bin]) + lower[bin] / 2)
+        below, fp, tp = Fraction(0), sum(lower), sum(higher)
+        for bin, (lost, gained) in enumerate(zip(lower, higher, strict=True)):
+            pairs += gained * (below + lost / 2)
             if bin and gained:
-                tp = sum(higher[bin:])
-                precisions += gained * tp / (tp + sum(lower[bin:]))
+                precisions += gained * tp / (tp + fp)
+            below, fp, tp = below + lost, fp - lost, tp - gained
         found.append([float(x) for x in (pairs, precisions, sum(lower), sum(higher))])
     return Answer({"areas": torch.tensor(found, dtype=torch.float64)})
 

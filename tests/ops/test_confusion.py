@@ -30,7 +30,7 @@ def test_the_winner_is_that_of_torch(dtype):
 @pytest.mark.parametrize("num_classes", [*range(1, 41), 63, 64, 65, 127, 128, 129])
 def test_all_rows(num_classes, dtype):
     """Rows shorter than a vector are decided many at a time; every width has its own loop."""
-    for size in (*range(1, 20), 31, 32, 33, 63, 64, 65, 130):
+    for size in (1, 2, 3, 4, 5, 7, 8, 9, 13, 16, 19, 31, 33, 64, 130):
         for name, layout in LAYOUTS.items():
             for shape in ((size,), (2, size)) if "repeated" not in name else ():
                 options = {"classes": num_classes, "shape": shape, "dtype": dtype}
