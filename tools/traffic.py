@@ -72,8 +72,8 @@ def instructions(cubin: bytes) -> list[tuple[int, str, str]]:
     return [(int(place, 16), name, rest) for place, name, rest in LINE.findall(text)]
 
 
-def loop_of(code: list[tuple[int, str, str]], bytes_per_warp: float) -> Loop:
-    """The loop over blocks, with an inner one as often as the bytes to load ask for."""
+def loops_in(code: list[tuple[int, str, str]]) -> list[tuple[int, int, Loop]]:
+    """Where loops that load begin and end, and what is in them."""
     loops_found = []
     for place, name, rest in code:
         target = re.search(r"0x([0-9a-f]+)", rest)
@@ -81,6 +81,20 @@ def loop_of(code: list[tuple[int, str, str]], bytes_per_warp: float) -> Loop:
             body = [x for x in code if int(target[1], 16) <= x[0] <= place]
             if any(x[1].startswith("LDG") for x in body):
                 loops_found.append((int(target[1], 16), place, _count(body)))
+    return loops_found
+
+
+def around_loops(code: list[tuple[int, str, str]]) -> Loop:
+    """What a warp does before and after the loop over blocks."""
+    everything = _count(code)
+    spans = [(end - begin, inside) for begin, end, inside in loops_in(code)]
+    inside = max(spans, key=lambda x: x[0])[1] if spans else everything
+    return Loop(*(a - b for a, b in zip(everything, inside, strict=True)))
+
+
+def loop_of(code: list[tuple[int, str, str]], bytes_per_warp: float) -> Loop:
+    """The loop over blocks, with an inner one as often as the bytes to load ask for."""
+    loops_found = loops_in(code)
     if not loops_found:
         return _count(code)
     begin, end, outer = max(loops_found, key=lambda x: x[1] - x[0])
@@ -147,16 +161,18 @@ def predict(workload: Workload) -> Prediction:
         blocks = loops.turns(launch) * programs
         if samples > 1 and launch.kernel.fn.__name__ == "count":
             blocks = samples * math.ceil(named["walk"].positions / tile.BLOCK)
-        loop = loop_of(instructions(compiled.asm["cubin"]), total / blocks / warps)
+        code = instructions(compiled.asm["cubin"])
+        loop, once = loop_of(code, total / blocks / warps), around_loops(code)
         registers = max(aot.report(compiled).registers, 16)
         resident = min(2048 // (32 * warps), 65536 // (registers * 32 * warps), 32)
         resident = min(resident, math.ceil(programs / MULTIPROCESSORS))
         clocks = loop.slots * warps / 4
-        issue += blocks * clocks / MULTIPROCESSORS / CLOCK
+        issue += (blocks * clocks + programs * once.slots * warps / 4) / MULTIPROCESSORS / CLOCK
         alone = (
             LATENCY * loop.rounds + (max(clocks, 2 * loop.slots) + BARRIER * loop.barriers) / CLOCK
         )
-        flight += blocks * alone / (min(programs, resident * MULTIPROCESSORS))
+        begun = (2 * once.slots + BARRIER * once.barriers) / CLOCK
+        flight += (blocks * alone + programs * begun) / min(programs, resident * MULTIPROCESSORS)
         if loop.atomics and tile is not None:
             # What is left is added by one thread.
             each = max(32.0, tile.BLOCK * tile.BLOCK_C / warps)
@@ -308,12 +324,13 @@ BEFORE = {
 TEXT = """
 ## Shares of copy bandwidth, predicted
 
-Written by `tools/traffic.py`: large updates on an H100, from machine code that never ran there. Of
-each loop over blocks the issued instructions, the bytes in flight and the atomics are counted, and
-what takes longest decides; "before" is the same of older kernels. Only a device can tell about
-those with a star: how fast atomics are, which the data decide, and rows that each thread reads from
-the cache on its own. Sure scores and frequent classes do not queue on one address: they are counted
-for each thread or block first.
+Written by `tools/traffic.py`: large updates on an H100, from machine code that never ran there.
+The issued instructions, the bytes in flight and the atomics are counted, of each loop over blocks
+and of what a program does around it, and what takes longest decides; "before" is the same of older
+kernels, but for what is around their loops. Only a device can tell about those with a star: how
+fast atomics are, which the data decide, and rows that each thread reads from the cache on its own.
+Sure scores and frequent classes do not queue on one address: they are counted for each thread or
+block first.
 
 | update | before | now | bound by |
 |---|---|---|---|

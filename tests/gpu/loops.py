@@ -58,6 +58,7 @@ def way_of(launch: aot.Launch) -> tuple[Any, ...]:
     weighted = values.get("weight") is not None
     several = values.get("samples", 1) > 1
     ways += [("scores", scores), ("weighted", weighted), ("samples", several)]
+    ways += [("own bins", values.get("BINS") == 0), ("lanes", values.get("LANES"))]
     return (launch.kernel.fn.__name__, *ways)
 
 

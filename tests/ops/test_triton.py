@@ -26,7 +26,7 @@ REQUIRE_CUDA = os.environ.get("FASTMETRICS_REQUIRE_CUDA") == "1"
 
 
 # The interpreter is slow: its tests are dealt out to so many processes.
-SHARDS = 4
+SHARDS = 5
 
 # The longest: calls large enough for a second block in every program, or for many tiles.
 LONG = ("test_programs_that_take_several_blocks", "test_softmax_in_several_tiles")

@@ -87,7 +87,7 @@ def test_statistics_of_the_same_rows_or_pairs_take_two_launches():
     names = [name for name in UPDATES if name.startswith("fused_ rows")]
     assert len(names) > 10
     for name in names:
-        sums = ["add_partials"] if any(x.shape[-1] == 3 for x in UPDATES[name][1][0]) else []
+        sums = ["add_bins"] if any(x.shape[-1] == 3 for x in UPDATES[name][1][0]) else []
         assert launched(name) == ["count_once", *sums], name
     names = [name for name in UPDATES if name.startswith("fused_ pairs")]
     assert len(names) > 10
@@ -105,7 +105,7 @@ def test_what_cannot_be_done_together_is_launched_in_turn():
     in_turn = launched(
         "fused_ rows 10 [0, 2, 3, 5] float32", lambda args: [*args[:-2], ignored, args[-1]]
     )
-    assert in_turn == ["count_once", "add_partials", "count"]
+    assert in_turn == ["count_once", "add_bins", "count"]
     assert "count_once" not in launched("fused_ weighted0")
     assert "add_once" not in launched("fused_ 5")
     with mock.patch.object(backend, "arithmetic", "float32"):

@@ -478,8 +478,9 @@ def test_kept_rows_of_several_tiles_and_blocks():
 @pytest.mark.parametrize("guess", [True, False])
 @pytest.mark.parametrize("n_bins", [1, 2, 3, 100, 700])
 def test_calibration_edges(n_bins, guess, monkeypatch):
-    """On and next to them; one tile of bins, and several, which report events once."""
+    """On and next to them; bins of each thread, one tile, and several, which report events once."""
     monkeypatch.setattr(kernels.calibration, "MOST_GUESSED", 2**14 if guess else 0)
+    monkeypatch.setattr(kernels.calibration, "LEAST_OWN_BLOCKS", 0 if guess else 4)
     for dtype in (torch.float32, torch.float64):
         edges = torch.linspace(0, 1, n_bins + 1, dtype=dtype)[-40:]
         next_to = [torch.nextafter(edges, torch.full_like(edges, end)) for end in (-1.0, 2.0)]
@@ -489,10 +490,14 @@ def test_calibration_edges(n_bins, guess, monkeypatch):
         check(call.but(preds=preds, target=torch.arange(len(preds)) % 3))
 
 
-def test_calibration_of_many_blocks():
-    for task in ("binary", "multiclass"):
-        check(make("calibration_bins_", 34, task=task, classes=3, shape=(700,), inside=True,
-                   n_bins=31, dtype=torch.float32))  # fmt: skip
+@pytest.mark.parametrize("least", [0, 2**20], ids=["of each thread", "tile"])
+def test_calibration_of_many_blocks(least, monkeypatch):
+    """Bins of each thread, and tiles of them; the wider rows need several tiles of classes."""
+    monkeypatch.setattr(kernels.calibration, "LEAST_OWN_BLOCKS", least)
+    for task, classes in (("binary", 1), *(("multiclass", width) for width in (3, 70, 150))):
+        options = {"task": task, "classes": classes, "shape": (300,), "dtype": torch.float32}
+        for n_bins in (9, 31):
+            check(make("calibration_bins_", 34, n_bins=n_bins, inside=True, **options))
 
 
 @pytest.mark.parametrize("op", ["cross_entropy_sums_", "hinge_sums_", "ranking_sums_"])

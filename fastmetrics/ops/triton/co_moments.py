@@ -1,10 +1,14 @@
 """GPU kernels of `co_moments_`.
 
-A grid that depends on the shapes alone takes some shares of the rows for each tile of
-outputs. Every program holds one block of pairs at a time in registers, sums it around its own means
-and merges it by Chan's rule into moments that it alone owns; a second kernel merges the shares, a
-tile of them at once, so the result has the same bits every time. That second kernel is also
-`merge_co_moments_`. A single share is merged into the state at once: small updates are one launch.
+A grid that depends on the shapes alone takes some shares of the rows for each tile of outputs.
+Without weights each thread sums the distances of its pairs from the first of them, and their
+products (`add_lane`); around their mean these lose no more digits than the pairs of a thread have,
+because the first is one of them. Weighted pairs, whose first may weigh next to nothing, and float64
+numbers, whose squares may be none, are summed block by block around the mean of each
+(`moments_of`). The threads of a program, its blocks, and in a second kernel the programs are merged
+by Chan's rule in a fixed order, so the result has the same bits every time. That second kernel is
+also `merge_co_moments_`. A single share is merged into the state at once: small updates are one
+launch.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
@@ -21,6 +25,7 @@ from fastmetrics.ops.co_moments import NUM_COLUMNS, precision_of
 from fastmetrics.ops.co_moments import WIDE as WIDE_COLUMN
 from fastmetrics.ops.triton.inputs import (
     Tile,
+    as_score,
     difference,
     is_wide,
     load_columns,
@@ -312,45 +317,6 @@ def put_moments(
 
 
 @triton.jit
-def add_pairs(
-    partial, preds, target, weight, walk, outputs,
-    PRECISION: tl.constexpr, WIDE_INPUT: tl.constexpr, DIRECT: tl.constexpr, tile: tl.constexpr,
-):  # fmt: skip
-    """Moments of one share of the rows: ``partial`` is ``[programs, outputs, 18]``.
-
-    ``DIRECT``: there is one program, and ``partial`` is the state.
-
-    Bytes to move for N rows of D pairs of s bytes: ``N * D * s``, read once, and 144 for each
-    output and program.
-    """
-    walk = settle(walk)
-    BLOCK_C: tl.constexpr = tile.BLOCK_C
-    program, programs = tl.program_id(1), tl.num_programs(1)
-    output = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
-    inside = output < outputs
-    zero = tl.zeros([BLOCK_C], tl.float64)
-    moments = (
-        zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero,
-        zero, zero, zero, zero, zero, zero,
-    )  # fmt: skip
-    for block in range(program, tl.cdiv(walk.positions, tile.BLOCK), programs):
-        row = numbers(block, tile.BLOCK, tile.WIDE)
-        present = row < walk.positions
-        w = present.to(tl.float64)
-        if weight is not None:
-            offset = locate(row, walk.sizes, walk.weight.strides)
-            w = weights_or(tl.load(weight + offset, mask=present, other=0), float("nan"))
-        kept = (w != 0)[:, None] & inside[None, :]
-        offset = locate(row, walk.sizes, walk.preds.strides)
-        x = load_columns(preds + offset, output, walk.preds.column, kept, 0)
-        offset = locate(row, walk.sizes, walk.target.strides)
-        y = load_columns(target + offset, output, walk.target.column, kept, 0)
-        found = moments_of(x, y, w, kept, WIDE_INPUT)
-        moments = merge_moments(moments, found, WIDE_INPUT)
-    put_moments(partial, moments, program, output, outputs, PRECISION, DIRECT)
-
-
-@triton.jit
 def common_exponent_of(mean, square, rest, exponent, kept):
     """The largest exponent of each column, but for parts that are all zeros."""
     counts = kept & ((mean != 0.0) | (square != 0.0) | (rest != 0.0))
@@ -373,16 +339,23 @@ def sum_parts(within, kept, between):
 
 
 @triton.jit
-def moments_of_parts(parts):
-    """Merge a tile of parts ``[parts, outputs]`` at once; those without weight change nothing."""
+def moments_of_parts(parts, EXPONENTS: tl.constexpr):
+    """Merge a tile of parts ``[parts, outputs]`` at once; those without weight change nothing.
+
+    Without ``EXPONENTS`` those of all parts are zero.
+    """
     kept = parts[1] != 0
-    to_x = common_exponent_of(parts[2], parts[5], parts[11], parts[14], kept)
-    to_y = common_exponent_of(parts[3], parts[6], parts[12], parts[15], kept)
-    to_d = common_exponent_of(parts[4], parts[7], parts[13], parts[16], kept)
+    to_x = tl.zeros([parts[1].shape[1]], tl.float64)
+    to_y, to_d = to_x, to_x
+    if EXPONENTS:
+        to_x = common_exponent_of(parts[2], parts[5], parts[11], parts[14], kept)
+        to_y = common_exponent_of(parts[3], parts[6], parts[12], parts[15], kept)
+        to_d = common_exponent_of(parts[4], parts[7], parts[13], parts[16], kept)
+        parts = in_terms_of(parts, to_x[None, :], to_y[None, :], to_d[None, :])
     (
         count, w, mean_x, mean_y, mean_d, xx, yy, dd, xy, low, high,
         rest_x, rest_y, rest_d, _x, _y, _d,
-    ) = in_terms_of(parts, to_x[None, :], to_y[None, :], to_d[None, :])  # fmt: skip
+    ) = parts  # fmt: skip
     total = tl.sum(w, axis=0)
     divisor = tl.where(total == 0, 1.0, total)
     mean_x, rest_x, dx = centre_parts(mean_x, rest_x, kept, w, divisor)
@@ -410,6 +383,161 @@ def moments_of_parts(parts):
 
 
 @triton.jit
+def number_of(values):
+    """Numbers as they are compared and subtracted: int64, or float64."""
+    if values.dtype != tl.int64:
+        values = values.to(tl.float64)
+    return values
+
+
+@triton.jit
+def as_shown(values):
+    """Numbers in a type that has a smallest and a largest one."""
+    if values.dtype.is_floating():
+        values = as_score(values)
+    return values
+
+
+@triton.jit
+def add_lane(sums, x, y, first_x, first_y, present):
+    """Add a pair to the sums of each thread; one that is not ``present`` equals the first."""
+    count, sum_x, sum_y, sum_d, xx, yy, dd, xy, low, high = sums
+    shown = as_shown(y)
+    x, y = number_of(x), number_of(y)
+    from_x, from_y = difference(x, first_x), difference(y, first_y)
+    from_d = from_y - from_x
+    if x.dtype != tl.int64 and y.dtype != tl.int64:
+        from_d = (y - x) - (first_y - first_x)
+    return (
+        count + present.to(tl.int32),
+        sum_x + from_x,
+        sum_y + from_y,
+        sum_d + from_d,
+        xx + from_x * from_x,
+        yy + from_y * from_y,
+        dd + from_d * from_d,
+        xy + from_x * from_y,
+        tl.minimum(low, shown),
+        tl.maximum(high, shown),
+    )
+
+
+@triton.jit
+def around_mean(square, total, step):
+    """A sum of squares around the mean, from one around a number that is ``step`` below it."""
+    moment = square - total * step
+    return tl.where(moment < 0.0, 0.0, moment)
+
+
+@triton.jit
+def moments_of_lanes(sums, first_x, first_y):
+    """Moments of the pairs of each thread around their means."""
+    number, sum_x, sum_y, sum_d, xx, yy, dd, xy, low, high = sums
+    count = number.to(tl.float64)
+    zero = tl.zeros_like(count)
+    divisor = tl.where(number == 0, 1.0, count)
+    step_x, step_y, step_d = sum_x / divisor, sum_y / divisor, sum_d / divisor
+    high_x, rest_x = exact(first_x)
+    high_y, rest_y = exact(first_y)
+    high_d, rest_d = exact_sum(high_y, -high_x)
+    rest_d += rest_y - rest_x
+    if first_x.dtype != tl.int64 and first_y.dtype != tl.int64:
+        rest_d = zero
+    mean_x, rest_x = exact_sum(high_x, rest_x + step_x)
+    mean_y, rest_y = exact_sum(high_y, rest_y + step_y)
+    mean_d, rest_d = exact_sum(high_d, rest_d + step_d)
+    return (
+        count, count, mean_x, mean_y, mean_d,
+        around_mean(xx, sum_x, step_x), around_mean(yy, sum_y, step_y),
+        around_mean(dd, sum_d, step_d), xy - sum_x * step_y,
+        low.to(tl.float64), high.to(tl.float64),
+        rest_x, rest_y, rest_d, zero, zero, zero,
+    )  # fmt: skip
+
+
+@triton.jit
+def finite(values):
+    """The same numbers, but for infinities and NaN, which are no origin of distances."""
+    if values.dtype.is_floating():
+        values = tl.where(
+            tl.abs(values.to(tl.float32)) < float("inf"), values, tl.zeros_like(values)
+        )
+    return values
+
+
+@triton.jit
+def read_columns(data, axes, row, output, sizes, mask, other):
+    """Numbers of some rows and outputs."""
+    offset = locate(row, sizes, axes.strides)
+    return load_columns(data + offset, output, axes.column, mask, other)
+
+
+@triton.jit
+def add_pairs(
+    partial, preds, target, weight, walk, outputs,
+    PRECISION: tl.constexpr, WIDE_INPUT: tl.constexpr, LANES: tl.constexpr, DIRECT: tl.constexpr,
+    tile: tl.constexpr,
+):  # fmt: skip
+    """Moments of one share of the rows: ``partial`` is ``[programs, outputs, 18]``.
+
+    ``DIRECT``: there is one program, and ``partial`` is the state. ``LANES``: each thread sums
+    pairs of its own.
+
+    Bytes to move for N rows of D pairs of s bytes: ``N * D * s``, read once, and 144 for each
+    output and program.
+    """
+    walk = settle(walk)
+    BLOCK: tl.constexpr = tile.BLOCK
+    BLOCK_C: tl.constexpr = tile.BLOCK_C
+    program, programs = tl.program_id(1), tl.num_programs(1)
+    output = tl.program_id(0) * BLOCK_C + tl.arange(0, BLOCK_C)
+    inside = output < outputs
+    blocks = tl.cdiv(walk.positions, BLOCK)
+    if LANES:
+        LANE: tl.constexpr = BLOCK // 2
+        row = numbers(2 * program, LANE, tile.WIDE)
+        present = (row < walk.positions)[:, None] & inside[None, :]
+        origin_x = finite(read_columns(preds, walk.preds, row, output, walk.sizes, present, 0))
+        origin_y = finite(read_columns(target, walk.target, row, output, walk.sizes, present, 0))
+        first_x, first_y = number_of(origin_x), number_of(origin_y)
+        zero = tl.zeros([LANE, BLOCK_C], tl.float64)
+        low = as_shown(origin_y)
+        sums = (zero.to(tl.int32), zero, zero, zero, zero, zero, zero, zero, low, low)
+        for block in range(program, blocks, programs):
+            # Two pairs of each thread are asked for before the first is looked at.
+            pairs = ()
+            for half in tl.static_range(2):
+                row = numbers(2 * block + half, LANE, tile.WIDE)
+                mask = (row < walk.positions)[:, None] & inside[None, :]
+                x = read_columns(preds, walk.preds, row, output, walk.sizes, mask, origin_x)
+                y = read_columns(target, walk.target, row, output, walk.sizes, mask, origin_y)
+                pairs = pairs + ((x, y, mask),)  # type: ignore[assignment]  # noqa: RUF005
+            for half in tl.static_range(2):
+                x, y, mask = pairs[half]
+                sums = add_lane(sums, x, y, first_x, first_y, mask)
+        moments = moments_of_parts(moments_of_lanes(sums, first_x, first_y), False)
+    else:
+        zero = tl.zeros([BLOCK_C], tl.float64)
+        moments = (
+            zero, zero, zero, zero, zero, zero, zero, zero, zero, zero, zero,
+            zero, zero, zero, zero, zero, zero,
+        )  # fmt: skip
+        for block in range(program, blocks, programs):
+            row = numbers(block, BLOCK, tile.WIDE)
+            present = row < walk.positions
+            w = present.to(tl.float64)
+            if weight is not None:
+                offset = locate(row, walk.sizes, walk.weight.strides)
+                w = weights_or(tl.load(weight + offset, mask=present, other=0), float("nan"))
+            kept = (w != 0)[:, None] & inside[None, :]
+            x = read_columns(preds, walk.preds, row, output, walk.sizes, kept, 0)
+            y = read_columns(target, walk.target, row, output, walk.sizes, kept, 0)
+            found = moments_of(x, y, w, kept, WIDE_INPUT)
+            moments = merge_moments(moments, found, WIDE_INPUT)
+    put_moments(partial, moments, program, output, outputs, PRECISION, DIRECT)
+
+
+@triton.jit
 def merge_rows(state, parts, block, count, outputs, BLOCK: tl.constexpr, BLOCK_D: tl.constexpr):
     """Merge ``parts`` ``[count, outputs, 18]`` of one block of outputs into the state."""
     output = block * BLOCK_D + tl.arange(0, BLOCK_D)
@@ -421,7 +549,7 @@ def merge_rows(state, parts, block, count, outputs, BLOCK: tl.constexpr, BLOCK_D
         part = start + tl.arange(0, BLOCK)
         mask = (part < count)[:, None] & inside[None, :]
         rows = parts + (part.to(tl.int64)[:, None] * outputs + output[None, :]) * COLUMNS
-        moments = merge_moments(moments, moments_of_parts(read_moments(rows, mask)), True)
+        moments = merge_moments(moments, moments_of_parts(read_moments(rows, mask), True), True)
         wide = tl.maximum(wide, tl.max(tl.load(rows + WIDE, mask=mask, other=0.0), axis=0))
     write_moments(place, inside, moments)
     tl.store(place + WIDE, wide, mask=inside)
@@ -444,8 +572,12 @@ def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | N
     outputs = state.shape[0]
     walk = walk_labels(preds, target, weight, has_axis=preds.ndim > 1)
     block_outputs = min(MOST_OUTPUTS, triton.next_power_of_2(outputs))
+    wide_input = torch.float64 in (preds.dtype, target.dtype)
+    lanes = weight is None and not wide_input
     # Each output has 18 columns: tiles of several hold half as many pairs, or registers spill.
-    block = PAIRS // (2 * block_outputs) if block_outputs > 1 else PAIRS
+    block = PAIRS // block_outputs
+    if block_outputs > 1 and not lanes:
+        block //= 2
     programs = ordered_programs(triton.cdiv(walk.positions, block), state.numel())
     partial = state
     if programs > 1:
@@ -454,7 +586,7 @@ def co_moments_(state: Tensor, preds: Tensor, target: Tensor, weight: Tensor | N
         add_pairs, (triton.cdiv(outputs, block_outputs), programs),
         partial, preds, target, weight, walk, outputs,
         PRECISION=precision_of(preds, target),
-        WIDE_INPUT=torch.float64 in (preds.dtype, target.dtype), DIRECT=programs == 1,
+        WIDE_INPUT=wide_input, LANES=lanes, DIRECT=programs == 1,
         tile=Tile(block, is_wide(walk.positions), block_outputs),
     )  # fmt: skip
     if programs > 1:

@@ -3,7 +3,7 @@
 Class counts, a confusion matrix, histograms and calibration bins ask the same of a row: its largest
 score, its softmax, its label. `count_once` holds the whole row in registers, so every score is read
 once, and hands it to the functions of the statistics' own kernels. What is counted is the same to
-the last bit, and calibration adds up the blocks of its own kernel, in the same programs.
+the last bit; confidences are whole numbers, so their sums are, too.
 """
 
 # mypy: disable-error-code="no-untyped-def, no-untyped-call, untyped-decorator"
@@ -27,20 +27,18 @@ from fastmetrics.ops.triton.inputs import (
     Tile,
     add_score_events,
     as_score,
-    fold_partials,
     is_wide,
     keep_best,
     load_columns,
     locate,
     numbers,
-    ordered_programs,
     programs_for,
     read_targets,
     row_layout,
     settle,
     walk_classes,
 )
-from fastmetrics.ops.triton.replay import buffer, launch
+from fastmetrics.ops.triton.replay import launch
 from fastmetrics.ops.triton.score_histogram import ROW_TILE, absorb, share_of
 
 OPS = ("stat_scores_", "confusion_", "score_histogram_", "calibration_bins_")
@@ -77,8 +75,8 @@ def count_once(
     """All statistics of the batch that are not None.
 
     ``counts`` ``[ROWS, 4]`` are class counts, ``matrix`` a confusion matrix, ``cells`` histograms
-    by the rules ``histogram``; ``sums`` ``[programs, READINGS, TOTAL, 3]``, of ``SUMS`` bins in
-    registers, are those of calibration by the rules ``bins``.
+    by the rules ``histogram``; ``sums`` ``[READINGS, TOTAL, 4]``, of ``SUMS`` bins in registers,
+    are those of calibration by the rules ``bins``.
 
     Bytes to move for N positions of C scores of s bytes and targets of t bytes: ``N * (C*s + t)``,
     read once, and what the statistics add to their states, as in their own kernels.
@@ -101,9 +99,8 @@ def count_once(
     second = cells
     if cells is not None:
         second = cells + CLASSES * 2 * (histogram.THRESHOLDS + 1)
-    zero = tl.zeros([SUMS], tl.float64)
-    sums_0 = (zero, zero, zero)
-    sums_1 = (zero, zero, zero)
+    sums_0 = calibration.no_sums(SUMS, SUMS, BLOCK, False)
+    sums_1 = sums_0
     column = tl.arange(0, tile.BLOCK_C)
     known = (column < CLASSES)[None, :]
     for block in range(program, tl.cdiv(walk.positions, BLOCK), programs):
@@ -157,10 +154,10 @@ def count_once(
             top = prob
             if bins.LOGITS:
                 top = (1.0 / total).to(tl.float32)
+            good = counted & ~nan
             sums_0, sums_1 = calibration.add_readings(
-                sums_0, sums_1, 0, bin_edges, counted.to(tl.float64), counted & ~nan, prob, top,
-                right, bins, SUMS,
-            )  # fmt: skip
+                sums_0, sums_1, 0, bin_edges, good.to(tl.int32), good, prob, top, right, bins, SUMS
+            )
     if counts is not None:
         stat_scores.put_marks(
             counts, marks, None, seen, hits, bad, walk.positions,
@@ -224,14 +221,12 @@ def update(jobs: list[Job], preds: Tensor, target: Tensor, weight: Tensor | None
     rules: dict[str, Any] = {"of_counts": Adding(), "of_matrix": Adding(), "of_cells": Adding()}
     rules |= {"histogram": NO_HISTOGRAM, "bins": NO_BINS, "ROWS": 1, "NEGATIVES": 0, "SUMS": 1}
     block, block_classes, warps = score_histogram.row_blocks(classes, ordered=False)
-    programs = programs_for(triton.cdiv(walk.positions, block), preds.device)
     if "calibration_bins_" in of:
         (state, events), (edges, _, logits, _, validate) = of["calibration_bins_"][1:]
         bins = calibration.rules_of(state, preds, classes, logits, validate)
-        width, block, block_classes = calibration.blocks_of(bins)
-        warps = calibration.WARPS
-        programs = ordered_programs(triton.cdiv(walk.positions, block), state.numel())
-        sums = buffer(state, programs, state.numel())
+        width, most = calibration.tile_of(bins.TOTAL)
+        block, warps = min(block, most), calibration.WARPS
+        sums = calibration.whole_sums(state)
         tensors |= {"sums": sums, "sums_events": events, "bin_edges": edges.contiguous()}
         rules |= {"bins": bins, "SUMS": width}
     if "stat_scores_" in of:
@@ -256,6 +251,7 @@ def update(jobs: list[Job], preds: Tensor, target: Tensor, weight: Tensor | None
             "histogram": score_histogram.rules_of(state, uniform, multiclass, logits, validate)
         }
         rules |= {"of_cells": Adding(mode.value, width)}
+    programs = programs_for(triton.cdiv(walk.positions, block), preds.device)
     launch(
         count_once, (programs,), *tensors.values(), preds, target, walk, _ignored(jobs[0]),
         CLASSES=classes,
@@ -263,4 +259,4 @@ def update(jobs: list[Job], preds: Tensor, target: Tensor, weight: Tensor | None
         num_warps=warps, registers=255, **rules,
     )  # fmt: skip
     if "calibration_bins_" in of:
-        fold_partials(of["calibration_bins_"].written[0], sums)
+        calibration.fold_whole_sums(of["calibration_bins_"].written[0], sums)
