@@ -362,24 +362,13 @@ def moments_of_parts(parts, EXPONENTS: tl.constexpr):
     mean_y, rest_y, dy = centre_parts(mean_y, rest_y, kept, w, divisor)
     mean_d, rest_d, dd_between = centre_parts(mean_d, rest_d, kept, w, divisor)
     return (
-        tl.sum(count, axis=0),
-        total,
-        mean_x,
-        mean_y,
-        mean_d,
-        sum_parts(xx, kept, w * dx * dx),
-        sum_parts(yy, kept, w * dy * dy),
-        sum_parts(dd, kept, w * dd_between * dd_between),
-        sum_parts(xy, kept, w * dx * dy),
+        tl.sum(count, axis=0), total, mean_x, mean_y, mean_d,
+        sum_parts(xx, kept, w * dx * dx), sum_parts(yy, kept, w * dy * dy),
+        sum_parts(dd, kept, w * dd_between * dd_between), sum_parts(xy, kept, w * dx * dy),
         tl.min(tl.where(kept, low, float("inf")), axis=0),
         tl.max(tl.where(kept, high, float("-inf")), axis=0),
-        rest_x,
-        rest_y,
-        rest_d,
-        to_x,
-        to_y,
-        to_d,
-    )
+        rest_x, rest_y, rest_d, to_x, to_y, to_d,
+    )  # fmt: skip
 
 
 @triton.jit
